@@ -1,0 +1,105 @@
+"""From an instance to verdicts: solve, find λ*, judge every claim where it is to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from toymdp import Solution, soup_optimum
+from toymdp.optimum import SoupOptimum
+
+from .claim import Array, Check, Claim, Subject
+from .registry import select
+from .soups import standard_lambdas
+from .worlds import subject_of
+
+# from the verdict that says most to the one that says least
+_GRAVITY = {"violated": 0, "undecided": 1, "holds": 2, "not-applicable": 3}
+
+
+def needs_optimum(claims: Sequence[Claim]) -> bool:
+    """Whether any of the claims speaks of λ*."""
+    return any(claim.at != "instance" or claim.needs_optimum for claim in claims)
+
+
+def check(
+    instance: Any,
+    pattern: str = "*",
+    *,
+    optimum: SoupOptimum | None = None,
+    lam: Array | Sequence[float] | None = None,
+    seed: int = 0,
+) -> list[Check]:
+    """Judge the claims whose id matches ``pattern`` on an instance or its solution.
+
+    instance: a TokenMDP, its Solution, or an instance of another world (bounds.worlds); claims of
+    other worlds are passed over.
+    optimum: a soup optimum found before (else it is computed where a claim needs one).
+    lam: judge claims about λ at this λ [K] only. seed: of the starts and of the λ draws.
+
+    Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
+    """
+    world, subject = subject_of(instance)
+    claims = [claim for claim in select(pattern) if claim.world == world]
+    if optimum is None and isinstance(subject, Solution) and needs_optimum(claims):
+        optimum = soup_optimum(subject.mdp, subject, seed=seed)
+    chosen = None if lam is None else np.asarray(lam, dtype=np.float64)
+    return [_judge(claim, subject, optimum, chosen, seed) for claim in claims]
+
+
+def _judge(
+    claim: Claim, subject: Subject, optimum: SoupOptimum | None, lam: Array | None, seed: int
+) -> Check:
+    if claim.at == "instance":
+        return claim.evaluate(subject, None, optimum)
+    assert optimum is not None
+    assert isinstance(subject, Solution)
+    if lam is not None:
+        return claim.evaluate(subject, lam, optimum)
+    if claim.at == "optimum":
+        found = claim.evaluate(subject, optimum.lam, optimum)
+        return replace(found, lam_name="optimum", evidence=optimum.evidence)
+    tried = [
+        replace(claim.evaluate(subject, value, optimum), lam_name=name)
+        for name, value in standard_lambdas(subject, optimum, seed).items()
+        if claim.zero or value.any()
+    ]
+    return gravest(tried)
+
+
+def gravest(checks: Sequence[Check]) -> Check:
+    """The check that says most: violated before undecided before holds, then the least slack.
+
+    An inequality that holds at every λ where its sign is visible holds: a λ at which both sides
+    meet within rounding (a soup that *is* π_w) is then tightness, not doubt.
+    """
+
+    def key(c: Check) -> tuple[int, float]:
+        tightness = -(c.ratio or 0.0) if c.slack is None else c.slack
+        return _GRAVITY[c.verdict], tightness
+
+    return min(checks, key=key)
+
+
+def assert_claim(
+    instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True
+) -> Check:
+    """Raise AssertionError unless the claim is not violated here, in the manner of numpy.testing.
+
+    claim: one id. undecided_ok: whether a sign within rounding passes. Returns the check.
+    """
+    judged = check(instance, claim, seed=seed)
+    if len(judged) != 1:
+        raise ValueError(f"{claim}: names {len(judged)} claims of this instance's world, not one")
+    (found,) = judged
+    failed = found.verdict == "violated" or (found.verdict == "undecided" and not undecided_ok)
+    if failed:
+        raise AssertionError(
+            f"{claim} is {found.verdict}: lhs = {found.lhs}, rhs = {found.rhs}, "
+            f"slack = {found.slack}, error radius = {found.error}, at {found.where}, "
+            f"λ = {found.lam} ({found.lam_name}); {found.reason}"
+        )
+    return found

@@ -1,0 +1,52 @@
+"""``soupcheck claims``: the catalogue."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Annotated
+
+import typer
+
+from .. import tables
+from ..ledger import OutputFile, dump
+from ..registry import CLAIMS
+from ..witness import stored_witnesses
+from .console import tables_console
+
+
+def claims(
+    markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="A LaTeX longtable.")] = False,
+    json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
+) -> None:
+    """List every claim: source, status, hypotheses, stored witnesses."""
+    witnesses: dict[str, list[str]] = defaultdict(list)
+    for w in stored_witnesses():
+        witnesses[w.claim].append(w.name)
+    if json_path is not None:
+        with OutputFile(json_path) as out:
+            out.write(
+                dump({
+                    "id": c.id, "source": c.source, "statement": c.statement, "status": c.status,
+                    "kind": c.kind, "reason": c.reason, "hypotheses": list(c.hypotheses),
+                    "reported": list(c.reported), "witnesses": witnesses.get(c.id, []),
+                })
+                for c in CLAIMS.values()
+            )  # fmt: skip
+            if out.failure:
+                typer.echo(f"soupcheck: {out.failure}", err=True)
+                raise typer.Exit(2)
+        if json_path == "-":
+            return
+    if markdown:
+        typer.echo("| id | source | status | statement | why |\n|---|---|---|---|---|")
+        for c in CLAIMS.values():
+            statement = c.statement.replace("|", r"\vert ")
+            typer.echo(f"| `{c.id}` | {c.source} | {c.status} | ${statement}$ | {c.reason} |")
+    elif latex:
+        typer.echo("\\begin{longtable}{llll}\nid & source & status & statement \\\\ \\hline")
+        for c in CLAIMS.values():
+            typer.echo(f"\\texttt{{{c.id}}} & {c.source} & {c.status} & ${c.statement}$ \\\\")
+        typer.echo("\\end{longtable}")
+    else:
+        tables_console(None).print(tables.catalogue(CLAIMS.values(), witnesses))

@@ -1,0 +1,149 @@
+"""``soupcheck verify``: every claim on every instance of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from toymdp import InstanceError
+from toymdp.families import FAMILIES, corpus, corpus_one_hot
+
+from .. import suite, tables
+from ..checking import check
+from ..ledger import OutputFile, content_hash, dump, record
+from ..registry import CLAIMS, select
+from ..suite import Case
+from .console import WIDTH, tables_console, tracked, warm_up
+
+DETAIL_LIMIT = 3  # instances up to which every check is shown
+
+
+def verify(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="token-mdp/1 files; none: the bundled default.")
+    ] = None,
+    claims: Annotated[str, typer.Option(help="Ids or shell patterns, by commas.")] = "*",
+    family: Annotated[
+        str | None, typer.Option(help=f"A seeded family: {', '.join(FAMILIES)}.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
+    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    text: Annotated[
+        Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of its human labels, a column an attribute.")
+    ] = None,
+    vocab_size: Annotated[int, typer.Option(help="Vocabulary of --text, 8 to 64.")] = 32,
+    order: Annotated[int, typer.Option(help="Context length of --text.")] = 2,
+    json_path: Annotated[
+        str | None, typer.Option("--json", help="Ledger (JSON Lines) to PATH or '-'.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="A self-contained report.")] = None,
+    gate: Annotated[
+        bool,
+        typer.Option("--gate", help="Exit 1 if a proved claim fails or a witness breaks nothing."),
+    ] = False,
+) -> None:
+    """Check claims on files, on a family, on your own text, or on the bundled default."""
+    select(claims)  # a misspelt pattern must not cost a run
+    cases = _cases(files, family, n, seed, text, labels, vocab_size, order)
+    warm_up()
+    rows: list[tables.Row] = []
+    shown: list[Table] = []
+    failures: list[str] = []
+    with OutputFile(json_path) as out:
+        for case in tracked(cases, "checking"):
+            mdp = case.build()
+            found = check(mdp, claims, seed=seed)
+            digest = content_hash(mdp)
+            out.write(dump(record(case.name, digest, c, seed)) for c in found)
+            rows.extend(tables.Row(case.name, case.family, c) for c in found)
+            failures.extend(_failures(case, mdp, found, claims))
+            if len(cases) <= DETAIL_LIMIT or case.family in suite.CORPUS_FAMILIES:
+                shown.append(tables.detail(_title(case, mdp), found))
+    printed = [*shown, *([tables.summary(rows, CLAIMS)] if len(cases) > 1 else [])]
+    console = tables_console(json_path)
+    for table in printed:
+        console.print(table)
+    for line in failures:
+        console.print(line, style="bold red", highlight=False)
+    if html is not None:
+        _write_html(html, printed)
+    if out.failure:
+        typer.echo(f"soupcheck: {out.failure}", err=True)
+        raise typer.Exit(2)
+    if gate:
+        console.print("gate: failed" if failures else "gate: passed", highlight=False)
+    if gate and failures:
+        raise typer.Exit(1)
+
+
+def _cases(
+    files: list[Path] | None, family: str | None, n: int, seed: int, text: Path | None,
+    labels: Path | None, vocab_size: int, order: int,
+) -> list[Case]:  # fmt: skip
+    asked = [bool(files), family is not None, text is not None]
+    if sum(asked) > 1:
+        raise InstanceError("FILES, --family and --text: give one of the three, not more")
+    if labels is not None and text is None:
+        raise InstanceError("--labels: belongs to --text; give that file too")
+    if files:
+        return list(suite.from_files(files))
+    if family is not None:
+        if family not in FAMILIES:
+            raise InstanceError.of("--family", family, "unknown", f"choose from {list(FAMILIES)}")
+        return list(suite.from_family(family, n, seed))
+    if text is not None:
+        options = {"text": text, "labels": labels, "vocab_size": vocab_size, "order": order}
+        return [
+            Case(text.stem, "corpus", lambda: corpus(seed, **options)),
+            Case(f"{text.stem}, one-hot", "corpus-one-hot", lambda: corpus_one_hot(seed, **options)),
+        ]
+    return suite.default_suite(n, seed)
+
+
+def _failures(case: Case, mdp: Any, found: list, claims: str) -> list[str]:  # type: ignore[type-arg]
+    lines = [
+        f"{case.name}: {c.claim} is proved but violated here: lhs {c.lhs}, rhs {c.rhs}"
+        for c in found
+        if c.status == "proved" and c.verdict == "violated"
+    ]
+    w = case.witness
+    if w is not None:
+        judged = [c for c in found if c.claim == w.claim] or check(mdp, w.claim, lam=w.lam)
+        if judged[0].verdict != "violated":
+            lines.append(f"witness {w.name} no longer breaks {w.claim}: {judged[0].verdict}")
+    return lines
+
+
+def _title(case: Case, mdp: Any) -> str:
+    """The instance's name with what its fit to the text was worth, if it has one."""
+    return "\n".join([case.name, *suite.corpus_lines(mdp)])
+
+
+def _write_html(path: Path, printed: list[Table]) -> None:
+    page = Console(record=True, width=WIDTH, file=_Nowhere())
+    for table in printed:
+        page.print(table)
+    try:
+        page.save_html(str(path))
+    except OSError as error:
+        typer.echo(f"soupcheck: {path}: cannot be written ({error.strerror})", err=True)
+        raise typer.Exit(2) from None
+
+
+class _Nowhere:
+    """A stream that keeps nothing: the page is recorded, not shown."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to flush."""

@@ -1,0 +1,125 @@
+"""The Δ_k penalty of (17), (18): its proof's inequality, when it is tight, and what replaces it.
+
+With ``q = Q_k/β`` and ``ℓ = log E_ref e^q`` the importance ratio is ``π_k/ref = e^{q − ℓ}``; all of
+it stays in the log domain, where ratios of e^-700 and far below are ordinary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toymdp import Solution
+from toymdp.optimum import SoupOptimum
+from toymdp.policies import extrema, log_partition
+
+from . import formulas
+from .claim import EPS, Array, NotApplicable, Sides, worst
+from .soups import size_of_values, soup
+
+
+def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
+    """``log E_ref e^{q}`` and ``log E_ref e^{−q}`` [T, S] for ``q = Q_k/β``, cached."""
+    key = ("partitions", k)
+    if key not in sol.cache:
+        q = sol.Q[k] / sol.mdp.beta
+        sol.cache[key] = (log_partition(sol.mdp, q), log_partition(sol.mdp, -q))
+    found: tuple[Array, Array] = sol.cache[key]
+    return found
+
+
+def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
+    """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
+    low, high = extrema(sol.mdp, sol.Q[k] / sol.mdp.beta)
+    centre = log_partitions(sol, k)[0]
+    # both signs are theorems (the ratio has mean 1); rounding must not cost them
+    return np.maximum(high - centre, 0.0), np.minimum(low - centre, 0.0)
+
+
+def renyi_divergences(sol: Solution) -> Array:
+    """``D₂(ref‖π_k)`` [K, T, S]."""
+    pairs = (log_partitions(sol, k) for k in range(sol.mdp.n_rewards))
+    return np.stack([np.maximum(formulas.renyi(*pair), 0.0) for pair in pairs])
+
+
+def deltas(sol: Solution) -> Array:
+    """``Δ_k`` [K, T, S] of (18)."""
+    extremes = (ratio_extremes(sol, k) for k in range(sol.mdp.n_rewards))
+    return np.stack([formulas.delta(*pair) for pair in extremes])
+
+
+def _scale(sol: Solution) -> float:
+    return 1.0 + size_of_values(sol) / sol.mdp.beta
+
+
+def delta(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """(17) with (18), as logarithms: ``log E_ref[1/x]·E_ref[x] ≤ Δ_k`` for ``x = exp(Q_k/β)``.
+
+    Proof. On [m, M] the convex 1/x lies below its chord ``(m + M − x)/(mM)``; take means of the
+    ratio, whose mean is 1. Where the ratio takes two values both sides are equal, and no float
+    can see the sign of their difference: those states are judged by ss.delta.tight.
+    """
+    lhs, rhs = renyi_divergences(sol), deltas(sol)
+    states = sol.mdp.reach.states & ~two_valued_states(sol)
+    if not states.any():
+        raise NotApplicable("every ratio takes two values: equality, see ss.delta.tight")
+    return worst(lhs, rhs, states, _scale(sol), ("k", "t", "s"))
+
+
+def delta_tight(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """Equality in ss.delta wherever the ratio takes two values (the chord meets 1/x at both).
+
+    Evaluated at reachable states where every allowed token has the least or the largest ratio.
+    """
+    lhs, rhs = renyi_divergences(sol), deltas(sol)
+    two = two_valued_states(sol)
+    if not two.any():
+        raise NotApplicable("no reachable state has a two-valued ratio")
+    gap = np.abs(rhs - lhs)
+    found = worst(lhs, lhs - gap, two, _scale(sol), ("k", "t", "s"))
+    where = found.where
+    assert where is not None
+    place = (where["k"], where["t"], where["s"])
+    return Sides(float(lhs[place]), float(rhs[place]), found.scale, where=where)
+
+
+def two_valued_states(sol: Solution) -> Array:
+    """[K, T, S] states at which the ratio of specialist k takes two values, cached."""
+    if "two-valued" not in sol.cache:
+        sol.cache["two-valued"] = np.stack([two_valued(sol, q / sol.mdp.beta) for q in sol.Q])
+    found: Array = sol.cache["two-valued"]
+    return found
+
+
+def two_valued(sol: Solution, q: Array) -> Array:
+    """[T, S] states with two distinct values of q among allowed tokens, up to rounding."""
+    mdp = sol.mdp
+    A, T = mdp.vocab_size, mdp.steps
+    low, high = extrema(mdp, q)
+    block = np.broadcast_to(q.reshape(T, 1, -1, A), (T, A, mdp.n_contexts // A, A))
+    values = block.reshape(T, mdp.n_contexts, A)
+    inner = np.minimum(values - low[..., None], high[..., None] - values)
+    apart = np.where(mdp.reach.allowed, inner, 0.0).max(axis=2)
+    tolerance = 4 * EPS * _scale(sol)
+    return np.asarray(mdp.reach.states & (apart <= tolerance) & (high - low > 1e3 * tolerance))
+
+
+def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """(16) with ``D₂(ref‖π_k)`` for Δ_k, times β/β', at every reachable state:
+
+    ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β')Σ λ_k V_k ≤ (β²/β') Σ D₂ max(0, −λ_k)``.
+
+    Proof. For λ_k < 0, ``−log E e^{q_k} = log E e^{−q_k} − D₂`` exactly; the weighted sum of
+    ``log E e^{sgn(λ_k) q_k}`` is at least the log-partition of the mean, by convexity. With
+    D₂ ≤ Δ_k (ss.delta) the printed penalty follows.
+    """
+    assert lam is not None
+    here, beta = soup(sol, lam), sol.mdp.beta
+    ratio = beta / here.beta_prime
+    mixed = np.tensordot(lam, sol.Q, axes=1) / (beta * here.size)
+    values = np.tensordot(lam, sol.V[:, :-1], axes=1)
+    lhs = ratio * (beta * here.size * log_partition(sol.mdp, mixed) - values)
+    weights = np.broadcast_to(lam, (*lhs.shape, len(lam)))
+    rhs = formulas.negative_weight_penalty(
+        np.moveaxis(renyi_divergences(sol), 0, -1), weights, beta, here.beta_prime
+    )
+    return worst(lhs, rhs, sol.mdp.reach.states, size_of_values(sol), ("t", "s"))

@@ -1,0 +1,70 @@
+"""The right sides, each written once, for any array library of the Python array API standard.
+
+The toy side calls them with NumPy float64, the bridge with torch tensors; the namespace is taken
+from the arguments. Divergences in nats, values and bounds in reward units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_api_compat import array_namespace
+
+Tensor = Any  # an array of any library that array-api-compat knows
+
+
+def kl_bound(norm_w: Tensor, norm_other: Tensor, logit_error: Tensor, beta_prime: float) -> Tensor:
+    """Return ``(1/β')(E_{π_w}‖psi‖ + E_other‖psi‖)·‖(β'/β)nu_w − Σ λ_k nu_k‖``.
+
+    SS eq (9) with ``other = ref``; its repair (ss.thm1.kl.repaired) with ``other = π~_λ``.
+    logit_error: the last norm. Worked: norms 1 and 1, error 0.5, β' = 2 give 0.5 nats.
+    """
+    return (norm_w + norm_other) * logit_error / beta_prime
+
+
+def gap_bound(reward_term: Tensor, penalty: Tensor, logit_term: Tensor) -> Tensor:
+    """Return the three terms of SS eq (10) added up."""
+    return reward_term + penalty + logit_term
+
+
+def negative_weight_penalty(delta: Tensor, lam: Tensor, beta: float, beta_prime: float) -> Tensor:
+    """Return ``(β²/β') Σ_k Δ_k max(0, −λ_k)`` over the last axis (K); SS eq (10), second term."""
+    xp = array_namespace(delta, lam)
+    negative = xp.where(lam < 0, -lam, xp.zeros_like(lam))
+    return beta * beta / beta_prime * xp.sum(delta * negative, axis=-1)
+
+
+def delta(log_upper: Tensor, log_lower: Tensor) -> Tensor:
+    """Return ``Δ = log(M̄ + M̲ − 1) − log(M̄·M̲)`` of SS eq (18) from log M̄ ≥ 0 ≥ log M̲.
+
+    ``(M̄ + M̲ − 1)/M̄`` is taken as ``1 + (M̲ − 1)/M̄`` where M̲ is near 1 and as the sum of two
+    non-negative terms where it is not: nothing cancels, and ratios as small as e^-1e4 are
+    ordinary. Worked: M̄ = 3/2, M̲ = 1/2 give log(4/3).
+    """
+    xp = array_namespace(log_upper, log_lower)
+    near = xp.log1p(xp.expm1(log_lower) * xp.exp(-log_upper))
+    apart = xp.log(xp.exp(log_lower - log_upper) - xp.expm1(-log_upper))
+    # where everything underflows M̄ = 1 and M̲ = 0 to rounding: the limit is log M̲ − log M̲
+    apart = xp.where(xp.isfinite(apart), apart, log_lower)
+    return xp.where(log_lower > -0.5, near, apart) - log_lower
+
+
+def renyi(log_partition: Tensor, log_partition_negative: Tensor) -> Tensor:
+    """Return ``D₂(ref‖π_k) = log E_ref[ref/π_k] = log E_ref e^{q} + log E_ref e^{−q}``."""
+    return log_partition + log_partition_negative
+
+
+def hoeffding(span: Tensor) -> Tensor:
+    """Return ``span²/8``, the most that ``KL(p‖p·e^f/Z)`` can be for f of this span (nats)."""
+    return span * span / 8.0
+
+
+def gap_rate(kl_w: Tensor, kl_ref: Tensor, beta: float, temperature: float) -> Tensor:
+    """Return ``β KL(π~‖π_w) + (β'/|λ|₁ − β) KL(π~‖ref)``, the gap's rate of ss.thm1.gap.identity.
+
+    temperature: ``β'/|λ|₁``, infinite at λ = 0 where ``KL(π~‖ref) = 0`` and the term vanishes.
+    """
+    xp = array_namespace(kl_w, kl_ref)
+    if temperature == float("inf"):
+        return beta * kl_w + xp.zeros_like(kl_ref)
+    return beta * kl_w + (temperature - beta) * kl_ref

@@ -1,0 +1,104 @@
+"""What is true of the soup optimum (8) without features: its sign, its vertices, its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from toymdp import Solution
+from toymdp.optimum import SoupOptimum
+from toymdp.policies import divergence, policy_value
+
+from .claim import Array, NotApplicable, Sides
+from .soups import Soup, size_of_values, soup
+from .span import value_fits
+from .theorem1_claims import gap_terms, kl
+
+BETA_PRIME_FACTOR = 3.7  # how far ss.betaprime moves β'; any factor other than 1 would do
+
+
+def gap_nonnegative(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """Theorem 1.2, left side: ``0 ≤ gap(λ)``.
+
+    Proof: the two terms of ss.thm1.gap.identity are non-negative, the second because
+    ``β|λ|₁ ≤ β'``.
+    """
+    assert lam is not None
+    return Sides(0.0, soup(sol, lam).gap, size_of_values(sol))
+
+
+def specialist_value(sol: Solution, k: int) -> float:
+    """``V_w^{π_k}`` at the start: specialist k's value for ``r_w`` at temperature β."""
+    mdp = sol.mdp
+    logits = sol.Q[k] / mdp.beta
+    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
+    cost = -mdp.beta * divergence(mdp, logits, np.zeros_like(logits))
+    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+
+
+def beats_specialists(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """App. A.2 (ii): ``J(λ*) ≥ V_w^{π_k}`` for every k: the one-hot λ = (β'/β)e_k is in the domain.
+
+    The specialists are evaluated by policy evaluation, not through J.
+    """
+    assert opt is not None
+    values = [specialist_value(sol, k) for k in range(sol.mdp.n_rewards)]
+    k = int(np.argmax(values))
+    terms = {f"V_w^π_{i}": v for i, v in enumerate(values)}
+    return Sides(values[k], soup(sol, opt.lam).value, size_of_values(sol), terms, {"k": k})
+
+
+def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """J, the gap and both bounds depend on (λ, β') only through ``mu = λ/β'``.
+
+    All are computed at (λ, β') and at (cλ, cβ') from the formulas as printed, with λ and β' apart.
+    lhs: the sum of their values in the first parametrisation at the quantity that moves most;
+    rhs: in the second.
+    """
+    assert lam is not None
+    mdp = sol.mdp
+    if not lam.any():
+        raise NotApplicable("λ = 0 is the same in every parametrisation")
+    there = _quantities(_moved(sol), BETA_PRIME_FACTOR * lam)
+    pairs = {name: (value, there[name]) for name, value in _quantities(sol, lam).items()}
+    name = max(pairs, key=lambda n: abs(pairs[n][0] - pairs[n][1]) / (1 + abs(pairs[n][0])))
+    first, second = pairs[name]
+    terms = {n: v for n, (v, _) in pairs.items()}
+    return Sides(first, second, size_of_values(sol) * (1 + 1 / mdp.beta) + abs(first), terms,
+                 note=f"compared at: {name}")  # fmt: skip
+
+
+def _moved(sol: Solution) -> Solution:
+    """The same solution of the instance with another β' (no Q depends on it), cached."""
+    if "moved" not in sol.cache:
+        assert sol.mdp.beta_prime is not None
+        moved = sol.mdp.replace(beta_prime=BETA_PRIME_FACTOR * sol.mdp.beta_prime)
+        sol.cache["moved"] = replace(sol, mdp=moved, cache={})
+    found = sol.cache["moved"]
+    assert isinstance(found, Solution)
+    return found
+
+
+def literal_value(sol: Solution, here: Soup) -> float:
+    """J from (7), (8) as printed: evaluate π~_λ with reward r_w and ``(β'/Σ|λ_k|)·KL``."""
+    mdp = sol.mdp
+    logits = np.tensordot(here.lam, sol.Q, axes=1) / here.beta_prime
+    weight = here.beta_prime / float(np.abs(here.lam).sum())
+    cost = -weight * divergence(mdp, logits, np.zeros_like(logits))
+    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
+    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+
+
+def _quantities(sol: Solution, lam: Array) -> dict[str, float]:
+    here = Soup(sol, lam)
+    value = literal_value(sol, here)
+    found = {"J": value, "gap": sol.value_w - value}
+    rewards, values = value_fits(sol)
+    if all(e is True for e in (*rewards.exists(), *values.exists())):
+        found["right side of (9)"] = kl(sol, lam, None).rhs
+        terms = gap_terms(sol, here)
+        found["right side of (10)"] = sum(
+            terms[name] for name in ("reward term", "penalty", "logit term")
+        )
+    return found

@@ -1,0 +1,159 @@
+"""One soup of a solved instance, with what the claims ask of it computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from toymdp import Solution
+from toymdp.optimum import SoupOptimum
+from toymdp.policies import Occupancy, divergence, occupancy, tilted_means
+from toymdp.soup import SoupObjective
+
+from .claim import Array
+from .formulas import gap_rate
+from .span import feature_span
+
+
+@dataclass(frozen=True, eq=False)
+class Soup:
+    """``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')`` of eq (7) on one solution."""
+
+    sol: Solution
+    lam: Array
+
+    @property
+    def beta_prime(self) -> float:
+        """The soup's temperature β'."""
+        assert self.sol.mdp.beta_prime is not None
+        return self.sol.mdp.beta_prime
+
+    @property
+    def size(self) -> float:
+        """``|λ|₁``."""
+        return float(np.abs(self.lam).sum())
+
+    @property
+    def temperature(self) -> float:
+        """``β'/|λ|₁`` of (8), infinite at λ = 0."""
+        return self.beta_prime / self.size if self.size > 0 else float("inf")
+
+    @cached_property
+    def logits(self) -> Array:
+        """``Σ λ_k Q_k/β'`` [T, S]."""
+        return np.asarray(np.tensordot(self.lam / self.beta_prime, self.sol.Q, axes=1))
+
+    @cached_property
+    def value(self) -> float:
+        """J(λ) from the start context, reward units."""
+        nu = self.sol.mdp.beta * self.lam / self.beta_prime
+        return SoupObjective(self.sol).value(nu)
+
+    @property
+    def gap(self) -> float:
+        """``V_w − J(λ)`` at the start context."""
+        return self.sol.value_w - self.value
+
+    @cached_property
+    def occupancy(self) -> Occupancy:
+        """Where the soup goes from the start."""
+        return occupancy(self.sol.mdp, self.logits)
+
+    @cached_property
+    def kl_ref(self) -> Array:
+        """``KL(π~_λ ‖ ref)`` [T, S]."""
+        return divergence(self.sol.mdp, self.logits, np.zeros_like(self.logits))
+
+    @cached_property
+    def kl_to_w(self) -> Array:
+        """``KL(π~_λ ‖ π_w)`` [T, S]."""
+        return divergence(self.sol.mdp, self.logits, self.sol.Q_w / self.sol.mdp.beta)
+
+    @cached_property
+    def kl_from_w(self) -> Array:
+        """``KL(π_w ‖ π~_λ)`` [T, S], the left side of (9)."""
+        return divergence(self.sol.mdp, self.sol.Q_w / self.sol.mdp.beta, self.logits)
+
+    @cached_property
+    def logit_error(self) -> Array:
+        """``e = Q_w/β − Σ λ_k Q_k/β'`` [T, S], in nats."""
+        return np.asarray(self.sol.Q_w / self.sol.mdp.beta - self.logits)
+
+    @cached_property
+    def gap_by_identity(self) -> float:
+        """The gap by ss.thm1.gap.identity: the soup's expected divergence rate."""
+        beta = self.sol.mdp.beta
+        rate = gap_rate(self.kl_to_w, self.kl_ref, beta, self.temperature)
+        return float((self.occupancy.states * rate).sum())
+
+    @cached_property
+    def mean_norm(self) -> Array:
+        """``E_{π~_λ}‖psi((s,·))‖`` [T, S]."""
+        return mean_norm(self.sol, self.logits)
+
+
+def soup(sol: Solution, lam: Array) -> Soup:
+    """Return the soup at λ [K], cached on the solution."""
+    key = ("soup", lam.tobytes())
+    if key not in sol.cache:
+        sol.cache[key] = Soup(sol, lam)
+    found = sol.cache[key]
+    assert isinstance(found, Soup)
+    return found
+
+
+def mean_norm(sol: Solution, logits: Array) -> Array:
+    """``E_π‖psi((s,·))‖₂`` [T, S] for ``π ∝ ref·exp(logits)``."""
+    norms = np.ascontiguousarray(feature_span(sol).norms)
+    return np.asarray(tilted_means(sol.mdp, logits, norms[None])[1][0])
+
+
+def reference_norm(sol: Solution) -> Array:
+    """``E_ref‖psi((s,·))‖₂`` [T, S], cached."""
+    if "norm_ref" not in sol.cache:
+        sol.cache["norm_ref"] = mean_norm(sol, np.zeros_like(sol.Q_w))
+    found: Array = sol.cache["norm_ref"]
+    return found
+
+
+def bespoke_norm(sol: Solution) -> Array:
+    """``E_{π_w}‖psi((s,·))‖₂`` [T, S], cached."""
+    if "norm_w" not in sol.cache:
+        sol.cache["norm_w"] = mean_norm(sol, sol.Q_w / sol.mdp.beta)
+    found: Array = sol.cache["norm_w"]
+    return found
+
+
+def standard_lambdas(
+    sol: Solution, optimum: SoupOptimum | None, seed: int = 0, draws: int = 4
+) -> dict[str, Array]:
+    """The λ at which a claim about every λ is tried: λ*, (β'/β)w, (β'/β)e_k, signed draws, 0."""
+    mdp = sol.mdp
+    assert mdp.beta_prime is not None
+    full = mdp.beta_prime / mdp.beta
+    K = mdp.n_rewards
+    found: dict[str, Array] = {}
+    if optimum is not None:
+        found["optimum"] = optimum.lam
+    found["user weights"] = full * mdp.w
+    for k in range(K):
+        found[f"one-hot {k}"] = full * np.eye(K)[k]
+    rng = np.random.default_rng([seed, 0x5A])
+    for i in range(draws):
+        direction = rng.dirichlet(np.ones(K)) * rng.choice([-1.0, 1.0], size=K)
+        found[f"draw {i}"] = full * rng.uniform(0.1, 1.0) * direction
+    found["zero"] = np.zeros(K)
+    return found
+
+
+def size_of_values(sol: Solution) -> float:
+    """Largest |Q| and |r| over reachable next contexts: what value differences are taken of."""
+    if "size" not in sol.cache:
+        used = sol.mdp.reach.nexts
+        largest = max(
+            float(np.where(used, np.abs(q), 0.0).max()) for q in (*sol.Q, sol.Q_w)
+        )
+        sol.cache["size"] = max(largest, float(np.abs(sol.mdp.rewards).max()))
+    return float(sol.cache["size"])

@@ -1,0 +1,199 @@
+"""``X(t, s, a) = psi((s, a))·nu``: does such a nu exist, and which is the shortest.
+
+CLAIMS: nu is compared on reachable rows only, and where it is not unique a bound is evaluated at
+the least-norm choice, which is linear in X. So fitting a few fields once gives every nu that the
+bounds name, and their combinations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from toymdp import Solution, TokenMDP
+from toymdp.features import Dense
+
+from .claim import EPS, Array
+
+# singular values below this share of the largest are linear dependence, not a direction
+RANK_TOLERANCE = 1e-12
+# a fit is only trusted if its rounding resolves the field to this share of its size
+FIT_RESOLUTION = 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Least-squares coordinates of M fields on the features, over reachable (t, s').
+
+    nu: [M, D], least norm. residual: [M, T, S] (0 where unreachable), in the fields' units.
+    error: [M], radius of the rounding in each residual. size: [M], largest |X|.
+    """
+
+    nu: Array
+    residual: Array
+    error: Array
+    size: Array
+
+    @property
+    def largest(self) -> Array:
+        """Largest |residual| of each field [M]."""
+        return np.asarray(np.abs(self.residual).max(axis=(1, 2)))
+
+    def exists(self) -> list[bool | None]:
+        """For each field: is there an exact nu; None where rounding cannot tell."""
+        verdicts: list[bool | None] = []
+        for largest, error, size in zip(self.largest, self.error, self.size, strict=True):
+            if error > FIT_RESOLUTION * max(size, np.finfo(float).tiny):
+                verdicts.append(None)
+            elif largest <= error:
+                verdicts.append(True)
+            else:
+                verdicts.append(False if largest > 8 * error else None)
+        return verdicts
+
+
+class FeatureSpan:
+    """The column space of an instance's feature rows at the reachable next contexts."""
+
+    def __init__(self, mdp: TokenMDP) -> None:
+        self.mdp = mdp
+        self.used = mdp.reach.nexts
+        self.norms: Array = np.asarray(mdp.features.norms(mdp.steps)) if isinstance(
+            mdp.features, Dense
+        ) else np.asarray(mdp.features.scales(mdp.steps, mdp.n_contexts))  # type: ignore[union-attr]
+
+    @property
+    def per_step(self) -> bool:
+        """Whether the features carry the step."""
+        return bool(self.mdp.features.per_step)  # type: ignore[union-attr]
+
+    @cached_property
+    def _dense(self) -> tuple[Array, Array, Array, Array]:
+        """Rows [n, d], root multiplicities [n], and the truncated SVD as (left, right)."""
+        features = self.mdp.features
+        assert isinstance(features, Dense)
+        if features.per_step:
+            rows, count = features.values[self.used], np.ones(int(self.used.sum()))
+        else:
+            times = self.used.sum(axis=0)
+            rows, count = features.values[times > 0], times[times > 0].astype(float)
+        root = np.sqrt(count)
+        left, sigma, right = np.linalg.svd(root[:, None] * rows, full_matrices=False)
+        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
+        return rows, root, left[:, keep], right[keep].T / sigma[keep]
+
+    @property
+    def independent(self) -> bool:
+        """Whether the feature rows of the reachable (t, s') are linearly independent.
+
+        With features that ignore the step, a context met at two steps has one row twice.
+        """
+        if not self.per_step and (self.used.sum(axis=0) > 1).any():
+            return False
+        if isinstance(self.mdp.features, Dense):
+            rows, _, left, _ = self._dense
+            return bool(left.shape[1] == len(rows))
+        return True
+
+    def fit(self, X: Array) -> Fit:
+        """Fit fields X [M, T, S] on next contexts."""
+        X = np.where(self.used, X, 0.0)
+        if isinstance(self.mdp.features, Dense):
+            nu, fitted, reach = self._fit_dense(X)
+        else:
+            nu, fitted, reach = self._fit_tabular(X)
+        residual = np.where(self.used, X - fitted, 0.0)
+        size = np.abs(X).max(axis=(1, 2), initial=0.0)
+        terms = nu.shape[1] if isinstance(self.mdp.features, Dense) else 1
+        error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
+        return Fit(nu, residual, error, size)
+
+    def _mean_over_steps(self, X: Array) -> Array:
+        """[M, S]: mean of a field over the steps at which the context is reached."""
+        times = self.used.sum(axis=0)
+        return np.asarray(X.sum(axis=1) / np.where(times > 0, times, 1))
+
+    def _fit_dense(self, X: Array) -> tuple[Array, Array, Array]:
+        features = self.mdp.features
+        assert isinstance(features, Dense)
+        rows, root, left, right = self._dense
+        if features.per_step:
+            target = X[:, self.used]
+        else:
+            target = self._mean_over_steps(X)[:, self.used.any(axis=0)]
+        nu = ((target * root) @ left) @ right.T
+        fitted = np.zeros(X.shape)
+        flat = nu @ rows.T
+        if features.per_step:
+            fitted[:, self.used] = flat
+        else:
+            fitted[:, :, self.used.any(axis=0)] = flat[:, None, :]
+        # the rounding of psi·nu grows with the sizes of the products that cancel in it
+        reach = (np.abs(nu) @ np.abs(rows).T).max(axis=1, initial=0.0)
+        return nu, fitted, reach
+
+    def _fit_tabular(self, X: Array) -> tuple[Array, Array, Array]:
+        if self.per_step:
+            nu = np.where(self.used, X / self.norms, 0.0)
+            return nu[:, self.used], X, np.zeros(len(X))
+        mean = self._mean_over_steps(X)
+        nu = np.where(self.used.any(axis=0), mean / self.norms[0], 0.0)
+        fitted = np.broadcast_to(mean[:, None, :], X.shape)
+        return nu[:, self.used.any(axis=0)], fitted, np.zeros(len(X))
+
+    def fit_each_step(self, X: Array) -> Fit:
+        """Fit with a nu_t of its own for every step: residuals only (nu is left empty)."""
+        parts = []
+        for t in range(self.mdp.steps):
+            single = _OneStep(self, t)
+            parts.append(single.fit(X[:, t : t + 1]))
+        return Fit(
+            np.empty((len(X), 0)),
+            np.concatenate([p.residual for p in parts], axis=1),
+            np.max([p.error for p in parts], axis=0),
+            np.max([p.size for p in parts], axis=0),
+        )
+
+
+class _OneStep(FeatureSpan):
+    """The rows of a single step."""
+
+    def __init__(self, span: FeatureSpan, t: int) -> None:
+        self.mdp = span.mdp
+        self.used = span.used[t : t + 1]
+        self.norms = span.norms[t : t + 1]
+        self.t = t
+
+    @cached_property
+    def _dense(self) -> tuple[Array, Array, Array, Array]:
+        features = self.mdp.features
+        assert isinstance(features, Dense)
+        values = features.values[self.t] if features.per_step else features.values
+        rows = values[self.used[0]]
+        left, sigma, right = np.linalg.svd(rows, full_matrices=False)
+        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
+        return rows, np.ones(len(rows)), left[:, keep], right[keep].T / sigma[keep]
+
+
+@lru_cache(maxsize=4)
+def _span(mdp: TokenMDP) -> FeatureSpan:
+    return FeatureSpan(mdp)
+
+
+def feature_span(sol: Solution) -> FeatureSpan:
+    """Return the span of an instance's features, built once for a solution and its shadow."""
+    return _span(sol.mdp)
+
+
+def value_fits(sol: Solution) -> tuple[Fit, Fit]:
+    """Fits of the rewards (r_1..r_K, r_w) and of the optimal values (Q_1..Q_K, Q_w), cached."""
+    if "fits" not in sol.cache:
+        mdp, span = sol.mdp, feature_span(sol)
+        rewards = np.vstack([mdp.rewards, mdp.reward_w])
+        stepped = np.broadcast_to(rewards[:, None], (len(rewards), mdp.steps, mdp.n_contexts))
+        values = np.concatenate([sol.Q, sol.Q_w[None]])
+        sol.cache["fits"] = (span.fit(stepped), span.fit(values))
+    fits: tuple[Fit, Fit] = sol.cache["fits"]
+    return fits

@@ -1,0 +1,71 @@
+"""Small named instances, each built from the reason why a printed statement fails."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .mdp import TokenMDP
+
+
+def lemma1_softmax() -> TokenMDP:
+    """Lemma 1 fails though the paper's own parameterisation holds exactly.
+
+    A = 3, L = 1, T = 2, ``psi(x) = (1, x)``, ``ref(a|x) ∝ exp(x·a)``, ``r(a) = a``, β = 1. At the
+    first step ``Q*(x) = x + h(x+1) − h(x)`` with ``h(u) = log(1 + e^u + e^{2u})``; its second
+    difference ``h(3) − 3h(2) + 3h(1) − h(0)`` is about −0.2536, and a linear one has 0.
+    """
+    x = np.arange(3.0)
+    return TokenMDP(
+        name="lemma1-softmax", vocab_size=3, order=1, horizon=2, start=[0],
+        ref_weights=np.exp(np.outer(x, x)), rewards=[x], beta=1.0, w=[1.0],
+        features={"kind": "dense", "values": np.stack([np.ones(3), x], axis=1)},
+        start_feature=[1.0, 0.0],
+    )  # fmt: skip
+
+
+def rare_first_token(rarity: int = 16) -> TokenMDP:
+    """(10) fails by a factor that grows without bound as the first good token gets rarer.
+
+    A = 3, L = 2, T = 3, two specialists, equal user weights; one-hot features with a scale for
+    each step, so that Lemma 1 and Assumption 1 are exact, and every token has positive weight, so
+    that the softmax set-up holds too. All good play starts with token 1, of weight ``2^-rarity``
+    under ref. After it:
+
+    * token 2 leads to (1,2), where token 0 pays specialist 1 and token 1 pays specialist 2: each
+      expects the full payment, the user half of it;
+    * token 0 pays both specialists 3/4 of it at once.
+
+    The soup adds what the specialists expect and takes token 2; the user's optimum takes token 0.
+    By symmetry λ* has equal weights, so the first term of (10) is 0, and λ* ≥ 0, so is the second.
+    The third sees the first step only, weighted by ref: it is of the order of 2^-rarity.
+    """
+    A, off = 3, 2.0**-200
+    S = A * A
+
+    def context(previous: int, last: int) -> int:
+        return previous * A + last
+
+    weights = np.full((S, A), off)
+    weights[:, 2] = 1.0  # everywhere else play drifts to (·, 2) and earns nothing
+    weights[context(2, 2)] = [off, off, 1.0]
+    weights[context(0, 0)] = [1.0, 2.0**-rarity, off]
+    weights[context(0, 1)] = [0.5, off, 0.5]
+    weights[context(1, 2)] = [0.5, 0.5, off]
+
+    rewards = np.zeros((2, S))
+    rewards[:, context(0, 1)] = 64.0
+    rewards[:, context(1, 0)] = 3.0
+    rewards[0, context(2, 0)] = 4.0
+    rewards[1, context(2, 1)] = 4.0
+    # the features of the first step are 1; later steps may be long, for (10) does not see them
+    scale = np.ones((3, S))
+    scale[1:] = 1024.0
+    scale[0, context(0, 0)] = 2.0**-rarity
+    return TokenMDP(
+        name="gap-rare-first-token", vocab_size=A, order=2, horizon=3, start=[0, 0],
+        ref_weights=weights, rewards=rewards, beta=1.0, w=[0.5, 0.5],
+        features={"kind": "tabular", "per_step": True, "scale": scale},
+    )  # fmt: skip
+
+
+CLASSICS = {"ss.lemma1": lemma1_softmax, "ss.thm1.gap": rare_first_token}

@@ -1,0 +1,19 @@
+"""What the door says when something does not fit: field, value, rule, remedy, on one line."""
+
+from __future__ import annotations
+
+
+class InstanceError(ValueError):
+    """An instance, or the file it came from, breaks a rule of ``token-mdp/1``."""
+
+    @classmethod
+    def of(cls, field: str, value: object, rule: str, remedy: str) -> InstanceError:
+        """Build the one-line message from its four parts."""
+        shown = repr(value) if isinstance(value, str) else str(value)
+        if len(shown) > 80:
+            shown = shown[:77] + "..."
+        return cls(f"{field} = {' '.join(shown.split())}: {rule}; {remedy}")
+
+
+class SolverError(RuntimeError):
+    """A solve has no answer, for a stated mathematical reason (never a silent bare array)."""

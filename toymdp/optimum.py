@@ -1,0 +1,350 @@
+"""The soup optimum λ* of (8): successive convex programs from several starts.
+
+The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup), so a
+local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
+maximises a concave quadratic model of J over ``u = σ∘ν ≥ 0, Σu ≤ 1`` inside a trust region
+(cvxpy, built once for each K); it is accepted on the true J. The last digits come from Newton
+steps on the face where the programs ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cvxpy as cp
+import numpy as np
+
+from .features import Array
+from .mdp import TokenMDP
+from .policies import occupancy
+from .solver import Solution, solve
+from .soup import SoupObjective, SoupPoint
+
+STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
+TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
+SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
+MAX_STEPS = 60
+GRID_SIZE = 2000  # T·S up to which the dense grid of K = 2 is the default
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """One start and where it ended. nu is [K], values in reward units."""
+
+    start: str
+    value_at_start: float
+    value: float
+    nu: tuple[float, ...]
+    steps: int
+    residual: float
+
+
+@dataclass(frozen=True, eq=False)
+class SoupOptimum:
+    """The best soup found.
+
+    lam: [K] = λ*; mu: [K] = λ*/β'; J: its value; gap = V_w − J (reward units).
+    kkt: first-order residual with the kinks, reward units (at λ* = 0: the largest directional
+    derivative found). budget_used: β|λ*|₁/β'. start: the start that won. starts: all ascents.
+    spread: largest minus smallest local optimum; local_optima: how many differ by more than 1e-6.
+    status: "optimal" (kkt small), "zero" (λ* = 0), or "inaccurate".
+    evidence: "multistart", or "grid" where a dense grid agreed (K = 2).
+    """
+
+    lam: Array
+    mu: Array
+    J: float
+    gap: float
+    kkt: float
+    status: str
+    budget_used: float
+    start: str
+    starts: tuple[Ascent, ...]
+    spread: float
+    local_optima: int
+    evidence: str = "multistart"
+
+
+class _Step:
+    """The parametrised program of one step for K coordinates, compiled once."""
+
+    def __init__(self, K: int) -> None:
+        self.gradient = cp.Parameter(K)
+        self.root = cp.Parameter((K, K))
+        self.centre = cp.Parameter(K, nonneg=True)
+        self.radius = cp.Parameter(nonneg=True)
+        self.move = cp.Variable(K)
+        model = self.gradient @ self.move - 0.5 * cp.sum_squares(self.root @ self.move)
+        limits = [
+            self.centre + self.move >= 0,
+            cp.sum(self.centre + self.move) <= 1,
+            cp.norm_inf(self.move) <= self.radius,
+        ]
+        self.problem = cp.Problem(cp.Maximize(model), limits)
+
+    def solve(self, g: Array, root: Array, u: Array, radius: float) -> Array | None:
+        """Return the maximising move [K], or None if the solver has no answer."""
+        # the program is solved in units where the gradient is of order one
+        size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
+        self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
+        self.centre.value, self.radius.value = u, radius
+        try:
+            self.problem.solve(solver=cp.CLARABEL)
+        except cp.error.SolverError:
+            return None
+        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+            return None
+        ahead = np.maximum(u + self.move.value, 0.0)
+        return np.asarray(ahead / max(1.0, ahead.sum()) - u)
+
+
+@lru_cache(maxsize=64)
+def _program(K: int) -> _Step:
+    return _Step(K)
+
+
+def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
+    """Hessian [K, K] of J in u inside the orthant, by forward differences of the exact gradient."""
+    u = pattern * point.nu
+    g = point.gradient(pattern)
+    K = len(u)
+    H = np.empty((K, K))
+    for k in range(K):
+        shifted = u.copy()
+        shifted[k] += STEP
+        # the smooth piece extends past the budget; its sign pattern is σ by construction
+        there = objective.at(pattern * shifted)
+        H[k] = (there.gradient(pattern) - g) / STEP
+    return 0.5 * (H + H.T)
+
+
+def _concave_root(H: Array) -> Array:
+    """A square root [K, K] of the concave part of −H (positive eigenvalues of H dropped)."""
+    values, vectors = np.linalg.eigh(-H)
+    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+
+
+def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
+    """Climb from ν ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
+    start = point = objective.at(nu)
+    scale = max(1.0, abs(objective.sol.value_w), float(np.abs(objective.sol.values).max()))
+    radius, steps = 0.5, 0
+    while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
+        steps += 1
+        pattern = point.pattern()
+        g, u = point.gradient(pattern), pattern * point.nu
+        H = _curvature(objective, point, pattern)
+        root = _concave_root(H)
+        accepted = False
+        while not accepted and radius > 1e-12:
+            move = _program(len(u)).solve(g, root, u, radius)
+            if move is None:
+                radius *= 0.25
+                continue
+            predicted = float(g @ move - 0.5 * np.sum((root @ move) ** 2))
+            ahead = u + move
+            if predicted <= 1e-16 * scale or not ahead.any():
+                break
+            value = objective.value(pattern * ahead)
+            gain = (value - point.value) / predicted
+            accepted = gain > 1e-4
+            if gain < 0.25:
+                radius = 0.25 * float(np.abs(move).max())
+            elif gain > 0.75:
+                radius = min(2.0, 2.0 * radius)
+        if not accepted:
+            break
+        point = objective.at(pattern * ahead)
+    point = _polish(objective, _snap(objective, point), scale)
+    if point.value < start.value:  # by rounding only: the start was as good as a float can tell
+        point = start
+    nu_end = tuple(float(x) for x in point.nu)
+    return Ascent(name, start.value, point.value, nu_end, steps, point.residual)
+
+
+def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
+    """Put coordinates within solver accuracy of 0, or of the budget, exactly there if J allows."""
+    nu = np.where(np.abs(point.nu) < SNAP, 0.0, point.nu)
+    size = float(np.abs(nu).sum())
+    if size > 0 and abs(size - 1.0) < 10 * SNAP:
+        nu = nu / size
+    if not nu.any() or np.array_equal(nu, point.nu):
+        return point
+    there = objective.at(nu)
+    return there if there.residual <= max(point.residual, 1e-12) else point
+
+
+def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
+    """Newton steps on the active face while the KKT residual falls and J does not."""
+    for _ in range(8):
+        if point.residual <= 1e-14 * scale:
+            break
+        pattern = point.pattern()
+        u, g = pattern * point.nu, point.gradient(pattern)
+        free = np.flatnonzero(u > 0)
+        full = u.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
+        n = len(free)
+        system = np.zeros((n + full, n + full))
+        system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
+        target = np.zeros(n + full)
+        target[:n] = -g[free]
+        if full:
+            system[n, :n] = system[:n, n] = 1.0
+            target[n] = 1.0 - u.sum()
+        try:
+            move = np.linalg.solve(system, target)[:n]
+        except np.linalg.LinAlgError:
+            break
+        ahead = u.copy()
+        ahead[free] += move
+        if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
+            break
+        there = objective.at(pattern * ahead / max(1.0, ahead.sum()))
+        if there.residual >= point.residual or there.value < point.value - 1e-13 * scale:
+            break
+        point = there
+    return point
+
+
+def default_starts(sol: Solution, seed: int = 0, draws: int = 4) -> dict[str, Array]:
+    """Named starts ν: one-hot vertices, the user weights, the projection of Q_w, signed draws."""
+    K = len(sol.Q)
+    starts = {f"one-hot {k}": np.eye(K)[k] for k in range(K)}
+    if K > 1:
+        starts["user weights"] = sol.mdp.w / sol.mdp.w.sum()
+        starts["projection"] = projection(sol)
+    rng = np.random.default_rng(seed)
+    for i in range(draws):
+        simplex = rng.dirichlet(np.ones(K))
+        signs = rng.choice([-1.0, 1.0], size=K)
+        starts[f"draw {i}"] = signs * simplex * rng.uniform(0.2, 1.0)
+    return starts
+
+
+def projection(sol: Solution) -> Array:
+    """ν [K] of the soup whose logits are nearest to π_w's, in mean square under π_w.
+
+    Least squares of Q_w on the Q_k, both centred over the tokens' block, scaled into the ball.
+    """
+    mdp = sol.mdp
+    n = occupancy(mdp, sol.Q_w / mdp.beta).nexts.ravel()
+    root = np.sqrt(n)
+    fields = np.vstack([sol.Q.reshape(len(sol.Q), -1), sol.Q_w.reshape(1, -1)])
+    block = fields.reshape(len(fields), -1, mdp.vocab_size)
+    mass = n.reshape(-1, mdp.vocab_size)
+    total = mass.sum(axis=1)
+    means = (block * mass).sum(axis=2) / np.where(total > 0, total, 1.0)
+    centred = (block - means[..., None]).reshape(len(fields), -1) * root
+    nu = np.linalg.lstsq(centred[:-1].T, centred[-1], rcond=1e-10)[0]
+    size = np.abs(nu).sum()
+    return np.asarray(nu / max(1.0, size)) if size > 0 else np.asarray(mdp.w / mdp.w.sum())
+
+
+def soup_optimum(
+    mdp: TokenMDP,
+    sol: Solution | None = None,
+    *,
+    seed: int = 0,
+    draws: int = 4,
+    grid: bool | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> SoupOptimum:
+    """Maximise (8) over ``β|λ|₁ ≤ β'`` from the start context.
+
+    grid: for K = 2, also search a dense grid refined to 1e-8 and climb from its best point; by
+    default where T·S is at most 2,000, since it then costs less than the programs.
+    progress: called with the name of each start.
+    Returns a SoupOptimum whose J is at least that of every start and of λ = 0 (the value of ref).
+    """
+    sol = solve(mdp) if sol is None else sol
+    objective = SoupObjective(sol)
+    ascents: list[Ascent] = []
+    starts = default_starts(sol, seed, draws)
+    small = mdp.horizon is not None and mdp.steps * mdp.n_contexts <= GRID_SIZE
+    if grid is None:
+        grid = len(sol.Q) == 2 and small
+    if grid:
+        starts["grid"] = grid_search(objective)[0]
+    for name, nu in starts.items():
+        if progress is not None:
+            progress(name)
+        if np.any(nu):
+            ascents.append(ascend(objective, nu, name))
+    best = max(ascents, key=lambda ascent: ascent.value)
+    values = sorted(ascent.value for ascent in ascents)
+    distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * max(1.0, abs(best.value))))
+    at_zero = objective.value(np.zeros(len(sol.Q)))
+    scale = max(1.0, abs(sol.value_w))
+    if at_zero >= best.value:
+        nu, J, kkt, start = np.zeros(len(sol.Q)), at_zero, _slope_at_zero(objective, ascents), "zero"
+        status = "zero" if kkt <= 1e-7 * scale else "inaccurate"
+    else:
+        nu, J, kkt, start = np.array(best.nu), best.value, best.residual, best.start
+        status = "optimal" if kkt <= 1e-7 * scale else "inaccurate"
+    mu = nu / mdp.beta
+    return SoupOptimum(
+        lam=mu * _beta_prime(mdp), mu=mu, J=J, gap=sol.value_w - J, kkt=kkt, status=status,
+        budget_used=float(np.abs(nu).sum()), start=start, starts=tuple(ascents),
+        spread=values[-1] - values[0], local_optima=distinct,
+        evidence="grid" if grid else "multistart",
+    )  # fmt: skip
+
+
+def _beta_prime(mdp: TokenMDP) -> float:
+    assert mdp.beta_prime is not None  # filled in at the door
+    return mdp.beta_prime
+
+
+def _slope_at_zero(objective: SoupObjective, ascents: list[Ascent]) -> float:
+    """Largest one-sided derivative of J found at ν = 0 over |u|₁ = 1, floored at 0."""
+    _, slope, fisher = objective.at_zero
+    K = len(slope)
+    rng = np.random.default_rng(0)
+    draws = rng.dirichlet(np.ones(K), size=256) * rng.choice([-1.0, 1.0], size=(256, K))
+    ends = [np.array(a.nu) / np.abs(a.nu).sum() for a in ascents]
+    u = np.vstack([np.eye(K), -np.eye(K), draws, *ends])
+    rates = u @ slope - 0.5 * np.einsum("ij,jk,ik->i", u, fisher, u)
+    return float(max(rates.max(), 0.0))
+
+
+def grid_search(objective: SoupObjective, points: int = 81, keep: int = 6) -> tuple[Array, float]:
+    """Best ν and J over a dense grid of the ball for K = 2, refined around its peaks to 1e-8.
+
+    The ball is the square (p, q) ∈ [−1, 1]² with ``ν = ((p+q)/2, (p−q)/2)``, so the grid ends on
+    the budget and holds the vertices. Raises ValueError unless K = 2.
+    """
+    if len(objective.sol.Q) != 2:
+        raise ValueError(f"K = {len(objective.sol.Q)}: the dense grid is for K = 2")
+
+    def values(p: Array, q: Array) -> Any:
+        nus = np.stack([(p + q) / 2, (p - q) / 2], axis=-1)
+        return objective.values(nus.reshape(-1, 2)).reshape(p.shape)
+
+    axis = np.linspace(-1.0, 1.0, points)
+    P, Qs = np.meshgrid(axis, axis, indexing="ij")
+    J = values(P, Qs)
+    padded = np.pad(J, 1, constant_values=-np.inf)
+    around = [padded[1 + i : points + 1 + i, 1 + j : points + 1 + j]
+              for i in (-1, 0, 1) for j in (-1, 0, 1)]  # fmt: skip
+    peaks = np.argwhere(np.max(around, axis=0) <= J)
+    peaks = peaks[np.argsort(-J[tuple(peaks.T)])][:keep]
+    best_nu, best = np.zeros(2), float(objective.value(np.zeros(2)))
+    for i, j in peaks:
+        p, q, width = axis[i], axis[j], axis[1] - axis[0]
+        value = J[i, j]
+        while width > 1e-8:
+            local = np.linspace(-width, width, 9)
+            P, Qs = np.meshgrid(
+                np.clip(p + local, -1, 1), np.clip(q + local, -1, 1), indexing="ij"
+            )
+            inner = values(P, Qs)
+            at = np.unravel_index(np.argmax(inner), inner.shape)
+            if inner[at] > value:
+                p, q, value = P[at], Qs[at], inner[at]
+            width *= 0.4
+        if value > best:
+            best_nu, best = np.array([(p + q) / 2, (p - q) / 2]), float(value)
+    return best_nu, best

@@ -1,0 +1,175 @@
+"""Exact solutions: soft backward induction for all rewards at once, with a residual and a status.
+
+Source: Spectral Souping (2)–(4). Two roads share no recursion: the exponential domain, in which the
+language MDP is linear (no logarithm until the end), and the log domain with one scale a block,
+which no reward/β up to 1e4 and beyond can overflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from . import kernels, until_eos
+from .errors import InstanceError
+from .features import Array
+from .mdp import TokenMDP
+from .policies import log_partition, policy_table
+
+Road = Literal["exp", "log", "linear"]
+
+# e^{V/β} stays clear of overflow and underflow while max|r|·T/β is below this
+EXPONENT_ROOM = 600.0
+RESIDUAL_LIMIT = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Optimal values of an instance, for each reward ``r_k`` and for the user's ``r_w``.
+
+    Q: [K, T, S] in reward units; ``Q[k, t, s'] = r_k(s') + V[k, t+1, s']``, eq (3).
+    V: [K, T+1, S]; ``V[k, t, s] = β log E_ref exp(Q_k/β)``, eq (4); ``V[k, T] = 0``.
+    Q_w, V_w: the same for ``r_w``, [T, S] and [T+1, S].
+    residual: largest Bellman error over reachable states, relative to the largest value.
+    status: "solved", or "inaccurate" where the residual exceeds 1e-9.
+    """
+
+    mdp: TokenMDP
+    Q: Array
+    V: Array
+    Q_w: Array
+    V_w: Array
+    residual: float
+    status: str
+    road: Road
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def policy(self, k: int) -> Array:
+        """Return the specialist ``π_k ∝ ref·exp(Q_k/β)``, eq (2), as [T, S, A]."""
+        return policy_table(self.mdp, self.Q[k] / self.mdp.beta)
+
+    @cached_property
+    def policy_w(self) -> Array:
+        """The bespoke policy ``π_w ∝ ref·exp(Q_w/β)`` as [T, S, A]."""
+        return policy_table(self.mdp, self.Q_w / self.mdp.beta)
+
+    @property
+    def depth(self) -> int:
+        """Number of backups between the start and the end, for rounding estimates."""
+        return self.mdp.steps
+
+    @property
+    def value_w(self) -> float:
+        """``V_w`` at the start context."""
+        return float(self.V_w[0, self.mdp.start_context])
+
+    @property
+    def values(self) -> Array:
+        """``V_k`` at the start context, [K]."""
+        return np.asarray(self.V[:, 0, self.mdp.start_context])
+
+    @cached_property
+    def shadow(self) -> Solution:
+        """The same instance solved on the other road; what moves between the two is rounding."""
+        return solve(self.mdp, road="exp" if self.road == "log" else "log")
+
+
+def solve(mdp: TokenMDP, *, road: Road | None = None) -> Solution:
+    """Solve all K rewards and ``r_w``.
+
+    road: "exp" or "log" for a finite horizon (by default the first where nothing can overflow).
+    Until ``eos`` both names solve the linear system, "log" with the tables' rounding perturbed by
+    one unit, so that a shadow exists there too.
+
+    Raises SolverError where no finite value exists (until ``eos``).
+    """
+    rewards = np.vstack([mdp.rewards, mdp.reward_w])
+    if mdp.horizon is None:
+        V0 = np.stack([
+            until_eos.soft_value(mdp, r * (1 + np.finfo(float).eps) if road == "log" else r, name)
+            for r, name in zip(rewards, [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"],
+                               strict=True)
+        ])  # fmt: skip
+        V = np.stack([V0, V0], axis=1)
+        used: Road = road or "linear"
+    else:
+        live = mdp.reach.allowed.any(axis=1)
+        used = road or ("exp" if _fits(rewards, mdp.beta, mdp.horizon) else "log")
+        V = _backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, used)
+    Q = rewards[:, None, :] + V[:, 1:, :]
+    residual = _residual(mdp, Q, V)
+    status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
+    return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, used)
+
+
+def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: int) -> Array:
+    """Return soft values at t = 0: the bare kernel, without an instance around it.
+
+    ref: [S, A] rows summing to 1, S = A**order; rewards: [M, S] on the next context.
+    Returns V [M, S] in reward units; eq (4) iterated ``horizon`` times.
+    Raises InstanceError for shapes that do not fit.
+    """
+    ref = np.ascontiguousarray(ref, dtype=np.float64)
+    rewards = np.ascontiguousarray(np.atleast_2d(rewards), dtype=np.float64)
+    if ref.ndim != 2 or ref.shape[0] != ref.shape[1] ** order:
+        raise InstanceError.of("ref", f"shape {ref.shape}", "must be [A**order, A]", "check order")
+    if rewards.shape[1] != ref.shape[0]:
+        raise InstanceError.of(
+            "rewards", f"shape {rewards.shape}", f"must be [M, {ref.shape[0]}]", "one per context"
+        )
+    if not beta > 0 or horizon < 1:
+        raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
+    live = ref.any(axis=1)
+    road: Road = "exp" if _fits(rewards, beta, horizon) else "log"
+    return _backward(ref, live, rewards, beta, horizon, road)[:, 0]
+
+
+def _fits(rewards: Array, beta: float, horizon: int) -> bool:
+    """Whether no ``exp(V/β)`` can leave the range of doubles, ended episodes included."""
+    return bool(np.abs(rewards).max() * horizon / beta < EXPONENT_ROOM)
+
+
+def _backward(ref: Array, live: Array, rewards: Array, beta: float, T: int, road: Road) -> Array:
+    """V [M, T+1, S] by the chosen road."""
+    M, S = rewards.shape
+    if road == "log":
+        v = np.zeros((M, T + 1, S))
+        kernels.soft_backward_log(ref, live, rewards / beta, v)
+        return np.multiply(v, beta, out=v)
+    z = desirability(ref, live, np.exp(rewards / beta), T)
+    V = np.ascontiguousarray(np.log(z).transpose(2, 0, 1))
+    return np.multiply(V, beta, out=V)
+
+
+def desirability(ref: Array, live: Array, gain: Array, T: int) -> Array:
+    """Return ``z = exp(V/β)`` as [T+1, S, M]: (4) in the exponential domain, where it is linear.
+
+    gain: [M, S] = exp(r/β). With ``s = x1·B + y`` each step is one product of the stochastic block
+    ``Π_y[x1, a]`` with ``gain·z`` on the A contiguous next contexts, batched over y and rewards:
+    neither an exponential nor a logarithm is taken on the way.
+    """
+    S, A = ref.shape
+    blocks = ref.reshape(A, S // A, A).transpose(1, 0, 2)
+    weight = np.ascontiguousarray(gain.T)
+    M = weight.shape[1]
+    z = np.empty((T + 1, S, M))
+    z[T] = 1.0
+    dead = np.flatnonzero(~live)
+    for t in range(T - 1, -1, -1):
+        ahead = (weight * z[t + 1]).reshape(S // A, A, M)
+        z[t] = np.matmul(blocks, ahead).transpose(1, 0, 2).reshape(S, M)
+        z[t, dead] = 1.0
+    return z
+
+
+def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
+    """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel."""
+    worst = 0.0
+    for q, v in zip(Q, V, strict=True):
+        error = np.abs(mdp.beta * log_partition(mdp, q / mdp.beta) - v[:-1])
+        scale = max(1.0, float(np.abs(v).max()))
+        worst = max(worst, float(np.where(mdp.reach.states, error, 0.0).max()) / scale)
+    return worst
