@@ -8,7 +8,7 @@ from toymdp import Solution, SolverError
 from toymdp.optimum import SoupOptimum
 from toymdp.roads import MAX_TRAJECTORIES, cone_value, enumerated_value, trajectory_count
 
-from .claim import EPS, Array, NotApplicable, Sides, Undecidable
+from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
 from .hypotheses import HYPOTHESES
 from .soups import size_of_values
 from .span import Fit, feature_span, value_fits
@@ -137,3 +137,53 @@ def as_claim(name: str):  # type: ignore[no-untyped-def]
         return Sides(0.0 if outcome else 1.0, 0.0, 1.0, note=reason)
 
     return sides
+
+
+_LINEAR = ("ss.asm1", "ss.asm2")
+
+TABLE = (
+    Claim(
+        "ss.asm0", "SS §3", r"\pi_{ref}(a|s) \propto \exp(\psi(s)^\top\nu_{ref}(a))",
+        "set-up", "equality", "instance", as_claim("ss.asm0"),
+        "the section's set-up: reported, it alone makes no row not-applicable",
+    ),
+    Claim(
+        "ss.asm1", "SS (5)", r"r(s,a) = \psi((s,a))^\top\nu_r",
+        "hypothesis", "equality", "instance", as_claim("ss.asm1"),
+        "Assumption 1, one vector for all steps",
+    ),
+    Claim(
+        "ss.asm2", "SS Asm 2", r"P(a_t \mid s_t) = P(a_t \mid \text{last } L \text{ tokens})",
+        "hypothesis", "equality", "instance", as_claim("ss.asm2"),
+        "true of a token MDP by construction",
+    ),
+    Claim(
+        "ss.eq2-4", "SS (2)–(4)", r"V(s) = \beta\log E_{ref}\exp(Q(s,a)/\beta)",
+        "proved", "equality", "instance", three_roads,
+        "backward induction; checked against enumeration and a cone program",
+    ),
+    Claim(
+        "ss.lemma1", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu",
+        "refuted", "equality", "instance", lemma1,
+        "log-sum-exp of linear functions is not linear",
+        hypotheses=_LINEAR, reported=("ss.asm0",),
+    ),
+    Claim(
+        "ss.lemma1.per-step", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu_t",
+        "refuted", "equality", "instance", lemma1_per_step,
+        "the same witness: the first step alone is not linear",
+        hypotheses=_LINEAR, reported=("ss.asm0",),
+    ),
+    Claim(
+        "ss.lemma1.tabular", "ours",
+        r"\text{independent rows } \psi_{t,s'} \Rightarrow Q^* = \psi^\top\nu",
+        "proved", "equality", "instance", lemma1,
+        "independent rows interpolate any table",
+        hypotheses=("features-independent",),
+    ),
+    Claim(
+        "ss.lemma1.desirability", "ours", r"e^{V(\cdot,y)/\beta} \in \mathrm{col}(\Pi_y)",
+        "proved", "equality", "instance", lemma1_desirability,
+        "the language MDP is linearly solvable in the exponential (Todorov 2006)",
+    ),
+)  # fmt: skip

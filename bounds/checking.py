@@ -84,9 +84,7 @@ def gravest(checks: Sequence[Check]) -> Check:
     return min(checks, key=key)
 
 
-def assert_claim(
-    instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True
-) -> Check:
+def assert_claim(instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True) -> Check:
     """Raise AssertionError unless the claim is not violated here, in the manner of numpy.testing.
 
     claim: one id. undecided_ok: whether a sign within rounding passes. Returns the check.

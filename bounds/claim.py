@@ -36,15 +36,20 @@ class Subject(Protocol):
     cache: for what several claims share. depth: length of the longest sum, for the rounding floor.
     """
 
-    cache: dict[Any, Any]
+    @property
+    def cache(self) -> dict[Any, Any]:
+        """Free for claims to share what they computed."""
+        ...
 
     @property
     def shadow(self) -> Subject:
         """The second road."""
+        ...
 
     @property
     def depth(self) -> int:
         """Length of the longest chain of additions."""
+        ...
 
 
 class Undecidable(Exception):  # noqa: N818  # an outcome, not an error
@@ -119,7 +124,8 @@ SidesFunction = Callable[[Any, Array | None, SoupOptimum | None], Sides]
 class Claim:
     """One numbered statement: what it says, what is known of it, and how to evaluate it.
 
-    statement: LaTeX. world: the format of the instances it speaks of. hypotheses gate applicability; reported ones are shown but do not gate.
+    statement: LaTeX. world: the format of the instances it speaks of. hypotheses gate
+    applicability; reported ones are shown but do not.
     reason: one line on why the status is what it is.
     zero: whether the statement also stands at λ = 0.
     """
@@ -138,9 +144,7 @@ class Claim:
     needs_optimum: bool = False
     world: str = "token-mdp/1"
 
-    def evaluate(
-        self, solution: Subject, lam: Array | None, optimum: SoupOptimum | None
-    ) -> Check:
+    def evaluate(self, solution: Subject, lam: Array | None, optimum: SoupOptimum | None) -> Check:
         """Judge the claim at one λ [K] (None where it names none)."""
         from .hypotheses import HYPOTHESES
 

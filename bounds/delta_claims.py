@@ -7,14 +7,17 @@ it stays in the log domain, where ratios of e^-700 and far below are ordinary.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
 from toymdp.policies import extrema, log_partition
 
 from . import formulas
-from .claim import EPS, Array, NotApplicable, Sides, worst
+from .claim import EPS, Array, Claim, NotApplicable, Sides, worst
 from .soups import size_of_values, soup
+
+Mask = NDArray[np.bool_]
 
 
 def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
@@ -82,15 +85,15 @@ def delta_tight(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     return Sides(float(lhs[place]), float(rhs[place]), found.scale, where=where)
 
 
-def two_valued_states(sol: Solution) -> Array:
+def two_valued_states(sol: Solution) -> Mask:
     """[K, T, S] states at which the ratio of specialist k takes two values, cached."""
     if "two-valued" not in sol.cache:
         sol.cache["two-valued"] = np.stack([two_valued(sol, q / sol.mdp.beta) for q in sol.Q])
-    found: Array = sol.cache["two-valued"]
+    found: Mask = sol.cache["two-valued"]
     return found
 
 
-def two_valued(sol: Solution, q: Array) -> Array:
+def two_valued(sol: Solution, q: Array) -> Mask:
     """[T, S] states with two distinct values of q among allowed tokens, up to rounding."""
     mdp = sol.mdp
     A, T = mdp.vocab_size, mdp.steps
@@ -123,3 +126,26 @@ def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
         np.moveaxis(renyi_divergences(sol), 0, -1), weights, beta, here.beta_prime
     )
     return worst(lhs, rhs, sol.mdp.reach.states, size_of_values(sol), ("t", "s"))
+
+
+TABLE = (
+    Claim(
+        "ss.delta", "SS (17), (18)",
+        r"E_{ref}[1/x]\,E_{ref}[x] \le (\bar M + \underline M - 1)/(\bar M\underline M)",
+        "proved", "inequality", "instance", delta,
+        "the chord of 1/x",
+    ),
+    Claim(
+        "ss.delta.tight", "ours",
+        r"\text{equality where } \pi_k/\pi_{ref} \text{ takes two values}",
+        "proved", "equality", "instance", delta_tight,
+        "the chord meets 1/x at both ends",
+    ),
+    Claim(
+        "ss.delta.renyi", "ours",
+        r"(16) \text{ with } D_2(\pi_{ref}\|\pi_k) = \log E_{ref}[\pi_{ref}/\pi_k] \le \Delta_k",
+        "proved", "inequality", "every", delta_renyi,
+        "the ratio itself is known, so its chord is not needed",
+        hypotheses=("lambda-nonzero",),
+    ),
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The hypotheses of the papers' statements, each a check of its own, evaluated and never assumed."""
+"""The hypotheses of the papers' statements: each a check of its own, evaluated, never assumed."""
 
 from __future__ import annotations
 
@@ -45,12 +45,16 @@ def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
     context without a feature has one of its own, and constrains nothing.
     """
     mdp, span = sol.mdp, feature_span(sol)
-    live = mdp.reach.any_state
-    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
-    if not mdp.reach.allowed[live][:, tokens].all():
-        s = int(np.flatnonzero(live)[np.argmin(mdp.reach.allowed[live][:, tokens].all(axis=1))])
+    live = np.asarray(mdp.reach.any_state)
+    tokens = np.ones(mdp.vocab_size, dtype=bool)
+    if mdp.bos is not None:
+        tokens[mdp.bos] = False
+    full = np.asarray(mdp.reach.allowed[np.ix_(live, tokens)].all(axis=1))
+    if not full.all():
+        s = int(np.flatnonzero(live)[int(np.argmin(full))])
         return False, f"context {s} forbids a token, which no softmax does"
-    logits = np.log(mdp.ref[:, tokens], where=live[:, None], out=np.zeros((len(live), tokens.sum())))
+    logits = np.zeros((len(live), int(tokens.sum())))
+    logits[live] = np.log(mdp.ref[np.ix_(live, tokens)])
     logits -= logits.mean(axis=1, keepdims=True)
     features = mdp.features
     if not isinstance(features, Dense):
@@ -65,7 +69,7 @@ def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
         at = np.argwhere(mdp.reach.states[1:])
         Psi, G = features.values[at[:, 0], at[:, 1]], logits[at[:, 1]]
     else:
-        later = mdp.reach.states[1:].any(axis=0)
+        later = np.asarray(mdp.reach.states[1:].any(axis=0))
         known = span.used.any(axis=0)[mdp.start_context] and mdp.start_feature is None
         if known:
             later[mdp.start_context] = True
@@ -124,7 +128,8 @@ def independent_features(sol: Solution, lam: Array | None) -> Outcome:
 def in_domain(sol: Solution, lam: Array | None) -> Outcome:
     """``β|λ|₁ ≤ β'`` of (7), up to the rounding of the sum."""
     mdp = sol.mdp
-    assert lam is not None and mdp.beta_prime is not None
+    assert lam is not None
+    assert mdp.beta_prime is not None
     used = mdp.beta * float(np.abs(lam).sum()) / mdp.beta_prime
     if used <= 1.0 + 8 * EPS * len(lam):
         return True, ""

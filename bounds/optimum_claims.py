@@ -10,7 +10,7 @@ from toymdp import Solution
 from toymdp.optimum import SoupOptimum
 from toymdp.policies import divergence, policy_value
 
-from .claim import Array, NotApplicable, Sides
+from .claim import Array, Claim, NotApplicable, Sides
 from .soups import Soup, size_of_values, soup
 from .span import value_fits
 from .theorem1_claims import gap_terms, kl
@@ -102,3 +102,24 @@ def _quantities(sol: Solution, lam: Array) -> dict[str, float]:
             terms[name] for name in ("reward term", "penalty", "logit term")
         )
     return found
+
+
+TABLE = (
+    Claim(
+        "ss.betaprime", "ours",
+        r"J, \mathrm{gap}, (9), (10) \text{ depend on } \lambda/\beta' \text{ only}",
+        "proved", "equality", "every", beta_prime_free,
+        "β' is no parameter of the problem", zero=True,
+    ),
+    Claim(
+        "ss.eq8.upper", "SS Thm 1.2, left", r"0 \le V_w - J(\lambda)",
+        "proved", "inequality", "every", gap_nonnegative,
+        "both terms of the identity are non-negative",
+        hypotheses=("lambda-in-domain",), zero=True,
+    ),
+    Claim(
+        "ss.eq8.onehot", "SS App. A.2 (ii)", r"J(\lambda^*) \ge V_w^{\pi_k}",
+        "proved", "inequality", "optimum", beats_specialists,
+        "one-hot weights are in the domain", needs_optimum=True, zero=True,
+    ),
+)  # fmt: skip

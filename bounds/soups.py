@@ -152,8 +152,6 @@ def size_of_values(sol: Solution) -> float:
     """Largest |Q| and |r| over reachable next contexts: what value differences are taken of."""
     if "size" not in sol.cache:
         used = sol.mdp.reach.nexts
-        largest = max(
-            float(np.where(used, np.abs(q), 0.0).max()) for q in (*sol.Q, sol.Q_w)
-        )
+        largest = max(float(np.where(used, np.abs(q), 0.0).max()) for q in (*sol.Q, sol.Q_w))
         sol.cache["size"] = max(largest, float(np.abs(sol.mdp.rewards).max()))
     return float(sol.cache["size"])

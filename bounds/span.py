@@ -60,9 +60,11 @@ class FeatureSpan:
     def __init__(self, mdp: TokenMDP) -> None:
         self.mdp = mdp
         self.used = mdp.reach.nexts
-        self.norms: Array = np.asarray(mdp.features.norms(mdp.steps)) if isinstance(
-            mdp.features, Dense
-        ) else np.asarray(mdp.features.scales(mdp.steps, mdp.n_contexts))  # type: ignore[union-attr]
+        self.norms: Array = (
+            np.asarray(mdp.features.norms(mdp.steps))
+            if isinstance(mdp.features, Dense)
+            else np.asarray(mdp.features.scales(mdp.steps, mdp.n_contexts))
+        )  # type: ignore[union-attr]
 
     @property
     def per_step(self) -> bool:

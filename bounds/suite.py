@@ -10,8 +10,8 @@ from typing import Any
 from toymdp import TokenMDP
 from toymdp.families import generate
 
-from .worlds import load_instance
 from .witness import Witness, stored_witnesses
+from .worlds import load_instance
 
 RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")

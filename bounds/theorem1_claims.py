@@ -13,7 +13,7 @@ from toymdp.optimum import SoupOptimum
 from toymdp.policies import extrema, hard_minimum
 
 from . import formulas
-from .claim import Array, Sides, Undecidable, worst
+from .claim import Array, Claim, Sides, Undecidable, worst
 from .delta_claims import ratio_extremes
 from .soups import Soup, bespoke_norm, reference_norm, size_of_values, soup
 from .span import feature_span, value_fits
@@ -79,7 +79,8 @@ def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
     logit_error = (beta / beta_prime) * logit_norm(sol, lam, beta_prime)
     norm_ref = float(reference_norm(sol)[_start(sol)])
     return {
-        "reward term": path * reward_error, "penalty": penalty, "logit term": norm_ref * logit_error,
+        "reward term": path * reward_error, "penalty": penalty,
+        "logit term": norm_ref * logit_error,
         "E_min Σ‖psi‖": path, "reward error": reward_error,
         "E_ref‖psi‖": norm_ref, "logit error": logit_error,
     }  # fmt: skip
@@ -100,9 +101,7 @@ def gap(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     assert lam is not None
     here = soup(sol, lam)
     terms = gap_terms(sol, here)
-    rhs = float(
-        formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"])
-    )
+    rhs = float(formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"]))
     where = {"t": 0, "s": sol.mdp.start_context}
     return Sides(here.gap, rhs, size_of_values(sol), terms, where)
 
@@ -153,3 +152,54 @@ def gap_sharp(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Side
     }
     scale = size_of_values(sol) + sol.mdp.beta * sol.mdp.steps
     return Sides(here.gap, float((states * rate).sum()), scale, terms)
+
+
+_THEOREM = ("ss.asm1", "ss.asm2", "q-linear", "lambda-in-domain")
+
+TABLE = (
+    Claim(
+        "ss.thm1.kl", "SS (9)",
+        r"KL(\pi_w\|\tilde\pi_{\lambda^*}) \le \tfrac{1}{\beta'}"
+        r"(E_{\pi_w}\|\psi\| + E_{ref}\|\psi\|)"
+        r"\,\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda^*_k\nu_k\|",
+        "refuted", "inequality", "optimum", kl,
+        "log E exp is 1-Lipschitz in the sup norm, not in L¹(ref)",
+        hypotheses=_THEOREM, reported=("ss.asm0",), zero=True,
+    ),
+    Claim(
+        "ss.thm1.kl.repaired", "ours",
+        r"KL(\pi_w\|\tilde\pi_\lambda) \le \tfrac{1}{\beta'}(E_{\pi_w}\|\psi\| + "
+        r"E_{\tilde\pi_\lambda}\|\psi\|)\,\|\tfrac{\beta'}{\beta}\nu_w"
+        r" - \textstyle\sum_k\lambda_k\nu_k\|",
+        "proved", "inequality", "every", kl_repaired,
+        "Jeffreys' divergence bounds KL; then Cauchy–Schwarz",
+        hypotheses=("q-linear",), reported=("ss.asm0", "ss.asm1"), zero=True,
+    ),
+    Claim(
+        "ss.thm1.gap", "SS (10)",
+        r"V_w - J(\lambda^*) \le E_{\underline\pi}[\textstyle\sum_t\|\psi\|]\,"
+        r"\|\sum_k\nu_{r_k}(w_k - |\lambda^*_k|/|\lambda^*|_1)\| + \tfrac{\beta^2}{\beta'}\sum_k"
+        r"\Delta_k\max(0,-\lambda^*_k) + E_{ref}\|\psi\|\,\|\nu_w - \tfrac{\beta}{\beta'}"
+        r"\sum_k\lambda^*_k\nu_k\|",
+        "refuted", "inequality", "optimum", gap,
+        "its last term sees the first step only, weighted by ref",
+        hypotheses=(*_THEOREM, "lambda-nonzero", "rewards-nonnegative"), reported=("ss.asm0",),
+    ),
+    Claim(
+        "ss.thm1.gap.identity", "ours",
+        r"V_w - J(\lambda) = E_{\tilde\pi_\lambda}\textstyle\sum_t"
+        r"[\beta KL(\tilde\pi_\lambda\|\pi_w)"
+        r" + (\beta'/|\lambda|_1 - \beta)KL(\tilde\pi_\lambda\|\pi_{ref})]",
+        "proved", "equality", "every", gap_identity,
+        "performance difference, telescoped", zero=True,
+    ),
+    Claim(
+        "ss.thm1.gap.sharp", "ours",
+        r"V_w - J(\lambda) \le E_{\tilde\pi_\lambda}\textstyle\sum_t"
+        r"[\beta\,\mathrm{span}_a(e)^2/8"
+        r" + (\beta'/|\lambda|_1 - \beta)KL(\tilde\pi_\lambda\|\pi_{ref})]",
+        "proved", "inequality", "every", gap_sharp,
+        "Hoeffding's lemma in the identity; at full budget it vanishes with the logit error",
+        hypotheses=("lambda-in-domain",), zero=True,
+    ),
+)  # fmt: skip

@@ -75,8 +75,9 @@ def _witness(found: Mapping[str, Any], name: str, source: str) -> Witness:
     except TypeError as error:
         raise InstanceError(f"{source}: instance: {error}") from None
     lam = found["lambda"]
-    if lam is not None and len(lam) != mdp.n_rewards:
-        raise InstanceError.of("lambda", lam, f"must have K = {mdp.n_rewards} entries", "correct it")
+    K = mdp.n_rewards
+    if lam is not None and (not isinstance(lam, list) or len(lam) != K):
+        raise InstanceError.of("lambda", lam, f"must list K = {K} numbers or be null", "correct it")
     return Witness(
         name, mdp, found["claim"], None if lam is None else tuple(float(x) for x in lam),
         int(found["seed"]), expected,

@@ -44,7 +44,7 @@ def compute(n: int = 60) -> list[dict[str, Any]]:
 def draw(rows: list[dict[str, Any]]) -> Figure:
     """One panel, log-log."""
     figure, axes = plt.subplots()
-    looks = {
+    looks: dict[tuple[str, str], dict[str, Any]] = {
         ("random", "printed"): {"marker": "s", "color": "C1", "label": "printed (10), random"},
         ("random", "sharp"): {"marker": "o", "color": "C0", "label": "sharp, random"},
         ("witness", "printed"): {"marker": "v", "color": "k", "label": "printed (10), witness"},

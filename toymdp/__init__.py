@@ -5,4 +5,13 @@ from .mdp import TokenMDP
 from .optimum import SoupOptimum, soup_optimum
 from .solver import Solution, soft_values, solve
 
-__all__ = ["InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values", "solve", "soup_optimum"]
+__all__ = [
+    "InstanceError",
+    "Solution",
+    "SolverError",
+    "SoupOptimum",
+    "TokenMDP",
+    "soft_values",
+    "solve",
+    "soup_optimum",
+]

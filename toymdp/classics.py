@@ -17,9 +17,9 @@ def lemma1_softmax() -> TokenMDP:
     x = np.arange(3.0)
     return TokenMDP(
         name="lemma1-softmax", vocab_size=3, order=1, horizon=2, start=[0],
-        ref_weights=np.exp(np.outer(x, x)), rewards=[x], beta=1.0, w=[1.0],
+        ref_weights=np.exp(np.outer(x, x)), rewards=x[None], beta=1.0, w=np.ones(1),
         features={"kind": "dense", "values": np.stack([np.ones(3), x], axis=1)},
-        start_feature=[1.0, 0.0],
+        start_feature=np.array([1.0, 0.0]),
     )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def rare_first_token(rarity: int = 16) -> TokenMDP:
     scale[0, context(0, 0)] = 2.0**-rarity
     return TokenMDP(
         name="gap-rare-first-token", vocab_size=A, order=2, horizon=3, start=[0, 0],
-        ref_weights=weights, rewards=rewards, beta=1.0, w=[0.5, 0.5],
+        ref_weights=weights, rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
         features={"kind": "tabular", "per_step": True, "scale": scale},
     )  # fmt: skip
 

@@ -55,7 +55,9 @@ def table(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
         numbers = np.array(value, dtype=np.float64, order="C")
     except (TypeError, ValueError):
         raise InstanceError.of(
-            name, type(value).__name__, "must be numbers in a rectangular table",
+            name,
+            type(value).__name__,
+            "must be numbers in a rectangular table",
             "check row lengths and types",
         ) from None
     wanted = "[" + "][".join("K" if n is None else str(n) for n in shape) + "]"
@@ -93,12 +95,16 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
     rises = len(starts) == S + 1 and starts[0] == 0 and (np.diff(starts) >= 0).all()
     if not rises or starts[-1] != len(ids):
         raise InstanceError.of(
-            "ref_sparse.indptr", f"{len(starts)} entries",
-            f"must rise from 0 to {len(ids)} in S + 1 = {S + 1} entries", "check the row pointers",
+            "ref_sparse.indptr",
+            f"{len(starts)} entries",
+            f"must rise from 0 to {len(ids)} in S + 1 = {S + 1} entries",
+            "check the row pointers",
         )
     if len(ids) != len(weights):
         raise InstanceError.of(
-            "ref_sparse.weights", f"{len(weights)} entries", f"must match {len(ids)} tokens",
+            "ref_sparse.weights",
+            f"{len(weights)} entries",
+            f"must match {len(ids)} tokens",
             "give one weight for each token",
         )
     outside = (ids != tokens) | (ids < 0) | (ids >= A)
@@ -119,7 +125,7 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
 
 def memory_needed(A: int, L: int, T: int | None, K: int) -> int:
     """Bytes that loading and solving an instance of this size takes, roughly."""
-    S = A**L
+    S = int(A**L)
     return 8 * S * (3 * A + (T or 1) * (3 * (K + 1) + 6))
 
 
@@ -132,7 +138,9 @@ def check_memory(A: int, L: int, T: int | None, K: int) -> None:
     limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     if needed > limit:
         raise InstanceError.of(
-            "order", L,
+            "order",
+            L,
             f"{A}**{L} = {A**L} contexts would take {needed / 2**30:.1f} GiB, over half of this "
-            f"machine's memory ({limit / 2**30:.1f} GiB)", "reduce vocab_size, order or horizon",
+            f"machine's memory ({limit / 2**30:.1f} GiB)",
+            "reduce vocab_size, order or horizon",
         )

@@ -2,7 +2,7 @@
 
 ``softmax``   the paper's own parameterisation: ref and rewards from one feature map (Lemma 1 fails)
 ``low-rank``  transition blocks of a chosen rank (the desirability claim says something there)
-``dirichlet`` a random reference, per-step one-hot features, non-negative rewards (Theorem 1 applies)
+``dirichlet`` a random reference, per-step one-hot features, rewards ≥ 0 (Theorem 1 applies)
 ``tree``      contexts hold the whole history, so one-hot features make Lemma 1 exact
 ``corpus``    real text with human labels (toymdp.corpus), n-gram features
 ``corpus-one-hot`` the same world with per-step one-hot features (Theorem 1 applies)

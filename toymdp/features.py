@@ -96,7 +96,9 @@ def read_features(
     unknown = set(spec) - allowed[kind]
     if unknown:
         raise InstanceError.of(
-            f"features.{min(unknown)}", spec[min(unknown)], f"no such key for kind '{kind}'",
+            f"features.{min(unknown)}",
+            spec[min(unknown)],
+            f"no such key for kind '{kind}'",
             f"the keys are {sorted(allowed[kind])}",
         )
     if kind == "dense":
@@ -124,21 +126,26 @@ def _read_dense(
     flat, stepped = (contexts,), (horizon, contexts)
     if values.ndim == 3 and horizon is None:
         raise InstanceError.of(
-            "features.values", f"shape {values.shape}",
-            "an instance without a horizon has no per-step features", "give [S][d]",
+            "features.values",
+            f"shape {values.shape}",
+            "an instance without a horizon has no per-step features",
+            "give [S][d]",
         )
     if values.shape[:-1] not in (flat, stepped) or values.ndim < 2 or values.shape[-1] == 0:
         raise InstanceError.of(
-            "features.values", f"shape {values.shape}",
+            "features.values",
+            f"shape {values.shape}",
             f"must be [S][d] or [T][S][d] with S = {contexts}, T = {horizon}, d ≥ 1",
             "one row for each context A**L",
         )
-    mask = used if values.ndim == 3 else used.any(axis=0)
+    mask = np.asarray(used if values.ndim == 3 else used.any(axis=0))
     bad = ~np.isfinite(values).all(axis=-1) & mask
     if bad.any():
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InstanceError.of(
-            f"features.values{list(where)}", values[where], "must be finite where reachable",
+            f"features.values{list(where)}",
+            values[where],
+            "must be finite where reachable",
             "replace the entry",
         )
     # ignored entries are zeroed so that whatever they held cannot leak into a product
@@ -155,18 +162,22 @@ def _read_tabular(
         )
     if per_step and horizon is None:
         raise InstanceError.of(
-            "features.per_step", True, "an instance without a horizon has no per-step features",
+            "features.per_step",
+            True,
+            "an instance without a horizon has no per-step features",
             "use per_step false",
         )
     scale = _numbers("features.scale", spec.get("scale", 1.0))
     shapes: list[tuple[int | None, ...]] = [(), (horizon, contexts) if per_step else (contexts,)]
     if scale.shape not in shapes:
         raise InstanceError.of(
-            "features.scale", f"shape {scale.shape}",
+            "features.scale",
+            f"shape {scale.shape}",
             f"must be a number or {'[T][S]' if per_step else '[S]'} with S = {contexts}, "
-            f"T = {horizon}", "one scale for each one-hot coordinate",
+            f"T = {horizon}",
+            "one scale for each one-hot coordinate",
         )
-    mask = used if per_step else used.any(axis=0)
+    mask = np.asarray(used if per_step else used.any(axis=0))
     full = np.broadcast_to(scale, mask.shape)
     bad = ~(np.isfinite(full) & (full > 0)) & mask
     if bad.any():

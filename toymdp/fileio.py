@@ -31,8 +31,8 @@ def read_fields(path: Path) -> dict[str, Any]:
     known = {f.name for f in fields(TokenMDP)}
     for key in found:
         if key not in known:
-            raise InstanceError.of(key, found[key], "no such key in token-mdp/1",
-                                   f"the keys are {sorted(known)}; free data goes in meta")  # fmt: skip
+            remedy = f"the keys are {sorted(known)}; free data goes in meta"
+            raise InstanceError.of(key, found[key], "no such key in token-mdp/1", remedy)
     for key in REQUIRED:
         if key not in found:
             raise InstanceError.of(key, None, "missing", f"a token-mdp/1 file has {REQUIRED}")

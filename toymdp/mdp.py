@@ -146,7 +146,7 @@ class TokenMDP:
     @property
     def n_contexts(self) -> int:
         """Number of contexts S = A**L."""
-        return self.vocab_size**self.order
+        return int(self.vocab_size**self.order)
 
     @property
     def n_rewards(self) -> int:
@@ -162,8 +162,8 @@ class TokenMDP:
     def start_context(self) -> int:
         """Index of the start context."""
         index = 0
-        for token in self.start:
-            index = index * self.vocab_size + token
+        for next_token in self.start:
+            index = index * self.vocab_size + next_token
         return index
 
     @cached_property
@@ -206,8 +206,10 @@ class TokenMDP:
     def _read_reference(self, A: int, S: int) -> Array:
         if (self.ref_weights is None) == (self.ref_sparse is None):
             raise InstanceError.of(
-                "ref_weights", None if self.ref_weights is None else "given twice",
-                "exactly one of ref_weights and ref_sparse", "give one of them",
+                "ref_weights",
+                None if self.ref_weights is None else "given twice",
+                "exactly one of ref_weights and ref_sparse",
+                "give one of them",
             )
         if self.ref_sparse is not None:
             weights = dense_reference(self.ref_sparse, A, S)
@@ -216,7 +218,9 @@ class TokenMDP:
         if (weights < 0).any():
             s, a = np.argwhere(weights < 0)[0]
             raise InstanceError.of(
-                f"ref_weights[{s}][{a}]", weights[s, a], "must be non-negative",
+                f"ref_weights[{s}][{a}]",
+                weights[s, a],
+                "must be non-negative",
                 "use 0 to forbid a token",
             )
         return weights
@@ -226,14 +230,18 @@ class TokenMDP:
         if empty.any():
             s = int(np.argmax(empty))
             raise InstanceError.of(
-                f"ref_weights[{s}]", "all 0", "context is reachable, so some token must follow",
+                f"ref_weights[{s}]",
+                "all 0",
+                "context is reachable, so some token must follow",
                 "give a token weight, or make the context unreachable",
             )
         if self.bos is not None and self.reach.nexts[:, self.bos :: A].any():
             s = int(np.argmax(self.reach.any_state & self.reach.allowed[:, self.bos]))
             raise InstanceError.of(
-                f"ref_weights[{s}][{self.bos}]", self.ref_weights[s, self.bos],
-                "bos is never emitted", "set the weight to 0",
+                f"ref_weights[{s}][{self.bos}]",
+                self.ref_weights[s, self.bos],
+                "bos is never emitted",
+                "set the weight to 0",
             )
         if self.horizon is None:
             self._check_termination()
@@ -252,7 +260,9 @@ class TokenMDP:
         if stuck.any():
             s = int(np.argmax(stuck))
             raise InstanceError.of(
-                "horizon", None, f"eos cannot be reached from context {s}, which ref visits",
+                "horizon",
+                None,
+                f"eos cannot be reached from context {s}, which ref visits",
                 "give eos weight there, or set a finite horizon",
             )
 
@@ -261,7 +271,9 @@ class TokenMDP:
 
         if not isinstance(self.features, Dense):
             raise InstanceError.of(
-                "start_feature", "given", "only dense features have a common space for it",
+                "start_feature",
+                "given",
+                "only dense features have a common space for it",
                 "drop it: a one-hot start has a coordinate of its own",
             )
         return table("start_feature", self.start_feature, (self.features.width,))

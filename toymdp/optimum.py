@@ -1,45 +1,25 @@
-"""The soup optimum λ* of (8): successive convex programs from several starts.
+"""The soup optimum λ* of (8): the best of several ascents, and what is known of it.
 
-The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup), so a
-local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
-maximises a concave quadratic model of J over ``u = σ∘ν ≥ 0, Σu ≤ 1`` inside a trust region
-(cvxpy, built once for each K); it is accepted on the true J. The last digits come from Newton
-steps on the face where the programs ended.
+The starts are every one-hot vertex, the user weights, the projection of Q_w on the Q_k, and seeded
+signed draws; for K = 2 a dense grid refined to 1e-8 adds one. λ* = 0 is a legitimate answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
 
+from .ascent import Ascent, ascend
 from .features import Array
 from .mdp import TokenMDP
 from .policies import occupancy
 from .solver import Solution, solve
-from .soup import SoupObjective, SoupPoint
+from .soup import SoupObjective
 
-STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
-TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
-SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
-MAX_STEPS = 60
 GRID_SIZE = 2000  # T·S up to which the dense grid of K = 2 is the default
-
-
-@dataclass(frozen=True)
-class Ascent:
-    """One start and where it ended. nu is [K], values in reward units."""
-
-    start: str
-    value_at_start: float
-    value: float
-    nu: tuple[float, ...]
-    steps: int
-    residual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,147 +46,6 @@ class SoupOptimum:
     spread: float
     local_optima: int
     evidence: str = "multistart"
-
-
-class _Step:
-    """The parametrised program of one step for K coordinates, compiled once."""
-
-    def __init__(self, K: int) -> None:
-        self.gradient = cp.Parameter(K)
-        self.root = cp.Parameter((K, K))
-        self.centre = cp.Parameter(K, nonneg=True)
-        self.radius = cp.Parameter(nonneg=True)
-        self.move = cp.Variable(K)
-        model = self.gradient @ self.move - 0.5 * cp.sum_squares(self.root @ self.move)
-        limits = [
-            self.centre + self.move >= 0,
-            cp.sum(self.centre + self.move) <= 1,
-            cp.norm_inf(self.move) <= self.radius,
-        ]
-        self.problem = cp.Problem(cp.Maximize(model), limits)
-
-    def solve(self, g: Array, root: Array, u: Array, radius: float) -> Array | None:
-        """Return the maximising move [K], or None if the solver has no answer."""
-        # the program is solved in units where the gradient is of order one
-        size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
-        self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
-        self.centre.value, self.radius.value = u, radius
-        try:
-            self.problem.solve(solver=cp.CLARABEL)
-        except cp.error.SolverError:
-            return None
-        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
-            return None
-        ahead = np.maximum(u + self.move.value, 0.0)
-        return np.asarray(ahead / max(1.0, ahead.sum()) - u)
-
-
-@lru_cache(maxsize=64)
-def _program(K: int) -> _Step:
-    return _Step(K)
-
-
-def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
-    """Hessian [K, K] of J in u inside the orthant, by forward differences of the exact gradient."""
-    u = pattern * point.nu
-    g = point.gradient(pattern)
-    K = len(u)
-    H = np.empty((K, K))
-    for k in range(K):
-        shifted = u.copy()
-        shifted[k] += STEP
-        # the smooth piece extends past the budget; its sign pattern is σ by construction
-        there = objective.at(pattern * shifted)
-        H[k] = (there.gradient(pattern) - g) / STEP
-    return 0.5 * (H + H.T)
-
-
-def _concave_root(H: Array) -> Array:
-    """A square root [K, K] of the concave part of −H (positive eigenvalues of H dropped)."""
-    values, vectors = np.linalg.eigh(-H)
-    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
-
-
-def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
-    """Climb from ν ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
-    start = point = objective.at(nu)
-    scale = max(1.0, abs(objective.sol.value_w), float(np.abs(objective.sol.values).max()))
-    radius, steps = 0.5, 0
-    while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
-        steps += 1
-        pattern = point.pattern()
-        g, u = point.gradient(pattern), pattern * point.nu
-        H = _curvature(objective, point, pattern)
-        root = _concave_root(H)
-        accepted = False
-        while not accepted and radius > 1e-12:
-            move = _program(len(u)).solve(g, root, u, radius)
-            if move is None:
-                radius *= 0.25
-                continue
-            predicted = float(g @ move - 0.5 * np.sum((root @ move) ** 2))
-            ahead = u + move
-            if predicted <= 1e-16 * scale or not ahead.any():
-                break
-            value = objective.value(pattern * ahead)
-            gain = (value - point.value) / predicted
-            accepted = gain > 1e-4
-            if gain < 0.25:
-                radius = 0.25 * float(np.abs(move).max())
-            elif gain > 0.75:
-                radius = min(2.0, 2.0 * radius)
-        if not accepted:
-            break
-        point = objective.at(pattern * ahead)
-    point = _polish(objective, _snap(objective, point), scale)
-    if point.value < start.value:  # by rounding only: the start was as good as a float can tell
-        point = start
-    nu_end = tuple(float(x) for x in point.nu)
-    return Ascent(name, start.value, point.value, nu_end, steps, point.residual)
-
-
-def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
-    """Put coordinates within solver accuracy of 0, or of the budget, exactly there if J allows."""
-    nu = np.where(np.abs(point.nu) < SNAP, 0.0, point.nu)
-    size = float(np.abs(nu).sum())
-    if size > 0 and abs(size - 1.0) < 10 * SNAP:
-        nu = nu / size
-    if not nu.any() or np.array_equal(nu, point.nu):
-        return point
-    there = objective.at(nu)
-    return there if there.residual <= max(point.residual, 1e-12) else point
-
-
-def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
-    """Newton steps on the active face while the KKT residual falls and J does not."""
-    for _ in range(8):
-        if point.residual <= 1e-14 * scale:
-            break
-        pattern = point.pattern()
-        u, g = pattern * point.nu, point.gradient(pattern)
-        free = np.flatnonzero(u > 0)
-        full = u.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
-        n = len(free)
-        system = np.zeros((n + full, n + full))
-        system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
-        target = np.zeros(n + full)
-        target[:n] = -g[free]
-        if full:
-            system[n, :n] = system[:n, n] = 1.0
-            target[n] = 1.0 - u.sum()
-        try:
-            move = np.linalg.solve(system, target)[:n]
-        except np.linalg.LinAlgError:
-            break
-        ahead = u.copy()
-        ahead[free] += move
-        if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
-            break
-        there = objective.at(pattern * ahead / max(1.0, ahead.sum()))
-        if there.residual >= point.residual or there.value < point.value - 1e-13 * scale:
-            break
-        point = there
-    return point
 
 
 def default_starts(sol: Solution, seed: int = 0, draws: int = 4) -> dict[str, Array]:
@@ -279,7 +118,8 @@ def soup_optimum(
     at_zero = objective.value(np.zeros(len(sol.Q)))
     scale = max(1.0, abs(sol.value_w))
     if at_zero >= best.value:
-        nu, J, kkt, start = np.zeros(len(sol.Q)), at_zero, _slope_at_zero(objective, ascents), "zero"
+        nu, J, start = np.zeros(len(sol.Q)), at_zero, "zero"
+        kkt = _slope_at_zero(objective, ascents)
         status = "zero" if kkt <= 1e-7 * scale else "inaccurate"
     else:
         nu, J, kkt, start = np.array(best.nu), best.value, best.residual, best.start
@@ -337,9 +177,7 @@ def grid_search(objective: SoupObjective, points: int = 81, keep: int = 6) -> tu
         value = J[i, j]
         while width > 1e-8:
             local = np.linspace(-width, width, 9)
-            P, Qs = np.meshgrid(
-                np.clip(p + local, -1, 1), np.clip(q + local, -1, 1), indexing="ij"
-            )
+            P, Qs = np.meshgrid(np.clip(p + local, -1, 1), np.clip(q + local, -1, 1), indexing="ij")
             inner = values(P, Qs)
             at = np.unravel_index(np.argmax(inner), inner.shape)
             if inner[at] > value:

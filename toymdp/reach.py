@@ -42,7 +42,7 @@ def successors(states: Mask, allowed: Mask) -> Mask:
     """
     contexts, vocab = allowed.shape
     live = (allowed & states[:, None]).reshape(vocab, contexts // vocab, vocab)
-    return live.any(axis=0).reshape(contexts)
+    return np.asarray(live.any(axis=0)).reshape(contexts)
 
 
 def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:

@@ -18,6 +18,7 @@ from .errors import InstanceError
 from .features import Array
 from .mdp import TokenMDP
 from .policies import log_partition, policy_table
+from .reach import Mask
 
 Road = Literal["exp", "log", "linear"]
 
@@ -96,7 +97,7 @@ def solve(mdp: TokenMDP, *, road: Road | None = None) -> Solution:
         V = np.stack([V0, V0], axis=1)
         used: Road = road or "linear"
     else:
-        live = mdp.reach.allowed.any(axis=1)
+        live = np.asarray(mdp.reach.allowed.any(axis=1))
         used = road or ("exp" if _fits(rewards, mdp.beta, mdp.horizon) else "log")
         V = _backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, used)
     Q = rewards[:, None, :] + V[:, 1:, :]
@@ -122,9 +123,9 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
         )
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
-    live = ref.any(axis=1)
+    live = np.asarray(ref.any(axis=1))
     road: Road = "exp" if _fits(rewards, beta, horizon) else "log"
-    return _backward(ref, live, rewards, beta, horizon, road)[:, 0]
+    return np.asarray(_backward(ref, live, rewards, beta, horizon, road)[:, 0])
 
 
 def _fits(rewards: Array, beta: float, horizon: int) -> bool:
@@ -132,19 +133,21 @@ def _fits(rewards: Array, beta: float, horizon: int) -> bool:
     return bool(np.abs(rewards).max() * horizon / beta < EXPONENT_ROOM)
 
 
-def _backward(ref: Array, live: Array, rewards: Array, beta: float, T: int, road: Road) -> Array:
+def _backward(ref: Array, live: Mask, rewards: Array, beta: float, T: int, road: Road) -> Array:
     """V [M, T+1, S] by the chosen road."""
     M, S = rewards.shape
     if road == "log":
         v = np.zeros((M, T + 1, S))
         kernels.soft_backward_log(ref, live, rewards / beta, v)
-        return np.multiply(v, beta, out=v)
+        v *= beta
+        return v
     z = desirability(ref, live, np.exp(rewards / beta), T)
     V = np.ascontiguousarray(np.log(z).transpose(2, 0, 1))
-    return np.multiply(V, beta, out=V)
+    V *= beta
+    return V
 
 
-def desirability(ref: Array, live: Array, gain: Array, T: int) -> Array:
+def desirability(ref: Array, live: Mask, gain: Array, T: int) -> Array:
     """Return ``z = exp(V/β)`` as [T+1, S, M]: (4) in the exponential domain, where it is linear.
 
     gain: [M, S] = exp(r/β). With ``s = x1·B + y`` each step is one product of the stochastic block

@@ -39,7 +39,7 @@ class SoupPoint:
     kink: float
 
     def pattern(self) -> Array:
-        """Sign pattern σ [K] of the orthant to climb in: that of ν, and at zeros the better side."""
+        """Sign pattern σ [K] of the orthant to climb in: ν's, and at zeros the better side."""
         better = np.where(self.slope < 0, -1.0, 1.0)
         return np.where(self.nu == 0, better, np.sign(self.nu))
 
@@ -94,9 +94,7 @@ class SoupObjective:
             d[0, mdp.start_context] = 1.0
             value = float(U[0, mdp.start_context])
         field = np.empty_like(G)
-        soup_kernels.soup_forward(
-            mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field
-        )
+        soup_kernels.soup_forward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field)
         slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
         kink = eta * eta * float((d * kl).sum()) / mdp.beta
         return SoupPoint(np.asarray(nu, dtype=np.float64), value, slope, kink)

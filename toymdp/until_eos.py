@@ -133,7 +133,9 @@ def visits(mdp: TokenMDP, policy: Array) -> Array:
     return found
 
 
-def hard_minimum(mdp: TokenMDP, first: Array, second: Array, tolerance: float) -> tuple[Array, Array]:
+def hard_minimum(
+    mdp: TokenMDP, first: Array, second: Array, tolerance: float
+) -> tuple[Array, Array]:
     """Least total of ``first`` [S] until ``eos`` and the least total of ``second`` among its ties.
 
     Raises SolverError where the minimum does not exist (a cycle of negative cost).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,10 @@ from .solver import solve
 
 def kernels_are_cached() -> bool:
     """Whether both kernel modules have an on-disk cache newer than their source."""
-    for module, kernel in ((kernels, kernels.tilted_means), (soup_kernels, soup_kernels.mix)):
+    pairs: tuple[tuple[Any, Any], ...] = (
+        (kernels, kernels.tilted_means), (soup_kernels, soup_kernels.mix),
+    )  # fmt: skip
+    for module, kernel in pairs:
         source = Path(str(module.__file__))
         folder = Path(kernel._cache.cache_path)
         stamps = [p.stat().st_mtime for p in folder.glob(f"{source.stem}.*.nbi")]
@@ -28,7 +32,7 @@ def compile_kernels() -> None:
     """Run every kernel once on a tiny instance."""
     mdp = TokenMDP(
         vocab_size=2, order=1, horizon=2, start=[0], ref_weights=np.ones((2, 2)),
-        rewards=[[0.0, 1.0], [1.0, 0.0]], beta=1.0, w=[0.5, 0.5],
+        rewards=np.eye(2), beta=1.0, w=np.array([0.5, 0.5]),
         features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
     sol = solve(mdp)

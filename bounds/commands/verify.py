@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -102,7 +103,7 @@ def _cases(
         options = {"text": text, "labels": labels, "vocab_size": vocab_size, "order": order}
         return [
             Case(text.stem, "corpus", lambda: corpus(seed, **options)),
-            Case(f"{text.stem}, one-hot", "corpus-one-hot", lambda: corpus_one_hot(seed, **options)),
+            Case(f"{text.stem}-1hot", "corpus-one-hot", lambda: corpus_one_hot(seed, **options)),
         ]
     return suite.default_suite(n, seed)
 
@@ -127,7 +128,7 @@ def _title(case: Case, mdp: Any) -> str:
 
 
 def _write_html(path: Path, printed: list[Table]) -> None:
-    page = Console(record=True, width=WIDTH, file=_Nowhere())
+    page = Console(record=True, width=WIDTH, file=io.StringIO())
     for table in printed:
         page.print(table)
     try:
@@ -135,15 +136,3 @@ def _write_html(path: Path, printed: list[Table]) -> None:
     except OSError as error:
         typer.echo(f"soupcheck: {path}: cannot be written ({error.strerror})", err=True)
         raise typer.Exit(2) from None
-
-
-class _Nowhere:
-    """A stream that keeps nothing: the page is recorded, not shown."""
-
-    encoding = "utf-8"
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing to flush."""
