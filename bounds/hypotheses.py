@@ -70,7 +70,8 @@ def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
         Psi, G = features.values[at[:, 0], at[:, 1]], logits[at[:, 1]]
     else:
         later = np.asarray(mdp.reach.states[1:].any(axis=0))
-        known = span.used.any(axis=0)[mdp.start_context] and mdp.start_feature is None
+        met = bool(span.used[:, mdp.start_context].any())
+        known = met and mdp.start_feature is None
         if known:
             later[mdp.start_context] = True
         Psi, G = features.values[later], logits[later]

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.features import Dense
+from toymdp.features import Dense, Features, Tabular
 
 from .claim import EPS, Array
 
@@ -60,21 +60,25 @@ class FeatureSpan:
     def __init__(self, mdp: TokenMDP) -> None:
         self.mdp = mdp
         self.used = mdp.reach.nexts
-        self.norms: Array = (
-            np.asarray(mdp.features.norms(mdp.steps))
-            if isinstance(mdp.features, Dense)
-            else np.asarray(mdp.features.scales(mdp.steps, mdp.n_contexts))
-        )  # type: ignore[union-attr]
+        features = mdp.features
+        assert isinstance(features, Dense | Tabular)  # read at the door
+        self.features: Features = features
+        norms = (
+            features.norms(mdp.steps)
+            if isinstance(features, Dense)
+            else features.scales(mdp.steps, mdp.n_contexts)
+        )
+        self.norms: Array = np.asarray(norms)
 
     @property
     def per_step(self) -> bool:
         """Whether the features carry the step."""
-        return bool(self.mdp.features.per_step)  # type: ignore[union-attr]
+        return bool(self.features.per_step)
 
     @cached_property
     def _dense(self) -> tuple[Array, Array, Array, Array]:
         """Rows [n, d], root multiplicities [n], and the truncated SVD as (left, right)."""
-        features = self.mdp.features
+        features = self.features
         assert isinstance(features, Dense)
         if features.per_step:
             rows, count = features.values[self.used], np.ones(int(self.used.sum()))
@@ -94,7 +98,7 @@ class FeatureSpan:
         """
         if not self.per_step and (self.used.sum(axis=0) > 1).any():
             return False
-        if isinstance(self.mdp.features, Dense):
+        if isinstance(self.features, Dense):
             rows, _, left, _ = self._dense
             return bool(left.shape[1] == len(rows))
         return True
@@ -102,13 +106,13 @@ class FeatureSpan:
     def fit(self, X: Array) -> Fit:
         """Fit fields X [M, T, S] on next contexts."""
         X = np.where(self.used, X, 0.0)
-        if isinstance(self.mdp.features, Dense):
+        if isinstance(self.features, Dense):
             nu, fitted, reach = self._fit_dense(X)
         else:
             nu, fitted, reach = self._fit_tabular(X)
         residual = np.where(self.used, X - fitted, 0.0)
         size = np.abs(X).max(axis=(1, 2), initial=0.0)
-        terms = nu.shape[1] if isinstance(self.mdp.features, Dense) else 1
+        terms = nu.shape[1] if isinstance(self.features, Dense) else 1
         error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
         return Fit(nu, residual, error, size)
 
@@ -118,7 +122,7 @@ class FeatureSpan:
         return np.asarray(X.sum(axis=1) / np.where(times > 0, times, 1))
 
     def _fit_dense(self, X: Array) -> tuple[Array, Array, Array]:
-        features = self.mdp.features
+        features = self.features
         assert isinstance(features, Dense)
         rows, root, left, right = self._dense
         if features.per_step:
@@ -164,13 +168,14 @@ class _OneStep(FeatureSpan):
 
     def __init__(self, span: FeatureSpan, t: int) -> None:
         self.mdp = span.mdp
+        self.features = span.features
         self.used = span.used[t : t + 1]
         self.norms = span.norms[t : t + 1]
         self.t = t
 
     @cached_property
     def _dense(self) -> tuple[Array, Array, Array, Array]:
-        features = self.mdp.features
+        features = self.features
         assert isinstance(features, Dense)
         values = features.values[self.t] if features.per_step else features.values
         rows = values[self.used[0]]

@@ -80,7 +80,7 @@ def simplex(w: Any, K: int) -> Array:
         k = int(np.argmin(weights))
         raise InstanceError.of(f"w[{k}]", weights[k], "must be ≥ 0", "w lies on the simplex")
     if abs(weights.sum() - 1.0) > SIMPLEX_TOLERANCE:
-        raise InstanceError.of("w", f"sum {weights.sum()!r}", "must sum to 1", "divide by the sum")
+        raise InstanceError.of("sum of w", float(weights.sum()), "must be 1", "divide w by it")
     return weights
 
 

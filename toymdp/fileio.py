@@ -102,7 +102,7 @@ def _flatten(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             flat = {key: archive[key] for key in archive.files}
     except OSError as error:
         reason = error.strerror or "not an NPZ archive"

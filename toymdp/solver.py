@@ -1,8 +1,9 @@
 """Exact solutions: soft backward induction for all rewards at once, with a residual and a status.
 
-Source: Spectral Souping (2)–(4). Two roads share no recursion: the exponential domain, in which the
-language MDP is linear (no logarithm until the end), and the log domain with one scale a block,
-which no reward/β up to 1e4 and beyond can overflow.
+Source: Spectral Souping (2)–(4). The roads share no recursion: the exponential domain, in which the
+language MDP is linear (no logarithm until the end); the log domain with one scale a block, which no
+reward/β up to 1e4 and beyond can overflow; and the log domain row by row, the definition itself.
+Each solution has a shadow on another road: what moves between the two is rounding.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import logsumexp
 
 from . import kernels, until_eos
 from .errors import InstanceError
@@ -20,10 +22,13 @@ from .mdp import TokenMDP
 from .policies import log_partition, policy_table
 from .reach import Mask
 
-Road = Literal["exp", "log", "linear"]
+Road = Literal["exp", "log", "rows", "linear", "nudged"]
 
 # e^{V/β} stays clear of overflow and underflow while max|r|·T/β is below this
 EXPONENT_ROOM = 600.0
+_SHADOW: dict[Road, Road] = {
+    "exp": "log", "log": "rows", "rows": "log", "linear": "nudged", "nudged": "linear",
+}  # fmt: skip
 RESIDUAL_LIMIT = 1e-9
 
 
@@ -75,22 +80,22 @@ class Solution:
     @cached_property
     def shadow(self) -> Solution:
         """The same instance solved on the other road; what moves between the two is rounding."""
-        return solve(self.mdp, road="exp" if self.road == "log" else "log")
+        return solve(self.mdp, road=_SHADOW[self.road])
 
 
 def solve(mdp: TokenMDP, *, road: Road | None = None) -> Solution:
     """Solve all K rewards and ``r_w``.
 
-    road: "exp" or "log" for a finite horizon (by default the first where nothing can overflow).
-    Until ``eos`` both names solve the linear system, "log" with the tables' rounding perturbed by
-    one unit, so that a shadow exists there too.
+    road: "exp", "log" or "rows" for a finite horizon (by default the first where nothing can
+    overflow, else the second); "linear" until ``eos``, or "nudged": the same linear system with the
+    rewards moved by one unit in the last place, so that a shadow exists there too.
 
     Raises SolverError where no finite value exists (until ``eos``).
     """
     rewards = np.vstack([mdp.rewards, mdp.reward_w])
     if mdp.horizon is None:
         V0 = np.stack([
-            until_eos.soft_value(mdp, r * (1 + np.finfo(float).eps) if road == "log" else r, name)
+            until_eos.soft_value(mdp, r * (1 + np.finfo(float).eps) if road == "nudged" else r, name)
             for r, name in zip(rewards, [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"],
                                strict=True)
         ])  # fmt: skip
@@ -141,10 +146,27 @@ def _backward(ref: Array, live: Mask, rewards: Array, beta: float, T: int, road:
         kernels.soft_backward_log(ref, live, rewards / beta, v)
         v *= beta
         return v
+    if road == "rows":
+        return _row_by_row(ref, live, rewards, beta, T)
     z = desirability(ref, live, np.exp(rewards / beta), T)
     V = np.ascontiguousarray(np.log(z).transpose(2, 0, 1))
     V *= beta
     return V
+
+
+def _row_by_row(ref: Array, live: Mask, rewards: Array, beta: float, T: int) -> Array:
+    """V [M, T+1, S] from (4) as it stands: a log-sum-exp over the allowed tokens of each row."""
+    (M, S), A = rewards.shape, ref.shape[1]
+    with np.errstate(divide="ignore"):
+        log_ref = np.log(ref).reshape(A, S // A, A)
+    v = np.zeros((M, T + 1, S))
+    for m in range(M):
+        for t in range(T - 1, -1, -1):
+            ahead = (rewards[m] / beta + v[m, t + 1]).reshape(S // A, A)
+            row = (log_ref + ahead).reshape(S, A)[live]
+            v[m, t, live] = logsumexp(row, axis=1)
+    v *= beta
+    return v
 
 
 def desirability(ref: Array, live: Mask, gain: Array, T: int) -> Array:

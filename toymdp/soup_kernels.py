@@ -11,6 +11,9 @@ from numba import njit
 
 from .kernels import block_weights, row_weights
 
+# below this log-ratio the series of e^{-x} - 1 + x to fifth order is exact to rounding
+SMALL_LOGIT = 1e-3
+
 
 @njit(cache=True, nogil=True)
 def mix(Q, mu, G):
@@ -48,10 +51,17 @@ def soup_backward(ref, states, G, reward, eta, U, kl):
                 log_z = row_weights(ref[s], G[t, first : first + A], e, top, p)
                 value = 0.0
                 mean = 0.0
+                bend = 0.0
+                largest = 0.0
                 for a in range(A):
                     value += p[a] * (reward[first + a] + U[t + 1, first + a])
-                    mean += p[a] * (G[t, first + a] - log_z)
-                kl[t, s] = max(mean, 0.0)
+                    if p[a] > 0.0:
+                        x = G[t, first + a] - log_z
+                        largest = max(largest, abs(x))
+                        mean += p[a] * x
+                        # KL = E_π[e^{-x} - 1 + x] too, and that does not cancel
+                        bend += p[a] * x * x * (0.5 + x * (-1 / 6 + x * (1 / 24 - x / 120)))
+                kl[t, s] = bend if largest < SMALL_LOGIT else max(mean, 0.0)
                 U[t, s] = value - eta * kl[t, s]
 
 

@@ -1,0 +1,184 @@
+"""The soup objective, its gradient and kinks, and the optimum against a dense grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from conftest import random_mdp
+from toymdp import TokenMDP, solve, soup_optimum
+from toymdp.ascent import ascend
+from toymdp.optimum import default_starts, grid_search
+from toymdp.policies import divergence, occupancy, policy_table
+from toymdp.soup import SoupObjective
+
+WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
+
+
+def literal_objective(mdp: TokenMDP, sol, lam: np.ndarray) -> float:
+    """(8) by enumeration of trajectories of the soup's own table: no kernel, no recursion."""
+    logits = np.tensordot(lam / mdp.beta_prime, sol.Q, axes=1)
+    policy = policy_table(mdp, logits)
+    size = np.abs(lam).sum()
+    A, S = mdp.vocab_size, mdp.n_contexts
+
+    def walk(t, s):
+        if t == mdp.horizon or mdp.ended[s]:
+            return 0.0
+        total = 0.0
+        for a in range(A):
+            p = policy[t, s, a]
+            if p > 0:
+                n = (s * A + a) % S
+                kl = np.log(p / mdp.ref[s, a])
+                total += p * (mdp.reward_w[n] - mdp.beta_prime / size * kl + walk(t + 1, n))
+        return total
+
+    return walk(0, mdp.start_context)
+
+
+@pytest.mark.parametrize("beta_prime", [1.0, 2.5])
+@pytest.mark.parametrize("world", WORLDS[:2])
+def test_objective_equals_its_definition(world, beta_prime):
+    mdp = random_mdp(0, K=3, forbid=0.2, beta=0.8, **world).replace(beta_prime=beta_prime)
+    sol = solve(mdp)
+    lam = np.array([0.3, -0.2, 0.1])
+    nu = mdp.beta * lam / beta_prime
+    expected = literal_objective(mdp, sol, lam)
+    assert SoupObjective(sol).value(nu) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("seed", range(5))
+def test_gradient_against_central_differences(world, seed):
+    mdp = random_mdp(seed, K=3, beta=3.0, forbid=0.2, **world)
+    objective = SoupObjective(solve(mdp))
+    rng = np.random.default_rng(seed)
+    nu = rng.dirichlet(np.ones(3)) * rng.choice([-0.8, 0.8], size=3)
+    point = objective.at(nu)
+    exact = point.slope + np.sign(nu) * point.kink
+    h = 1e-5
+    differences = [
+        (objective.value(nu + h * e) - objective.value(nu - h * e)) / (2 * h) for e in np.eye(3)
+    ]
+    np.testing.assert_allclose(exact, differences, rtol=1e-6, atol=1e-8)
+    assert point.value == pytest.approx(objective.value(nu), rel=1e-14)
+
+
+def test_kinks_are_one_sided_derivatives():
+    objective = SoupObjective(solve(random_mdp(1, K=2)))
+    nu = np.array([0.6, 0.0])
+    point = objective.at(nu)
+    h = 1e-6
+    for side in (1.0, -1.0):
+        difference = (objective.value(nu + [0, side * h]) - point.value) / h
+        assert difference == pytest.approx(side * point.slope[1] + point.kink, rel=1e-3, abs=1e-5)
+    assert point.kink > 0
+
+
+def test_derivative_at_zero():
+    objective = SoupObjective(solve(random_mdp(2, K=2)))
+    value, slope, fisher = objective.at_zero
+    assert value == pytest.approx(objective.value(np.zeros(2)), rel=1e-13)
+    for u in ([0.5, 0.5], [0.3, -0.7], [1.0, 0.0]):
+        u = np.array(u)
+        rate = (objective.value(1e-6 * u) - value) / 1e-6
+        assert rate == pytest.approx(slope @ u - 0.5 * u @ fisher @ u, rel=1e-4)
+
+
+def test_at_one_hot_the_soup_is_the_specialist():
+    mdp = random_mdp(3)
+    sol = solve(mdp)
+    objective = SoupObjective(sol)
+    for k in range(2):
+        logits = sol.Q[k] / mdp.beta
+        d = occupancy(mdp, logits)
+        kl = divergence(mdp, logits, np.zeros_like(logits))
+        expected = (d.nexts * mdp.reward_w).sum() - mdp.beta * (d.states * kl).sum()
+        assert objective.value(np.eye(2)[k]) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_optimum_against_dense_grid(seed):
+    rng = np.random.default_rng(seed)
+    mdp = random_mdp(
+        seed, A=int(rng.integers(2, 5)), L=int(rng.integers(1, 3)), T=int(rng.integers(1, 5)),
+        beta=float(rng.choice([0.1, 0.5, 1.0])), forbid=0.2, scale=2.0,
+    )  # fmt: skip
+    sol = solve(mdp)
+    opt = soup_optimum(mdp, sol, grid=True)
+    _, best = grid_search(SoupObjective(sol))
+    assert opt.J >= best - 1e-12 * max(1.0, abs(best))
+    assert opt.status in ("optimal", "zero")
+    assert opt.budget_used <= 1.0 + 1e-12
+    assert opt.kkt <= 1e-7 * max(1.0, abs(sol.value_w))
+    assert all(opt.J >= a.value_at_start for a in opt.starts)
+
+
+def test_starts_include_vertices_and_user_weights():
+    sol = solve(random_mdp(4, K=3))
+    starts = default_starts(sol)
+    assert {"one-hot 0", "one-hot 1", "one-hot 2", "user weights"} <= set(starts)
+    np.testing.assert_array_equal(starts["one-hot 1"], [0, 1, 0])
+    opt = soup_optimum(sol.mdp, sol)
+    assert opt.start in {a.start for a in opt.starts}
+    assert opt.spread >= 0
+    assert opt.local_optima >= 1
+
+
+def test_cancelling_rewards_have_optimum_zero():
+    mdp = random_mdp(5, K=2)
+    rewards = np.stack([mdp.rewards[0], -mdp.rewards[0]])
+    still = mdp.replace(rewards=rewards, w=np.array([0.5, 0.5]))
+    opt = soup_optimum(still)
+    assert opt.status == "zero"
+    assert not opt.lam.any()
+    assert opt.J == pytest.approx(0.0, abs=1e-12)
+    assert opt.budget_used == 0.0
+
+
+def test_single_specialist_is_its_own_optimum():
+    mdp = random_mdp(6, K=1)
+    opt = soup_optimum(mdp)
+    assert opt.lam == pytest.approx([1.0], abs=1e-9)
+    assert abs(opt.gap) < 1e-12
+
+
+def test_optimum_scales_with_beta_prime():
+    mdp = random_mdp(7)
+    first, second = soup_optimum(mdp), soup_optimum(mdp.replace(beta_prime=4.0))
+    np.testing.assert_allclose(second.lam, 4.0 * first.lam, rtol=1e-9)
+    np.testing.assert_allclose(second.mu, first.mu, rtol=1e-9)
+    assert second.J == pytest.approx(first.J, rel=1e-13)
+
+
+def test_many_specialists():
+    mdp = random_mdp(8, A=4, K=32)
+    opt = soup_optimum(mdp, draws=1)
+    assert opt.status == "optimal"
+    assert len(opt.lam) == 32
+    assert np.abs(opt.mu).sum() * mdp.beta <= 1 + 1e-12
+
+
+def test_until_eos_optimum():
+    mdp = random_mdp(9, T=None, eos=2, beta=6.0)
+    sol = solve(mdp)
+    opt = soup_optimum(mdp, sol)
+    assert opt.status == "optimal"
+    assert 0 <= opt.gap
+    far = mdp.replace(horizon=300)
+    assert SoupObjective(solve(far)).value(opt.mu * mdp.beta) == pytest.approx(opt.J, rel=1e-9)
+
+
+def test_ascent_never_loses_ground():
+    objective = SoupObjective(solve(random_mdp(10)))
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        nu = rng.dirichlet([1, 1]) * rng.choice([-1, 1], size=2)
+        found = ascend(objective, nu)
+        assert found.value >= found.value_at_start
+
+
+def test_grid_is_for_two():
+    with pytest.raises(ValueError, match="K = 3"):
+        grid_search(SoupObjective(solve(random_mdp(11, K=3))))
