@@ -16,9 +16,6 @@ from .registry import select
 from .soups import standard_lambdas
 from .worlds import subject_of
 
-# from the verdict that says most to the one that says least
-_GRAVITY = {"violated": 0, "undecided": 1, "holds": 2, "not-applicable": 3}
-
 
 def needs_optimum(claims: Sequence[Claim]) -> bool:
     """Whether any of the claims speaks of λ*."""
@@ -62,26 +59,32 @@ def _judge(
     if claim.at == "optimum":
         found = claim.evaluate(subject, optimum.lam, optimum)
         return replace(found, lam_name="optimum", evidence=optimum.evidence)
-    tried = [
-        replace(claim.evaluate(subject, value, optimum), lam_name=name)
-        for name, value in standard_lambdas(subject, optimum, seed).items()
-        if claim.zero or value.any()
-    ]
-    return gravest(tried)
+    return _worst_lambda(claim, subject, optimum, seed)
 
 
-def gravest(checks: Sequence[Check]) -> Check:
-    """The check that says most: violated before undecided before holds, then the least slack.
+def _worst_lambda(claim: Claim, sol: Solution, optimum: SoupOptimum, seed: int) -> Check:
+    """Judge a claim about every λ at the λ of the standard set with the least margin.
 
-    An inequality that holds at every λ where its sign is visible holds: a λ at which both sides
-    meet within rounding (a soup that *is* π_w) is then tightness, not doubt.
+    An undecidable λ counts as worse than any that is decided in the claim's favour.
     """
-
-    def key(c: Check) -> tuple[int, float]:
-        tightness = -(c.ratio or 0.0) if c.slack is None else c.slack
-        return _GRAVITY[c.verdict], tightness
-
-    return min(checks, key=key)
+    margins: dict[str, float] = {}
+    outcomes: list[Check] = []
+    lambdas = standard_lambdas(sol, optimum, seed)
+    for name, lam in lambdas.items():
+        if not (claim.zero or lam.any()):
+            continue
+        margin = claim.margin(sol, lam, optimum)
+        if isinstance(margin, Check):
+            outcomes.append(replace(margin, lam_name=name))
+        else:
+            margins[name] = margin
+    if margins:
+        name = min(margins, key=lambda n: margins[n])
+        worst = replace(claim.evaluate(sol, lambdas[name], optimum), lam_name=name)
+        if worst.verdict == "violated":
+            return worst
+        outcomes = [*(c for c in outcomes if c.verdict == "undecided"), worst]
+    return outcomes[0]
 
 
 def assert_claim(instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True) -> Check:

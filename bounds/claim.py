@@ -144,46 +144,79 @@ class Claim:
     needs_optimum: bool = False
     world: str = "token-mdp/1"
 
-    def evaluate(self, solution: Subject, lam: Array | None, optimum: SoupOptimum | None) -> Check:
+    def evaluate(self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None) -> Check:
         """Judge the claim at one λ [K] (None where it names none)."""
-        from .hypotheses import HYPOTHESES
-
-        facts: dict[str, bool | None] = {}
-        reasons: dict[str, str] = {}
-        for name in (*self.hypotheses, *self.reported):
-            facts[name], reasons[name] = HYPOTHESES[name].evaluate(solution, lam)
-        base: dict[str, Any] = {
-            "claim": self.id, "status": self.status, "hypotheses": facts,
-            "lam": None if lam is None else tuple(float(x) for x in lam),
-        }  # fmt: skip
-        false = [h for h in self.hypotheses if facts[h] is False]
-        if false:
-            return Check(verdict="not-applicable", reason=reasons[false[0]], **base)
+        base, blocked = self._hypotheses(subject, lam)
+        if blocked is not None:
+            return blocked
         try:
-            sides = self.sides(solution, lam, optimum)
-            shadow = self.sides(solution.shadow, lam, optimum)
+            sides = self.sides(subject, lam, optimum)
+            shadow = self.sides(subject.shadow, lam, optimum)
         except NotApplicable as outcome:
             return Check(verdict="not-applicable", reason=str(outcome), **base)
         except Undecidable as outcome:
             return Check(verdict="undecided", reason=str(outcome), **base)
-        error = error_radius(sides, shadow, solution.depth)
+        error = error_radius(sides, shadow, subject.depth)
         if not np.isfinite([sides.lhs, sides.rhs, error]).all():
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
             return Check(verdict="undecided", reason=text, **base)
         verdict, reason = decide(self.kind, sides, error)
-        unknown = [h for h in self.hypotheses if facts[h] is None]
+        unknown = [h for h in self.hypotheses if base["hypotheses"][h] is None]
         if unknown:
-            verdict, reason = "undecided", reasons[unknown[0]]
+            verdict, reason = "undecided", f"hypothesis {unknown[0]} could not be decided"
         return Check(
             verdict=verdict, lhs=sides.lhs, rhs=sides.rhs, slack=sides.slack, error=error,
             reason=reason or sides.note, terms=sides.terms, where=sides.where, **base,
         )  # fmt: skip
 
+    def margin(
+        self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None
+    ) -> float | Check:
+        """Slack in units of its rounding floor, by one road only; a Check where there is none.
+
+        For an equality the margin is minus the distance. It ranks many λ, so that the second road
+        need be taken for the worst alone.
+        """
+        _, blocked = self._hypotheses(subject, lam)
+        if blocked is not None:
+            return blocked
+        try:
+            sides = self.sides(subject, lam, optimum)
+        except (NotApplicable, Undecidable):
+            return self.evaluate(subject, lam, optimum)
+        floor = rounding_floor(sides, subject.depth) + sides.error
+        slack = sides.slack if self.kind == "inequality" else -abs(sides.slack)
+        return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf
+
+    def _hypotheses(
+        self, subject: Subject, lam: Array | None
+    ) -> tuple[dict[str, Any], Check | None]:
+        """Fields common to every outcome, and the outcome if a gating hypothesis is false."""
+        from .hypotheses import HYPOTHESES
+
+        facts: dict[str, bool | None] = {}
+        reasons: dict[str, str] = {}
+        for name in (*self.hypotheses, *self.reported):
+            facts[name], reasons[name] = HYPOTHESES[name].evaluate(subject, lam)
+        base: dict[str, Any] = {
+            "claim": self.id, "status": self.status, "hypotheses": facts,
+            "lam": None if lam is None else tuple(float(x) for x in lam),
+        }  # fmt: skip
+        false = [h for h in self.hypotheses if facts[h] is False]
+        if not false:
+            return base, None
+        return base, Check(verdict="not-applicable", reason=reasons[false[0]], **base)
+
+
+def rounding_floor(sides: Sides, depth: int) -> float:
+    """A few units in the last place of everything that was added up."""
+    return float(32 * EPS * np.sqrt(depth) * (sides.scale + abs(sides.lhs) + abs(sides.rhs)))
+
 
 def error_radius(sides: Sides, shadow: Sides, depth: int) -> float:
     """Radius around the slack within which rounding could move it."""
-    floor = 32 * EPS * np.sqrt(depth) * (sides.scale + abs(sides.lhs) + abs(sides.rhs))
-    return float(floor + 4.0 * abs(sides.slack - shadow.slack) + sides.error)
+    moved = 4.0 * abs(sides.slack - shadow.slack)
+    return rounding_floor(sides, depth) + moved + sides.error
 
 
 def decide(kind: Kind, sides: Sides, error: float) -> tuple[Verdict, str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import Occupancy, divergence, occupancy, tilted_means
+from toymdp.policies import Occupancy, occupancy, soup_tables, tilted_means
 from toymdp.soup import SoupObjective
 
 from .claim import Array
@@ -62,19 +62,29 @@ class Soup:
         return occupancy(self.sol.mdp, self.logits)
 
     @cached_property
+    def _tables(self) -> tuple[Array, Array, Array, Array]:
+        norms = feature_span(self.sol).norms
+        return soup_tables(self.sol.mdp, self.logits, self.sol.Q_w / self.sol.mdp.beta, norms)
+
+    @property
     def kl_ref(self) -> Array:
         """``KL(π~_λ ‖ ref)`` [T, S]."""
-        return divergence(self.sol.mdp, self.logits, np.zeros_like(self.logits))
+        return self._tables[0]
 
-    @cached_property
+    @property
     def kl_to_w(self) -> Array:
         """``KL(π~_λ ‖ π_w)`` [T, S]."""
-        return divergence(self.sol.mdp, self.logits, self.sol.Q_w / self.sol.mdp.beta)
+        return self._tables[1]
 
-    @cached_property
+    @property
     def kl_from_w(self) -> Array:
         """``KL(π_w ‖ π~_λ)`` [T, S], the left side of (9)."""
-        return divergence(self.sol.mdp, self.sol.Q_w / self.sol.mdp.beta, self.logits)
+        return self._tables[2]
+
+    @property
+    def mean_norm(self) -> Array:
+        """``E_{π~_λ}‖psi((s,·))‖`` [T, S]."""
+        return self._tables[3]
 
     @cached_property
     def logit_error(self) -> Array:
@@ -87,11 +97,6 @@ class Soup:
         beta = self.sol.mdp.beta
         rate = gap_rate(self.kl_to_w, self.kl_ref, beta, self.temperature)
         return float((self.occupancy.states * rate).sum())
-
-    @cached_property
-    def mean_norm(self) -> Array:
-        """``E_{π~_λ}‖psi((s,·))‖`` [T, S]."""
-        return mean_norm(self.sol, self.logits)
 
 
 def soup(sol: Solution, lam: Array) -> Soup:

@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-
 from conftest import random_mdp
+
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import generate
 
@@ -30,7 +30,8 @@ def same(first: TokenMDP, second: TokenMDP) -> bool:
     return a.keys() == b.keys() and all(
         np.array_equal(a[k], b[k])
         if isinstance(a[k], np.ndarray)
-        else json.dumps(a[k], default=np.ndarray.tolist) == json.dumps(b[k], default=np.ndarray.tolist)
+        else json.dumps(a[k], default=np.ndarray.tolist)
+        == json.dumps(b[k], default=np.ndarray.tolist)
         for k in a
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from conftest import random_mdp
+
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.ascent import ascend
 from toymdp.optimum import default_starts, grid_search
@@ -71,7 +71,7 @@ def test_kinks_are_one_sided_derivatives():
     point = objective.at(nu)
     h = 1e-6
     for side in (1.0, -1.0):
-        difference = (objective.value(nu + [0, side * h]) - point.value) / h
+        difference = (objective.value(nu + np.array([0.0, side * h])) - point.value) / h
         assert difference == pytest.approx(side * point.slope[1] + point.kink, rel=1e-3, abs=1e-5)
     assert point.kink > 0
 
@@ -108,11 +108,11 @@ def test_optimum_against_dense_grid(seed):
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol, grid=True)
     _, best = grid_search(SoupObjective(sol))
-    assert opt.J >= best - 1e-12 * max(1.0, abs(best))
+    assert best - 1e-12 * max(1.0, abs(best)) <= opt.J
     assert opt.status in ("optimal", "zero")
     assert opt.budget_used <= 1.0 + 1e-12
     assert opt.kkt <= 1e-7 * max(1.0, abs(sol.value_w))
-    assert all(opt.J >= a.value_at_start for a in opt.starts)
+    assert all(a.value_at_start <= opt.J for a in opt.starts)
 
 
 def test_starts_include_vertices_and_user_weights():
@@ -133,7 +133,7 @@ def test_cancelling_rewards_have_optimum_zero():
     opt = soup_optimum(still)
     assert opt.status == "zero"
     assert not opt.lam.any()
-    assert opt.J == pytest.approx(0.0, abs=1e-12)
+    assert pytest.approx(0.0, abs=1e-12) == opt.J
     assert opt.budget_used == 0.0
 
 
@@ -149,7 +149,7 @@ def test_optimum_scales_with_beta_prime():
     first, second = soup_optimum(mdp), soup_optimum(mdp.replace(beta_prime=4.0))
     np.testing.assert_allclose(second.lam, 4.0 * first.lam, rtol=1e-9)
     np.testing.assert_allclose(second.mu, first.mu, rtol=1e-9)
-    assert second.J == pytest.approx(first.J, rel=1e-13)
+    assert pytest.approx(first.J, rel=1e-13) == second.J
 
 
 def test_many_specialists():
@@ -165,7 +165,7 @@ def test_until_eos_optimum():
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
     assert opt.status == "optimal"
-    assert 0 <= opt.gap
+    assert opt.gap >= 0
     far = mdp.replace(horizon=300)
     assert SoupObjective(solve(far)).value(opt.mu * mdp.beta) == pytest.approx(opt.J, rel=1e-9)
 

@@ -39,7 +39,9 @@ def module_imports(path: Path, room: str) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith(room)):
+        if isinstance(node, ast.ImportFrom) and (
+            node.level or (node.module or "").startswith(room)
+        ):
             names = [node.module] if node.module else [alias.name for alias in node.names]
             found |= {name.removeprefix(f"{room}.").split(".")[0] for name in names if name}
     return found

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import InstanceError
 
 Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

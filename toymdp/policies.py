@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import kernels, until_eos
+from . import kernels, soup_kernels, until_eos
 from .features import Array
 from .mdp import TokenMDP
 
@@ -46,6 +46,20 @@ def divergence(mdp: TokenMDP, G: Array, H: Array) -> Array:
     G, H = np.ascontiguousarray(G), np.ascontiguousarray(H)
     kernels.divergences(mdp.ref, mdp.reach.states, G, H, kl)
     return kl
+
+
+def soup_tables(
+    mdp: TokenMDP, G: Array, H: Array, norms: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Four tables [T, S] of a soup with logits G beside the policy with logits H, in one pass.
+
+    ``KL(π_G‖ref)``, ``KL(π_G‖π_H)``, ``KL(π_H‖π_G)`` in nats and ``E_{π_G} norms``.
+    """
+    found = [np.empty(G.shape) for _ in range(4)]
+    arrays = (np.ascontiguousarray(x) for x in (G, H, norms))
+    soup_kernels.soup_tables(mdp.ref, mdp.reach.states, *arrays, *found)
+    kl_ref, kl_to, kl_from, mean = found
+    return kl_ref, kl_to, kl_from, mean
 
 
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from . import kernels, until_eos
 from .errors import InstanceError
-from .features import Array
+from .features import Array, IntArray
 from .mdp import TokenMDP
 from .policies import log_partition, policy_table
 from .reach import Mask
@@ -26,6 +26,8 @@ Road = Literal["exp", "log", "rows", "linear", "nudged"]
 
 # e^{V/β} stays clear of overflow and underflow while max|r|·T/β is below this
 EXPONENT_ROOM = 600.0
+# vocabulary above which, and number of blocks below which, matrix products beat vectors over blocks
+WIDE, SHORT = 12, 12
 _SHADOW: dict[Road, Road] = {
     "exp": "log", "log": "rows", "rows": "log", "linear": "nudged", "nudged": "linear",
 }  # fmt: skip
@@ -94,11 +96,13 @@ def solve(mdp: TokenMDP, *, road: Road | None = None) -> Solution:
     """
     rewards = np.vstack([mdp.rewards, mdp.reward_w])
     if mdp.horizon is None:
-        V0 = np.stack([
-            until_eos.soft_value(mdp, r * (1 + np.finfo(float).eps) if road == "nudged" else r, name)
-            for r, name in zip(rewards, [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"],
-                               strict=True)
-        ])  # fmt: skip
+        names = [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"]
+        nudge = 1.0 + np.finfo(float).eps if road == "nudged" else 1.0
+        values = [
+            until_eos.soft_value(mdp, nudge * reward, name)
+            for reward, name in zip(rewards, names, strict=True)
+        ]
+        V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
         used: Road = road or "linear"
     else:
@@ -129,8 +133,9 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
     live = np.asarray(ref.any(axis=1))
-    road: Road = "exp" if _fits(rewards, beta, horizon) else "log"
-    return np.asarray(_backward(ref, live, rewards, beta, horizon, road)[:, 0])
+    if _fits(rewards, beta, horizon):
+        return np.asarray(beta * np.log(desirability(ref, live, rewards / beta, horizon, 2)[:, 0]))
+    return np.asarray(_backward(ref, live, rewards, beta, horizon, "log")[:, 0])
 
 
 def _fits(rewards: Array, beta: float, horizon: int) -> bool:
@@ -148,8 +153,7 @@ def _backward(ref: Array, live: Mask, rewards: Array, beta: float, T: int, road:
         return v
     if road == "rows":
         return _row_by_row(ref, live, rewards, beta, T)
-    z = desirability(ref, live, np.exp(rewards / beta), T)
-    V = np.ascontiguousarray(np.log(z).transpose(2, 0, 1))
+    V = np.log(desirability(ref, live, rewards / beta, T, T + 1))
     V *= beta
     return V
 
@@ -169,25 +173,42 @@ def _row_by_row(ref: Array, live: Mask, rewards: Array, beta: float, T: int) -> 
     return v
 
 
-def desirability(ref: Array, live: Mask, gain: Array, T: int) -> Array:
-    """Return ``z = exp(V/β)`` as [T+1, S, M]: (4) in the exponential domain, where it is linear.
+def desirability(ref: Array, live: Mask, rewards: Array, T: int, rows: int) -> Array:
+    """Return ``z = exp(V/β)`` as [M, rows, S]: (4) in the exponential domain, where it is linear.
 
-    gain: [M, S] = exp(r/β). With ``s = x1·B + y`` each step is one product of the stochastic block
-    ``Π_y[x1, a]`` with ``gain·z`` on the A contiguous next contexts, batched over y and rewards:
-    neither an exponential nor a logarithm is taken on the way.
+    rewards: [M, S] = r/β. rows: T + 1 keeps every step, 2 the first two of them only. With
+    ``s = x1·B + y`` a step multiplies the stochastic block ``Π_y[x1, a]`` with ``gain·z`` on the A
+    contiguous next contexts, batched over y and rewards.
     """
-    S, A = ref.shape
+    (M, S), A = rewards.shape, ref.shape[1]
+    gain = np.exp(rewards)
+    dead = np.flatnonzero(~live)
+    if A > WIDE or S // A < SHORT:  # the blocks are matrices worth multiplying as such
+        return _by_blocks(ref, dead, gain, T)[:, :rows]
+    columns = np.ascontiguousarray(ref.T)
+    z = np.empty((M, rows, S))
+    z[:, -1] = 1.0
+    if rows == T + 1:
+        kernels.soft_backward_exp(columns, dead, gain, z)
+        return z
+    for _ in range(T):
+        kernels.soft_backward_exp(columns, dead, gain, z)
+        z[:, 1] = z[:, 0]
+    return z
+
+
+def _by_blocks(ref: Array, dead: IntArray, gain: Array, T: int) -> Array:
+    """The same [M, T+1, S] by batched matrix products of the blocks."""
+    (M, S), A = gain.shape, ref.shape[1]
     blocks = ref.reshape(A, S // A, A).transpose(1, 0, 2)
-    weight = np.ascontiguousarray(gain.T)
-    M = weight.shape[1]
+    weight = np.ascontiguousarray(gain.T)  # rewards innermost: the products then run over them
     z = np.empty((T + 1, S, M))
     z[T] = 1.0
-    dead = np.flatnonzero(~live)
     for t in range(T - 1, -1, -1):
         ahead = (weight * z[t + 1]).reshape(S // A, A, M)
         z[t] = np.matmul(blocks, ahead).transpose(1, 0, 2).reshape(S, M)
         z[t, dead] = 1.0
-    return z
+    return np.ascontiguousarray(z.transpose(2, 0, 1))
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:

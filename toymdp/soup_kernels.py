@@ -9,10 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import block_weights, row_weights
-
-# below this log-ratio the series of e^{-x} - 1 + x to fifth order is exact to rounding
-SMALL_LOGIT = 1e-3
+from .kernels import block_weights, row_divergence, row_weights
 
 
 @njit(cache=True, nogil=True)
@@ -36,6 +33,7 @@ def soup_backward(ref, states, G, reward, eta, U, kl):
     T, contexts = G.shape
     A = ref.shape[1]
     B = contexts // A
+    zero = np.zeros(A)
     e = np.empty(A)
     p = np.empty(A)
     for t in range(T - 1, -1, -1):
@@ -50,18 +48,9 @@ def soup_backward(ref, states, G, reward, eta, U, kl):
                     continue
                 log_z = row_weights(ref[s], G[t, first : first + A], e, top, p)
                 value = 0.0
-                mean = 0.0
-                bend = 0.0
-                largest = 0.0
                 for a in range(A):
                     value += p[a] * (reward[first + a] + U[t + 1, first + a])
-                    if p[a] > 0.0:
-                        x = G[t, first + a] - log_z
-                        largest = max(largest, abs(x))
-                        mean += p[a] * x
-                        # KL = E_π[e^{-x} - 1 + x] too, and that does not cancel
-                        bend += p[a] * x * x * (0.5 + x * (-1 / 6 + x * (1 / 24 - x / 120)))
-                kl[t, s] = bend if largest < SMALL_LOGIT else max(mean, 0.0)
+                kl[t, s] = row_divergence(p, G[t, first : first + A], log_z, zero, 0.0)
                 U[t, s] = value - eta * kl[t, s]
 
 
@@ -118,3 +107,44 @@ def soup_values(ref, states, Q, reward, start, mus, out):
         mix(Q, mus[i], G)
         soup_backward(ref, states, G, reward, 1.0 / size if size > 0.0 else 0.0, U, kl)
         out[i] = U[0, start]
+
+
+@njit(cache=True, nogil=True)
+def soup_tables(ref, states, G, H, norms, kl_ref, kl_to_w, kl_from_w, mean_norm):
+    """Write what the claims ask of one soup at every marked state, in one pass, each [T, S].
+
+    G, H [T, S]: logits of the soup and of π_w over ref; norms [T, S]: ‖psi‖ of next contexts.
+    kl_ref = KL(π~‖ref), kl_to_w = KL(π~‖π_w), kl_from_w = KL(π_w‖π~), mean_norm = E_π~‖psi‖.
+    """
+    T, contexts = G.shape
+    A = ref.shape[1]
+    B = contexts // A
+    e = np.empty(A)
+    f = np.empty(A)
+    p = np.empty(A)
+    q = np.empty(A)
+    zero = np.zeros(A)
+    for t in range(T):
+        for y in range(B):
+            first = y * A
+            g = G[t, first : first + A]
+            h = H[t, first : first + A]
+            top = block_weights(G[t], first, e)
+            other = block_weights(H[t], first, f)
+            for x1 in range(A):
+                s = x1 * B + y
+                kl_ref[t, s] = 0.0
+                kl_to_w[t, s] = 0.0
+                kl_from_w[t, s] = 0.0
+                mean_norm[t, s] = 0.0
+                if not states[t, s]:
+                    continue
+                z = row_weights(ref[s], g, e, top, p)
+                w = row_weights(ref[s], h, f, other, q)
+                kl_ref[t, s] = row_divergence(p, g, z, zero, 0.0)
+                kl_to_w[t, s] = row_divergence(p, g, z, h, w)
+                kl_from_w[t, s] = row_divergence(q, h, w, g, z)
+                total = 0.0
+                for a in range(A):
+                    total += p[a] * norms[t, first + a]
+                mean_norm[t, s] = total

@@ -1,0 +1,183 @@
+"""The command line as a user meets it: tables, JSON, exit codes, one line for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import random_mdp
+
+from bounds import CLAIMS
+from bounds.witness import load_witness, stored_witnesses
+from toymdp import InstanceError
+from toymdp.classics import rare_first_token
+
+RECORD_KEYS = {
+    "instance", "sha256", "claim", "status", "verdict", "lhs", "rhs", "slack", "error",
+    "hypotheses", "reason", "terms", "where", "evidence", "assumed", "seed", "versions",
+}  # fmt: skip
+
+
+def soupcheck(*arguments, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from bounds.cli import main; main()", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "200"}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False
+    )
+
+
+@pytest.fixture
+def instance(tmp_path) -> Path:
+    path = tmp_path / "small.json"
+    random_mdp(0).save(path)
+    return path
+
+
+def test_solve_writes_every_key(instance):
+    done = soupcheck("solve", instance, "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    keys = ("V_w", "V_k", "lambda", "mu", "J", "gap", "status", "upper_bound", "seconds")
+    assert set(keys) | {"budget_used"} <= set(found)
+    assert found["gap"] == pytest.approx(found["V_w"] - found["J"])
+    assert "λ*" in done.stderr
+
+
+def test_verify_streams_a_ledger(instance, tmp_path):
+    other = tmp_path / "other.npz"
+    random_mdp(1).save(other)
+    ledger = tmp_path / "ledger.jsonl"
+    done = soupcheck("verify", instance, other, "--json", ledger, "--html", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    assert all(set(row) >= RECORD_KEYS for row in rows)
+    assert {row["instance"] for row in rows} == {str(instance), str(other)}
+    assert "NaN" not in ledger.read_text(encoding="utf-8")
+    judged = [row for row in rows if row["verdict"] != "not-applicable" or row["reason"]]
+    assert len(judged) == len(rows)
+    assert "<html" in (tmp_path / "r.html").read_text(encoding="utf-8").lower()
+
+
+def test_json_to_standard_output_is_json_only(instance):
+    done = soupcheck("verify", instance, "--claims", "ss.delta*", "--json", "-")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["claim"] for row in rows] == [c for c in CLAIMS if c.startswith("ss.delta")]
+    assert "ss.delta" in done.stderr
+
+
+def test_gate(tmp_path):
+    path = tmp_path / "gap.json"
+    rare_first_token().save(path)
+    # a refuted claim that is violated is no news, so the gate stays open
+    assert soupcheck("verify", path, "--gate").returncode == 0
+
+
+def test_gate_closes_when_a_witness_breaks_nothing(tmp_path, monkeypatch):
+    from bounds import suite
+    from bounds.commands import verify as command
+    from bounds.witness import Witness
+
+    tame = Witness("tame", random_mdp(0), "ss.thm1.gap", None, 0, {"lhs": 1.0, "rhs": 0.0})
+    case = suite.Case("tame", "witness", lambda: tame.instance, tame)
+    monkeypatch.setattr(command, "_cases", lambda *_: [case])
+    import typer
+
+    with pytest.raises(typer.Exit) as stop:
+        command.verify(claims="ss.eq8.upper", n=1, seed=0, gate=True)
+    assert stop.value.exit_code == 1
+
+
+def test_family_and_claims_listing():
+    done = soupcheck("verify", "--family", "tree", "--n", 2, "--claims", "ss.lemma1")
+    assert done.returncode == 0
+    assert "tree-1" in done.stdout
+    for option in ("", "--markdown", "--latex"):
+        listed = soupcheck("claims", *([option] if option else []))
+        assert "ss.thm1.gap.sharp" in listed.stdout
+    rows = [json.loads(x) for x in soupcheck("claims", "--json", "-").stdout.splitlines()]
+    assert {row["id"] for row in rows} == set(CLAIMS)
+    assert any(row["witnesses"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["verify", "nowhere.json"], "cannot be read"),
+        (["verify", "--claims", "ss.nothing"], "matches no claim"),
+        (["verify", "--family", "cats"], "--family"),
+        (["verify", "--family", "tree", "x.json"], "one of the three"),
+        (["verify", "--labels", "x.csv"], "belongs to --text"),
+        (["verify", "--text", "nowhere.txt"], "nowhere.txt"),
+        (["solve", "nowhere.json"], "cannot be read"),
+        (["figures", "cats"], "unknown"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, says, tmp_path):
+    done = soupcheck(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_usage_errors_exit_2():
+    assert soupcheck("solve").returncode == 2
+    assert soupcheck("verify", "--n", "0", "--family", "tree").returncode == 2
+    assert soupcheck("nonsense").returncode == 2
+
+
+def test_a_file_that_cannot_be_written_loses_nothing(instance, tmp_path):
+    for command in ("solve", "verify"):
+        done = soupcheck(command, instance, "--json", tmp_path / "no" / "such" / "folder.json")
+        assert done.returncode == 2
+        assert "printed instead" in done.stderr
+        assert any(line.startswith("{") for line in done.stdout.splitlines())
+
+
+def test_no_finite_value_is_one_line(tmp_path):
+    path = tmp_path / "unbounded.json"
+    mdp = random_mdp(0, T=None, eos=2)
+    mdp.replace(rewards=mdp.rewards * 0 + 9.0).save(path)
+    done = soupcheck("verify", path)
+    assert done.returncode == 2
+    assert "no finite value until eos" in done.stderr
+
+
+def test_own_text_and_labels(tmp_path):
+    text, labels = tmp_path / "t.txt", tmp_path / "l.csv"
+    words = [f"w{i}" for i in range(30)]
+    lines = [" ".join(words[(i * j) % 30] for j in range(1, 8)) + " ." for i in range(60)]
+    text.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    labels.write_text("kind\n" + "\n".join(str(i % 2) for i in range(60)) + "\n", encoding="utf-8")
+    done = soupcheck("verify", "--text", text, "--labels", labels, "--vocab-size", 12)
+    assert done.returncode == 0, done.stderr
+    assert "reward 'kind'" in done.stdout
+    labels.write_text("kind\n1\n", encoding="utf-8")
+    wrong = soupcheck("verify", "--text", text, "--labels", labels)
+    assert wrong.returncode == 2
+    assert "60" in wrong.stderr
+
+
+def test_witness_files(tmp_path):
+    (w, *_) = stored_witnesses()
+    path = tmp_path / "w.json"
+    w.save(path)
+    assert load_witness(path).expected == dict(w.expected)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for change in (
+        {"extra": 1}, {"claim": "ss.nothing"}, {"format": "x"}, {"expected": {"lhs": "1"}},
+        {"lambda": [1.0] * 7}, {"instance": []},
+    ):  # fmt: skip
+        path.write_text(json.dumps({**found, **change}), encoding="utf-8")
+        with pytest.raises(InstanceError):
+            load_witness(path)
+
+
+def test_commands_of_upper_rooms_come_by_entry_points():
+    done = soupcheck("figures", "--list")
+    assert done.returncode == 0
+    assert "tightness" in done.stdout

@@ -1,0 +1,56 @@
+"""One formula, every array library: NumPy, the strict standard, torch; and worked numbers."""
+
+from __future__ import annotations
+
+import math
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from bounds import formulas
+
+
+def libraries():
+    yield "numpy", np.asarray
+    yield "strict", array_api_strict.asarray
+    torch = pytest.importorskip("torch")  # without the llm extra the other two still run
+    yield "torch", lambda x: torch.tensor(x, dtype=torch.float64)
+
+
+@pytest.fixture(params=["numpy", "strict", "torch"])
+def array(request):
+    return dict(libraries())[request.param]
+
+
+def floats(x):
+    return np.asarray([float(v) for v in x])
+
+
+def test_delta_worked_number_and_extremes(array):
+    upper = array([math.log(1.5), 0.0, 1e-9, 2.0, 500.0])
+    lower = array([math.log(0.5), 0.0, -1e-9, -10_000.0, -300.0])
+    found = floats(formulas.delta(upper, lower))
+    assert found[0] == pytest.approx(math.log(4 / 3), rel=1e-14)
+    assert found[1] == 0.0
+    assert found[2] == pytest.approx(1e-18, abs=1e-16)
+    # M̲ = e^-10000: Δ = log((M̄ − 1)/M̄) + 10000
+    assert found[3] == pytest.approx(10_000 + math.log(-math.expm1(-2.0)), rel=1e-14)
+    assert found[4] == pytest.approx(300.0, rel=1e-12)
+
+
+def test_penalty_counts_negative_weights_only(array):
+    delta, lam = array([1.0, 2.0, 4.0]), array([0.5, -0.25, -0.125])
+    found = formulas.negative_weight_penalty(delta, lam, 2.0, 8.0)
+    assert float(found) == pytest.approx(4 / 8 * (2 * 0.25 + 4 * 0.125))
+
+
+def test_small_formulas(array):
+    assert float(formulas.hoeffding(array(4.0))) == 2.0
+    assert float(formulas.renyi(array(0.5), array(0.25))) == 0.75
+    assert float(formulas.kl_bound(array(1.0), array(1.0), array(0.5), 2.0)) == 0.5
+    assert float(formulas.gap_bound(array(1.0), array(2.0), array(3.0))) == 6.0
+    rate = formulas.gap_rate(array([1.0, 2.0]), array([3.0, 0.0]), 0.5, 2.0)
+    assert floats(rate).tolist() == [5.0, 1.0]
+    limit = formulas.gap_rate(array([1.0]), array([0.0]), 0.5, math.inf)
+    assert floats(limit).tolist() == [0.5]
