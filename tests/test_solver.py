@@ -67,6 +67,17 @@ def test_three_roads_agree(seed):
     assert cone.upper - cone.lower < 1e-5 * max(1.0, mdp.beta)
 
 
+def test_roads_agree_when_every_episode_ends_early():
+    mdp = random_mdp(0, T=4, eos=1)
+    weights = mdp.ref_weights.copy()
+    weights[:, [0, 2]] = 0.0  # only eos may follow: no state is left after the first step
+    mdp = mdp.replace(ref_weights=weights)
+    first = (mdp.start_context * 3 + 1) % 9
+    cone = cone_value(mdp, mdp.reward_w)
+    for value in (solve(mdp).value_w, enumerated_value(mdp, mdp.reward_w), cone.lower, cone.upper):
+        assert value == pytest.approx(mdp.reward_w[first], abs=1e-7)
+
+
 def test_one_step_closed_form():
     mdp = random_mdp(3, L=1, T=1, beta=0.7)
     expected = 0.7 * np.log(mdp.ref @ np.exp(mdp.reward_w / 0.7))

@@ -21,6 +21,7 @@ from .soup import SoupObjective, SoupPoint
 STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
 TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
 SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
+NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
 MAX_STEPS = 60
 
 
@@ -120,7 +121,7 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
             value = objective.value(pattern * ahead)
             gain = (value - point.value) / predicted
             accepted = gain > 1e-4
-            if gain < 0.25:
+            if not gain >= 0.25:  # not-a-number shrinks too
                 radius = 0.25 * float(np.abs(move).max())
             elif gain > 0.75:
                 radius = min(2.0, 2.0 * radius)
@@ -135,15 +136,15 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
 
 
 def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
-    """Put coordinates within solver accuracy of 0, or of the budget, exactly there if J allows."""
+    """Put coordinates within solver accuracy of 0, and of the budget, exactly there if J allows."""
     nu = np.where(np.abs(point.nu) < SNAP, 0.0, point.nu)
     size = float(np.abs(nu).sum())
-    if size > 0 and abs(size - 1.0) < 10 * SNAP:
-        nu = nu / size
-    if not nu.any() or np.array_equal(nu, point.nu):
-        return point
-    there = objective.at(nu)
-    return there if there.residual <= max(point.residual, 1e-12) else point
+    for candidate in (nu, nu / size if size > NEAR_BUDGET else nu):
+        if candidate.any() and not np.array_equal(candidate, point.nu):
+            there = objective.at(candidate)
+            if there.value >= point.value - 1e-14 * max(1.0, abs(point.value)):
+                point = there
+    return point
 
 
 def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
