@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from toymdp.optimum import SoupOptimum
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Verdict = Literal["holds", "violated", "not-applicable", "undecided"]
 Status = Literal["proved", "refuted", "open", "hypothesis", "set-up"]
 Kind = Literal["inequality", "equality"]
@@ -146,7 +147,7 @@ class Claim:
 
     def evaluate(self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None) -> Check:
         """Judge the claim at one λ [K] (None where it names none)."""
-        base, blocked = self._hypotheses(subject, lam)
+        base, reasons, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
             return blocked
         try:
@@ -163,7 +164,7 @@ class Claim:
         verdict, reason = decide(self.kind, sides, error)
         unknown = [h for h in self.hypotheses if base["hypotheses"][h] is None]
         if unknown:
-            verdict, reason = "undecided", f"hypothesis {unknown[0]} could not be decided"
+            verdict, reason = "undecided", f"{unknown[0]}: {reasons[unknown[0]]}"
         return Check(
             verdict=verdict, lhs=sides.lhs, rhs=sides.rhs, slack=sides.slack, error=error,
             reason=reason or sides.note, terms=sides.terms, where=sides.where, **base,
@@ -177,7 +178,7 @@ class Claim:
         For an equality the margin is minus the distance. It ranks many λ, so that the second road
         need be taken for the worst alone.
         """
-        _, blocked = self._hypotheses(subject, lam)
+        _, _, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
             return blocked
         try:
@@ -190,8 +191,8 @@ class Claim:
 
     def _hypotheses(
         self, subject: Subject, lam: Array | None
-    ) -> tuple[dict[str, Any], Check | None]:
-        """Fields common to every outcome, and the outcome if a gating hypothesis is false."""
+    ) -> tuple[dict[str, Any], dict[str, str], Check | None]:
+        """Fields common to every outcome, reasons, and the outcome if a hypothesis is false."""
         from .hypotheses import HYPOTHESES
 
         facts: dict[str, bool | None] = {}
@@ -204,8 +205,8 @@ class Claim:
         }  # fmt: skip
         false = [h for h in self.hypotheses if facts[h] is False]
         if not false:
-            return base, None
-        return base, Check(verdict="not-applicable", reason=reasons[false[0]], **base)
+            return base, reasons, None
+        return base, reasons, Check(verdict="not-applicable", reason=reasons[false[0]], **base)
 
 
 def rounding_floor(sides: Sides, depth: int) -> float:
@@ -238,9 +239,7 @@ def decide(kind: Kind, sides: Sides, error: float) -> tuple[Verdict, str]:
     return "holds", ""
 
 
-def worst(
-    lhs: Array, rhs: Array, mask: NDArray[np.bool_], scale: float, names: tuple[str, ...]
-) -> Sides:
+def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ...]) -> Sides:
     """Pick the place of least slack among the marked ones where there is anything to compare.
 
     lhs, rhs, mask: arrays of one shape whose axes are ``names``. Places where both sides vanish

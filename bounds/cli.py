@@ -11,6 +11,7 @@ from toymdp import InstanceError, SolverError
 from toymdp.corpus import CorpusError
 
 from .commands.claims import claims
+from .commands.explain import explain
 from .commands.solve import solve
 from .commands.verify import verify
 
@@ -26,7 +27,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (verify, solve, claims):
+    for command in (verify, solve, explain, claims):
         app.command()(command)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         found = entry.load()

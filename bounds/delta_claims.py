@@ -7,17 +7,14 @@ it stays in the log domain, where ratios of e^-700 and far below are ordinary.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
 from toymdp.policies import extrema, log_partition
 
 from . import formulas
-from .claim import EPS, Array, Claim, NotApplicable, Sides, worst
-from .soups import size_of_values, soup
-
-Mask = NDArray[np.bool_]
+from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
+from .soups import Soup, judged_states, size_of_values, soup
 
 
 def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
@@ -32,22 +29,32 @@ def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
 
 def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
     """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
-    low, high = extrema(sol.mdp, sol.Q[k] / sol.mdp.beta)
-    centre = log_partitions(sol, k)[0]
-    # both signs are theorems (the ratio has mean 1); rounding must not cost them
-    return np.maximum(high - centre, 0.0), np.minimum(low - centre, 0.0)
+    key = ("ratios", k)
+    if key not in sol.cache:
+        low, high = extrema(sol.mdp, sol.Q[k] / sol.mdp.beta)
+        centre = log_partitions(sol, k)[0]
+        # both signs are theorems (the ratio has mean 1); rounding must not cost them
+        sol.cache[key] = (np.maximum(high - centre, 0.0), np.minimum(low - centre, 0.0))
+    found: tuple[Array, Array] = sol.cache[key]
+    return found
 
 
 def renyi_divergences(sol: Solution) -> Array:
-    """``D₂(ref‖π_k)`` [K, T, S]."""
-    pairs = (log_partitions(sol, k) for k in range(sol.mdp.n_rewards))
-    return np.stack([np.maximum(formulas.renyi(*pair), 0.0) for pair in pairs])
+    """``D₂(ref‖π_k)`` [K, T, S], cached."""
+    if "renyi" not in sol.cache:
+        pairs = (log_partitions(sol, k) for k in range(sol.mdp.n_rewards))
+        sol.cache["renyi"] = np.stack([np.maximum(formulas.renyi(*pair), 0.0) for pair in pairs])
+    found: Array = sol.cache["renyi"]
+    return found
 
 
 def deltas(sol: Solution) -> Array:
-    """``Δ_k`` [K, T, S] of (18)."""
-    extremes = (ratio_extremes(sol, k) for k in range(sol.mdp.n_rewards))
-    return np.stack([formulas.delta(*pair) for pair in extremes])
+    """``Δ_k`` [K, T, S] of (18), cached."""
+    if "deltas" not in sol.cache:
+        extremes = (ratio_extremes(sol, k) for k in range(sol.mdp.n_rewards))
+        sol.cache["deltas"] = np.stack([formulas.delta(*pair) for pair in extremes])
+    found: Array = sol.cache["deltas"]
+    return found
 
 
 def _scale(sol: Solution) -> float:
@@ -62,7 +69,7 @@ def delta(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     can see the sign of their difference: those states are judged by ss.delta.tight.
     """
     lhs, rhs = renyi_divergences(sol), deltas(sol)
-    states = sol.mdp.reach.states & ~two_valued_states(sol)
+    states = judged_states(sol) & ~two_valued_states(sol)
     if not states.any():
         raise NotApplicable("every ratio takes two values: equality, see ss.delta.tight")
     return worst(lhs, rhs, states, _scale(sol), ("k", "t", "s"))
@@ -106,6 +113,18 @@ def two_valued(sol: Solution, q: Array) -> Mask:
     return np.asarray(mdp.reach.states & (apart <= tolerance) & (high - low > 1e3 * tolerance))
 
 
+def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
+    """``−(β/β')B(s)`` [T, S] of (16): what weighting the specialists costs, in reward units.
+
+    ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β') Σ λ_k V_k``.
+    """
+    beta = sol.mdp.beta
+    sharpened = here.logits * (here.beta_prime / (beta * here.size))
+    partition = beta * here.size * log_partition(sol.mdp, sharpened)
+    values = np.tensordot(here.lam, sol.V[:, :-1], axes=1)
+    return np.asarray(beta / here.beta_prime * (partition - values))
+
+
 def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """(16) with ``D₂(ref‖π_k)`` for Δ_k, times β/β', at every reachable state:
 
@@ -116,16 +135,12 @@ def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     D₂ ≤ Δ_k (ss.delta) the printed penalty follows.
     """
     assert lam is not None
-    here, beta = soup(sol, lam), sol.mdp.beta
-    ratio = beta / here.beta_prime
-    mixed = np.tensordot(lam, sol.Q, axes=1) / (beta * here.size)
-    values = np.tensordot(lam, sol.V[:, :-1], axes=1)
-    lhs = ratio * (beta * here.size * log_partition(sol.mdp, mixed) - values)
-    weights = np.broadcast_to(lam, (*lhs.shape, len(lam)))
+    here = soup(sol, lam)
+    lhs = mixed_partition_excess(sol, here)
     rhs = formulas.negative_weight_penalty(
-        np.moveaxis(renyi_divergences(sol), 0, -1), weights, beta, here.beta_prime
+        np.moveaxis(renyi_divergences(sol), 0, -1), lam, sol.mdp.beta, here.beta_prime
     )
-    return worst(lhs, rhs, sol.mdp.reach.states, size_of_values(sol), ("t", "s"))
+    return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 
 TABLE = (

@@ -49,6 +49,16 @@ def delta(log_upper: Tensor, log_lower: Tensor) -> Tensor:
     return xp.where(log_lower > -0.5, near, apart) - log_lower
 
 
+def anchored_delta(log_anchor: Tensor, log_lower: Tensor) -> Tensor:
+    """Return ``log (2a − 1) − log M̲ − log(2a − M̲)``, the bound of SS eq (17) for an anchor a.
+
+    Worked: a = 1, M̲ = 0.9 give log(1/0.99).
+    """
+    xp = array_namespace(log_anchor, log_lower)
+    double = log_anchor + xp.log(2.0 * xp.ones_like(log_anchor))
+    return xp.log1p(-xp.exp(-double)) - log_lower - xp.log1p(-xp.exp(log_lower - double))
+
+
 def renyi(log_partition: Tensor, log_partition_negative: Tensor) -> Tensor:
     """Return ``D₂(ref‖π_k) = log E_ref[ref/π_k] = log E_ref e^{q} + log E_ref e^{−q}``."""
     return log_partition + log_partition_negative

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from toymdp import Solution
-from toymdp.features import Dense
+from toymdp.features import Dense, IntArray
 
-from .claim import EPS, Array, Subject
+from .claim import EPS, Array, Mask, Subject
+from .soups import size_of_values, soup, specialist_values
 from .span import RANK_TOLERANCE, feature_span, value_fits
 
 Outcome = tuple[bool | None, str]
@@ -37,49 +38,56 @@ class Hypothesis:
         return outcome
 
 
+def reference_rows(sol: Solution, at: Mask | None = None) -> tuple[Array, Array, IntArray]:
+    """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts.
+
+    Dense features come as [n, d]; one-hots, which are n distinct unit vectors, as their scales [n].
+
+    psi(s) at t ≥ 1 is the feature of the step before; the start has ``start_feature``, or that of
+    its last L tokens if it is met again, or one of its own (then it is no row here). at: [T, S],
+    the next contexts to list instead of all that are states later. bos is not a token here, and
+    contexts that forbid another one have -inf.
+    """
+    mdp, span = sol.mdp, feature_span(sol)
+    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
+    if at is not None:
+        later = at
+    elif mdp.horizon is None:
+        later = mdp.reach.nexts & mdp.reach.states
+    else:
+        later = np.vstack([mdp.reach.states[1:], np.zeros_like(mdp.reach.states[:1])])
+    if not span.per_step:
+        later = np.asarray(later.any(axis=0))[None]
+    t, s = np.nonzero(later)
+    features = mdp.features
+    if isinstance(features, Dense):
+        rows = features.values[t, s] if features.per_step else features.values[s]
+    else:
+        rows = span.norms[t, s]
+    if mdp.start_feature is not None and at is None:
+        rows = np.vstack([rows, mdp.start_feature])
+        s = np.append(s, mdp.start_context)
+    with np.errstate(divide="ignore"):
+        return np.asarray(rows), np.log(mdp.ref[s][:, tokens]), s
+
+
 def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
     """``ref = softmax(psi(s)·nu_ref(a))`` at every reachable context (ss.asm0).
 
     Equivalent to: the log-weights, centred in each row, lie in the column space of psi(s). A
-    forbidden token breaks it strictly. psi(s) at t ≥ 1 is the feature of the step before; a start
-    context without a feature has one of its own, and constrains nothing.
+    forbidden token breaks it strictly.
     """
-    mdp, span = sol.mdp, feature_span(sol)
-    live = np.asarray(mdp.reach.any_state)
-    tokens = np.ones(mdp.vocab_size, dtype=bool)
-    if mdp.bos is not None:
-        tokens[mdp.bos] = False
-    full = np.asarray(mdp.reach.allowed[np.ix_(live, tokens)].all(axis=1))
-    if not full.all():
-        s = int(np.flatnonzero(live)[int(np.argmin(full))])
-        return False, f"context {s} forbids a token, which no softmax does"
-    logits = np.zeros((len(live), int(tokens.sum())))
-    logits[live] = np.log(mdp.ref[np.ix_(live, tokens)])
-    logits -= logits.mean(axis=1, keepdims=True)
-    features = mdp.features
-    if not isinstance(features, Dense):
-        # one-hot rows: any table is linear in them, unless a context's coordinate is shared by
-        # steps, and then its row of ref is the same anyway
+    mdp = sol.mdp
+    forbids = mdp.reach.any_state & ~_full_rows(sol)
+    if forbids.any():
+        return False, f"context {int(np.argmax(forbids))} forbids a token, which no softmax does"
+    if not isinstance(mdp.features, Dense):
+        # one-hot rows: any table is linear in them, and steps that share a row share ref
         return True, ""
-    if mdp.horizon is None:
-        later, rows = live.copy(), features.values
-        later[mdp.start_context] = span.used[0, mdp.start_context]
-        Psi, G = rows[later], logits[later]
-    elif features.per_step:
-        at = np.argwhere(mdp.reach.states[1:])
-        Psi, G = features.values[at[:, 0], at[:, 1]], logits[at[:, 1]]
-    else:
-        later = np.asarray(mdp.reach.states[1:].any(axis=0))
-        met = bool(span.used[:, mdp.start_context].any())
-        known = met and mdp.start_feature is None
-        if known:
-            later[mdp.start_context] = True
-        Psi, G = features.values[later], logits[later]
-    if mdp.start_feature is not None:
-        Psi = np.vstack([Psi, mdp.start_feature])
-        G = np.vstack([G, logits[mdp.start_context]])
+    Psi, logits, _ = reference_rows(sol)
     if len(Psi) == 0:
         return True, ""
+    G = logits - logits.mean(axis=1, keepdims=True)
     left, sigma, _ = np.linalg.svd(Psi, full_matrices=False)
     left = left[:, sigma > RANK_TOLERANCE * sigma[0]]
     residual = float(np.abs(G - left @ (left.T @ G)).max())
@@ -90,6 +98,13 @@ def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
     if residual <= 8 * error:
         return None, f"softmax residual {residual:.3g} is close to rounding {error:.3g}"
     return False, f"centred log ref leaves span psi(s) by {residual:.3g} nats"
+
+
+def _full_rows(sol: Solution) -> Mask:
+    """[S] contexts that allow every token but bos."""
+    mdp = sol.mdp
+    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
+    return np.asarray(mdp.reach.allowed[:, tokens].all(axis=1))
 
 
 def linear_rewards(sol: Solution, lam: Array | None) -> Outcome:
@@ -154,6 +169,36 @@ def nonnegative_rewards(sol: Solution, lam: Array | None) -> Outcome:
     return False, f"r_{k} falls to {least[k]:.4g} < 0 on a reachable context"
 
 
+def nonnegative_values(sol: Solution, lam: Array | None) -> Outcome:
+    """``V_k ≥ 0`` at the start context, which Appendix A.2 derives from ``r_k ≥ 0``."""
+    k = int(np.argmin(sol.values))
+    if sol.values[k] >= 0:
+        return True, ""
+    if abs(sol.values[k]) <= 64 * EPS * sol.depth * size_of_values(sol):
+        return None, f"V_{k} at the start is 0 within rounding"
+    return False, f"V_{k} = {sol.values[k]:.4g} < 0 at the start"
+
+
+def beats_one_hot(sol: Solution, lam: Array | None) -> Outcome:
+    """``J(λ) ≥ V_w^{π_k}`` for every k, true of λ* (App. A.2 (ii)) and of few other λ."""
+    assert lam is not None
+    best = float(specialist_values(sol).max())
+    slack = soup(sol, lam).value - best
+    error = 64 * EPS * sol.depth * size_of_values(sol)
+    if slack >= -error:  # a one-hot λ ties with itself
+        return True, ""
+    return False, f"J(λ) falls short of a specialist's value by {-slack:.4g}"
+
+
+def constant_norm(sol: Solution, lam: Array | None) -> Outcome:
+    """``‖psi((s,a))‖`` is one number on all reachable triples."""
+    norms = np.asarray(feature_span(sol).norms)[sol.mdp.reach.nexts]
+    low, high = float(norms.min()), float(norms.max())
+    if high - low <= 4 * EPS * high:
+        return True, ""
+    return False, f"feature norms run from {low:.4g} to {high:.4g}"
+
+
 HYPOTHESES: dict[str, Hypothesis] = {
     h.id: h
     for h in (
@@ -165,5 +210,8 @@ HYPOTHESES: dict[str, Hypothesis] = {
         Hypothesis("lambda-in-domain", "β|λ|₁ ≤ β'", in_domain),
         Hypothesis("lambda-nonzero", "λ ≠ 0", nonzero_weights),
         Hypothesis("rewards-nonnegative", "r_k ≥ 0", nonnegative_rewards),
+        Hypothesis("values-nonnegative", "V_k ≥ 0 at the start", nonnegative_values),
+        Hypothesis("beats-one-hot", "J(λ) ≥ every V_w^{π_k}", beats_one_hot),
+        Hypothesis("features-constant-norm", "‖psi‖ is constant", constant_norm),
     )
 }

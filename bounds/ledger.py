@@ -13,7 +13,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from toymdp import TokenMDP
 from toymdp.fileio import to_json
 
 from .claim import Check
@@ -33,7 +32,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def content_hash(mdp: TokenMDP) -> str:
+def content_hash(mdp: Any) -> str:
     """SHA-256 of an instance's canonical JSON, its name and free data left out."""
     fields = {k: v for k, v in mdp.fields().items() if k not in ("name", "meta")}
     return hashlib.sha256(to_json(fields).encode()).hexdigest()

@@ -11,9 +11,18 @@ from toymdp.optimum import SoupOptimum
 from toymdp.policies import divergence, policy_value
 
 from .claim import Array, Claim, NotApplicable, Sides
-from .soups import Soup, size_of_values, soup
+from .delta_claims import deltas
+from .gap_claims import gap_terms
+from .kl_claims import kl
+from .soups import (
+    Soup,
+    bespoke_norm,
+    reference_norm,
+    size_of_values,
+    soup,
+    specialist_values,
+)
 from .span import value_fits
-from .theorem1_claims import gap_terms, kl
 
 BETA_PRIME_FACTOR = 3.7  # how far ss.betaprime moves β'; any factor other than 1 would do
 
@@ -28,31 +37,23 @@ def gap_nonnegative(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     return Sides(0.0, soup(sol, lam).gap, size_of_values(sol))
 
 
-def specialist_value(sol: Solution, k: int) -> float:
-    """``V_w^{π_k}`` at the start: specialist k's value for ``r_w`` at temperature β."""
-    mdp = sol.mdp
-    logits = sol.Q[k] / mdp.beta
-    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
-    cost = -mdp.beta * divergence(mdp, logits, np.zeros_like(logits))
-    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
-
-
 def beats_specialists(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """App. A.2 (ii): ``J(λ*) ≥ V_w^{π_k}`` for every k: the one-hot λ = (β'/β)e_k is in the domain.
 
     The specialists are evaluated by policy evaluation, not through J.
     """
     assert opt is not None
-    values = [specialist_value(sol, k) for k in range(sol.mdp.n_rewards)]
+    values = specialist_values(sol)
     k = int(np.argmax(values))
-    terms = {f"V_w^π_{i}": v for i, v in enumerate(values)}
-    return Sides(values[k], soup(sol, opt.lam).value, size_of_values(sol), terms, {"k": k})
+    terms = {f"V_w^π_{i}": v for i, v in enumerate(values.tolist())}
+    return Sides(float(values[k]), soup(sol, opt.lam).value, size_of_values(sol), terms, {"k": k})
 
 
 def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """J, the gap and both bounds depend on (λ, β') only through ``mu = λ/β'``.
 
-    All are computed at (λ, β') and at (cλ, cβ') from the formulas as printed, with λ and β' apart.
+    All are computed at (λ, β') and at (cλ, cβ') from the formulas as printed, with λ and β' apart;
+    the bounds at λ*, of which they speak.
     lhs: the sum of their values in the first parametrisation at the quantity that moves most;
     rhs: in the second.
     """
@@ -60,8 +61,9 @@ def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     mdp = sol.mdp
     if not lam.any():
         raise NotApplicable("λ = 0 is the same in every parametrisation")
-    there = _quantities(_moved(sol), BETA_PRIME_FACTOR * lam)
-    pairs = {name: (value, there[name]) for name, value in _quantities(sol, lam).items()}
+    bounds = opt is not None and np.array_equal(lam, opt.lam)
+    there = _quantities(_moved(sol), BETA_PRIME_FACTOR * lam, bounds)
+    pairs = {name: (value, there[name]) for name, value in _quantities(sol, lam, bounds).items()}
     name = max(pairs, key=lambda n: abs(pairs[n][0] - pairs[n][1]) / (1 + abs(pairs[n][0])))
     first, second = pairs[name]
     terms = {n: v for n, (v, _) in pairs.items()}
@@ -74,7 +76,9 @@ def _moved(sol: Solution) -> Solution:
     if "moved" not in sol.cache:
         assert sol.mdp.beta_prime is not None
         moved = sol.mdp.replace(beta_prime=BETA_PRIME_FACTOR * sol.mdp.beta_prime)
-        sol.cache["moved"] = replace(sol, mdp=moved, cache={})
+        deltas(sol), value_fits(sol), bespoke_norm(sol), reference_norm(sol)
+        kept = {k: v for k, v in sol.cache.items() if k[0] not in ("soup", "hypothesis")}
+        sol.cache["moved"] = replace(sol, mdp=moved, cache=kept)
     found = sol.cache["moved"]
     assert isinstance(found, Solution)
     return found
@@ -90,12 +94,13 @@ def literal_value(sol: Solution, here: Soup) -> float:
     return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
 
 
-def _quantities(sol: Solution, lam: Array) -> dict[str, float]:
-    here = Soup(sol, lam)
+def _quantities(sol: Solution, lam: Array, bounds: bool) -> dict[str, float]:
+    """J and the gap, and the right sides of (9) and (10) if asked for and if nu exists."""
+    here = soup(sol, lam)
     value = literal_value(sol, here)
     found = {"J": value, "gap": sol.value_w - value}
     rewards, values = value_fits(sol)
-    if all(e is True for e in (*rewards.exists(), *values.exists())):
+    if bounds and all(e is True for e in (*rewards.exists(), *values.exists())):
         found["right side of (9)"] = kl(sol, lam, None).rhs
         terms = gap_terms(sol, here)
         found["right side of (10)"] = sum(

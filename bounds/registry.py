@@ -6,16 +6,39 @@ from fnmatch import fnmatchcase
 
 from toymdp import InstanceError
 
-from . import bellman_claims, delta_claims, optimum_claims, theorem1_claims
+from . import (
+    appendix_c_claims,
+    bellman_claims,
+    delta_claims,
+    exact_claims,
+    gap_claims,
+    kl_claims,
+    optimum_claims,
+    proof_claims,
+    section4_claims,
+    spectral_claims,
+    topic_claims,
+)
 from .claim import Claim
+from .exact_hypotheses import HYPOTHESES_EX
+from .hypotheses import HYPOTHESES
+
+HYPOTHESES.update(HYPOTHESES_EX)
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
     for table in (
         bellman_claims.TABLE,
+        spectral_claims.TABLE,
         optimum_claims.TABLE,
-        theorem1_claims.TABLE,
+        kl_claims.TABLE,
+        gap_claims.TABLE,
+        proof_claims.TABLE,
         delta_claims.TABLE,
+        section4_claims.TABLE,
+        appendix_c_claims.TABLE,
+        exact_claims.TABLE,
+        topic_claims.TABLE,
     )
     for claim in table
 }

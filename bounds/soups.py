@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import Occupancy, occupancy, soup_tables, tilted_means
+from toymdp.policies import (
+    Occupancy,
+    divergence,
+    occupancy,
+    policy_value,
+    soup_tables,
+    tilted_means,
+)
 from toymdp.soup import SoupObjective
 
-from .claim import Array
+from .claim import Array, Mask
 from .formulas import gap_rate
-from .span import feature_span
+from .span import feature_span, value_fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +99,35 @@ class Soup:
         return np.asarray(self.sol.Q_w / self.sol.mdp.beta - self.logits)
 
     @cached_property
+    def logit_norm(self) -> float:
+        """``‖(β'/β)nu_w − Σ λ_k nu_k‖₂`` at the least-norm nu, the last factor of (9)."""
+        nu = value_fits(self.sol)[1].nu
+        ratio = self.beta_prime / self.sol.mdp.beta
+        return float(np.linalg.norm(ratio * nu[-1] - self.lam @ nu[:-1]))
+
+    @cached_property
     def gap_by_identity(self) -> float:
         """The gap by ss.thm1.gap.identity: the soup's expected divergence rate."""
         beta = self.sol.mdp.beta
         rate = gap_rate(self.kl_to_w, self.kl_ref, beta, self.temperature)
         return float((self.occupancy.states * rate).sum())
+
+
+def judged_states(sol: Solution) -> Mask:
+    """[T, S] states at which statements about every state are judged: the reachable ones.
+
+    ``at_start`` narrows them to the start, where Theorem 1 uses its steps.
+    """
+    return np.asarray(sol.mdp.reach.states & sol.cache.get("judged", True))
+
+
+def at_start(sol: Solution) -> Solution:
+    """The same solution (and shadow) with statements about states judged at the start only."""
+    only = np.zeros(sol.Q_w.shape, dtype=bool)
+    only[0, sol.mdp.start_context] = True
+    found = replace(sol, cache={"judged": only})
+    found.__dict__["shadow"] = replace(sol.shadow, cache={"judged": only})
+    return found
 
 
 def soup(sol: Solution, lam: Array) -> Soup:
@@ -128,6 +159,32 @@ def bespoke_norm(sol: Solution) -> Array:
     if "norm_w" not in sol.cache:
         sol.cache["norm_w"] = mean_norm(sol, sol.Q_w / sol.mdp.beta)
     found: Array = sol.cache["norm_w"]
+    return found
+
+
+def specialist_totals(sol: Solution) -> tuple[Array, Array]:
+    """``E_{π_k} Σ r_j`` [K, K] and ``E_{π_k} Σ‖psi‖`` [K] from the start context, cached."""
+    if "specialists" not in sol.cache:
+        norms = np.where(sol.mdp.reach.nexts, feature_span(sol).norms, 0.0)
+        visits = [occupancy(sol.mdp, q / sol.mdp.beta).nexts for q in sol.Q]
+        rewards = np.stack([sol.mdp.rewards @ n.sum(axis=0) for n in visits])
+        sol.cache["specialists"] = (rewards, np.array([float((n * norms).sum()) for n in visits]))
+    found: tuple[Array, Array] = sol.cache["specialists"]
+    return found
+
+
+def specialist_values(sol: Solution) -> Array:
+    """``V_w^{π_k}`` [K] at the start: each specialist's value for ``r_w`` at β, cached."""
+    if "specialist values" not in sol.cache:
+        mdp = sol.mdp
+        payoff = np.broadcast_to(mdp.reward_w, sol.Q_w.shape)
+        values = []
+        for q in sol.Q:
+            logits = q / mdp.beta
+            cost = -mdp.beta * divergence(mdp, logits, np.zeros_like(logits))
+            values.append(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+        sol.cache["specialist values"] = np.array(values)
+    found: Array = sol.cache["specialist values"]
     return found
 
 

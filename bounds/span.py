@@ -103,6 +103,32 @@ class FeatureSpan:
             return bool(left.shape[1] == len(rows))
         return True
 
+    @cached_property
+    def diameters(self) -> Array:
+        """``diam_a psi((s,·))`` [T, S] over allowed tokens; of one-hots the two largest scales."""
+        mdp, features = self.mdp, self.features
+        A, S = mdp.vocab_size, mdp.n_contexts
+        allowed = mdp.reach.allowed.reshape(A, S // A, A)
+        stacked = self.norms if self.per_step else self.norms[:1]
+        found = np.empty((len(stacked), S))
+        for t, norms in enumerate(stacked):
+            if isinstance(features, Tabular):
+                scale = np.where(allowed, norms.reshape(1, S // A, A), 0.0)
+                top = np.sort(scale, axis=2)[:, :, -2:] if A > 1 else np.zeros((A, S, 1))
+                found[t] = np.where(
+                    (scale > 0).sum(axis=2) > 1, np.sqrt((top**2).sum(axis=2)), 0.0
+                ).reshape(S)
+                continue
+            values = features.values[t] if features.per_step else features.values
+            block = values.reshape(S // A, A, -1)
+            apart = np.linalg.norm(block[:, :, None] - block[:, None], axis=3)
+            for x1 in range(A):  # one leading token at a time: S·A numbers, not S·A²
+                both = allowed[x1][:, :, None] & allowed[x1][:, None]
+                found[t, x1 * (S // A) : (x1 + 1) * (S // A)] = np.where(both, apart, 0.0).max(
+                    axis=(1, 2)
+                )
+        return np.broadcast_to(found, (mdp.steps, S))
+
     def fit(self, X: Array) -> Fit:
         """Fit fields X [M, T, S] on next contexts."""
         X = np.where(self.used, X, 0.0)
@@ -125,10 +151,8 @@ class FeatureSpan:
         features = self.features
         assert isinstance(features, Dense)
         rows, root, left, right = self._dense
-        if features.per_step:
-            target = X[:, self.used]
-        else:
-            target = self._mean_over_steps(X)[:, self.used.any(axis=0)]
+        seen = self.used.any(axis=0)
+        target = X[:, self.used] if features.per_step else self._mean_over_steps(X)[:, seen]
         nu = ((target * root) @ left) @ right.T
         fitted = np.zeros(X.shape)
         flat = nu @ rows.T

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toymdp import TokenMDP
-from toymdp.families import generate
+from toymdp.families import FAMILIES as TOKEN_FAMILIES
 
 from .witness import Witness, stored_witnesses
-from .worlds import load_instance
+from .worlds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
 
-RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "tree")
+RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
+SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
 
 
@@ -34,27 +36,33 @@ class Case:
 def from_files(paths: list[Path]) -> Iterator[Case]:
     """One case for each instance file."""
     for path in paths:
-        yield Case(str(path), "file", lambda path=path: load_instance(path))  # type: ignore[misc]
+        yield Case(str(path), "file", partial(load_instance, path))
 
 
 def from_family(family: str, n: int, seed: int) -> Iterator[Case]:
     """N instances of a named family, seeds ``seed, seed + 1, ...``."""
     for i in range(seed, seed + n):
-        yield Case(f"{family}-{i}", family, lambda i=i: generate(family, i))  # type: ignore[misc]
+        yield Case(f"{family}-{i}", family, partial(ALL_FAMILIES[family], i))
 
 
 def from_witnesses() -> Iterator[Case]:
     """The stored witnesses."""
     for w in stored_witnesses():
-        yield Case(w.name, "witness", lambda w=w: w.instance, w)  # type: ignore[misc]
+        yield Case(w.name, "witness", partial(getattr, w, "instance"), w)
 
 
 def default_suite(n: int = DEFAULT_N, seed: int = 0) -> list[Case]:
-    """The bundled default: real text under both feature maps, random families, witnesses."""
-    cases = [Case(name, name, lambda name=name: generate(name, seed)) for name in CORPUS_FAMILIES]  # type: ignore[misc]
+    """The bundled default: real text under both feature maps, random families, witnesses.
+
+    Each family of token MDPs and of the small worlds gives n instances; then the classics.
+    """
+    cases = [Case(name, name, partial(ALL_FAMILIES[name], seed)) for name in CORPUS_FAMILIES]
     for family in RANDOM_FAMILIES:
         cases.extend(from_family(family, n, seed))
     cases.extend(from_witnesses())
+    for family in SMALL_FAMILIES:
+        cases.extend(from_family(family, n, seed))
+    cases.extend(Case(name, "classic", make) for name, make in SMALL_CLASSICS.items())
     return cases
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from toymdp import InstanceError, Solution, TokenMDP, solve
+from toymdp.families import FAMILIES
 from toymdp.fileio import read_fields, read_json
 
+from . import attribute_worlds, pair_worlds, topic_worlds
 from .claim import Subject
 
 
@@ -28,6 +30,30 @@ class World:
 
 WORLDS: dict[str, World] = {
     "token-mdp/1": World(TokenMDP, lambda fields: TokenMDP(**fields), solve),
+    attribute_worlds.FORMAT: World(
+        attribute_worlds.AttributeSet,
+        attribute_worlds.AttributeSet.from_fields,
+        attribute_worlds.subject,
+    ),
+    topic_worlds.FORMAT: World(
+        topic_worlds.TopicCloud, topic_worlds.TopicCloud.from_fields, topic_worlds.subject
+    ),
+    pair_worlds.FORMAT: World(
+        pair_worlds.PreferencePairs, pair_worlds.PreferencePairs.from_fields, pair_worlds.subject
+    ),
+}
+
+# every seeded family, of token MDPs and of the small worlds, and the classics of the latter
+ALL_FAMILIES: dict[str, Callable[[int], Any]] = {
+    **FAMILIES,
+    **attribute_worlds.FAMILIES,
+    **topic_worlds.FAMILIES,
+    **pair_worlds.FAMILIES,
+}
+SMALL_CLASSICS: dict[str, Callable[[], Any]] = {
+    **attribute_worlds.CLASSICS,
+    **topic_worlds.CLASSICS,
+    **pair_worlds.CLASSICS,
 }
 
 
@@ -47,6 +73,15 @@ def load_instance(path: Path) -> Any:
             f"{path}: format", world, "not an instance format", f"one of {sorted(WORLDS)}"
         )
     return WORLDS[world].build(found)
+
+
+def load_any(path: Path) -> Any:
+    """Read an instance file, or the instance inside a witness file."""
+    if path.suffix != ".npz":
+        found = read_json(path)
+        if found.get("format") == "soup-witness/1" and isinstance(found.get("instance"), dict):
+            return TokenMDP(**found["instance"])
+    return load_instance(path)
 
 
 def subject_of(instance: Any) -> tuple[str, Subject]:

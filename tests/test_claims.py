@@ -72,7 +72,7 @@ def test_stored_witnesses_are_the_classics_and_break_their_claims():
         w, fresh = stored[claim], make()
         assert np.array_equal(w.instance.ref_weights, fresh.ref_weights)
         assert np.array_equal(w.instance.rewards, fresh.rewards)
-        found = one(w.instance, claim)
+        found = one(w.instance, claim, lam=w.lam)
         assert found.verdict == "violated"
         assert found.lhs == pytest.approx(w.expected["lhs"], rel=1e-9)
         assert found.rhs == pytest.approx(w.expected["rhs"], rel=1e-6)
@@ -280,7 +280,9 @@ def test_assert_claim_speaks_like_numpy_testing():
 def sabotage_instance(claim) -> TokenMDP:
     """An instance on which the claim is decided, so that sabotage has something to turn."""
     candidates = [
-        generate(f, s) for s in range(3) for f in ("dirichlet", "low-rank", "tree", "softmax")
+        generate(f, s)
+        for s in range(3)
+        for f in ("dirichlet", "low-rank", "tree", "softmax", "unit-norm")
     ]
     for mdp in candidates:
         if one(mdp, claim.id).verdict in ("holds", "violated"):

@@ -68,4 +68,22 @@ def rare_first_token(rarity: int = 16) -> TokenMDP:
     )  # fmt: skip
 
 
-CLASSICS = {"ss.lemma1": lemma1_softmax, "ss.thm1.gap": rare_first_token}
+def rare_token() -> TokenMDP:
+    """(14) fails for λ < 0 at a single step: the soup flees to a token rare under ref and π_w.
+
+    Two tokens, T = 1, K = 1. Token 1 has weight 2^-20 and reward −32; at λ = −β'/β the soup is
+    ``∝ ref·e^{−r}`` and sits on it, while E_ref‖psi‖ and E_{π_w}‖psi‖ hardly see its feature.
+    """
+    return TokenMDP(
+        name="kl-rare-token", vocab_size=2, order=1, horizon=1, start=[0],
+        ref_weights=np.array([[1.0, 2.0**-20], [1.0, 1.0]]), rewards=np.array([[0.0, -32.0]]),
+        beta=1.0, w=np.ones(1),
+        features={"kind": "tabular", "per_step": True, "scale": np.array([[2.0**-20, 1.0]])},
+    )  # fmt: skip
+
+
+CLASSICS = {
+    "ss.lemma1": lemma1_softmax,
+    "ss.thm1.gap": rare_first_token,
+    "ss.thm1.kl.any": rare_token,
+}

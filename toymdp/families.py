@@ -3,6 +3,7 @@
 ``softmax``   the paper's own parameterisation: ref and rewards from one feature map (Lemma 1 fails)
 ``low-rank``  transition blocks of a chosen rank (the desirability claim says something there)
 ``dirichlet`` a random reference, per-step one-hot features, rewards ≥ 0 (Theorem 1 applies)
+``unit-norm`` the same with every token allowed and ‖psi‖ = 1 (the softmax set-up holds too)
 ``tree``      contexts hold the whole history, so one-hot features make Lemma 1 exact
 ``corpus``    real text with human labels (toymdp.corpus), n-gram features
 ``corpus-one-hot`` the same world with per-step one-hot features (Theorem 1 applies)
@@ -103,6 +104,13 @@ def dirichlet(
     )  # fmt: skip
 
 
+def unit_norm(seed: int, **options: Any) -> TokenMDP:
+    """``dirichlet`` with every token allowed and features of norm 1, as after RMSNorm."""
+    world = dirichlet(seed, **{"forbid": 0.0, "concentration": 1.0, **options})
+    one_hot = {"kind": "tabular", "per_step": True, "scale": 1.0}
+    return world.replace(features=one_hot, name=f"unit-norm-{seed}")
+
+
 def tree(
     seed: int, *, A: int | None = None, T: int | None = None, K: int | None = None,
     beta: float | None = None,
@@ -149,6 +157,7 @@ FAMILIES: dict[str, Family] = {
     "softmax": softmax,
     "low-rank": low_rank,
     "dirichlet": dirichlet,
+    "unit-norm": unit_norm,
     "tree": tree,
     "corpus": corpus,
     "corpus-one-hot": corpus_one_hot,

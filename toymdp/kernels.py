@@ -169,17 +169,24 @@ def row_divergence(p, G, log_z_G, H, log_z_H):
     """
     shift = log_z_H - log_z_G
     mean = 0.0
+    low = np.inf
+    high = -np.inf
+    for a in range(p.shape[0]):
+        x = G[a] - H[a] + shift
+        mean += p[a] * x
+        if p[a] > 0.0:
+            low = min(low, x)
+            high = max(high, x)
+    if max(high, -low) > 0.1:
+        return max(mean, 0.0)
     bend = 0.0
-    largest = 0.0
     for a in range(p.shape[0]):
         if p[a] > 0.0:
             x = G[a] - H[a] + shift
-            largest = max(largest, abs(x))
-            mean += p[a] * x
             tail = x * (-1 / 5040 + x * (1 / 40320 - x / 362880))
             tail = x * (-1 / 6 + x * (1 / 24 + x * (-1 / 120 + x * (1 / 720 + tail))))
             bend += p[a] * x * x * (0.5 + tail)
-    return bend if largest <= 0.1 else max(mean, 0.0)
+    return bend
 
 
 @njit(cache=True, nogil=True)

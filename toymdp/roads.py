@@ -137,7 +137,8 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
             np.logaddexp.at(soft, s[now], above + high[step + 1, nexts[now]])
             here = mdp.reach.states[step]
             guess = multiplier[index[step, here]]
-            lift = float((soft[here] - guess).max(initial=-np.inf))  # nothing is left once all ended
+            # nothing is left to lift once every episode has ended
+            lift = float((soft[here] - guess).max(initial=-np.inf))
             high[step, here] = guess + lift
         return float(high[0, mdp.start_context])
 

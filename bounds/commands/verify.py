@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from toymdp import InstanceError
-from toymdp.families import FAMILIES, corpus, corpus_one_hot
+from toymdp.families import corpus, corpus_one_hot
 
 from .. import suite, tables
 from ..checking import check
 from ..ledger import OutputFile, content_hash, dump, record
 from ..registry import CLAIMS, select
 from ..suite import Case
+from ..worlds import ALL_FAMILIES
 from .console import WIDTH, tables_console, tracked, warm_up
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
@@ -29,7 +30,7 @@ def verify(
     ] = None,
     claims: Annotated[str, typer.Option(help="Ids or shell patterns, by commas.")] = "*",
     family: Annotated[
-        str | None, typer.Option(help=f"A seeded family: {', '.join(FAMILIES)}.")
+        str | None, typer.Option(help=f"A seeded family: {', '.join(ALL_FAMILIES)}.")
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
     seed: Annotated[int, typer.Option(help="First seed.")] = 0,
@@ -96,8 +97,10 @@ def _cases(
     if files:
         return list(suite.from_files(files))
     if family is not None:
-        if family not in FAMILIES:
-            raise InstanceError.of("--family", family, "unknown", f"choose from {list(FAMILIES)}")
+        if family not in ALL_FAMILIES:
+            raise InstanceError.of(
+                "--family", family, "unknown", f"choose from {list(ALL_FAMILIES)}"
+            )
         return list(suite.from_family(family, n, seed))
     if text is not None:
         options = {"text": text, "labels": labels, "vocab_size": vocab_size, "order": order}
@@ -116,7 +119,8 @@ def _failures(case: Case, mdp: Any, found: list, claims: str) -> list[str]:  # t
     ]
     w = case.witness
     if w is not None:
-        judged = [c for c in found if c.claim == w.claim] or check(mdp, w.claim, lam=w.lam)
+        judged = [c for c in found if c.claim == w.claim and w.lam is None]
+        judged = judged or check(mdp, w.claim, lam=w.lam)
         if judged[0].verdict != "violated":
             lines.append(f"witness {w.name} no longer breaks {w.claim}: {judged[0].verdict}")
     return lines

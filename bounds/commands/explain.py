@@ -1,0 +1,72 @@
+"""``soupcheck explain``: the proof walked on one instance, to the first step that breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from toymdp import Solution
+
+from .. import tables
+from ..explain import Explanation
+from ..explain import explain as walk
+from ..ledger import OutputFile, dump
+from ..worlds import load_any, subject_of
+from .console import status_console, tables_console, warm_up
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance or a stored witness.")],
+    claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
+    json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
+) -> None:
+    """Show each step's two sides here, the first that breaks, and what is true instead."""
+    instance = load_any(file)
+    warm_up()
+    with status_console().status("walking the proof ..."):
+        _, subject = subject_of(instance)
+        if not isinstance(subject, Solution):
+            raise typer.BadParameter("explain walks proofs about token MDPs")
+        found = walk(subject, claim)
+    console = tables_console(json_path)
+    for table in _tables(found):
+        console.print(table)
+    with OutputFile(json_path) as out:
+        out.write([dump(found.as_dict())])
+    if out.failure:
+        typer.echo(f"soupcheck: {out.failure}", err=True)
+        raise typer.Exit(2)
+
+
+def _tables(found: Explanation) -> list[Table | str]:
+    parts: list[Table | str] = [tables.detail("The statement", [found.claim])]
+    if found.steps:
+        table = Table(title="Its proof, at λ* and the start", title_justify="left")
+        for name in ("", "step", "says", "verdict", "lhs", "rhs"):
+            table.add_column(name, no_wrap=name == "step")
+        for i, (step, c) in enumerate(found.steps):
+            mark = "✗" if c.verdict == "violated" else "✓" if c.verdict == "holds" else "·"
+            style = "bold red" if i == found.first_broken else ""
+            table.add_row(
+                mark, step.claim, step.says, c.verdict, tables.short(c.lhs), tables.short(c.rhs),
+                style=style,
+            )  # fmt: skip
+        parts.append(table)
+    if found.first_broken is not None:
+        step, _ = found.steps[found.first_broken]
+        saved = {True: "holds here", False: "does not hold here", None: ""}[found.saved]
+        saviour = f"; {step.saved_by} would save it {saved}".rstrip() if step.saved_by else ""
+        parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
+    if found.repairs:
+        parts.append(tables.detail("What is true instead", found.repairs))
+    if found.rungs:
+        table = Table(title="Bounds on the gap", title_justify="left")
+        for name in ("bound", "value", "times the gap", "note"):
+            table.add_column(name)
+        for r in found.rungs:
+            table.add_row(r.name, tables.short(r.value), tables.short(r.ratio), r.note)
+        parts.append(table)
+    return parts

@@ -1,0 +1,258 @@
+# mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False
+# mypy: disallow-untyped-calls=False, check-untyped-defs=False
+"""Compiled arithmetic of section 4: answers drawn from ref, its two losses, and its two soups.
+
+The distances to a soup are sums over tokens of unnormalised weights, with one exponential for each
+next context; rows in which those underflow, or might, are done again in the log domain.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .kernels import ROW_FLOOR, block_weights, row_divergence, row_weights
+
+# An acceptance is a block's exponential times a row's. While the row's exponent stays below the
+# first, a block's term that underflowed was worth less than e^-400: nothing beside the second.
+SHIFT_ROOM = 300.0
+ACCEPT_FLOOR = 1e-100
+
+NEWTON_STEPS = 200
+CONDITION_LIMIT = 1e10  # of a Hessian, beyond which its inverse keeps too few digits
+
+
+@njit(cache=True, nogil=True)
+def draw_answers(ladder, ended, start, heights, contexts, going):
+    """Walk from ``start``, drawing tokens by the running sums ``ladder`` [S, A] of ref's rows.
+
+    heights [n, N] uniform below 1; contexts [n, N+1] and going [n, N] are written: the path, which
+    rests where it has ended, and which of its steps were taken.
+    """
+    n, N = heights.shape
+    S, A = ladder.shape
+    for i in range(n):
+        s = start
+        contexts[i, 0] = s
+        for step in range(N):
+            going[i, step] = not ended[s]
+            if going[i, step]:
+                # strictly below the last rung, so that no forbidden token is ever drawn
+                height = min(heights[i, step], 1.0 - 2.0**-50) * ladder[s, A - 1]
+                a = 0
+                while ladder[s, a] <= height:
+                    a += 1
+                s = (s % (S // A)) * A + a
+            contexts[i, step + 1] = s
+
+
+@njit(cache=True, nogil=True)
+def log_norms(ref, Q, beta, t, s, norms):
+    """Write ``log E_ref exp(Q_k/β)`` [K, m] at the states (t, s), both [m], from Q [K, T, S]."""
+    A = ref.shape[1]
+    B = ref.shape[0] // A
+    e = np.empty(A)
+    p = np.empty(A)
+    for k in range(Q.shape[0]):
+        for i in range(t.shape[0]):
+            q = Q[k, t[i], (s[i] % B) * A : (s[i] % B) * A + A] / beta
+            norms[k, i] = row_weights(ref[s[i]], q, e, block_weights(q, 0, e), p)
+
+
+@njit(cache=True, nogil=True)
+def loss_minimisers(data, Q, beta, nexts, t, v):
+    """Write the v [K, m] that minimise ``E_data[e^{q−v} − (q − v) − 1]``, ``q = Q_k/β``, in nats.
+
+    data [K, m, A]: laws of the tokens at m states, whose next contexts start at nexts [m] in row
+    t [m] of Q. Bisection of the slope ``1 − E_data e^{q−v}``, which increases in v and changes sign
+    between the least and the largest q of the data.
+    """
+    K, m, A = data.shape
+    x = np.empty(A)
+    for k in range(K):
+        for i in range(m):
+            low, high = np.inf, -np.inf
+            for a in range(A):
+                x[a] = -np.inf
+                if data[k, i, a] > 0.0:
+                    q = Q[k, t[i], nexts[i] + a] / beta
+                    x[a] = np.log(data[k, i, a]) + q
+                    low = min(low, q)
+                    high = max(high, q)
+            # the slope is rounded: a little beyond the bracket keeps the root inside
+            width = 16 * np.finfo(np.float64).eps * (1.0 + abs(low) + abs(high))
+            low, high = low - width, high + width
+            while high - low > width / 16:
+                middle = 0.5 * (low + high)
+                mean = 0.0
+                for a in range(A):
+                    # a term above 1 settles the sign alone: none need be larger than e
+                    mean += np.exp(min(x[a] - middle, 1.0))
+                if mean <= 1.0:
+                    high = middle
+                else:
+                    low = middle
+            v[k, i] = 0.5 * (low + high)
+
+
+@njit(cache=True, nogil=True)
+def tail(z):
+    """``σ(−z)``, with all its digits where z is large."""
+    return 1.0 / (1.0 + np.exp(z)) if z < 0.0 else np.exp(-z) / (1.0 + np.exp(-z))
+
+
+@njit(cache=True, nogil=True)
+def fit_answers(U, margins, rounding, z):
+    """Minimise ``f = Σ_i σ(m_i) ℓ(z_i) + σ(−m_i) ℓ(−z_i)`` over ``z = Uθ`` from 0, ``ℓ = −log σ``.
+
+    U [N, r] of full column rank; margins [N] = m, known to ``rounding``. Writes z [N] and returns a
+    radius: no z_i is further than that from its value at the minimiser (infinite: it may be).
+
+    Newton's steps are damped by ``log(1+D)/D``, D the largest change of a z_i. Along a step
+    ``|f‴| ≤ D f″``, so the damped step minimises an upper bound of f: it descends from anywhere.
+    By the same property a point of decrement ``ν = ‖f′‖_{H⁻¹}`` is within ``−log(1 − ρν)`` of the
+    minimiser, ``ρ = max_i ‖u_i‖_{H⁻¹}``. Slopes off by ``σ′(z_i)δ_i`` add at most ``√Σσ′δ²`` to ν,
+    by Cauchy–Schwarz.
+    """
+    N, r = U.shape
+    theta = np.zeros(r)
+    slope = np.empty(r)
+    hessian = np.empty((r, r))
+    for _ in range(NEWTON_STEPS):
+        slope[:] = 0.0
+        hessian[:] = 0.0
+        mass = 0.0
+        for i in range(N):
+            z[i] = np.dot(U[i], theta)
+            up, down = tail(-z[i]), tail(z[i])
+            # σ(z) − σ(m) by whichever tails are small: they keep their digits
+            miss = tail(margins[i]) - down if margins[i] > 0.0 else up - tail(-margins[i])
+            mass += up * down
+            for k in range(r):
+                slope[k] += miss * U[i, k]
+                for j in range(r):
+                    hessian[k, j] += up * down * U[i, k] * U[i, j]
+        values, axes = np.linalg.eigh(hessian)
+        if not values[0] * CONDITION_LIMIT > values[r - 1]:
+            return np.inf
+        along = (axes.T @ slope) / np.sqrt(values)
+        decrement = np.sqrt(np.sum(along * along))
+        noise = rounding * np.sqrt(mass)
+        step = U @ (axes @ (along / np.sqrt(values)))
+        largest = np.max(np.abs(step))
+        if decrement <= noise or largest == 0.0:
+            break
+        theta -= np.log1p(largest) / largest * (axes @ (along / np.sqrt(values)))
+    spread = (U @ axes) / np.sqrt(values)
+    reach = np.sqrt(np.max(np.sum(spread * spread, axis=1))) * (decrement + noise)
+    return -np.log1p(-reach) if reach < 0.5 else np.inf
+
+
+@njit(cache=True, nogil=True)
+def mixture_divergences(ref, states, G, H, kl):
+    """Write ``KL(π_G ‖ π_H)`` [T, S] at the marked states (0 elsewhere).
+
+    It is ``E_G x + log E_G e^−x`` with ``x = G − H`` up to a constant. Its rounding is that of the
+    logits, in nats: enough to tell two laws apart, not to measure how close two that agree are
+    (kernels.divergences does).
+    """
+    T, contexts = G.shape
+    A = ref.shape[1]
+    B = contexts // A
+    e = np.empty(A)
+    f = np.empty(A)
+    x = np.empty(A)
+    p = np.empty(A)
+    q = np.empty(A)
+    for t in range(T):
+        for y in range(B):
+            g = G[t, y * A : y * A + A]
+            h = H[t, y * A : y * A + A]
+            top = block_weights(G[t], y * A, e)
+            other = block_weights(H[t], y * A, f)
+            for a in range(A):
+                x[a] = e[a] * ((g[a] - top) - (h[a] - other))
+            for x1 in range(A):
+                s = x1 * B + y
+                kl[t, s] = 0.0
+                if not states[t, s]:
+                    continue
+                total, rest, mean = 0.0, 0.0, 0.0
+                for a in range(A):
+                    total += ref[s, a] * e[a]
+                    rest += ref[s, a] * f[a]
+                    mean += ref[s, a] * x[a]
+                if total > ROW_FLOOR and rest > ROW_FLOOR:
+                    kl[t, s] = max(mean / total + np.log(rest / total), 0.0)
+                else:
+                    z = row_weights(ref[s], g, e, top, p)
+                    w = row_weights(ref[s], h, f, other, q)
+                    kl[t, s] = row_divergence(p, g, z, h, w)
+
+
+@njit(cache=True, nogil=True)
+def rejection_sampler(ref, states, H, shift, G, apart, accepted):
+    """Compare the law of a rejection sampler with ``π_G`` at the marked states (0 elsewhere).
+
+    It draws a from ref and accepts it with probability ``min(1, exp(H[t, s'] + shift[t, s]))``.
+    Written: total variation to ``π_G`` and the chance that a draw is accepted, both [T, S].
+    H, G [T, S] on next contexts; shift [T, S] on states.
+    """
+    T, contexts = H.shape
+    A = ref.shape[1]
+    B = contexts // A
+    e = np.empty(A)
+    f = np.empty(A)
+    p = np.empty(A)
+    q = np.empty(A)
+    for t in range(T):
+        for y in range(B):
+            h = H[t, y * A : y * A + A]
+            g = G[t, y * A : y * A + A]
+            top = block_weights(H[t], y * A, e)
+            other = block_weights(G[t], y * A, f)
+            for x1 in range(A):
+                s = x1 * B + y
+                apart[t, s] = 0.0
+                accepted[t, s] = 0.0
+                if not states[t, s]:
+                    continue
+                row = top + shift[t, s]
+                scale = np.exp(min(max(row, -SHIFT_ROOM), SHIFT_ROOM))
+                total, rest = 0.0, 0.0
+                for a in range(A):
+                    p[a] = ref[s, a] * min(1.0, scale * e[a])
+                    q[a] = ref[s, a] * f[a]
+                    total += p[a]
+                    rest += q[a]
+                accepted[t, s] = total
+                if abs(row) > SHIFT_ROOM or total < ACCEPT_FLOOR:
+                    total = accepted_weights(ref[s], h, shift[t, s], p)
+                    accepted[t, s] = np.exp(total)
+                    total = 1.0
+                if rest < ROW_FLOOR:
+                    row_weights(ref[s], g, f, other, q)
+                    rest = 1.0
+                distance = 0.0
+                for a in range(A):
+                    distance += abs(p[a] / total - q[a] / rest)
+                apart[t, s] = 0.5 * distance
+
+
+@njit(cache=True, nogil=True)
+def accepted_weights(ref_row, h, shift, p):
+    """Write the law of the accepted token and return the log of the chance of acceptance."""
+    A = ref_row.shape[0]
+    top = -np.inf
+    for a in range(A):
+        if ref_row[a] > 0.0:
+            top = max(top, np.log(ref_row[a]) + min(0.0, h[a] + shift))
+    total = 0.0
+    for a in range(A):
+        p[a] = 0.0
+        if ref_row[a] > 0.0:
+            p[a] = np.exp(np.log(ref_row[a]) + min(0.0, h[a] + shift) - top)
+            total += p[a]
+    for a in range(A):
+        p[a] /= total
+    return top + np.log(total)
