@@ -10,7 +10,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, log_partition
+from toymdp.policies import extrema, importance_ratio, log_partition
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
@@ -31,10 +31,7 @@ def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
     """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
     key = ("ratios", k)
     if key not in sol.cache:
-        low, high = extrema(sol.mdp, sol.Q[k] / sol.mdp.beta)
-        centre = log_partitions(sol, k)[0]
-        # both signs are theorems (the ratio has mean 1); rounding must not cost them
-        sol.cache[key] = (np.maximum(high - centre, 0.0), np.minimum(low - centre, 0.0))
+        sol.cache[key] = importance_ratio(sol.mdp, sol.Q[k] / sol.mdp.beta)
     found: tuple[Array, Array] = sol.cache[key]
     return found
 

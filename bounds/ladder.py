@@ -7,6 +7,7 @@ the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and ever
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -143,7 +144,9 @@ def _best_scale(
     bounds = [scale >= 1e-9, scale <= 1e9]
     problem = cp.Problem(cp.Minimize(sum(live[1:], live[0])), bounds)
     try:
-        problem.solve(gp=True, solver=cp.CLARABEL)
+        with warnings.catch_warnings():  # any scale gives a valid bound, accurate or not
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            problem.solve(gp=True, solver=cp.CLARABEL)
     except cp.error.SolverError as error:
         return None, f"geometric program: {error}"
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):

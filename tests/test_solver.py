@@ -13,6 +13,7 @@ from toymdp.policies import (
     divergence,
     extrema,
     hard_minimum,
+    importance_ratio,
     log_partition,
     occupancy,
     policy_table,
@@ -247,6 +248,33 @@ def test_extrema_over_allowed_tokens_only():
         seen = [F[t, (s * 3 + a) % 9] for a in range(3) if mdp.ref[s, a] > 0]
         assert low[t, s] == min(seen)
         assert high[t, s] == max(seen)
+
+
+def test_importance_ratios_keep_their_digits_near_one():
+    """M̄ − 1 = ε(1 − e^{−32})/(1 − ε(...)) for a token of weight ε and reward −32: exact by hand."""
+    for eps in (2.0**-20, 2.0**-45):
+        q = np.array([[0.0, -32.0]])
+        mdp = TokenMDP(
+            vocab_size=2, order=1, horizon=1, start=[0], rewards=q, beta=1.0, w=np.ones(1),
+            ref_weights=np.array([[1.0, eps], [1.0, 1.0]]),
+            features={"kind": "tabular", "per_step": True, "scale": 1.0},
+        )  # fmt: skip
+        upper, lower = importance_ratio(mdp, q)
+        rare = eps / (1 + eps)
+        expected = -np.log1p(rare * np.expm1(-32.0))
+        assert upper[0, 0] == pytest.approx(expected, rel=1e-15)
+        assert lower[0, 0] == pytest.approx(-32.0 + expected, rel=1e-15)
+
+
+def test_importance_ratios_against_tables():
+    mdp = random_mdp(21, forbid=0.4)
+    q = 5 * np.random.default_rng(5).normal(size=(4, 9))
+    upper, lower = importance_ratio(mdp, q)
+    table = policy_table(mdp, q)
+    for t, s in np.argwhere(mdp.reach.states):
+        ratio = table[t, s][mdp.ref[s] > 0] / mdp.ref[s][mdp.ref[s] > 0]
+        assert upper[t, s] == pytest.approx(np.log(ratio.max()), rel=1e-11, abs=1e-13)
+        assert lower[t, s] == pytest.approx(np.log(ratio.min()), rel=1e-11, abs=1e-13)
 
 
 def test_log_partition_of_ref_is_zero():

@@ -9,6 +9,7 @@ steps on the face where the programs ended.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +23,7 @@ STEP = 1e-6  # forward difference of the exact gradient, for the model's curvatu
 TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
 SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
 NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
+EASY_STEPS = 2  # programs solved before Newton steps are tried
 MAX_STEPS = 60
 
 
@@ -61,7 +63,9 @@ class _Step:
         self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
         self.centre.value, self.radius.value = u, radius
         try:
-            self.problem.solve(solver=cp.CLARABEL)
+            with warnings.catch_warnings():  # a step is judged on the true J, not on its accuracy
+                warnings.filterwarnings("ignore", "Solution may be inaccurate")
+                self.problem.solve(solver=cp.CLARABEL)
         except cp.error.SolverError:
             return None
         found = self.move.value
@@ -103,6 +107,11 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
     scale = max(1.0, abs(objective.sol.value_w), float(np.abs(objective.sol.values).max()))
     radius, steps = 0.5, 0
     while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
+        if steps >= EASY_STEPS:  # close enough, perhaps, for Newton steps to finish at once
+            finished = _polish(objective, point, scale)
+            if finished.residual <= TOLERANCE * scale:
+                point = finished
+                break
         steps += 1
         pattern = point.pattern()
         g, u = point.gradient(pattern), pattern * point.nu

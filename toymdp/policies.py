@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import kernels, soup_kernels, until_eos
+from . import kernels, ratio_kernels, soup_kernels, until_eos
 from .features import Array
 from .mdp import TokenMDP
 
@@ -67,6 +67,14 @@ def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:
     low, high = np.empty(F.shape), np.empty(F.shape)
     kernels.extrema(mdp.ref, mdp.reach.states, np.ascontiguousarray(F), low, high)
     return low, high
+
+
+def importance_ratio(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
+    """Return ``log M̄`` ≥ 0 and ``log M̲`` ≤ 0 [T, S], the extremes of ``log π/ref``, π ∝ ref·e^q."""
+    upper, lower = np.empty(q.shape), np.empty(q.shape)
+    q = np.ascontiguousarray(q)
+    ratio_kernels.ratio_extremes(mdp.ref, mdp.reach.states, q, upper, lower)
+    return upper, lower
 
 
 def policy_table(mdp: TokenMDP, G: Array) -> Array:

@@ -6,6 +6,7 @@ toymdp.solver is evidence.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -110,7 +111,9 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
     balance = gather @ x - flow_in @ x == source
     problem = cp.Problem(cp.Maximize((reward[nexts] / mdp.beta) @ x - divergence), [balance])
     try:
-        problem.solve(solver=cp.CLARABEL)
+        with warnings.catch_warnings():  # the bracket below says how accurate it is
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            problem.solve(solver=cp.CLARABEL)
     except cp.error.SolverError as error:
         raise SolverError(f"cone program: {error}") from None
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):

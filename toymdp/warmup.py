@@ -10,7 +10,15 @@ import numpy as np
 from . import kernels, soup_kernels
 from .mdp import TokenMDP
 from .optimum import soup_optimum
-from .policies import divergence, extrema, hard_minimum, occupancy, policy_value
+from .policies import (
+    divergence,
+    extrema,
+    hard_minimum,
+    importance_ratio,
+    occupancy,
+    policy_value,
+    soup_tables,
+)
 from .solver import solve
 
 
@@ -41,6 +49,8 @@ def compile_kernels() -> None:
     logits = np.zeros((2, 2))
     divergence(mdp, logits, logits)
     extrema(mdp, logits)
+    importance_ratio(mdp, logits)
+    soup_tables(mdp, logits, logits, logits)
     hard_minimum(mdp, logits, logits)
     policy_value(mdp, logits, logits)
     occupancy(mdp, logits)

@@ -1,0 +1,54 @@
+"""Compiled extremes of the importance ratio ``π/ref`` of a policy ``π ∝ ref·e^q``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def ratio_extremes(ref, states, q, log_upper, log_lower):
+    """Write ``log max_a π/ref`` ≥ 0 and ``log min_a π/ref`` ≤ 0 [T, S] over allowed tokens.
+
+    ``max π/ref = 1/E_ref[e^{q − max q}]``, so its logarithm is ``−log1p(−E_ref[1 − e^{q − max q}])``
+    with no cancellation: it keeps its digits where the ratio is 1 + 1e-12, as Δ_k of SS (18) needs.
+    """
+    T, contexts = q.shape
+    A = ref.shape[1]
+    B = contexts // A
+    deficit = np.empty(A)
+    for t in range(T):
+        for y in range(B):
+            first = y * A
+            top = -np.inf
+            for a in range(A):
+                top = max(top, q[t, first + a])
+            for a in range(A):
+                deficit[a] = -np.expm1(q[t, first + a] - top)
+            for x1 in range(A):
+                s = x1 * B + y
+                log_upper[t, s] = 0.0
+                log_lower[t, s] = 0.0
+                if not states[t, s]:
+                    continue
+                low, high = np.inf, -np.inf
+                total = 0.0
+                for a in range(A):
+                    if ref[s, a] > 0.0:
+                        low = min(low, q[t, first + a])
+                        high = max(high, q[t, first + a])
+                        total += ref[s, a] * deficit[a]
+                if high < top:  # the block's maximum is forbidden here
+                    total = 0.0
+                    for a in range(A):
+                        if ref[s, a] > 0.0:
+                            total -= ref[s, a] * np.expm1(q[t, first + a] - high)
+                if total < 0.5:
+                    log_upper[t, s] = -np.log1p(-total)
+                else:  # little mass near the maximum: the sum itself has the digits
+                    kept = 0.0
+                    for a in range(A):
+                        if ref[s, a] > 0.0:
+                            kept += ref[s, a] * np.exp(q[t, first + a] - high)
+                    log_upper[t, s] = max(-np.log(kept), 0.0)
+                log_lower[t, s] = min(low - high + log_upper[t, s], 0.0)
