@@ -1,0 +1,210 @@
+"""Proof steps and the parameterisation claims: special cases where they turn, and second roads."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import random_mdp
+
+from bounds import check
+from bounds.claim import Check
+from bounds.delta_claims import deltas, renyi_divergences
+from bounds.hypotheses import reference_rows
+from bounds.soups import soup, specialist_totals, specialist_values
+from bounds.span import FeatureSpan
+from toymdp import TokenMDP, solve, soup_optimum
+from toymdp.classics import rare_token
+from toymdp.families import generate
+from toymdp.policies import policy_table
+
+
+def one(subject, claim: str, **options) -> Check:
+    (found,) = check(subject, claim, **options)
+    return found
+
+
+def test_kl_classic_by_hand():
+    """π_w and ref sit on token 0, the soup at λ = −1 on token 1: both sides in closed form."""
+    mdp = rare_token()
+    eps, r = 2.0**-20 / (1 + 2.0**-20), -32.0
+    w = np.array([1 - eps, eps * math.exp(r)])
+    w /= w.sum()
+    flee = np.array([1 - eps, eps * math.exp(-r)])
+    flee /= flee.sum()
+    c = np.array([2.0**-20, 1.0])
+    found = one(mdp, "ss.thm1.kl.any", lam=[-1.0])
+    assert found.lhs == pytest.approx(float(w @ np.log(w / flee)), rel=1e-12)
+    norms = w @ c + np.array([1 - eps, eps]) @ c
+    assert found.rhs == pytest.approx(norms * 2 * abs(r) / c[1], rel=1e-12)
+    assert found.verdict == "violated"
+    assert one(mdp, "ss.thm1.kl.repaired", lam=[-1.0]).verdict == "holds"
+    assert one(mdp, "ss.proof.C.lipschitz", lam=[-1.0]).verdict in ("holds", "violated")
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5])
+def test_printed_logits_need_temperature_one(beta):
+    mdp = random_mdp(0, beta=beta)
+    expected = "holds" if beta == 1.0 else "violated"
+    assert one(mdp, "ss.eq7.logit").verdict == expected
+    assert one(mdp, "ss.eq7.logit.repaired").verdict == "holds"
+
+
+def test_unrolling_fails_even_at_temperature_one():
+    found = one(random_mdp(1, beta=1.0, T=4), "ss.eq12")
+    assert found.verdict == "violated"
+    assert one(random_mdp(1, T=4), "ss.eq12.repaired").verdict == "holds"
+    assert one(random_mdp(1, T=None, eos=2, beta=4.0), "ss.eq12.repaired").verdict == "holds"
+    short = one(random_mdp(1, T=2), "ss.eq12")
+    assert short.verdict == "not-applicable"
+
+
+def test_forward_law_is_a_softmax_for_one_token_only():
+    narrow = generate("softmax", 5, A=3, L=1, T=3, d=2)
+    assert one(narrow, "ss.eq13").verdict == "holds"
+    longer = generate("softmax", 5, A=3, L=2, T=4, d=2)
+    assert one(longer, "ss.eq13").verdict == "violated"
+
+
+def test_gaussian_kernel_needs_tokens_of_one_length():
+    """psi = ±1 in one dimension and nu_ref(a) = ±c: equal lengths, so the kernel is the softmax."""
+    psi = np.array([[1.0], [-1.0]])
+    even = np.exp(psi @ np.array([[0.7, -0.7]]))
+    fields = {
+        "vocab_size": 2, "order": 1, "horizon": 3, "start": [0], "rewards": np.ones((1, 2)),
+        "beta": 1.0, "w": np.ones(1), "features": {"kind": "dense", "values": psi},
+    }  # fmt: skip
+    assert one(TokenMDP(ref_weights=even, **fields), "ss.gaussian").verdict == "holds"
+    three = {**fields, "vocab_size": 3, "rewards": np.ones((1, 3))}
+    three["features"] = {"kind": "dense", "values": np.array([[1.0], [-1.0], [0.5]])}
+    odd = np.exp(three["features"]["values"] @ np.array([[0.9, 0.1, -1.0]]))
+    assert one(TokenMDP(ref_weights=odd, **three), "ss.gaussian").verdict == "violated"
+
+
+def test_anchor_counterexample_of_the_catalogue():
+    """m = 0.9, M = 1.9, a = 1 on a two-valued ratio with mean 1: 1.0526 > 1.0101."""
+    p = 0.1  # probability of the large ratio: 0.9·(1−p) + 1.9·p = 1
+    mdp = TokenMDP(
+        vocab_size=2, order=1, horizon=1, start=[0], w=np.ones(1), beta=1.0,
+        ref_weights=np.array([[1 - p, p], [1, 1]]), rewards=np.log([[0.9, 1.9]]),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+    found = one(mdp, "ss.delta.anchor")
+    assert found.verdict == "violated"
+    assert math.exp(found.lhs) == pytest.approx(0.9 / 0.9 + 0.1 / 1.9, rel=1e-12)
+    assert math.exp(found.rhs) == pytest.approx((2 * 0.95 - 1) / (0.9 * (2 * 0.95 - 0.9)))
+    assert one(mdp, "ss.delta.anchor.upper").verdict == "holds"
+
+
+def test_negative_values_break_the_unassumed_step():
+    mdp = random_mdp(2, K=2)
+    sad = mdp.replace(rewards=-1.0 - np.abs(mdp.rewards))
+    found = one(sad, "ss.proof.nonneg.without", lam=[0.3, 0.2])
+    assert found.verdict == "violated"
+    blocked = one(sad, "ss.proof.nonneg", lam=[0.3, 0.2])
+    assert blocked.verdict == "not-applicable"
+    assert blocked.hypotheses["values-nonnegative"] is False
+
+
+def test_step_a_fails_at_matched_weights():
+    """λ = (β'/β)w: the minimum is of the zero function, the sum is Σ w_k(V_w^π_k − V_k) < 0."""
+    mdp = random_mdp(3)
+    found = one(mdp, "ss.proof.A", lam=mdp.w)
+    assert found.lhs == pytest.approx(0.0, abs=1e-12)
+    sol = solve(mdp)
+    expected = float(mdp.w @ (specialist_values(sol) - sol.values))
+    assert found.rhs == pytest.approx(expected, rel=1e-10)
+    assert found.verdict == "violated"
+
+
+def test_specialist_totals_by_tables():
+    mdp = random_mdp(4, T=3, forbid=0.2)
+    sol = solve(mdp)
+    totals, _ = specialist_totals(sol)
+    for k in range(2):
+        table = policy_table(mdp, sol.Q[k] / mdp.beta)
+        weight = np.zeros(9)
+        weight[mdp.start_context] = 1.0
+        expected = np.zeros(2)
+        for t in range(3):
+            ahead = np.zeros(9)
+            for s in range(9):
+                for a in range(3):
+                    n = (s * 3 + a) % 9
+                    ahead[n] += weight[s] * table[t, s, a]
+            expected += mdp.rewards @ ahead
+            weight = ahead
+        np.testing.assert_allclose(totals[k], expected, rtol=1e-12)
+
+
+def test_penalties_are_ordered_and_exact_for_two_values():
+    sol = solve(generate("dirichlet", 9, A=4, T=3))
+    live = sol.mdp.reach.states
+    assert (renyi_divergences(sol)[:, live] <= deltas(sol)[:, live] + 1e-12).all()
+    two = solve(generate("dirichlet", 9, A=2, T=3, forbid=0.0))
+    np.testing.assert_allclose(
+        renyi_divergences(two)[:, two.mdp.reach.states], deltas(two)[:, two.mdp.reach.states],
+        rtol=1e-9, atol=1e-13,
+    )  # fmt: skip
+
+
+def test_constant_norm_rows_apply_after_normalisation():
+    mdp = generate("unit-norm", 4)
+    assert one(mdp, "ss.thm1.kl.constant-norm").verdict == "holds"
+    assert one(mdp, "ss.thm1.gap.constant-norm").verdict in ("holds", "violated")
+    scaled = generate("dirichlet", 4, A=4)
+    found = one(scaled, "ss.thm1.gap.constant-norm")
+    assert found.hypotheses["features-constant-norm"] is False
+
+
+def test_minimal_repair_needs_to_beat_the_specialists():
+    mdp = random_mdp(5)
+    mdp = mdp.replace(rewards=np.abs(mdp.rewards))
+    poor = one(mdp, "ss.thm1.gap.minimal", lam=[-0.9, -0.1])
+    assert poor.hypotheses["beats-one-hot"] is False
+    opt = soup_optimum(mdp)
+    assert one(mdp, "ss.thm1.gap.minimal", lam=opt.lam).verdict == "holds"
+
+
+@pytest.mark.parametrize("kind", ["dense", "dense per step", "tabular"])
+def test_diameters_by_brute_force(kind):
+    rng = np.random.default_rng(0)
+    mdp = random_mdp(6, forbid=0.3)
+    features = {
+        "dense": {"kind": "dense", "values": rng.normal(size=(9, 2))},
+        "dense per step": {"kind": "dense", "values": rng.normal(size=(4, 9, 2))},
+        "tabular": {"kind": "tabular", "per_step": True, "scale": rng.random((4, 9)) + 0.1},
+    }[kind]
+    mdp = mdp.replace(features=features)
+    found = FeatureSpan(mdp).diameters
+    for t, s in np.argwhere(mdp.reach.states):
+        nexts = [(s * 3 + a) % 9 for a in range(3) if mdp.ref[s, a] > 0]
+        if kind == "tabular":
+            rows = [features["scale"][t, n] * np.eye(9)[n] for n in nexts]
+        else:
+            values = features["values"] if kind == "dense" else features["values"][t]
+            rows = [values[n] for n in nexts]
+        apart = max(np.linalg.norm(x - y) for x in rows for y in rows)
+        assert found[t, s] == pytest.approx(apart, rel=1e-12, abs=1e-14)
+
+
+def test_reference_rows_follow_the_start_feature():
+    mdp = generate("softmax", 7, A=3, L=1, T=2)
+    rows, logits, contexts = reference_rows(solve(mdp))
+    assert len(rows) == len(logits) == len(contexts)
+    assert contexts[-1] == mdp.start_context
+    np.testing.assert_array_equal(rows[-1], mdp.start_feature)
+
+
+def test_soup_tables_against_explicit_policies():
+    mdp = random_mdp(8, forbid=0.3)
+    sol = solve(mdp)
+    here = soup(sol, np.array([0.5, -0.4]))
+    p, w = policy_table(mdp, here.logits), sol.policy_w
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_w = np.where(p > 0, p * np.log(p / w), 0.0).sum(axis=2)
+        from_w = np.where(w > 0, w * np.log(w / p), 0.0).sum(axis=2)
+        to_ref = np.where(p > 0, p * np.log(p / mdp.ref), 0.0).sum(axis=2)
+    for table, expected in ((here.kl_to_w, to_w), (here.kl_from_w, from_w), (here.kl_ref, to_ref)):
+        np.testing.assert_allclose(table, expected, rtol=1e-8, atol=1e-12)
