@@ -7,6 +7,7 @@ import pytest
 from conftest import random_mdp
 
 from toymdp import TokenMDP, solve, soup_optimum
+from toymdp import ascent as ascent_module
 from toymdp.ascent import ascend
 from toymdp.optimum import default_starts, grid_search
 from toymdp.policies import divergence, occupancy, policy_table
@@ -177,6 +178,16 @@ def test_ascent_never_loses_ground():
         nu = rng.dirichlet([1, 1]) * rng.choice([-1, 1], size=2)
         found = ascend(objective, nu)
         assert found.value >= found.value_at_start
+
+
+def test_an_objective_that_never_improves_ends_the_ascent(monkeypatch):
+    """Whatever J does, an ascent stops: here every trial is refused, and moves carry solver noise."""
+    objective = SoupObjective(solve(random_mdp(12)))
+    monkeypatch.setattr(SoupObjective, "value", lambda self, nu: -1e9)
+    program = ascent_module._program(2)
+    monkeypatch.setattr(program, "solve", lambda g, root, u, radius: np.array([1e-8, -1e-8]))
+    found = ascend(objective, np.array([0.5, 0.3]))
+    assert found.steps <= ascent_module.MAX_STEPS
 
 
 def test_grid_is_for_two():

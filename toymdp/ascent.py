@@ -131,7 +131,8 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
             gain = (value - point.value) / predicted
             accepted = gain > 1e-4
             if not gain >= 0.25:  # not-a-number shrinks too
-                radius = 0.25 * float(np.abs(move).max())
+                # solver noise can make a move longer than the radius: shrink for certain
+                radius = 0.25 * min(radius, float(np.abs(move).max()))
             elif gain > 0.75:
                 radius = min(2.0, 2.0 * radius)
         if not accepted:
