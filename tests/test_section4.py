@@ -142,12 +142,13 @@ def test_draws_follow_the_reference():
     counts = np.bincount(contexts[:, 1], minlength=4)
     low, high = binom.interval(1 - 1e-6, 20_000, mdp.ref[0])
     assert ((low <= counts) & (counts <= high)).all()
-    # a height that rounding lifts to the last rung still draws an allowed token
-    last = np.array([[0.5, 1.0, 1.0]] * 3)
-    one = np.empty((1, 2), dtype=np.int64)
-    top = np.full((1, 1), np.nextafter(1.0, 0.0))
-    sampler_kernels.draw_answers(last, np.zeros(3, bool), 0, top, one, np.empty((1, 1), bool))
-    assert one[0, 1] == 1
+    # forbidden tokens are never drawn, not by the lowest height nor by the highest
+    for last in (1.0, 0.7, np.nextafter(1.0, 0.0)):
+        rungs = np.array([[0.0, 0.5 * last, last, last]] * 4)
+        ends = np.array([[0.0], [np.nextafter(1.0, 0.0)]])
+        two = np.empty((2, 2), dtype=np.int64)
+        sampler_kernels.draw_answers(rungs, mdp.ended, 0, ends, two, np.empty((2, 1), bool))
+        assert two[:, 1].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("table", ["V", "Q"])
@@ -163,7 +164,7 @@ def test_returns_turn_when_a_table_is_wrong(table):
 
 
 def test_gumbel_loss_by_a_general_minimiser():
-    """At each first-step state the loss of section 4, minimised by scipy, for both kinds of data."""
+    """The loss of section 4 at the start, minimised by scipy, for both kinds of data."""
     mdp = random_mdp(6, A=4, L=1, T=2, beta=0.8, forbid=0.2)
     sol = solve(mdp)
     s, k = mdp.start_context, 1
@@ -292,7 +293,7 @@ def printed_law(ref, Q, V, lam, beta):
 
 
 def test_implicit_law_at_every_state():
-    mdp = random_mdp(12, A=4, T=3, forbid=0.2, beta=0.7).replace(beta_prime=1.1)
+    mdp = random_mdp(12, A=4, T=3, forbid=0.2, beta=0.7).replace(beta_prime=1.1, start=[1, 2])
     sol, lam = solve(mdp), np.array([0.8, -0.5])
     target = policy_table(mdp, soup(sol, lam).logits)
     worst, least = 0.0, 1.0
@@ -361,6 +362,26 @@ def test_the_printed_exponent_is_right_only_if_beta_prime_is_beta_squared(beta_p
     target = policy_table(mdp, soup(sol, lam).logits)
     assert bool(np.abs(alone - target).max() < 1e-12) is right
     assert judge(CLAIMS["implicit"], sol, lam).verdict == "violated"
+
+
+def test_zero_weights_draw_from_the_reference():
+    """At λ = 0 the ratio and M are 1: nothing is rejected, whichever way; the rows skip it or hold."""
+    sol = solve(random_mdp(14))
+    assert {name for name, claim in CLAIMS.items() if not claim.zero} == {"implicit"}
+    for name in ("explicit", "explicit.repaired", "implicit", "implicit.repaired"):
+        assert judge(CLAIMS[name], sol, [0.0, 0.0]).verdict == "holds"
+    assert judge(CLAIMS["implicit"], sol, [0.0, 0.0]).terms["least acceptance"] == pytest.approx(
+        1.0
+    )
+
+
+def test_large_exponents_widen_the_error():
+    """A rounded exponent of 1e4 nats moves a probability by 1e-12: the radius must say so."""
+    sol = solve(random_mdp(14, beta=1e-2))
+    lam = np.array([0.6, -0.4])
+    exponent = np.abs(np.tensordot(lam / 1e-4, sol.Q, axes=1)).max()
+    for name in ("implicit", "implicit.repaired"):
+        assert judge(CLAIMS[name], sol, lam).error > np.finfo(float).eps * exponent > 1e-12
 
 
 def test_rejection_kernel_far_from_underflow_and_in_it():
@@ -459,40 +480,65 @@ def test_bradley_terry_turns_with_another_temperature_or_user():
         assert judge(CLAIMS["bt"], bent).verdict == "violated"
 
 
+def test_bradley_terry_allows_for_rounded_returns(monkeypatch):
+    """Returns off by what rounding may do move the minimiser, and the radius contains that."""
+    mdp = random_mdp(18, K=3)
+    sol = solve(mdp)
+    honest, noise = returns_by_policy(sol), np.random.default_rng(0).normal(size=64)
+    rounding = np.finfo(float).eps * section4_claims.size_of_answers(sol)
+    moved = honest + rounding * noise[: honest.shape[1]]
+    monkeypatch.setattr(section4_claims, "returns_by_policy", lambda s: moved)
+    sides = CLAIMS["bt"].sides(sol, None, None)
+    assert rounding / 10 < sides.lhs < sides.error
+
+
 def test_one_sided_pairs_are_undecided():
     found = judge(CLAIMS["bt"], solve(random_mdp(19, scale=300.0)))
     assert found.verdict == "undecided"
     assert "one-sided" in found.reason
 
 
+def exact_fit(U, margins):
+    """Minimiser Uθ [N] of the same loss by damped Newton in 60 digits."""
+    with mpmath.workdps(60):
+        X = mpmath.matrix(U.tolist())
+        theta = mpmath.matrix([0] * U.shape[1])
+        target = [1 / (1 + mpmath.exp(-mpmath.mpf(m))) for m in margins]
+        largest = mpmath.inf
+        while largest > mpmath.mpf(10) ** -40:
+            up = [1 / (1 + mpmath.exp(-x)) for x in X * theta]
+            slope = X.T * mpmath.matrix([a - b for a, b in zip(up, target, strict=True)])
+            step = mpmath.lu_solve(X.T * mpmath.diag([a * (1 - a) for a in up]) * X, slope)
+            largest = max(abs(x) for x in X * step)
+            theta -= mpmath.log(1 + largest) / largest * step
+        return np.array([float(x) for x in X * theta])
+
+
 @pytest.mark.parametrize("rounding", [1e-15, 1e-3, 3e-2])
-@pytest.mark.parametrize("size", [0.3, 3.0, 12.0])
+@pytest.mark.parametrize("size", [0.3, 3.0, 12.0, 25.0])
 def test_the_radius_of_the_fit_contains_the_minimiser(size, rounding):
-    """Newton in 60 digits on choices that no λ explains; a coarse rounding stops the fit early."""
+    """On choices that no λ explains; a coarse rounding stops the fit early."""
     rng = np.random.default_rng(4)
     U = rng.normal(size=(12, 2))
     margins = size * (U @ np.array([0.7, -0.4]) + 0.3 * rng.normal(size=12))
     z = np.empty(12)
     radius = sampler_kernels.fit_answers(U, margins, rounding, z)
-    with mpmath.workdps(60):
-        X = mpmath.matrix(U.tolist())
-        theta = mpmath.matrix([0, 0])
-        for _ in range(400):
-            up = [1 / (1 + mpmath.exp(-x)) for x in X * theta]
-            target = [1 / (1 + mpmath.exp(-mpmath.mpf(m))) for m in margins]
-            slope = X.T * mpmath.matrix([a - b for a, b in zip(up, target, strict=True)])
-            hessian = X.T * mpmath.diag([a * (1 - a) for a in up]) * X
-            step = mpmath.lu_solve(hessian, slope)
-            largest = max(abs(x) for x in X * step)
-            if largest < mpmath.mpf(10) ** -40:
-                break
-            theta -= mpmath.log(1 + largest) / largest * step
-        exact = np.array([float(x) for x in X * theta])
-    assert largest < 1e-40
+    off = np.abs(z - exact_fit(U, margins)).max()
     assert 0 < radius < 1
-    assert np.abs(z - exact).max() <= radius
+    assert off <= radius
     if rounding > 1e-10:
-        assert np.abs(z - exact).max() > 1e-13  # it did stop early: the radius had work to do
+        assert off > 1e-13  # it did stop early: the radius had work to do
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_fit_keeps_its_digits_where_choices_are_nearly_certain(sign):
+    """Margins of 20 to 30, all one way: 1 − σ is the size of rounding itself."""
+    rng = np.random.default_rng(5)
+    U = 1.0 + 0.1 * rng.random(size=(12, 2))
+    margins = sign * (20.0 + 10.0 * rng.random(12))
+    z = np.empty(12)
+    radius = sampler_kernels.fit_answers(U, margins, 1e-14, z)
+    assert np.abs(z - exact_fit(U, margins)).max() <= radius < 1e-9
 
 
 @pytest.mark.parametrize("z", [-800.0, -40.0, -1.0, 0.0, 1e-9, 3.0, 700.0])

@@ -37,8 +37,8 @@ def draw_answers(ladder, ended, start, heights, contexts, going):
         for step in range(N):
             going[i, step] = not ended[s]
             if going[i, step]:
-                # strictly below the last rung, so that no forbidden token is ever drawn
-                height = min(heights[i, step], 1.0 - 2.0**-50) * ladder[s, A - 1]
+                # a height below 1 stays below the last rung, also when rounded
+                height = heights[i, step] * ladder[s, A - 1]
                 a = 0
                 while ladder[s, a] <= height:
                     a += 1
