@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
+from typing import Any
 
 import typer
 
@@ -16,6 +17,8 @@ from .commands.solve import solve
 from .commands.verify import verify
 
 GROUP = "soupcheck.commands"
+# the common parent of typer's usage errors, wherever typer keeps it
+_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def build() -> typer.Typer:
@@ -41,7 +44,13 @@ def build() -> typer.Typer:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2."""
     try:
-        build()(args=arguments)
+        code = build()(args=arguments, standalone_mode=False)
+    except _USAGE_ERROR as error:
+        print(f"soupcheck: {' '.join(error.format_message().split())}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(130)
     except (InstanceError, SolverError, CorpusError) as error:
         print(f"soupcheck: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+TINY = 1e-300  # stands for what underflows inside a logarithm
 Tensor = Any  # an array of any library that array-api-compat knows
 
 
@@ -42,11 +43,13 @@ def delta(log_upper: Tensor, log_lower: Tensor) -> Tensor:
     ordinary. Worked: M̄ = 3/2, M̲ = 1/2 give log(4/3).
     """
     xp = array_namespace(log_upper, log_lower)
-    near = xp.log1p(xp.expm1(log_lower) * xp.exp(-log_upper))
-    apart = xp.log(xp.exp(log_lower - log_upper) - xp.expm1(-log_upper))
-    # where everything underflows M̄ = 1 and M̲ = 0 to rounding: the limit is log M̲ − log M̲
-    apart = xp.where(xp.isfinite(apart), apart, log_lower)
-    return xp.where(log_lower > -0.5, near, apart) - log_lower
+    close = log_lower > -0.5
+    zero = xp.zeros_like(log_lower)
+    near = xp.log1p(xp.expm1(xp.where(close, log_lower, zero)) * xp.exp(-log_upper))
+    apart = xp.exp(log_lower - log_upper) - xp.expm1(-log_upper)
+    # both parts underflow only where M̄ is 1 and M̲ is 0 to rounding: the floor stands for them
+    apart = xp.log(xp.where(apart > TINY, apart, zero + TINY))
+    return xp.where(close, near, apart) - log_lower
 
 
 def anchored_delta(log_anchor: Tensor, log_lower: Tensor) -> Tensor:
@@ -56,7 +59,11 @@ def anchored_delta(log_anchor: Tensor, log_lower: Tensor) -> Tensor:
     """
     xp = array_namespace(log_anchor, log_lower)
     double = log_anchor + xp.log(2.0 * xp.ones_like(log_anchor))
-    return xp.log1p(-xp.exp(-double)) - log_lower - xp.log1p(-xp.exp(log_lower - double))
+    floor = TINY + xp.zeros_like(double)
+    above_one, above_lower = -xp.expm1(-double), -xp.expm1(log_lower - double)
+    above_one = xp.where(above_one > TINY, above_one, floor)
+    above_lower = xp.where(above_lower > TINY, above_lower, floor)
+    return xp.log(above_one) - log_lower - xp.log(above_lower)
 
 
 def renyi(log_partition: Tensor, log_partition_negative: Tensor) -> Tensor:

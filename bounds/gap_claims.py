@@ -13,7 +13,7 @@ from toymdp.optimum import SoupOptimum
 from toymdp.policies import extrema, hard_minimum
 
 from . import formulas
-from .claim import Array, Claim, Sides, Undecidable
+from .claim import EPS, Array, Claim, Sides, Undecidable
 from .delta_claims import deltas
 from .kl_claims import THEOREM
 from .soups import (
@@ -56,6 +56,16 @@ def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
     }  # fmt: skip
 
 
+def gap_rounding(sol: Solution, here: Soup, terms: dict[str, float]) -> float:
+    """Rounding radius of the right side of (10): that of the vectors which cancel in its norms."""
+    mdp = sol.mdp
+    nu = np.linalg.norm(value_fits(sol)[0].nu[:-1], axis=1)
+    mismatch = np.abs(mdp.w) + np.abs(here.lam) / here.size
+    rewards = 16 * EPS * terms["E_min Σ‖psi‖"] * float(mismatch @ nu)
+    logits = terms["E_ref‖psi‖"] * mdp.beta / here.beta_prime * here.logit_norm_error
+    return rewards + logits
+
+
 def start_deltas(sol: Solution) -> Array:
     """Δ_k at the start context [K], (18)."""
     return np.asarray(deltas(sol)[:, 0, sol.mdp.start_context])
@@ -68,7 +78,8 @@ def gap(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     terms = gap_terms(sol, here)
     rhs = float(formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"]))
     where = {"t": 0, "s": sol.mdp.start_context}
-    return Sides(here.gap, rhs, size_of_values(sol), terms, where)
+    radius = gap_rounding(sol, here, terms)
+    return Sides(here.gap, rhs, size_of_values(sol), terms, where, error=radius)
 
 
 def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:

@@ -40,7 +40,10 @@ def kl(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     rhs = float(formulas.kl_bound(norm_w, norm_ref, error, here.beta_prime))
     terms = {"E_w‖psi‖": float(norm_w), "E_ref‖psi‖": float(norm_ref), "logit error": error}
     where = {"t": 0, "s": sol.mdp.start_context}
-    return Sides(float(here.kl_from_w[begin]), rhs, divergence_scale(sol), terms, where)
+    radius = float(norm_w + norm_ref) * here.logit_norm_error / here.beta_prime
+    return Sides(
+        float(here.kl_from_w[begin]), rhs, divergence_scale(sol), terms, where, error=radius
+    )
 
 
 def kl_any(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:

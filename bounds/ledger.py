@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from toymdp import InstanceError
 from toymdp.fileio import to_json
 
 from .claim import Check
@@ -76,46 +78,49 @@ def dump(found: Mapping[str, Any]) -> str:
 class OutputFile:
     """A file, or '-' for standard output, that never costs a result.
 
-    Lines are flushed as they come, so a killed run keeps what it had finished. If the file cannot
-    be opened or written, the lines go to standard output instead and ``failure`` says why.
+    It is opened with the first line, so that a run which ends before loses nothing that was there,
+    and flushed with each, so that a killed run keeps what it had finished. If it cannot be opened
+    or written, the lines go to standard output instead and ``failure`` says why.
+
+    Raises InstanceError if the path is one of ``inputs``.
     """
 
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
         self.path, self.failure = path, ""
-        self._file: TextIO | None = None
-        self._opened = False
+        self._file: TextIO | None = sys.stdout if path == "-" else None
+        taken = {p.resolve() for p in inputs}
+        if path not in (None, "-") and Path(str(path)).resolve() in taken:
+            raise InstanceError.of("--json", str(path), "is an input of this run", "name another")
 
     def __enter__(self) -> OutputFile:
-        if self.path == "-":
-            self._file = sys.stdout
-        elif self.path is not None:
-            try:
-                self._file = Path(self.path).open("w", encoding="utf-8")
-                self._opened = True
-            except OSError as error:
-                self._fail(error)
         return self
-
-    def _fail(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
-        self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
-        self._file, self._opened = sys.stdout, False
 
     def write(self, lines: Iterable[str]) -> None:
         """Write lines, each ended by a newline, and flush."""
-        if self._file is None:
+        if self.path is None:
             return
         for line in lines:
             try:
+                if self._file is None:
+                    self._file = Path(self.path).open("w", encoding="utf-8")  # noqa: SIM115  # till exit
                 self._file.write(line + "\n")
                 self._file.flush()
             except OSError as error:
-                self._fail(error)
+                self._close()
+                reason = error.strerror or str(error)
+                self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
+                self._file = sys.stdout
                 sys.stdout.write(line + "\n")
 
+    def _close(self) -> None:
+        if self._file is not None and self._file is not sys.stdout:
+            with contextlib.suppress(OSError):  # a full disk refuses the last flush as well
+                self._file.close()
+
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        if self._opened and self._file is not None:
-            self._file.close()
+    ) -> None:
+        self._close()

@@ -12,7 +12,7 @@ from toymdp.policies import divergence, policy_value
 
 from .claim import Array, Claim, NotApplicable, Sides
 from .delta_claims import deltas
-from .gap_claims import gap_terms
+from .gap_claims import gap_rounding, gap_terms
 from .kl_claims import kl
 from .soups import (
     Soup,
@@ -67,8 +67,13 @@ def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     name = max(pairs, key=lambda n: abs(pairs[n][0] - pairs[n][1]) / (1 + abs(pairs[n][0])))
     first, second = pairs[name]
     terms = {n: v for n, (v, _) in pairs.items()}
+    radius = 0.0
+    if name == "right side of (9)":
+        radius = kl(sol, lam, None).error
+    elif name == "right side of (10)":
+        radius = gap_rounding(sol, soup(sol, lam), gap_terms(sol, soup(sol, lam)))
     return Sides(first, second, size_of_values(sol) * (1 + 1 / mdp.beta) + abs(first), terms,
-                 note=f"compared at: {name}")  # fmt: skip
+                 error=2 * radius, note=f"compared at: {name}")  # fmt: skip
 
 
 def _moved(sol: Solution) -> Solution:

@@ -19,7 +19,7 @@ from toymdp.policies import (
 )
 from toymdp.soup import SoupObjective
 
-from .claim import Array, Mask
+from .claim import EPS, Array, Mask
 from .formulas import gap_rate
 from .span import feature_span, value_fits
 
@@ -104,6 +104,13 @@ class Soup:
         nu = value_fits(self.sol)[1].nu
         ratio = self.beta_prime / self.sol.mdp.beta
         return float(np.linalg.norm(ratio * nu[-1] - self.lam @ nu[:-1]))
+
+    @cached_property
+    def logit_norm_error(self) -> float:
+        """Rounding radius of ``logit_norm``: that of the vectors which cancel in it."""
+        nu = np.linalg.norm(value_fits(self.sol)[1].nu, axis=1)
+        ratio = self.beta_prime / self.sol.mdp.beta
+        return float(16 * EPS * (ratio * nu[-1] + np.abs(self.lam) @ nu[:-1]))
 
     @cached_property
     def gap_by_identity(self) -> float:
@@ -211,9 +218,14 @@ def standard_lambdas(
 
 
 def size_of_values(sol: Solution) -> float:
-    """Largest |Q| and |r| over reachable next contexts: what value differences are taken of."""
+    """What value differences are taken of: the largest |Q| and |r| at reachable places, plus β.
+
+    A log-sum-exp is exact to a unit in the last place of its argument near 1, so a value is never
+    known to better than β times that, however small the rewards are.
+    """
     if "size" not in sol.cache:
         used = sol.mdp.reach.nexts
         largest = max(float(np.where(used, np.abs(q), 0.0).max()) for q in (*sol.Q, sol.Q_w))
-        sol.cache["size"] = max(largest, float(np.abs(sol.mdp.rewards).max()))
+        largest = max(largest, float(np.abs(sol.mdp.rewards).max()))
+        sol.cache["size"] = largest + sol.mdp.beta
     return float(sol.cache["size"])

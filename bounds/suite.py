@@ -36,7 +36,13 @@ class Case:
 def from_files(paths: list[Path]) -> Iterator[Case]:
     """One case for each instance file."""
     for path in paths:
-        yield Case(str(path), "file", partial(load_instance, path))
+        instance = load_instance(path)  # at once: a bad file must not cost a run half done
+        name = getattr(instance, "name", None) or path.stem
+        yield Case(name, "file", partial(_given, instance))
+
+
+def _given(instance: Any) -> Any:
+    return instance
 
 
 def from_family(family: str, n: int, seed: int) -> Iterator[Case]:
@@ -69,7 +75,8 @@ def default_suite(n: int = DEFAULT_N, seed: int = 0) -> list[Case]:
 def corpus_lines(mdp: Any) -> list[str]:
     """What a corpus instance's fit to its text and labels was worth, on held-out texts."""
     meta = mdp.meta if isinstance(mdp, TokenMDP) else {}
-    if meta.get("family") != "corpus":
+    # meta is free data: only what corpus_fields itself wrote is read
+    if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
     reference = (
         f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "

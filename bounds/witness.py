@@ -58,7 +58,7 @@ def _witness(found: Mapping[str, Any], name: str, source: str) -> Witness:
         raise InstanceError(f"{source}: {odd} extra or missing; a witness has exactly {list(KEYS)}")
     if found["format"] != FORMAT:
         raise InstanceError.of("format", found["format"], f"must be '{FORMAT}'", "convert the file")
-    if found["claim"] not in CLAIMS:
+    if not isinstance(found["claim"], str) or found["claim"] not in CLAIMS:
         raise InstanceError.of(
             "claim", found["claim"], "unknown", "list them with `soupcheck claims`"
         )

@@ -13,6 +13,7 @@ from toymdp.fileio import read_fields, read_json
 
 from . import attribute_worlds, pair_worlds, topic_worlds
 from .claim import Subject
+from .witness import FORMAT, load_witness
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def load_instance(path: Path) -> Any:
     world = found.get("format")
     if world == "token-mdp/1":
         return TokenMDP(**read_fields(path))
-    if world not in WORLDS:
+    if not isinstance(world, str) or world not in WORLDS:
         raise InstanceError.of(
             f"{path}: format", world, "not an instance format", f"one of {sorted(WORLDS)}"
         )
@@ -77,10 +78,8 @@ def load_instance(path: Path) -> Any:
 
 def load_any(path: Path) -> Any:
     """Read an instance file, or the instance inside a witness file."""
-    if path.suffix != ".npz":
-        found = read_json(path)
-        if found.get("format") == "soup-witness/1" and isinstance(found.get("instance"), dict):
-            return TokenMDP(**found["instance"])
+    if path.suffix != ".npz" and read_json(path).get("format") == FORMAT:
+        return load_witness(path).instance
     return load_instance(path)
 
 

@@ -104,7 +104,7 @@ def _concave_root(H: Array) -> Array:
 def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
     """Climb from ν ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
     start = point = objective.at(nu)
-    scale = max(1.0, abs(objective.sol.value_w), float(np.abs(objective.sol.values).max()))
+    scale = objective.scale
     radius, steps = 0.5, 0
     while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
         if steps >= EASY_STEPS:  # close enough, perhaps, for Newton steps to finish at once
@@ -152,7 +152,7 @@ def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
     for candidate in (nu, nu / size if size > NEAR_BUDGET else nu):
         if candidate.any() and not np.array_equal(candidate, point.nu):
             there = objective.at(candidate)
-            if there.value >= point.value - 1e-14 * max(1.0, abs(point.value)):
+            if there.value >= point.value - 1e-14 * objective.scale:
                 point = there
     return point
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .arrays import Array, real_numbers
 from .errors import InstanceError
-from .features import Array
 
+LARGEST = 2**31 - 1  # of any count
 SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
 
 
 def integer(name: str, value: Any, least: int) -> int:
     """Return ``value`` as an int of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InstanceError.of(name, value, f"must be an integer ≥ {least}", "correct it")
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or not least <= value <= LARGEST:
+        shown = value if not whole or abs(value) < 1e18 else "an integer beyond 1e18"
+        rule = f"must be an integer from {least} to {LARGEST}"
+        raise InstanceError.of(name, shown, rule, "correct it")
     return int(value)
 
 
@@ -44,22 +49,14 @@ def start_tokens(start: Any, A: int, L: int, eos: int | None) -> tuple[int, ...]
 def positive(name: str, value: Any) -> float:
     """Return ``value`` as a finite float above 0."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not np.isfinite(value) or value <= 0:
+    if not number or not 0 < value <= sys.float_info.max:
         raise InstanceError.of(name, value, "must be a finite number > 0", "correct it")
     return float(value)
 
 
 def table(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
     """Return ``value`` as a finite float64 table; None in ``shape`` is any length ≥ 1."""
-    try:
-        numbers = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        raise InstanceError.of(
-            name,
-            type(value).__name__,
-            "must be numbers in a rectangular table",
-            "check row lengths and types",
-        ) from None
+    numbers = real_numbers(name, value)
     wanted = "[" + "][".join("K" if n is None else str(n) for n in shape) + "]"
     fits = numbers.ndim == len(shape) and all(
         n == m or (n is None and m >= 1) for n, m in zip(shape, numbers.shape, strict=True)
@@ -91,6 +88,9 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
         raise InstanceError.of("ref_sparse", sparse, f"must have keys {sorted(keys)}", "see DESIGN")
     numbers = [table(f"ref_sparse.{key}", sparse[key], (None,)) for key in sorted(keys)]
     indptr, tokens, weights = numbers
+    for key, values in (("indptr", indptr), ("tokens", tokens)):
+        if not (np.abs(values) <= LARGEST).all():
+            raise InstanceError.of(f"ref_sparse.{key}", values.max(), "too large", "correct it")
     starts, ids = indptr.astype(np.int64), tokens.astype(np.int64)
     rises = len(starts) == S + 1 and starts[0] == 0 and (np.diff(starts) >= 0).all()
     if not rises or starts[-1] != len(ids):
@@ -132,7 +132,7 @@ def memory_needed(A: int, L: int, T: int | None, K: int) -> int:
 def check_memory(A: int, L: int, T: int | None, K: int) -> None:
     """Refuse an instance that would not fit, saying how large it would be."""
     # a bound on the exponent first: A**L itself may be too long a number to print
-    if L * np.log2(max(A, 2)) > 60:
+    if L * np.log2(A) > 60:
         raise InstanceError.of("order", L, f"A**L = {A}**{L} contexts do not fit", "reduce A or L")
     needed = memory_needed(A, L, T, K)
     limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Array, IntArray, real_numbers
 from .errors import InstanceError
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+__all__ = ["Array", "Dense", "Features", "IntArray", "Tabular", "read_features"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def read_features(
         )
     kind = spec.get("kind")
     allowed = {"dense": {"kind", "values"}, "tabular": {"kind", "per_step", "scale"}}
-    if kind not in allowed:
+    if not isinstance(kind, str) or kind not in allowed:
         raise InstanceError.of(
             "features.kind", kind, "unknown feature kind", "use 'dense' or 'tabular'"
         )
@@ -107,15 +107,6 @@ def read_features(
     return _read_tabular(spec, contexts, horizon, used)
 
 
-def _numbers(field: str, value: Any) -> Array:
-    try:
-        return np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InstanceError.of(
-            field, value, "must be numbers in a rectangular table", "check row lengths and types"
-        ) from None
-
-
 def _read_dense(
     spec: Mapping[str, Any], contexts: int, horizon: int | None, used: NDArray[np.bool_]
 ) -> Dense:
@@ -123,7 +114,7 @@ def _read_dense(
         raise InstanceError.of(
             "features.values", None, "missing for kind 'dense'", "give [S][d] or [T][S][d]"
         )
-    values = _numbers("features.values", spec["values"])
+    values = real_numbers("features.values", spec["values"])
     flat, stepped = (contexts,), (horizon, contexts)
     if values.ndim == 3 and horizon is None:
         raise InstanceError.of(
@@ -168,7 +159,7 @@ def _read_tabular(
             "an instance without a horizon has no per-step features",
             "use per_step false",
         )
-    scale = _numbers("features.scale", spec.get("scale", 1.0))
+    scale = real_numbers("features.scale", spec.get("scale", 1.0))
     shapes: list[tuple[int | None, ...]] = [(), (horizon, contexts) if per_step else (contexts,)]
     if scale.shape not in shapes:
         raise InstanceError.of(

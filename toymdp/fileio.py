@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,9 @@ from .errors import InstanceError
 REQUIRED = ("vocab_size", "order", "horizon", "start", "rewards", "beta", "w", "features")
 
 
+_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
 def read_fields(path: Path) -> dict[str, Any]:
     """Return the fields of an instance file, ready for ``TokenMDP(**fields)``.
 
@@ -25,7 +29,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     from .mdp import FORMAT, TokenMDP
 
     found = _read_npz(path) if path.suffix == ".npz" else read_json(path)
-    if found.get("format") != FORMAT:
+    if not isinstance(found.get("format"), str) or found["format"] != FORMAT:
         remedy = f"this file must be '{FORMAT}'"
         raise InstanceError.of(f"{path}: format", found.get("format"), "not an instance", remedy)
     known = {f.name for f in fields(TokenMDP)}
@@ -80,6 +84,8 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
             "is the file truncated?"
         ) from None
+    except ValueError as error:  # a number with too many digits to read
+        raise InstanceError(f"{path}: {error}; write numbers that fit a double") from None
     except RecursionError:
         raise InstanceError(f"{path}: nested too deeply for an instance; see DESIGN") from None
     if not isinstance(found, dict):
@@ -107,7 +113,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or "not an NPZ archive"
         raise InstanceError(f"{path}: cannot be read ({reason}); check the path") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+    except (*_BROKEN, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise InstanceError(
             f"{path}: not an NPZ archive of plain arrays ({error}); is the file truncated?"
         ) from None

@@ -160,7 +160,7 @@ def tilted_means(ref, states, G, F, log_z, means):
 
 
 @njit(cache=True, nogil=True)
-def row_divergence(p, G, log_z_G, H, log_z_H):
+def row_divergence(ref_row, p, G, log_z_G, H, log_z_H):
     """Return ``KL(p ‖ q)`` for rows ``p ∝ ref·e^G`` and ``q ∝ ref·e^H``, accurate where tiny.
 
     With ``x = log(p/q)``, KL is both ``E_p x`` and ``E_p[e^{-x} − 1 + x]``. The second has only
@@ -174,7 +174,7 @@ def row_divergence(p, G, log_z_G, H, log_z_H):
     for a in range(p.shape[0]):
         x = G[a] - H[a] + shift
         mean += p[a] * x
-        if p[a] > 0.0:
+        if ref_row[a] > 0.0:  # an allowed token whose p has underflowed still carries q
             low = min(low, x)
             high = max(high, x)
     if max(high, -low) > 0.1:
@@ -211,7 +211,7 @@ def divergences(ref, states, G, H, kl):
                 if states[t, s]:
                     z = row_weights(ref[s], g, e, top, p)
                     w = row_weights(ref[s], h, f, other, q)
-                    kl[t, s] = row_divergence(p, g, z, h, w)
+                    kl[t, s] = row_divergence(ref[s], p, g, z, h, w)
 
 
 @njit(cache=True, nogil=True)

@@ -19,6 +19,7 @@ from .policies import occupancy
 from .solver import Solution, solve
 from .soup import SoupObjective
 
+SCREENING = 2_000_000  # reachable triples times looks at J before the draws are chosen
 GRID_SIZE = 2000  # T·S up to which the dense grid of K = 2 is the default
 
 
@@ -48,19 +49,36 @@ class SoupOptimum:
     evidence: str = "multistart"
 
 
-def default_starts(sol: Solution, seed: int = 0, draws: int = 4) -> dict[str, Array]:
+def default_starts(sol: Solution, seed: int = 0, draws: int | None = None) -> dict[str, Array]:
     """Named starts ν: one-hot vertices, the user weights, the projection of Q_w, signed draws."""
     K = len(sol.Q)
+    draws = (6 if K < 4 else 12) if draws is None else draws
     starts = {f"one-hot {k}": np.eye(K)[k] for k in range(K)}
     if K > 1:
         starts["user weights"] = sol.mdp.w / sol.mdp.w.sum()
         starts["projection"] = projection(sol)
-    rng = np.random.default_rng(seed)
-    for i in range(draws):
-        simplex = rng.dirichlet(np.ones(K))
-        signs = rng.choice([-1.0, 1.0], size=K)
-        starts[f"draw {i}"] = signs * simplex * rng.uniform(0.2, 1.0)
+    for i, nu in enumerate(best_draws(SoupObjective(sol), seed, draws)):
+        starts[f"draw {i}"] = nu
     return starts
+
+
+def best_draws(objective: SoupObjective, seed: int, draws: int) -> list[Array]:
+    """The best of many seeded signed draws ν, kept apart from each other by 0.3 in |·|₁.
+
+    Values cost little beside an ascent, so many points are looked at and few are climbed from.
+    """
+    mdp = objective.sol.mdp
+    K = mdp.n_rewards
+    looks = int(np.clip(SCREENING / max(1, mdp.reach.n_triples), 4 * draws, 512))
+    rng = np.random.default_rng(seed)
+    shapes = rng.dirichlet(np.full(K, 0.7), size=looks)
+    nus = shapes * rng.choice([-1.0, 1.0], size=(looks, K)) * rng.uniform(0.2, 1.0, (looks, 1))
+    nus[::2] /= np.abs(nus[::2]).sum(axis=1, keepdims=True)  # half of them on the budget
+    chosen: list[Array] = []
+    for i in np.argsort(-objective.values(nus), kind="stable"):
+        if len(chosen) < draws and all(np.abs(nus[i] - c).sum() > 0.3 for c in chosen):
+            chosen.append(nus[i])
+    return chosen
 
 
 def projection(sol: Solution) -> Array:
@@ -87,7 +105,7 @@ def soup_optimum(
     sol: Solution | None = None,
     *,
     seed: int = 0,
-    draws: int = 4,
+    draws: int | None = None,
     grid: bool | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SoupOptimum:
@@ -114,9 +132,9 @@ def soup_optimum(
             ascents.append(ascend(objective, nu, name))
     best = max(ascents, key=lambda ascent: ascent.value)
     values = sorted(ascent.value for ascent in ascents)
-    distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * max(1.0, abs(best.value))))
+    distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
     at_zero = objective.value(np.zeros(len(sol.Q)))
-    scale = max(1.0, abs(sol.value_w))
+    scale = objective.scale
     if at_zero >= best.value:
         nu, J, start = np.zeros(len(sol.Q)), at_zero, "zero"
         kkt = _slope_at_zero(objective, ascents)

@@ -187,7 +187,7 @@ def mixture_divergences(ref, states, G, H, kl):
                 else:
                     z = row_weights(ref[s], g, e, top, p)
                     w = row_weights(ref[s], h, f, other, q)
-                    kl[t, s] = row_divergence(p, g, z, h, w)
+                    kl[t, s] = row_divergence(ref[s], p, g, z, h, w)
 
 
 @njit(cache=True, nogil=True)

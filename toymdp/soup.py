@@ -61,6 +61,13 @@ class SoupObjective:
 
     sol: Solution
 
+    @cached_property
+    def scale(self) -> float:
+        """Size of what J is made of, in reward units: tolerances are relative to it."""
+        used = self.sol.mdp.reach.nexts
+        largest = max(float(np.abs(q[used]).max()) for q in (*self.sol.Q, self.sol.Q_w))
+        return largest if largest > 0 else self.sol.mdp.beta
+
     def value(self, nu: Array) -> float:
         """Return J(ν) in reward units; at 0 the value of ``ref``."""
         return float(self.values(np.asarray(nu)[None])[0])

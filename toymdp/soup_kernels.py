@@ -50,7 +50,7 @@ def soup_backward(ref, states, G, reward, eta, U, kl):
                 value = 0.0
                 for a in range(A):
                     value += p[a] * (reward[first + a] + U[t + 1, first + a])
-                kl[t, s] = row_divergence(p, G[t, first : first + A], log_z, zero, 0.0)
+                kl[t, s] = row_divergence(ref[s], p, G[t, first : first + A], log_z, zero, 0.0)
                 U[t, s] = value - eta * kl[t, s]
 
 
@@ -141,9 +141,9 @@ def soup_tables(ref, states, G, H, norms, kl_ref, kl_to_w, kl_from_w, mean_norm)
                     continue
                 z = row_weights(ref[s], g, e, top, p)
                 w = row_weights(ref[s], h, f, other, q)
-                kl_ref[t, s] = row_divergence(p, g, z, zero, 0.0)
-                kl_to_w[t, s] = row_divergence(p, g, z, h, w)
-                kl_from_w[t, s] = row_divergence(q, h, w, g, z)
+                kl_ref[t, s] = row_divergence(ref[s], p, g, z, zero, 0.0)
+                kl_to_w[t, s] = row_divergence(ref[s], p, g, z, h, w)
+                kl_from_w[t, s] = row_divergence(ref[s], q, h, w, g, z)
                 total = 0.0
                 for a in range(A):
                     total += p[a] * norms[t, first + a]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from toymdp import Solution
+from toymdp import InstanceError, Solution
 
 from .. import tables
 from ..explain import Explanation
@@ -24,17 +24,18 @@ def explain(
     json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""
+    output = OutputFile(json_path, [file])
     instance = load_any(file)
     warm_up()
     with status_console().status("walking the proof ..."):
         _, subject = subject_of(instance)
         if not isinstance(subject, Solution):
-            raise typer.BadParameter("explain walks proofs about token MDPs")
+            raise InstanceError(f"{file}: explain walks proofs about token MDPs; give one")
         found = walk(subject, claim)
     console = tables_console(json_path)
     for table in _tables(found):
         console.print(table)
-    with OutputFile(json_path) as out:
+    with output as out:
         out.write([dump(found.as_dict())])
     if out.failure:
         typer.echo(f"soupcheck: {out.failure}", err=True)

@@ -18,10 +18,11 @@ from .console import status_console, tables_console, warm_up
 
 def solve(
     file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance, .json or .npz.")],
-    seed: Annotated[int, typer.Option(help="Seed of the random starts.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
     json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
 ) -> None:
     """Solve one instance: V* of every reward, λ*, J and the gap."""
+    output = OutputFile(json_path, [file])
     mdp = TokenMDP.load(file)
     warm_up()
     began = time.perf_counter()
@@ -51,7 +52,7 @@ def solve(
         "residual": number(sol.residual),
     }
     tables_console(json_path).print(tables.solution(mdp, opt, list(sol.values), sol.value_w))
-    with OutputFile(json_path) as out:
+    with output as out:
         out.write([dump(found)])
     if out.failure:
         typer.echo(f"soupcheck: {out.failure}", err=True)

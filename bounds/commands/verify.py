@@ -33,7 +33,7 @@ def verify(
         str | None, typer.Option(help=f"A seeded family: {', '.join(ALL_FAMILIES)}.")
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
-    seed: Annotated[int, typer.Option(help="First seed.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     text: Annotated[
         Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
     ] = None,
@@ -58,7 +58,7 @@ def verify(
     rows: list[tables.Row] = []
     shown: list[Table] = []
     failures: list[str] = []
-    with OutputFile(json_path) as out:
+    with OutputFile(json_path, files or []) as out:
         for case in tracked(cases, "checking"):
             mdp = case.build()
             found = check(mdp, claims, seed=seed)
