@@ -81,7 +81,9 @@ def _tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
             return "–", "–", ""
         gap, name = max(gaps)
         return "–", f"|Δ| {gap:.1e}" if gap else "exact", name if gap else ""
-    ratios = [(r.check.ratio, r.instance) for r in judged if r.check.ratio is not None]
+    # an undecided row's ratio is that of two roundings
+    seen = [r for r in judged if r.check.verdict != "undecided"]
+    ratios = [(r.check.ratio, r.instance) for r in seen if r.check.ratio is not None]
     if not ratios:
         return "–", "–", ""
     worst, name = max(ratios)
