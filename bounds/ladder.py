@@ -19,11 +19,12 @@ from toymdp.features import Tabular
 from toymdp.optimum import SoupOptimum
 from toymdp.policies import extrema, hard_minimum, occupancy, tilted_means
 
+from . import formulas
 from .claim import Array
 from .gap_claims import feature_rate, start_deltas
 from .registry import CLAIMS
 from .soups import Soup, bespoke_norm, soup
-from .span import feature_span, value_fits
+from .span import feature_span
 
 RUNGS = {
     "identity": "ss.thm1.gap.identity",
@@ -74,8 +75,8 @@ def _fields(sol: Solution, here: Soup) -> tuple[Array, Array]:
 
 
 def _penalty(sol: Solution, here: Soup) -> float:
-    negative = np.maximum(-here.lam, 0.0)
-    return float(sol.mdp.beta**2 / here.beta_prime * (start_deltas(sol) @ negative))
+    deltas = start_deltas(sol)
+    return float(formulas.negative_weight_penalty(deltas, here.lam, sol.mdp.beta, here.beta_prime))
 
 
 def _re_expressed(sol: Solution, here: Soup) -> Iterator[tuple[str, float | None, str]]:
@@ -119,12 +120,10 @@ def _best_scale(
     """
     mdp = sol.mdp
     used = mdp.reach.nexts
-    begin = (0, mdp.start_context)
     path = _minimiser_visits(sol, here)
     visits = occupancy(mdp, np.zeros_like(logits)).nexts
     first_step = np.zeros_like(visits)
     first_step[0] = visits[0]
-    assert mdp.reach.states[begin]
     scale = cp.Variable(int(used.sum()), pos=True)
 
     def product(weights: Array, field: Array) -> cp.Expression | float:
@@ -175,19 +174,14 @@ def _minimiser_visits(sol: Solution, here: Soup) -> Array:
 
 def feature_rungs(sol: Solution, here: Soup) -> dict[str, float]:
     """The features rung taken apart: by diameter alone, by Jeffreys alone, by the better."""
-    n = float(np.linalg.norm(_logit_vector(sol, here)))
+    n = here.logit_norm / here.beta_prime
     beta, states = sol.mdp.beta, here.occupancy.states
     excess = 0.0 if here.size == 0 else here.temperature - beta
     rest = excess * float((states * here.kl_ref).sum())
-    diameter = (feature_span(sol).diameters * n) ** 2 / 8
+    diameter = formulas.hoeffding(feature_span(sol).diameters * n)
     jeffreys = (here.mean_norm + bespoke_norm(sol)) * n
     both = feature_rate(sol, here)
     return {
         name: beta * float((states * rate).sum()) + rest
         for name, rate in (("diameter", diameter), ("Jeffreys", jeffreys), ("better", both))
     }
-
-
-def _logit_vector(sol: Solution, here: Soup) -> Array:
-    nu = value_fits(sol)[1].nu
-    return np.asarray(nu[-1] / sol.mdp.beta - here.lam @ nu[:-1] / here.beta_prime)

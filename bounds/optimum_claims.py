@@ -8,7 +8,6 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import divergence, policy_value
 
 from .claim import Array, Claim, NotApplicable, Sides
 from .delta_claims import deltas
@@ -18,6 +17,7 @@ from .soups import (
     Soup,
     bespoke_norm,
     reference_norm,
+    regularised_value,
     size_of_values,
     soup,
     specialist_values,
@@ -53,9 +53,8 @@ def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     """J, the gap and both bounds depend on (λ, β') only through ``mu = λ/β'``.
 
     All are computed at (λ, β') and at (cλ, cβ') from the formulas as printed, with λ and β' apart;
-    the bounds at λ*, of which they speak.
-    lhs: the sum of their values in the first parametrisation at the quantity that moves most;
-    rhs: in the second.
+    the bounds at λ*, of which they speak. lhs: the quantity that moves most, in the first
+    parametrisation; rhs: in the second.
     """
     assert lam is not None
     mdp = sol.mdp
@@ -91,12 +90,8 @@ def _moved(sol: Solution) -> Solution:
 
 def literal_value(sol: Solution, here: Soup) -> float:
     """J from (7), (8) as printed: evaluate π~_λ with reward r_w and ``(β'/Σ|λ_k|)·KL``."""
-    mdp = sol.mdp
     logits = np.tensordot(here.lam, sol.Q, axes=1) / here.beta_prime
-    weight = here.beta_prime / float(np.abs(here.lam).sum())
-    cost = -weight * divergence(mdp, logits, np.zeros_like(logits))
-    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
-    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+    return regularised_value(sol, logits, here.beta_prime / float(np.abs(here.lam).sum()))
 
 
 def _quantities(sol: Solution, lam: Array, bounds: bool) -> dict[str, float]:

@@ -180,16 +180,22 @@ def specialist_totals(sol: Solution) -> tuple[Array, Array]:
     return found
 
 
+def regularised_value(sol: Solution, logits: Array, temperature: float) -> float:
+    """``E_π[Σ r_w − temperature·KL(π‖ref)]`` from the start for ``π ∝ ref·exp(logits)``.
+
+    By policy evaluation, not through the soup's own objective.
+    """
+    mdp = sol.mdp
+    cost = -temperature * divergence(mdp, logits, np.zeros_like(logits))
+    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
+    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+
+
 def specialist_values(sol: Solution) -> Array:
     """``V_w^{π_k}`` [K] at the start: each specialist's value for ``r_w`` at β, cached."""
     if "specialist values" not in sol.cache:
-        mdp = sol.mdp
-        payoff = np.broadcast_to(mdp.reward_w, sol.Q_w.shape)
-        values = []
-        for q in sol.Q:
-            logits = q / mdp.beta
-            cost = -mdp.beta * divergence(mdp, logits, np.zeros_like(logits))
-            values.append(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+        beta = sol.mdp.beta
+        values = [regularised_value(sol, q / beta, beta) for q in sol.Q]
         sol.cache["specialist values"] = np.array(values)
     found: Array = sol.cache["specialist values"]
     return found
