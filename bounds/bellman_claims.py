@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
-from toymdp import Solution, SolverError
+from toymdp import Solution, SolverError, TokenMDP
 from toymdp.optimum import SoupOptimum
 from toymdp.roads import MAX_TRAJECTORIES, cone_value, enumerated_value, trajectory_count
 
-from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
+from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, Undecidable
 from .hypotheses import HYPOTHESES
 from .soups import size_of_values
 from .span import Fit, feature_span, value_fits
@@ -87,6 +89,21 @@ def lemma1_per_step(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     return _fit_sides(feature_span(sol).fit_each_step(fields), sol)
 
 
+@lru_cache(maxsize=32)
+def _block_spaces(mdp: TokenMDP, states: bytes) -> tuple[Array, Array, Array, Mask, Mask]:
+    """Blocks Π_y [B, A, A] over the marked contexts, with the SVD that spans their columns.
+
+    Returns the blocks, left vectors, singular values, which of them count, and which blocks [B]
+    have less rank than rows. The support of ref seldom changes after L steps, nor does this.
+    """
+    A, B = mdp.vocab_size, mdp.n_contexts // mdp.vocab_size
+    live = np.frombuffer(states, dtype=bool).reshape(A, B).T
+    blocks = np.where(live[:, :, None], mdp.ref.reshape(A, B, A).transpose(1, 0, 2), 0.0)
+    left, sigma, _ = np.linalg.svd(blocks, full_matrices=False)
+    keep = sigma > 1e-10 * sigma[:, :1]
+    return blocks, left, sigma, keep, np.asarray(keep.sum(axis=1) < live.sum(axis=1))
+
+
 def lemma1_desirability(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """``exp(V(·,y)/β)`` lies in the column space of ``Π_y[x1,a] = ref[(x1,y),a]``.
 
@@ -98,22 +115,18 @@ def lemma1_desirability(sol: Solution, lam: Array | None, opt: SoupOptimum | Non
     mdp = sol.mdp
     A, S = mdp.vocab_size, mdp.n_contexts
     B = S // A
-    ref = mdp.ref.reshape(A, B, A).transpose(1, 0, 2)
     values = np.concatenate([sol.V, sol.V_w[None]]) / mdp.beta
     factors = np.concatenate([sol.Q, sol.Q_w[None]]) / mdp.beta
     found: Sides | None = None
     for t in range(mdp.steps):
         live = mdp.reach.states[t].reshape(A, B).T
+        blocks, left, sigma, keep, deficient = _block_spaces(mdp, mdp.reach.states[t].tobytes())
+        if not deficient.any():
+            continue
         log_z = values[:, t].reshape(len(values), A, B).transpose(2, 1, 0)
         top = np.where(live[:, :, None], log_z, -np.inf).max(axis=1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
         z = np.where(live[:, :, None], np.exp(np.where(live[:, :, None], log_z - top, 0.0)), 0.0)
-        blocks = np.where(live[:, :, None], ref, 0.0)
-        left, sigma, _ = np.linalg.svd(blocks, full_matrices=False)
-        keep = sigma > 1e-10 * sigma[:, :1]
-        deficient = keep.sum(axis=1) < live.sum(axis=1)
-        if not deficient.any():
-            continue
         basis = left * keep[:, None, :]
         residual = np.abs(z - basis @ (basis.transpose(0, 2, 1) @ z)).max(axis=1)
         # how long the unknown coefficients can be: a rare token's may be huge, and what a dropped

@@ -43,48 +43,71 @@ def check(
     claims = [claim for claim in select(pattern) if claim.world == world]
     if optimum is None and isinstance(subject, Solution) and needs_optimum(claims):
         optimum = soup_optimum(subject.mdp, subject, seed=seed)
-    chosen = None if lam is None else np.asarray(lam, dtype=np.float64)
-    return [_judge(claim, subject, optimum, chosen, seed) for claim in claims]
+    if lam is not None:
+        at = np.asarray(lam, dtype=np.float64)
+        return [_evaluate(claim, subject, at, optimum) for claim in claims]
+    everywhere = [claim for claim in claims if claim.at == "every"]
+    found = {
+        claim.id: _evaluate(claim, subject, None, optimum)
+        for claim in claims
+        if claim.at != "every"
+    }
+    if everywhere:
+        assert optimum is not None
+        assert isinstance(subject, Solution)
+        found |= _at_worst_lambdas(everywhere, subject, optimum, seed)
+    return [found[claim.id] for claim in claims]
 
 
-def _judge(
-    claim: Claim, subject: Subject, optimum: SoupOptimum | None, lam: Array | None, seed: int
+def _evaluate(
+    claim: Claim, subject: Subject, lam: Array | None, optimum: SoupOptimum | None
 ) -> Check:
+    """Judge a claim at the given λ, or where it speaks of one λ or none."""
     if claim.at == "instance":
         return claim.evaluate(subject, None, optimum)
     assert optimum is not None
-    assert isinstance(subject, Solution)
     if lam is not None:
         return claim.evaluate(subject, lam, optimum)
-    if claim.at == "optimum":
-        found = claim.evaluate(subject, optimum.lam, optimum)
-        return replace(found, lam_name="optimum", evidence=optimum.evidence)
-    return _worst_lambda(claim, subject, optimum, seed)
+    found = claim.evaluate(subject, optimum.lam, optimum)
+    return replace(found, lam_name="optimum", evidence=optimum.evidence)
 
 
-def _worst_lambda(claim: Claim, sol: Solution, optimum: SoupOptimum, seed: int) -> Check:
-    """Judge a claim about every λ at the λ of the standard set with the least margin.
+def _at_worst_lambdas(
+    claims: Sequence[Claim], sol: Solution, optimum: SoupOptimum, seed: int
+) -> dict[str, Check]:
+    """Judge claims about every λ, each at the λ of the standard set with the least margin.
 
-    An undecidable λ counts as worse than any that is decided in the claim's favour.
+    An undecidable λ counts as worse than any that is decided in the claim's favour. One λ after
+    the other, for all claims: the tables of a soup are shared by the claims and then let go.
     """
-    margins: dict[str, float] = {}
-    outcomes: list[Check] = []
     lambdas = standard_lambdas(sol, optimum, seed)
+    margins: dict[str, dict[str, float]] = {claim.id: {} for claim in claims}
+    outcomes: dict[str, list[Check]] = {claim.id: [] for claim in claims}
     for name, lam in lambdas.items():
-        if not (claim.zero or lam.any()):
-            continue
-        margin = claim.margin(sol, lam, optimum)
-        if isinstance(margin, Check):
-            outcomes.append(replace(margin, lam_name=name))
-        else:
-            margins[name] = margin
-    if margins:
-        name = min(margins, key=lambda n: margins[n])
-        worst = replace(claim.evaluate(sol, lambdas[name], optimum), lam_name=name)
-        if worst.verdict == "violated":
-            return worst
-        outcomes = [*(c for c in outcomes if c.verdict == "undecided"), worst]
-    return outcomes[0]
+        for claim in claims:
+            if not (claim.zero or lam.any()):
+                continue
+            margin = claim.margin(sol, lam, optimum)
+            if isinstance(margin, Check):
+                outcomes[claim.id].append(replace(margin, lam_name=name))
+            else:
+                margins[claim.id][name] = margin
+    least = {key: min(found, key=lambda n: found[n]) for key, found in margins.items() if found}
+    found: dict[str, Check] = {}
+    for name, lam in lambdas.items():
+        for claim in claims:
+            if least.get(claim.id) == name:
+                found[claim.id] = replace(claim.evaluate(sol, lam, optimum), lam_name=name)
+    return {claim.id: _worst(found.get(claim.id), outcomes[claim.id]) for claim in claims}
+
+
+def _worst(decided: Check | None, others: Sequence[Check]) -> Check:
+    """The outcome to report: a violation, else an undecided λ, else the least margin."""
+    if decided is None:
+        return others[0]
+    if decided.verdict == "violated":
+        return decided
+    return next((check for check in others if check.verdict == "undecided"), decided)
 
 
 def assert_claim(instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True) -> Check:

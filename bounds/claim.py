@@ -248,10 +248,13 @@ def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ..
     Raises NotApplicable if no place is left.
     """
     floor = 64 * EPS * scale
-    live = mask & (np.maximum(np.abs(lhs), np.abs(rhs)) > floor)
+    size = np.abs(lhs)
+    np.maximum(size, np.abs(rhs), out=size)
+    live = mask & (size > floor)
     if not live.any():
         raise NotApplicable("both sides vanish at every reachable state: nothing to compare")
-    slack = np.where(live, rhs - lhs, np.inf)
+    slack = np.subtract(rhs, lhs, out=size)
+    slack[~live] = np.inf
     place = np.unravel_index(int(np.argmin(slack)), slack.shape)
     where = {name: int(i) for name, i in zip(names, place, strict=True)}
     return Sides(float(lhs[place]), float(rhs[place]), scale, where=where)

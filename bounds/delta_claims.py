@@ -10,7 +10,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, importance_ratio, log_partition
+from toymdp.policies import importance_ratio, inner_extent, log_partition
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
@@ -21,8 +21,8 @@ def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
     """``log E_ref e^{q}`` and ``log E_ref e^{−q}`` [T, S] for ``q = Q_k/β``, cached."""
     key = ("partitions", k)
     if key not in sol.cache:
-        q = sol.Q[k] / sol.mdp.beta
-        sol.cache[key] = (log_partition(sol.mdp, q), log_partition(sol.mdp, -q))
+        policy = sol.specialists[k]
+        sol.cache[key] = (policy.log_partition, log_partition(sol.mdp, -policy.logits))
     found: tuple[Array, Array] = sol.cache[key]
     return found
 
@@ -31,7 +31,7 @@ def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
     """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
     key = ("ratios", k)
     if key not in sol.cache:
-        sol.cache[key] = importance_ratio(sol.mdp, sol.Q[k] / sol.mdp.beta)
+        sol.cache[key] = importance_ratio(sol.mdp, sol.specialists[k].logits)
     found: tuple[Array, Array] = sol.cache[key]
     return found
 
@@ -99,15 +99,9 @@ def two_valued_states(sol: Solution) -> Mask:
 
 def two_valued(sol: Solution, q: Array) -> Mask:
     """[T, S] states with two distinct values of q among allowed tokens, up to rounding."""
-    mdp = sol.mdp
-    A, T = mdp.vocab_size, mdp.steps
-    low, high = extrema(mdp, q)
-    block = np.broadcast_to(q.reshape(T, 1, -1, A), (T, A, mdp.n_contexts // A, A))
-    values = block.reshape(T, mdp.n_contexts, A)
-    inner = np.minimum(values - low[..., None], high[..., None] - values)
-    apart = np.where(mdp.reach.allowed, inner, 0.0).max(axis=2)
+    extent, span = inner_extent(sol.mdp, q)
     tolerance = 4 * EPS * _scale(sol)
-    return np.asarray(mdp.reach.states & (apart <= tolerance) & (high - low > 1e3 * tolerance))
+    return np.asarray((extent <= tolerance) & (span > 1e3 * tolerance))
 
 
 def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
@@ -116,8 +110,7 @@ def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
     ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β') Σ λ_k V_k``.
     """
     beta = sol.mdp.beta
-    sharpened = here.logits * (here.beta_prime / (beta * here.size))
-    partition = beta * here.size * log_partition(sol.mdp, sharpened)
+    partition = beta * here.size * here.sharpened.log_partition
     values = np.tensordot(here.lam, sol.V[:, :-1], axes=1)
     return np.asarray(beta / here.beta_prime * (partition - values))
 

@@ -32,7 +32,7 @@ def negative_weight_penalty(delta: Tensor, lam: Tensor, beta: float, beta_prime:
     """Return ``(β²/β') Σ_k Δ_k max(0, −λ_k)`` over the last axis (K); SS eq (10), second term."""
     xp = array_namespace(delta, lam)
     negative = xp.where(lam < 0, -lam, xp.zeros_like(lam))
-    return beta * beta / beta_prime * xp.sum(delta * negative, axis=-1)
+    return beta * beta / beta_prime * xp.matmul(delta, negative)
 
 
 def delta(log_upper: Tensor, log_lower: Tensor) -> Tensor:

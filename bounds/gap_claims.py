@@ -96,8 +96,10 @@ def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     """
     assert lam is not None
     here, mdp = soup(sol, lam), sol.mdp
-    nu = value_fits(sol)[0].nu
-    distance = np.linalg.norm(nu[-1] - nu[:-1], axis=1)
+    if "reward distances" not in sol.cache:
+        nu = value_fits(sol)[0].nu
+        sol.cache["reward distances"] = np.linalg.norm(nu[-1] - nu[:-1], axis=1)
+    distance = sol.cache["reward distances"]
     _, path = specialist_totals(sol)
     first = float((np.abs(lam) / here.size * path) @ distance)
     penalty = float(

@@ -14,10 +14,8 @@ from .delta_claims import deltas
 from .gap_claims import gap_rounding, gap_terms
 from .kl_claims import kl
 from .soups import (
-    Soup,
     bespoke_norm,
     reference_norm,
-    regularised_value,
     size_of_values,
     soup,
     specialist_values,
@@ -81,24 +79,17 @@ def _moved(sol: Solution) -> Solution:
         assert sol.mdp.beta_prime is not None
         moved = sol.mdp.replace(beta_prime=BETA_PRIME_FACTOR * sol.mdp.beta_prime)
         deltas(sol), value_fits(sol), bespoke_norm(sol), reference_norm(sol)
-        kept = {k: v for k, v in sol.cache.items() if k[0] not in ("soup", "hypothesis")}
+        kept = {k: v for k, v in sol.cache.items() if k != "soups" and k[0] != "hypothesis"}
         sol.cache["moved"] = replace(sol, mdp=moved, cache=kept)
     found = sol.cache["moved"]
     assert isinstance(found, Solution)
     return found
 
 
-def literal_value(sol: Solution, here: Soup) -> float:
-    """J from (7), (8) as printed: evaluate π~_λ with reward r_w and ``(β'/Σ|λ_k|)·KL``."""
-    logits = np.tensordot(here.lam, sol.Q, axes=1) / here.beta_prime
-    return regularised_value(sol, logits, here.beta_prime / float(np.abs(here.lam).sum()))
-
-
 def _quantities(sol: Solution, lam: Array, bounds: bool) -> dict[str, float]:
     """J and the gap, and the right sides of (9) and (10) if asked for and if nu exists."""
     here = soup(sol, lam)
-    value = literal_value(sol, here)
-    found = {"J": value, "gap": sol.value_w - value}
+    found = {"J": here.value, "gap": here.gap}
     rewards, values = value_fits(sol)
     if bounds and all(e is True for e in (*rewards.exists(), *values.exists())):
         found["right side of (9)"] = kl(sol, lam, None).rhs

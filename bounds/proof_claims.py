@@ -10,7 +10,7 @@ import numpy as np
 
 from toymdp import Solution, SolverError
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import hard_minimum, log_partition
+from toymdp.policies import hard_minimum
 
 from . import formulas
 from .claim import Array, Claim, NotApplicable, Sides, Undecidable, worst
@@ -111,14 +111,14 @@ def step_c_jensen(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     p = here.beta_prime / (beta * here.size)
     if abs(p - 1.0) < FULL:
         raise NotApplicable("full budget: the power is 1 and both sides are the same expression")
-    lhs = beta * log_partition(sol.mdp, here.logits)
-    rhs = beta / p * log_partition(sol.mdp, p * here.logits)
+    lhs = beta * here.policy.log_partition
+    rhs = beta / p * here.sharpened.log_partition
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 
 def _partition_drop(sol: Solution, lam: Array) -> Array:
     """``β(log E_ref e^{Q_w/β} − log E_ref e^{Σ λ_k Q_k/β'})`` [T, S], at most −(β/β')C(s)."""
-    return np.asarray(sol.V_w[:-1] - sol.mdp.beta * log_partition(sol.mdp, soup(sol, lam).logits))
+    return np.asarray(sol.V_w[:-1] - sol.mdp.beta * soup(sol, lam).policy.log_partition)
 
 
 def _lipschitz(sol: Solution, lam: Array, norms: Array) -> Sides:

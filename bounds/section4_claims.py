@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from toymdp import Solution, sampler_kernels
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, tilted_means
+from toymdp.policies import extrema
+from toymdp.tilt import tilt
 
 from .claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
 from .soups import Soup, size_of_values, soup
@@ -177,8 +178,8 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
 
 def _to_soup(sol: Solution, here: Soup, logits: Array) -> Sides:
     """Largest ``KL(ref·exp(logits) ‖ soup)`` over reachable states as an equality with 0."""
-    kl, reach = np.empty(logits.shape), sol.mdp.reach
-    sampler_kernels.mixture_divergences(sol.mdp.ref, reach.states, logits, here.logits, kl)
+    reach = sol.mdp.reach
+    kl = tilt(sol.mdp, logits).divergence(here.policy, fine=False)
     t, s = np.unravel_index(int(np.argmax(kl)), kl.shape)
     size = sum(float(np.where(reach.nexts, np.abs(x), 0.0).max()) for x in (logits, here.logits))
     error = _rounding(sol, size)
@@ -218,7 +219,7 @@ def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
 def reference_divergences(sol: Solution) -> Array:
     """``KL(ref‖π_k) = (V_k − E_ref Q_k)/β`` [K, T, S] in nats, cached."""
     if "reference divergences" not in sol.cache:
-        means = tilted_means(sol.mdp, np.zeros_like(sol.Q_w), sol.Q)[1]
+        means = np.stack([sol.reference.mean(q) for q in sol.Q])
         sol.cache["reference divergences"] = (sol.V[:, :-1] - means) / sol.mdp.beta
     found: Array = sol.cache["reference divergences"]
     return found
@@ -228,7 +229,8 @@ def _sampled(sol: Solution, here: Soup, H: Array, shift: Array) -> Sides:
     """Largest total variation between what is accepted and the soup, as an equality with 0."""
     mdp = sol.mdp
     states, apart, accepted = mdp.reach.states, np.empty(H.shape), np.empty(H.shape)
-    sampler_kernels.rejection_sampler(mdp.ref, states, H, shift, here.logits, apart, accepted)
+    arrays = mdp.ref, mdp.columns, states, H, shift, here.logits, apart, accepted
+    sampler_kernels.rejection_sampler(*arrays)
     t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
     terms = {"acceptance at start": float(accepted[0, mdp.start_context]),
              "least acceptance": float(accepted.min(where=states, initial=1.0))}  # fmt: skip

@@ -9,19 +9,14 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import (
-    Occupancy,
-    divergence,
-    occupancy,
-    policy_value,
-    soup_tables,
-    tilted_means,
-)
-from toymdp.soup import SoupObjective
+from toymdp.tilt import Occupancy, Tilt, tilt
 
 from .claim import EPS, Array, Mask
 from .formulas import gap_rate
 from .span import feature_span, value_fits
+
+# A soup of a large instance holds many tables; claims are judged one λ after the other.
+SOUPS_KEPT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,45 +48,55 @@ class Soup:
         return np.asarray(np.tensordot(self.lam / self.beta_prime, self.sol.Q, axes=1))
 
     @cached_property
+    def policy(self) -> Tilt:
+        """The soup itself."""
+        return tilt(self.sol.mdp, self.logits)
+
+    @cached_property
+    def sharpened(self) -> Tilt:
+        """The policy with logits ``Σ λ_k Q_k/(β|λ|₁)``: the soup at full budget."""
+        power = self.beta_prime / (self.sol.mdp.beta * self.size)
+        return self.policy if power == 1.0 else tilt(self.sol.mdp, power * self.logits)
+
+    @cached_property
     def value(self) -> float:
-        """J(λ) from the start context, reward units."""
-        nu = self.sol.mdp.beta * self.lam / self.beta_prime
-        return SoupObjective(self.sol).value(nu)
+        """J(λ) of (8) from the start context, reward units: the soup evaluated as a policy.
+
+        It shares no recursion with the objective that ``soup_optimum`` climbs.
+        """
+        if self.size == 0:
+            return regularised_value(self.sol, self.policy, 0.0)
+        return regularised_value(self.sol, self.policy, self.temperature, self.kl_ref)
 
     @property
     def gap(self) -> float:
         """``V_w − J(λ)`` at the start context."""
         return self.sol.value_w - self.value
 
-    @cached_property
+    @property
     def occupancy(self) -> Occupancy:
         """Where the soup goes from the start."""
-        return occupancy(self.sol.mdp, self.logits)
+        return self.policy.occupancy
 
     @cached_property
-    def _tables(self) -> tuple[Array, Array, Array, Array]:
-        norms = feature_span(self.sol).norms
-        return soup_tables(self.sol.mdp, self.logits, self.sol.Q_w / self.sol.mdp.beta, norms)
-
-    @property
     def kl_ref(self) -> Array:
         """``KL(π~_λ ‖ ref)`` [T, S]."""
-        return self._tables[0]
+        return self.policy.divergence(self.sol.reference)
 
-    @property
+    @cached_property
     def kl_to_w(self) -> Array:
         """``KL(π~_λ ‖ π_w)`` [T, S]."""
-        return self._tables[1]
+        return self.policy.divergence(self.sol.bespoke)
 
-    @property
+    @cached_property
     def kl_from_w(self) -> Array:
         """``KL(π_w ‖ π~_λ)`` [T, S], the left side of (9)."""
-        return self._tables[2]
+        return self.sol.bespoke.divergence(self.policy)
 
-    @property
+    @cached_property
     def mean_norm(self) -> Array:
         """``E_{π~_λ}‖psi((s,·))‖`` [T, S]."""
-        return self._tables[3]
+        return self.policy.mean(feature_span(self.sol).norms)
 
     @cached_property
     def logit_error(self) -> Array:
@@ -138,25 +143,19 @@ def at_start(sol: Solution) -> Solution:
 
 
 def soup(sol: Solution, lam: Array) -> Soup:
-    """Return the soup at λ [K], cached on the solution."""
-    key = ("soup", lam.tobytes())
-    if key not in sol.cache:
-        sol.cache[key] = Soup(sol, lam)
-    found = sol.cache[key]
-    assert isinstance(found, Soup)
+    """Return the soup at λ [K]; the last few are kept on the solution, with their tables."""
+    held: dict[bytes, Soup] = sol.cache.setdefault("soups", {})
+    found = held.pop(lam.tobytes(), None) or Soup(sol, lam)
+    held[lam.tobytes()] = found  # a dict keeps its order: the latest is last
+    if len(held) > SOUPS_KEPT:
+        del held[next(iter(held))]
     return found
-
-
-def mean_norm(sol: Solution, logits: Array) -> Array:
-    """``E_π‖psi((s,·))‖₂`` [T, S] for ``π ∝ ref·exp(logits)``."""
-    norms = np.ascontiguousarray(feature_span(sol).norms)
-    return np.asarray(tilted_means(sol.mdp, logits, norms[None])[1][0])
 
 
 def reference_norm(sol: Solution) -> Array:
     """``E_ref‖psi((s,·))‖₂`` [T, S], cached."""
     if "norm_ref" not in sol.cache:
-        sol.cache["norm_ref"] = mean_norm(sol, np.zeros_like(sol.Q_w))
+        sol.cache["norm_ref"] = sol.reference.mean(feature_span(sol).norms)
     found: Array = sol.cache["norm_ref"]
     return found
 
@@ -164,7 +163,7 @@ def reference_norm(sol: Solution) -> Array:
 def bespoke_norm(sol: Solution) -> Array:
     """``E_{π_w}‖psi((s,·))‖₂`` [T, S], cached."""
     if "norm_w" not in sol.cache:
-        sol.cache["norm_w"] = mean_norm(sol, sol.Q_w / sol.mdp.beta)
+        sol.cache["norm_w"] = sol.bespoke.mean(feature_span(sol).norms)
     found: Array = sol.cache["norm_w"]
     return found
 
@@ -173,29 +172,29 @@ def specialist_totals(sol: Solution) -> tuple[Array, Array]:
     """``E_{π_k} Σ r_j`` [K, K] and ``E_{π_k} Σ‖psi‖`` [K] from the start context, cached."""
     if "specialists" not in sol.cache:
         norms = np.where(sol.mdp.reach.nexts, feature_span(sol).norms, 0.0)
-        visits = [occupancy(sol.mdp, q / sol.mdp.beta).nexts for q in sol.Q]
+        visits = [specialist.occupancy.nexts for specialist in sol.specialists]
         rewards = np.stack([sol.mdp.rewards @ n.sum(axis=0) for n in visits])
         sol.cache["specialists"] = (rewards, np.array([float((n * norms).sum()) for n in visits]))
     found: tuple[Array, Array] = sol.cache["specialists"]
     return found
 
 
-def regularised_value(sol: Solution, logits: Array, temperature: float) -> float:
-    """``E_π[Σ r_w − temperature·KL(π‖ref)]`` from the start for ``π ∝ ref·exp(logits)``.
+def regularised_value(
+    sol: Solution, policy: Tilt, temperature: float, kl_ref: Array | None = None
+) -> float:
+    """``E_π[Σ r_w − temperature·KL(π‖ref)]`` from the start, by policy evaluation.
 
-    By policy evaluation, not through the soup's own objective.
+    kl_ref: ``KL(π‖ref)`` [T, S] where it is known.
     """
-    mdp = sol.mdp
-    cost = -temperature * divergence(mdp, logits, np.zeros_like(logits))
-    payoff = np.broadcast_to(mdp.reward_w, logits.shape)
-    return float(policy_value(mdp, logits, payoff, cost)[0, mdp.start_context])
+    kl_ref = policy.divergence(sol.reference) if kl_ref is None else kl_ref
+    return float(policy.value(sol.mdp.reward_w, -temperature * kl_ref)[0, sol.mdp.start_context])
 
 
 def specialist_values(sol: Solution) -> Array:
     """``V_w^{π_k}`` [K] at the start: each specialist's value for ``r_w`` at β, cached."""
     if "specialist values" not in sol.cache:
         beta = sol.mdp.beta
-        values = [regularised_value(sol, q / beta, beta) for q in sol.Q]
+        values = [regularised_value(sol, policy, beta) for policy in sol.specialists]
         sol.cache["specialist values"] = np.array(values)
     found: Array = sol.cache["specialist values"]
     return found

@@ -36,7 +36,7 @@ class Fit:
     error: Array
     size: Array
 
-    @property
+    @cached_property
     def largest(self) -> Array:
         """Largest |residual| of each field [M]."""
         return np.asarray(np.abs(self.residual).max(axis=(1, 2)))

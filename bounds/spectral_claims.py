@@ -10,7 +10,8 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import divergence, extrema, log_partition
+from toymdp.policies import extrema, log_partition
+from toymdp.tilt import tilt
 
 from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
 from .hypotheses import reference_rows
@@ -231,9 +232,10 @@ def _logit_law(sol: Solution, divisor: float) -> Sides:
     mdp = sol.mdp
     largest, where = -1.0, None
     for k in range(mdp.n_rewards):
-        kl = divergence(mdp, sol.Q[k] / mdp.beta, sol.Q[k] / divisor)
+        specialist = sol.specialists[k]
+        kl = specialist.divergence(tilt(mdp, sol.Q[k] / divisor), fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
-        mass = np.abs(log_partition(mdp, sol.Q[k] / mdp.beta) - sol.V[k, :-1] / mdp.beta)
+        mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)
         apart = np.where(mdp.reach.states, kl + mass, 0.0)
         if apart.max() > largest:
             t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)

@@ -5,6 +5,9 @@ to ``s' = y·A + a``. All contexts that share ``y`` share one contiguous block o
 whatever depends on ``s'`` alone (rewards, values, logits, exponentials) is computed once for each
 next context and used by A rows.
 
+Row by row, each rescaled by itself where it must be: the recursions for any reward/β. Those of
+toymdp.block_kernels are faster where nothing underflows.
+
 Every policy here has the form ``π(a|t,s) ∝ ref(a|s)·exp(G[t,s'])``: ``ref`` itself (G = 0), the
 specialists (Q_k/β), the bespoke policy (Q_w/β) and every soup (Σ λ_k Q_k/β').
 """
@@ -17,51 +20,6 @@ from numba import njit
 # Below this a block-scaled row sum may have lost terms to underflow; the row is then rescaled by
 # its own maximum. Terms that vanish beside 1e-280 are smaller by 1e28 than what is kept.
 ROW_FLOOR = 1e-280
-
-
-CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
-
-
-@njit(cache=True, nogil=True)
-def soft_backward_exp(columns, dead, gain, z):
-    """Fill ``z[m, t] = Σ_a ref·gain·z[m, t+1]``: (4) in the exponential domain, ``z = e^{V/β}``.
-
-    columns [A, S] is ref transposed; gain [M, S] = exp(r/β); z [M, R, S] holds the last slice in
-    row R-1 and is filled downwards. Linear: neither an exponential nor a logarithm is taken, and
-    the innermost loop runs over contiguous y.
-    """
-    M, R, contexts = z.shape
-    A = columns.shape[0]
-    B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))  # rounded up to fours: the last columns stay zero
-    for t in range(R - 2, -1, -1):
-        for low in range(0, B, CHUNK):
-            n = min(CHUNK, B - low)
-            for m in range(M):
-                for i in range(n):
-                    first = (low + i) * A
-                    for a in range(A):
-                        ahead[a, i] = gain[m, first + a] * z[m, t + 1, first + a]
-                for x1 in range(A):
-                    base = x1 * B + low
-                    total = z[m, t, base : base + n]
-                    total[:] = 0.0
-                    for a in range(0, A, 4):
-                        # four tokens at once: one load and one store of the total for each
-                        c0 = columns[a, base : base + n]
-                        c1 = columns[min(a + 1, A - 1), base : base + n]
-                        c2 = columns[min(a + 2, A - 1), base : base + n]
-                        c3 = columns[min(a + 3, A - 1), base : base + n]
-                        for i in range(n):
-                            total[i] += (
-                                c0[i] * ahead[a, i]
-                                + c1[i] * ahead[a + 1, i]
-                                + c2[i] * ahead[a + 2, i]
-                                + c3[i] * ahead[a + 3, i]
-                            )
-        for m in range(M):
-            for i in range(dead.shape[0]):
-                z[m, t, dead[i]] = 1.0
 
 
 @njit(cache=True, nogil=True)
@@ -201,13 +159,18 @@ def divergences(ref, states, G, H, kl):
     q = np.empty(A)
     for t in range(T):
         for y in range(B):
+            marked = False
+            for x1 in range(A):
+                kl[t, x1 * B + y] = 0.0
+                marked |= states[t, x1 * B + y]
+            if not marked:
+                continue
             g = G[t, y * A : y * A + A]
             h = H[t, y * A : y * A + A]
             top = block_weights(G[t], y * A, e)
             other = block_weights(H[t], y * A, f)
             for x1 in range(A):
                 s = x1 * B + y
-                kl[t, s] = 0.0
                 if states[t, s]:
                     z = row_weights(ref[s], g, e, top, p)
                     w = row_weights(ref[s], h, f, other, q)

@@ -187,6 +187,11 @@ class TokenMDP:
         return ref
 
     @cached_property
+    def columns(self) -> Array:
+        """[A, S]: ``ref`` transposed, so that the weights of one token lie in order."""
+        return np.ascontiguousarray(self.ref.T)
+
+    @cached_property
     def reach(self) -> Reach:
         """Support of ``ref`` from the start context."""
         return reach(self.ref > 0, self.start_context, self.horizon, self.ended)

@@ -52,3 +52,31 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
                             kept += ref[s, a] * np.exp(q[t, first + a] - high)
                     log_upper[t, s] = max(-np.log(kept), 0.0)
                 log_lower[t, s] = min(low - high + log_upper[t, s], 0.0)
+
+
+@njit(cache=True, nogil=True)
+def inner_extent(ref, states, q, extent, span):
+    """Write how far q's allowed values lie inside their range, and the range, both [T, S].
+
+    extent = max_a min(q − low, high − q): 0 where q takes at most two values.
+    """
+    T, contexts = q.shape
+    A = ref.shape[1]
+    B = contexts // A
+    for t in range(T):
+        for s in range(contexts):
+            extent[t, s] = 0.0
+            span[t, s] = 0.0
+            if not states[t, s]:
+                continue
+            first = (s % B) * A
+            low, high = np.inf, -np.inf
+            for a in range(A):
+                if ref[s, a] > 0.0:
+                    low = min(low, q[t, first + a])
+                    high = max(high, q[t, first + a])
+            for a in range(A):
+                if ref[s, a] > 0.0:
+                    value = q[t, first + a]
+                    extent[t, s] = max(extent[t, s], min(value - low, high - value))
+            span[t, s] = high - low

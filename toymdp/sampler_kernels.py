@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import ROW_FLOOR, block_weights, row_divergence, row_weights
+from .block_kernels import CHUNK
+from .kernels import ROW_FLOOR, block_weights, row_weights
 
 # An acceptance is a block's exponential times a row's. While the row's exponent stays below the
 # first, a block's term that underflowed was worth less than e^-400: nothing beside the second.
@@ -149,94 +150,68 @@ def fit_answers(U, margins, rounding, z):
 
 
 @njit(cache=True, nogil=True)
-def mixture_divergences(ref, states, G, H, kl):
-    """Write ``KL(π_G ‖ π_H)`` [T, S] at the marked states (0 elsewhere).
-
-    It is ``E_G x + log E_G e^−x`` with ``x = G − H`` up to a constant. Its rounding is that of the
-    logits, in nats: enough to tell two laws apart, not to measure how close two that agree are
-    (kernels.divergences does).
-    """
-    T, contexts = G.shape
-    A = ref.shape[1]
-    B = contexts // A
-    e = np.empty(A)
-    f = np.empty(A)
-    x = np.empty(A)
-    p = np.empty(A)
-    q = np.empty(A)
-    for t in range(T):
-        for y in range(B):
-            g = G[t, y * A : y * A + A]
-            h = H[t, y * A : y * A + A]
-            top = block_weights(G[t], y * A, e)
-            other = block_weights(H[t], y * A, f)
-            for a in range(A):
-                x[a] = e[a] * ((g[a] - top) - (h[a] - other))
-            for x1 in range(A):
-                s = x1 * B + y
-                kl[t, s] = 0.0
-                if not states[t, s]:
-                    continue
-                total, rest, mean = 0.0, 0.0, 0.0
-                for a in range(A):
-                    total += ref[s, a] * e[a]
-                    rest += ref[s, a] * f[a]
-                    mean += ref[s, a] * x[a]
-                if total > ROW_FLOOR and rest > ROW_FLOOR:
-                    kl[t, s] = max(mean / total + np.log(rest / total), 0.0)
-                else:
-                    z = row_weights(ref[s], g, e, top, p)
-                    w = row_weights(ref[s], h, f, other, q)
-                    kl[t, s] = row_divergence(ref[s], p, g, z, h, w)
-
-
-@njit(cache=True, nogil=True)
-def rejection_sampler(ref, states, H, shift, G, apart, accepted):
+def rejection_sampler(ref, columns, states, H, shift, G, apart, accepted):
     """Compare the law of a rejection sampler with ``π_G`` at the marked states (0 elsewhere).
 
     It draws a from ref and accepts it with probability ``min(1, exp(H[t, s'] + shift[t, s]))``.
     Written: total variation to ``π_G`` and the chance that a draw is accepted, both [T, S].
-    H, G [T, S] on next contexts; shift [T, S] on states.
+    H, G [T, S] on next contexts; shift [T, S] on states; columns [A, S] is ref transposed.
     """
     T, contexts = H.shape
     A = ref.shape[1]
     B = contexts // A
-    e = np.empty(A)
-    f = np.empty(A)
-    p = np.empty(A)
-    q = np.empty(A)
+    e, f = np.empty((A, CHUNK)), np.empty((A, CHUNK))
+    top, scale = np.empty(CHUNK), np.empty(CHUNK)
+    total, rest, distance = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    weights, others = np.empty(A), np.empty(A)
     for t in range(T):
-        for y in range(B):
-            h = H[t, y * A : y * A + A]
-            g = G[t, y * A : y * A + A]
-            top = block_weights(H[t], y * A, e)
-            other = block_weights(G[t], y * A, f)
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            for i in range(n):
+                first = (low + i) * A
+                top[i] = block_weights(H[t], first, weights)
+                block_weights(G[t], first, others)
+                for a in range(A):
+                    e[a, i] = weights[a]
+                    f[a, i] = others[a]
             for x1 in range(A):
-                s = x1 * B + y
-                apart[t, s] = 0.0
-                accepted[t, s] = 0.0
-                if not states[t, s]:
-                    continue
-                row = top + shift[t, s]
-                scale = np.exp(min(max(row, -SHIFT_ROOM), SHIFT_ROOM))
-                total, rest = 0.0, 0.0
+                base = x1 * B + low
+                for i in range(n):
+                    scale[i] = np.exp(
+                        min(max(top[i] + shift[t, base + i], -SHIFT_ROOM), SHIFT_ROOM)
+                    )
+                    total[i], rest[i], distance[i] = 0.0, 0.0, 0.0
                 for a in range(A):
-                    p[a] = ref[s, a] * min(1.0, scale * e[a])
-                    q[a] = ref[s, a] * f[a]
-                    total += p[a]
-                    rest += q[a]
-                accepted[t, s] = total
-                if abs(row) > SHIFT_ROOM or total < ACCEPT_FLOOR:
-                    total = accepted_weights(ref[s], h, shift[t, s], p)
-                    accepted[t, s] = np.exp(total)
-                    total = 1.0
-                if rest < ROW_FLOOR:
-                    row_weights(ref[s], g, f, other, q)
-                    rest = 1.0
-                distance = 0.0
+                    column = columns[a, base : base + n]
+                    for i in range(n):
+                        total[i] += column[i] * min(1.0, scale[i] * e[a, i])
+                        rest[i] += column[i] * f[a, i]
+                for i in range(n):
+                    accepted[t, base + i] = total[i]
+                    # rows in which a sum is 0 or may have underflowed are done again below
+                    total[i] = 1.0 / max(total[i], ACCEPT_FLOOR)
+                    rest[i] = 1.0 / max(rest[i], ROW_FLOOR)
                 for a in range(A):
-                    distance += abs(p[a] / total - q[a] / rest)
-                apart[t, s] = 0.5 * distance
+                    column = columns[a, base : base + n]
+                    for i in range(n):
+                        p = min(1.0, scale[i] * e[a, i]) * total[i]
+                        distance[i] += column[i] * abs(p - f[a, i] * rest[i])
+                for i in range(n):
+                    s = base + i
+                    apart[t, s] = 0.5 * distance[i]
+                    if not states[t, s]:
+                        apart[t, s] = 0.0
+                        accepted[t, s] = 0.0
+                        continue
+                    lost = accepted[t, s] <= ACCEPT_FLOOR or rest[i] >= 1.0 / ROW_FLOOR
+                    if lost or abs(top[i] + shift[t, s]) > SHIFT_ROOM:
+                        h = H[t, (low + i) * A : (low + i + 1) * A]
+                        g = G[t, (low + i) * A : (low + i + 1) * A]
+                        accepted[t, s] = np.exp(accepted_weights(ref[s], h, shift[t, s], weights))
+                        row_weights(ref[s], g, f[:, i], block_weights(g, 0, others), others)
+                        apart[t, s] = 0.0
+                        for a in range(A):
+                            apart[t, s] += 0.5 * abs(weights[a] - others[a])
 
 
 @njit(cache=True, nogil=True)

@@ -13,14 +13,13 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import logsumexp
 
-from . import kernels, until_eos
+from . import block_kernels, kernels, until_eos
 from .errors import InstanceError
 from .features import Array, IntArray
 from .mdp import TokenMDP
-from .policies import log_partition, policy_table
 from .reach import Mask
+from .tilt import Tilt, tilt
 
 Road = Literal["exp", "log", "rows", "linear", "nudged"]
 
@@ -57,12 +56,27 @@ class Solution:
 
     def policy(self, k: int) -> Array:
         """Return the specialist ``π_k ∝ ref·exp(Q_k/β)``, eq (2), as [T, S, A]."""
-        return policy_table(self.mdp, self.Q[k] / self.mdp.beta)
+        return self.specialists[k].table
 
     @cached_property
     def policy_w(self) -> Array:
         """The bespoke policy ``π_w ∝ ref·exp(Q_w/β)`` as [T, S, A]."""
-        return policy_table(self.mdp, self.Q_w / self.mdp.beta)
+        return self.bespoke.table
+
+    @cached_property
+    def specialists(self) -> tuple[Tilt, ...]:
+        """The specialists ``π_k``, eq (2)."""
+        return tuple(tilt(self.mdp, q / self.mdp.beta) for q in self.Q)
+
+    @cached_property
+    def bespoke(self) -> Tilt:
+        """The bespoke policy ``π_w``."""
+        return tilt(self.mdp, self.Q_w / self.mdp.beta)
+
+    @cached_property
+    def reference(self) -> Tilt:
+        """``ref`` itself."""
+        return tilt(self.mdp, np.zeros_like(self.Q_w))
 
     @property
     def depth(self) -> int:
@@ -164,11 +178,11 @@ def _row_by_row(ref: Array, live: Mask, rewards: Array, beta: float, T: int) -> 
     with np.errstate(divide="ignore"):
         log_ref = np.log(ref).reshape(A, S // A, A)
     v = np.zeros((M, T + 1, S))
-    for m in range(M):
-        for t in range(T - 1, -1, -1):
-            ahead = (rewards[m] / beta + v[m, t + 1]).reshape(S // A, A)
-            row = (log_ref + ahead).reshape(S, A)[live]
-            v[m, t, live] = logsumexp(row, axis=1)
+    for t in range(T - 1, -1, -1):
+        ahead = (rewards / beta + v[:, t + 1]).reshape(M, 1, S // A, A)
+        row = (log_ref + ahead).reshape(M, S, A)[:, live]
+        top = row.max(axis=2)
+        v[:, t, live] = top + np.log(np.exp(row - top[..., None]).sum(axis=2))
     v *= beta
     return v
 
@@ -189,10 +203,10 @@ def desirability(ref: Array, live: Mask, rewards: Array, T: int, rows: int) -> A
     z = np.empty((M, rows, S))
     z[:, -1] = 1.0
     if rows == T + 1:
-        kernels.soft_backward_exp(columns, dead, gain, z)
+        block_kernels.soft_backward_exp(columns, dead, gain, z)
         return z
     for _ in range(T):
-        kernels.soft_backward_exp(columns, dead, gain, z)
+        block_kernels.soft_backward_exp(columns, dead, gain, z)
         z[:, 1] = z[:, 0]
     return z
 
@@ -215,7 +229,7 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
     """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel."""
     worst = 0.0
     for q, v in zip(Q, V, strict=True):
-        error = np.abs(mdp.beta * log_partition(mdp, q / mdp.beta) - v[:-1])
+        error = np.abs(mdp.beta * tilt(mdp, q / mdp.beta).log_partition - v[:-1])
         scale = max(1.0, float(np.abs(v).max()))
         worst = max(worst, float(np.where(mdp.reach.states, error, 0.0).max()) / scale)
     return worst

@@ -18,10 +18,10 @@ from functools import cached_property
 
 import numpy as np
 
-from . import soup_kernels, until_eos
+from . import soup_kernels
 from .features import Array
-from .policies import occupancy, policy_table, tilted_means
 from .solver import Solution
+from .tilt import tilt
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class SoupObjective:
         ahead = mdp.reward_w + U[1:]
         fields = [*sol.Q, ahead]
         products = [q * f for i, q in enumerate(sol.Q) for f in fields[i:]]
-        _, means = tilted_means(mdp, G, np.stack([*fields, *products]))
+        means = np.stack([sol.reference.mean(f) for f in (*fields, *products)])
         weight = means * d
         slope, fisher = np.empty(K), np.empty((K, K))
         row = K + 1
@@ -141,7 +141,7 @@ class SoupObjective:
             return self._until_eos(np.zeros(len(self.sol.Q)))
         U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
         soup_kernels.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
-        return float(U[0, mdp.start_context]), G, U, kl, occupancy(mdp, G).states
+        return float(U[0, mdp.start_context]), G, U, kl, self.sol.reference.occupancy.states
 
     def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
         """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon."""
@@ -149,10 +149,7 @@ class SoupObjective:
         size = float(np.abs(mu).sum())
         eta = 1.0 / size if size > 0 else 0.0
         G = np.tensordot(mu, self.sol.Q, axes=1)
-        fields = np.stack([G, np.broadcast_to(mdp.reward_w, G.shape)])
-        log_z, means = tilted_means(mdp, G, fields)
-        kl = np.maximum(means[0] - log_z, 0.0)
-        policy = policy_table(mdp, G)[0]
-        value = until_eos.policy_value(mdp, policy, means[1, 0] - eta * kl[0])
-        d = until_eos.visits(mdp, policy)[None]
-        return float(value[mdp.start_context]), G, np.stack([value, value]), kl, d
+        policy = tilt(mdp, G)
+        kl = policy.divergence(self.sol.reference)
+        U = policy.value(mdp.reward_w, -eta * kl)
+        return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels, soup_kernels
+from . import block_kernels, kernels, soup_kernels
 from .mdp import TokenMDP
 from .optimum import soup_optimum
 from .policies import (
@@ -17,15 +17,15 @@ from .policies import (
     importance_ratio,
     occupancy,
     policy_value,
-    soup_tables,
 )
 from .solver import solve
 
 
 def kernels_are_cached() -> bool:
-    """Whether both kernel modules have an on-disk cache newer than their source."""
+    """Whether the kernel modules have an on-disk cache newer than their source."""
     pairs: tuple[tuple[Any, Any], ...] = (
-        (kernels, kernels.tilted_means), (soup_kernels, soup_kernels.mix),
+        (kernels, kernels.tilted_means), (block_kernels, block_kernels.tilted_sums),
+        (soup_kernels, soup_kernels.mix),
     )  # fmt: skip
     for module, kernel in pairs:
         source = Path(str(module.__file__))
@@ -50,7 +50,6 @@ def compile_kernels() -> None:
     divergence(mdp, logits, logits)
     extrema(mdp, logits)
     importance_ratio(mdp, logits)
-    soup_tables(mdp, logits, logits, logits)
     hard_minimum(mdp, logits, logits)
     policy_value(mdp, logits, logits)
     occupancy(mdp, logits)

@@ -1,0 +1,68 @@
+"""A policy held as weights against its table, where nothing underflows and where much does."""
+
+import numpy as np
+import pytest
+from conftest import random_mdp
+from scipy.special import logsumexp
+
+from toymdp.tilt import NEAR, tilt
+
+
+def brute(mdp, G):
+    """Log-partition [T, S] and log-policy [T, S, A], row by row in the log domain."""
+    A, S = mdp.vocab_size, mdp.n_contexts
+    log_z, log_p = np.zeros(G.shape), np.full((*G.shape, A), -np.inf)
+    for t, s in zip(*np.nonzero(mdp.reach.states), strict=True):
+        block = s % (S // A) * A + np.arange(A)
+        used = mdp.ref[s] > 0
+        row = np.log(mdp.ref[s, used]) + G[t, block[used]]
+        log_z[t, s] = logsumexp(row)
+        log_p[t, s, used] = row - log_z[t, s]
+    return log_z, log_p
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0, 30.0, 1e3, 1e5])
+@pytest.mark.parametrize("seed", range(3))
+def test_tilt_against_the_log_domain(size, seed):
+    mdp = random_mdp(seed, forbid=0.3)
+    rng = np.random.default_rng(seed)
+    T, S, A = mdp.steps, mdp.n_contexts, mdp.vocab_size
+    G, H = size * rng.normal(size=(2, T, S))
+    f, extra = rng.normal(size=(2, T, S))
+    policy, other = tilt(mdp, G), tilt(mdp, H)
+    log_z, log_p = brute(mdp, G)
+    _, log_q = brute(mdp, H)
+    nexts = (np.arange(S)[:, None] % (S // A)) * A + np.arange(A)
+    p = np.exp(log_p)
+    tolerance = 1e-14 * (1 + size)
+    np.testing.assert_allclose(policy.log_partition, log_z, rtol=0, atol=tolerance)
+    means = (p * f[:, nexts]).sum(axis=2)
+    np.testing.assert_allclose(policy.mean(f), means, rtol=0, atol=10 * tolerance)
+    with np.errstate(invalid="ignore"):
+        apart = np.where(p > 0, p * (log_p - log_q), 0.0).sum(axis=2)
+    for fine in (True, False):
+        kl = policy.divergence(other, fine=fine)
+        np.testing.assert_allclose(kl, apart, rtol=0, atol=30 * tolerance)
+    U = np.zeros((T + 1, S))
+    for t in range(T - 1, -1, -1):
+        U[t] = (p[t] * (f[t] + U[t + 1])[nexts]).sum(axis=1) + extra[t]
+        U[t, ~mdp.reach.states[t]] = 0.0
+    np.testing.assert_allclose(policy.value(f, extra), U, rtol=0, atol=1e3 * tolerance)
+    # the value once more, through where the policy goes
+    visits = policy.occupancy
+    total = float((visits.nexts * f).sum() + (visits.states * extra).sum())
+    assert total == pytest.approx(U[0, mdp.start_context], abs=1e3 * tolerance)
+    np.testing.assert_allclose(visits.nexts.sum(axis=1), np.ones(T), atol=1e-12)
+
+
+@pytest.mark.parametrize("apart", [1e-1, 1e-3, 1e-5, 1e-9])
+def test_tiny_divergences_keep_their_digits(apart):
+    """Against the variance that a divergence of near laws is half of, where short forms cancel."""
+    mdp = random_mdp(4, forbid=0.2)
+    rng = np.random.default_rng(0)
+    G, f = rng.normal(size=(2, mdp.steps, mdp.n_contexts))
+    policy, other = tilt(mdp, G), tilt(mdp, G + apart * f)
+    variance = policy.mean(f * f) - policy.mean(f) ** 2
+    kl, states = policy.divergence(other), mdp.reach.states & (variance > 1e-6)
+    assert (kl[states] < NEAR).any() or apart > 1e-3
+    np.testing.assert_allclose(kl[states], apart**2 / 2 * variance[states], rtol=8 * apart + 1e-5)

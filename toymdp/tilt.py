@@ -1,0 +1,180 @@
+"""One policy of the form ``π ∝ ref·exp(G)``, held as weights of next contexts.
+
+All A rows of a block share the exponentials of its A next contexts, so a policy is a table of S
+weights a step and a normaliser a state; what it does (means, divergences, values, occupancies) are
+products with the blocks of ref. Where a normaliser is so small that terms may have underflowed,
+the compiled row-by-row recursions of toymdp.kernels take over, which rescale each row by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from . import block_kernels, kernels, until_eos
+from .features import Array
+from .mdp import TokenMDP
+
+# Below this many nats a divergence is summed again from non-negative terms: at logits less than
+# 0.1 apart (KL ≤ 0.1²/8) the short form would cancel digits.
+NEAR = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Occupancy:
+    """How often a policy is where.
+
+    states: [T, S] probability (until ``eos``: expected visits) of s at step t.
+    nexts: [T, S] the same of the next context s' reached by the step-t action.
+    """
+
+    states: Array
+    nexts: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Tilt:
+    """The policy ``π(a|t,s) ∝ ref(a|s)·exp(logits[t, s'])``.
+
+    logits: [T, S] on next contexts, in nats. All results are zero outside the reachable states.
+    """
+
+    mdp: TokenMDP
+    logits: Array
+
+    @cached_property
+    def _blocks(self) -> tuple[Array, Array]:
+        """The largest logit of each block [T, S/A], and the logits [T, S] less it."""
+        T, S = self.logits.shape
+        top, centred = np.empty((T, S // self.mdp.vocab_size)), np.empty((T, S))
+        block_kernels.centre(self.logits, top, centred)
+        return top, centred
+
+    @cached_property
+    def _weights(self) -> Array:
+        """[T, S]: ``exp`` of the centred logits."""
+        return np.asarray(np.exp(self._blocks[1]))
+
+    @cached_property
+    def _sums(self) -> Array:
+        """[T, S]: ``E_ref`` of the weights; infinite at unreachable states."""
+        sums = np.empty_like(self.logits)
+        ones = np.ones_like(self.logits)
+        block_kernels.tilted_sums(self.mdp.columns, self._weights, ones, sums)
+        sums[~self.mdp.reach.states] = np.inf
+        return sums
+
+    @cached_property
+    def _log_sums(self) -> Array:
+        """[T, S]: log-partition less the block's maximum."""
+        return np.asarray(np.log(self._sums))
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether no reachable row of weights may have lost terms to underflow."""
+        return bool(self._sums.min() > kernels.ROW_FLOOR)
+
+    @cached_property
+    def log_partition(self) -> Array:
+        """``log E_ref e^G`` [T, S] in nats."""
+        if not self._plain:
+            return self._by_rows(np.empty((0, *self.logits.shape)))[0]
+        A = self.mdp.vocab_size
+        shape = (len(self.logits), A, -1)
+        found = self._log_sums.reshape(shape) + self._blocks[0][:, None, :]
+        return np.where(self.mdp.reach.states, found.reshape(self.logits.shape), 0.0)
+
+    def _by_rows(self, F: Array) -> tuple[Array, Array]:
+        log_z, means = np.empty_like(self.logits), np.empty_like(F)
+        states = self.mdp.reach.states
+        kernels.tilted_means(self.mdp.ref, states, self.logits, F, log_z, means)
+        return log_z, means
+
+    def mean(self, f: Array) -> Array:
+        """``E_π f`` [T, S] of f [T, S] on next contexts."""
+        f = np.ascontiguousarray(f)
+        if not self._plain:
+            return np.asarray(self._by_rows(f[None])[1][0])
+        sums = np.empty_like(f)
+        block_kernels.tilted_sums(self.mdp.columns, self._weights, f, sums)
+        sums /= self._sums
+        return sums
+
+    def divergence(self, other: Tilt, *, fine: bool = True) -> Array:
+        """``KL(π ‖ other)`` [T, S] in nats.
+
+        ``E_π[G − H] + log E_ref e^H − log E_ref e^G``, in which the scales of the blocks cancel.
+        fine: measure again, from terms that do not cancel, what is tiny. Without it the result
+        tells two laws apart, up to the rounding of the logits, and no more.
+        """
+        states = self.mdp.reach.states
+        kl = np.empty_like(self.logits)
+        if not (self._plain and other._plain):
+            kernels.divergences(self.mdp.ref, states, self.logits, other.logits, kl)
+            return kl
+        logits, scales = (self._blocks[1], other._blocks[1]), (self._log_sums, other._log_sums)
+        arrays = self._weights, *logits, self._sums, *scales, kl
+        block_kernels.tilted_divergence(self.mdp.columns, *arrays)
+        near = states & (kl < NEAR)
+        if fine and near.any():
+            again = np.empty_like(kl)
+            kernels.divergences(self.mdp.ref, near, self.logits, other.logits, again)
+            np.copyto(kl, again, where=near)
+        return kl
+
+    def value(self, payoff: Array, extra: Array | None = None) -> Array:
+        """``U[t, s] = E_π Σ (payoff[t', s'] + extra[t', s'])`` from (t, s) on, as [T+1, S].
+
+        payoff: [T, S] on next contexts; extra: [T, S] on states. Until ``eos`` both rows of the
+        result hold the stationary value.
+        """
+        mdp = self.mdp
+        extra = np.zeros_like(self.logits) if extra is None else extra
+        payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
+        if mdp.horizon is None:
+            value = until_eos.policy_value(mdp, self.table[0], self.mean(payoff)[0] + extra[0])
+            return np.stack([value, value])
+        U = np.zeros((mdp.steps + 1, mdp.n_contexts))
+        extra = np.ascontiguousarray(extra)
+        if self._plain:
+            block_kernels.tilted_backward(mdp.columns, self._weights, self._sums, payoff, extra, U)
+        else:
+            kernels.evaluate_backward(mdp.ref, mdp.reach.states, self.logits, payoff, extra, U)
+        return U
+
+    @cached_property
+    def occupancy(self) -> Occupancy:
+        """Where the policy goes from the start context."""
+        mdp = self.mdp
+        states = mdp.reach.states
+        d, n = np.zeros_like(self.logits), np.zeros_like(self.logits)
+        if mdp.horizon is None:
+            d[0] = until_eos.visits(mdp, self.table[0])
+        else:
+            d[0, mdp.start_context] = 1.0
+        if self._plain:
+            block_kernels.tilted_forward(mdp.columns, self._weights, self._sums, d, n)
+        else:
+            kernels.occupancy_forward(mdp.ref, states, self.logits, d, n)
+        return Occupancy(d, n)
+
+    @cached_property
+    def table(self) -> Array:
+        """``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states."""
+        mdp, A = self.mdp, self.mdp.vocab_size
+        T = len(self.logits)
+        with np.errstate(divide="ignore"):
+            logits = np.log(mdp.ref).reshape(1, A, -1, A) + self.logits.reshape(T, 1, -1, A)
+        logits = logits.reshape(T, mdp.n_contexts, A)
+        live = mdp.reach.states[..., None]
+        top = np.where(live, logits.max(axis=2, keepdims=True), 0.0)
+        weights = np.where(live, np.exp(np.where(live, logits - top, -np.inf)), 0.0)
+        total = weights.sum(axis=2, keepdims=True)
+        return np.asarray(weights / np.where(total > 0, total, 1.0))
+
+
+def tilt(mdp: TokenMDP, logits: Array) -> Tilt:
+    """Return the policy with these logits [T, S] over ref."""
+    return Tilt(mdp, np.ascontiguousarray(logits))
