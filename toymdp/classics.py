@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .mdp import TokenMDP
+from .traps import rare_trap, trap_loop
 
 
 def lemma1_softmax() -> TokenMDP:
@@ -86,4 +87,6 @@ CLASSICS = {
     "ss.lemma1": lemma1_softmax,
     "ss.thm1.gap": rare_first_token,
     "ss.thm1.kl.any": rare_token,
+    "ss.thm1.kl": rare_trap,
+    "ss.thm1.gap.constant-norm": trap_loop,
 }
