@@ -10,6 +10,6 @@ from __future__ import annotations
 
 from .certificate import Certificate, certify
 from .instance import WitnessError
-from .statements import STATEMENTS
+from .table import STATEMENTS
 
 __all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify"]

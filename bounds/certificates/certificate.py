@@ -11,17 +11,11 @@ from typing import Any
 
 from flint import arb, ctx
 
+from .hypotheses import HYPOTHESES
 from .instance import Witness, load, need
 from .maximisers import Box, Search, maximisers
-from .statements import (
-    HYPOTHESES,
-    STATEMENTS,
-    Point,
-    Sides,
-    Statement,
-    lambda_in_domain,
-    lambda_nonzero,
-)
+from .statements import Point, Sides
+from .table import STATEMENTS, Statement
 from .values import Values
 
 MOST_BITS = 4096
@@ -85,7 +79,9 @@ def certify(
     progress: told how many boxes are done and how many wait. Raises WitnessError for a bad file.
     """
     witness, began = load(path), time.monotonic()
-    need(witness.claim in STATEMENTS, f"claim {witness.claim!r}: certified are {sorted(STATEMENTS)}")
+    need(
+        witness.claim in STATEMENTS, f"claim {witness.claim!r}: certified are {sorted(STATEMENTS)}"
+    )
     statement = STATEMENTS[witness.claim]
     given = statement.at == "every"
     need(given == (witness.lam is not None),
@@ -130,12 +126,7 @@ def _hypotheses(
     verdicts: dict[str, bool | None] = {}
     notes: dict[str, str] = {}
     for name in dict.fromkeys((*statement.hypotheses, "ss.asm0")):
-        if name == "lambda-in-domain":
-            verdicts[name], notes[name] = lambda_in_domain(witness.instance, witness.lam)
-        elif name == "lambda-nonzero":
-            verdicts[name], notes[name] = lambda_nonzero(witness.instance, witness.lam)
-        else:
-            verdicts[name], notes[name] = HYPOTHESES[name](witness.instance)
+        verdicts[name], notes[name] = HYPOTHESES[name](witness.instance, witness.lam)
     needed = {h: verdicts[h] for h in statement.hypotheses}
     return needed, {h: x for h, x in verdicts.items() if h not in needed}, notes
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,16 @@ from flint import fmpq, fmpq_mat
 
 WITNESS = ("format", "instance", "claim", "lambda", "seed", "expected")
 REQUIRED = ("format", "vocab_size", "order", "horizon", "start", "rewards", "beta", "w", "features")
-OPTIONAL = ("ref_weights", "ref_sparse", "beta_prime", "eos", "bos", "start_feature", "name", "meta")
+OPTIONAL = (
+    "ref_weights",
+    "ref_sparse",
+    "beta_prime",
+    "eos",
+    "bos",
+    "start_feature",
+    "name",
+    "meta",
+)
 LARGEST = 4096  # contexts, steps: certified witnesses are small
 
 
@@ -104,9 +114,11 @@ class Instance:
         """Number of specialists."""
         return len(self.w)
 
-    def reward_w(self, s: int) -> fmpq:
-        """``Σ_k w_k r_k(s)``."""
-        return sum((w * r[s] for w, r in zip(self.w, self.rewards, strict=True)), fmpq(0))
+    @cached_property
+    def rewards_w(self) -> list[fmpq]:
+        """``r_w = Σ_k w_k r_k`` [S]."""
+        rows = zip(*self.rewards, strict=True)
+        return [sum((w * x for w, x in zip(self.w, r, strict=True)), fmpq(0)) for r in rows]
 
     def rows(self, places: list[tuple[int, int]]) -> fmpq_mat:
         """Feature rows of these (t, s') as a matrix."""
@@ -130,6 +142,11 @@ def matrix(rows: list[dict[int, fmpq]]) -> fmpq_mat:
     return fmpq_mat([[row.get(j, fmpq(0)) for j in columns] for row in rows])
 
 
+def square(row: dict[int, fmpq]) -> fmpq:
+    """``‖row‖²``, exact."""
+    return sum((x * x for x in row.values()), fmpq(0))
+
+
 def load(path: Path) -> Witness:
     """Read a witness. Raises WitnessError for extra, missing or inconsistent fields."""
     try:
@@ -146,7 +163,9 @@ def load(path: Path) -> Witness:
     _keys("expected", found["expected"], ("lhs", "rhs"))
     expected = {k: float(_number(f"expected.{k}", x)) for k, x in found["expected"].items()}
     world = found["instance"]
-    need(isinstance(world, dict) and world.get("format") == "token-mdp/1", "instance: no token-mdp/1")
+    need(
+        isinstance(world, dict) and world.get("format") == "token-mdp/1", "instance: no token-mdp/1"
+    )
     instance = _instance(world)
     given = found["lambda"]
     lam = None if given is None else _table("lambda", given, instance.K)
@@ -196,12 +215,16 @@ def _instance(found: dict[str, Any]) -> Instance:
     psi, per_step, width = _features(found["features"], S, T, used)
     first = found.get("start_feature")
     need(first is None or width is not None, "start_feature: belongs to dense features only")
-    row = None if first is None else dict(enumerate(_table("start_feature", first, width or 0)))
+    row = None if first is None else _sparse(_table("start_feature", first, width or 0))
     row_of = {s: [x for a, x in enumerate(weights[s]) if a != bos] for s in moves}
     return Instance(
         T, L, start, beta, beta_prime, w, rewards, moves, states, used, ended, psi, per_step, row,
         row_of,
     )  # fmt: skip
+
+
+def _sparse(row: list[fmpq]) -> dict[int, fmpq]:
+    return {i: x for i, x in enumerate(row) if x != 0}
 
 
 def _reference(found: dict[str, Any], S: int, A: int) -> list[list[fmpq]]:
@@ -233,7 +256,10 @@ def _features(
     spec: Any, S: int, T: int, used: list[tuple[int, int]]
 ) -> tuple[dict[tuple[int, int], dict[int, fmpq]], bool, int | None]:
     """Feature rows at the reachable (t, s'), whether they know the step, and the dense width."""
-    need(isinstance(spec, dict) and spec.get("kind") in ("dense", "tabular"), "features.kind: unknown")
+    need(
+        isinstance(spec, dict) and spec.get("kind") in ("dense", "tabular"),
+        "features.kind: unknown",
+    )
     if spec["kind"] == "tabular":
         _keys("features", spec, ("kind", "per_step"), ("scale",))
         per_step = spec["per_step"]
@@ -253,4 +279,4 @@ def _features(
     need(depth in (2, 3), "features.values: must be [S][d] or [T][S][d]")
     table = _table("features.values", spec["values"], *((T, S, width)[3 - depth :]))
     rows = {(t, s): table[t][s] if depth == 3 else table[s] for t, s in used}
-    return {place: dict(enumerate(row)) for place, row in rows.items()}, depth == 3, width
+    return {place: _sparse(row) for place, row in rows.items()}, depth == 3, width

@@ -28,8 +28,8 @@ from flint import arb, fmpq
 from .values import ZERO, Tilt, Values, clip, total
 
 Interval = tuple[fmpq, fmpq]
-SMALLEST = fmpq(1, 2**48)  # a box this small that is neither pruned nor broken decides nothing
-FINE = fmpq(1, 2**30)  # how small boxes that break the claim are made, for enclosures to read
+SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
+FINE = fmpq(1, 2**44)  # how small boxes that break the claim are made, for enclosures to read
 REFINING = 1000  # boxes that may take
 
 
@@ -95,7 +95,10 @@ class Objective:
         self.base: dict[tuple[int, int], list[list[list[arb]]]] = {}
         for t, states in enumerate(values.world.states):
             for s in states:
-                q = [[sg * x for x in values.at(t, s, Q)] for sg, Q in zip(signs, values.Q, strict=False)]
+                q = [
+                    [sg * x for x in values.at(t, s, Q)]
+                    for sg, Q in zip(signs, values.Q, strict=False)
+                ]
                 last = q[-1]
                 fields = [last, *([x - y for x, y in zip(k, last, strict=True)] for k in q[:-1])]
                 self.base[t, s] = [[[x - y for y in f] for x in f] for f in fields]
@@ -181,7 +184,9 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
 class _Sweep:
     """The best-first loop, with what it has found so far."""
 
-    def __init__(self, values: Values, deadline: float, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, values: Values, deadline: float, progress: Callable[[int, int], None]
+    ) -> None:
         orthants = itertools.product((1, -1), repeat=values.world.K)
         self.objectives = {signs: Objective(values, signs) for signs in orthants}
         self.deadline, self.progress = deadline, progress
@@ -219,7 +224,7 @@ class _Sweep:
         """J over the box and the part of it that may hold a maximiser; None if there is none."""
         found, objective = self.found, self.objectives[box.signs]
         J, slope = objective.at(box, True)
-        if J < found.best:
+        if found.best > J:
             return None
         centre = box.centre
         middle, _ = objective.at(centre, False)
@@ -229,7 +234,7 @@ class _Sweep:
         moves = [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
         spread = total([d * x for d, x in zip(slope, moves, strict=True)])
         J = J.intersection(middle + spread) if spread.is_finite() else J
-        smaller = None if J < found.best else tighten(box, slope)
+        smaller = None if found.best > J else tighten(box, slope)
         return None if smaller is None else (J, smaller)
 
 

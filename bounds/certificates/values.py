@@ -12,9 +12,10 @@ from functools import cached_property
 
 from flint import arb, fmpq, fmpq_mat
 
-from .instance import Instance, matrix
+from .instance import Instance, square
 
 Matrix = list[list[arb]]
+Field = dict[tuple[int, int], arb]  # on the reachable (t, s') or (t, s)
 ZERO = arb(0)
 
 
@@ -34,9 +35,12 @@ def differences(x: list[arb]) -> Matrix:
     return [[a - b for b in x] for a in x]
 
 
-def square(row: dict[int, fmpq]) -> fmpq:
-    """``‖row‖²``, exact."""
-    return sum((x * x for x in row.values()), fmpq(0))
+def extremes(x: list[arb]) -> tuple[arb, arb]:
+    """The least and the largest of some balls."""
+    low = high = x[0]
+    for other in x[1:]:
+        low, high = low.min(other), high.max(other)
+    return low, high
 
 
 class Tilt:
@@ -59,9 +63,7 @@ class Tilt:
         """``E_π x``, around the anchor, between the least and the largest x."""
         c = self.anchor
         found = x[c] + total([self.pi[a] * (x[a] - x[c]) for a in range(len(x)) if a != c])
-        low, high = x[0], x[0]
-        for other in x[1:]:
-            low, high = low.min(other), high.max(other)
+        low, high = extremes(x)
         return clip(found, low.lower(), high.upper())
 
     def covariance(self, f: Matrix, g: Matrix) -> arb:
@@ -90,19 +92,19 @@ class Values:
         self.world, self.beta = world, arb(world.beta)
         self.p = {s: [arb(x) for _, x in moves] for s, moves in world.moves.items()}
         self.next = {s: [x for x, _ in moves] for s, moves in world.moves.items()}
-        self.reward_w = {s: arb(world.reward_w(s)) for _, s in world.used}
-        rewards = [lambda s, r=r: r[s] for r in world.rewards]
-        self.Q, self.V = zip(*map(self._solve, [*rewards, world.reward_w]), strict=True)
+        self.reward_w = {s: arb(world.rewards_w[s]) for _, s in world.used}
+        solved = [self._solve(r) for r in (*world.rewards, world.rewards_w)]
+        self.Q, self.V = tuple(Q for Q, _ in solved), tuple(V for _, V in solved)
 
-    def _solve(self, reward):  # type: ignore[no-untyped-def]
+    def _solve(self, reward: list[fmpq]) -> tuple[Field, Field]:
         """Backward induction (2)–(4): ``Q_t = r + V_{t+1}``, ``V_t = β log E_ref e^{Q_t/β}``."""
         world = self.world
-        Q: dict[tuple[int, int], arb] = {}
-        V: dict[tuple[int, int], arb] = {}
+        Q: Field = {}
+        V: Field = {}
         for t in reversed(range(world.steps)):
             for s in world.states[t]:
                 for x in self.next[s]:
-                    Q[t, x] = arb(reward(x) / world.beta) + V.get((t + 1, x), ZERO)
+                    Q[t, x] = arb(reward[x] / world.beta) + V.get((t + 1, x), ZERO)
                 here = self.tilt(s, [Q[t, x] for x in self.next[s]])
                 V[t, s] = here.log_z + Q[t, self.next[s][here.anchor]]
         return Q, V
@@ -111,20 +113,20 @@ class Values:
         """The policy ``∝ ref·e^x`` at context s."""
         return Tilt(self.p[s], differences(x))
 
-    def at(self, t: int, s: int, field: dict[tuple[int, int], arb]) -> list[arb]:
+    def at(self, t: int, s: int, field: Field) -> list[arb]:
         """A field on next contexts, over the tokens of (t, s)."""
         return [field[t, x] for x in self.next[s]]
 
-    def mix(self, weights: list[arb], fields: tuple[dict[tuple[int, int], arb], ...]):  # type: ignore[no-untyped-def]
+    def mix(self, weights: list[arb], fields: tuple[Field, ...]) -> Field:
         """``Σ_k weights_k fields_k`` on the reachable (t, s')."""
         return {
             place: total([c * f[place] for c, f in zip(weights, fields, strict=False)])
             for place in self.world.used
         }
 
-    def expectation(self, x: dict[tuple[int, int], arb], payoff: dict[tuple[int, int], arb]) -> arb:
+    def expectation(self, x: Field, payoff: Field) -> arb:
         """``E Σ_t payoff(t, s')`` from the start under ``π ∝ ref·e^x``."""
-        ahead: dict[tuple[int, int], arb] = {}
+        ahead: Field = {}
         for t in reversed(range(self.world.steps)):
             for s in self.world.states[t]:
                 worth = [payoff[t, y] + ahead.get((t + 1, y), ZERO) for y in self.next[s]]
@@ -132,7 +134,7 @@ class Values:
         return ahead[0, self.world.start]
 
     @cached_property
-    def norms(self) -> dict[tuple[int, int], arb]:
+    def norms(self) -> Field:
         """``‖psi(t, s')‖₂``."""
         rows = self.world.psi.items()
         return {place: arb(square(row)).sqrt() for place, row in rows}
@@ -142,10 +144,10 @@ class Values:
         """``Ψᵀ(ΨΨᵀ)⁻¹`` for independent dense rows, exact; None where each row is one coordinate."""
         if all(len(row) == 1 for row in self.world.psi.values()):
             return None
-        rows = matrix([self.world.psi[place] for place in self.world.used])
+        rows = self.world.rows(self.world.used)
         return rows.transpose() * (rows * rows.transpose()).inv()
 
-    def coordinates(self, x: dict[tuple[int, int], arb]) -> list[arb]:
+    def coordinates(self, x: Field) -> list[arb]:
         """The (least-norm) nu with ``psi·nu = x`` on the reachable rows, which are independent."""
         if self._inverse is None:
             return [x[p] / next(iter(self.world.psi[p].values())) for p in self.world.used]
@@ -161,3 +163,21 @@ def length(vector: list[arb]) -> arb:
     low = total([x.abs_lower() * x.abs_lower() for x in vector]).lower().max(ZERO)
     high = total([x.abs_upper() * x.abs_upper() for x in vector]).upper()
     return low.sqrt().union(high.sqrt())
+
+
+def hard_minimum(values: Values, cost: Field, weight: Field) -> tuple[arb, arb]:
+    """``min_π E_π Σ cost`` from the start, and ``E_π Σ weight`` of the policies that attain it.
+
+    The second ball holds the totals of every policy that is a minimiser somewhere in the balls.
+    """
+    least: Field = {}
+    path: Field = {}
+    for t in reversed(range(values.world.steps)):
+        for s in values.world.states[t]:
+            costs = [cost[t, x] + least.get((t + 1, x), ZERO) for x in values.next[s]]
+            paths = [weight[t, x] + path.get((t + 1, x), ZERO) for x in values.next[s]]
+            least[t, s] = extremes(costs)[0]
+            chosen = [x for c, x in zip(costs, paths, strict=True) if not c > least[t, s]]
+            low, high = extremes(chosen)
+            path[t, s] = low.union(high)
+    return least[0, values.world.start], path[0, values.world.start]
