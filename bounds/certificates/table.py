@@ -51,5 +51,5 @@ STATEMENTS: dict[str, Statement] = {
         "every", ("ss.asm1", "q-linear", "lambda-in-domain"), statements.proof_lipschitz
     ),
     "ss.sec4.explicit": Statement("every", (), equalities.explicit),
-    "ss.sec4.implicit": Statement("every", ("lambda-nonzero",), equalities.implicit),
+    "ss.sec4.implicit": Statement("every", (), equalities.implicit),
 }
