@@ -11,6 +11,7 @@ import typer
 from toymdp import InstanceError, SolverError
 from toymdp.corpus import CorpusError
 
+from .commands.certify import certify
 from .commands.claims import claims
 from .commands.explain import explain
 from .commands.solve import solve
@@ -30,7 +31,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (verify, solve, explain, claims):
+    for command in (verify, solve, explain, certify, claims):
         app.command()(command)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         found = entry.load()

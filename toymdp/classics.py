@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .mdp import TokenMDP
@@ -83,10 +85,109 @@ def rare_token() -> TokenMDP:
     )  # fmt: skip
 
 
+def _small(name: str, **fields: Any) -> TokenMDP:
+    """Two tokens of equal weight, L = 1, T = 1, β = 1, one specialist, one-hot features."""
+    plain: dict[str, Any] = {
+        "vocab_size": 2, "order": 1, "horizon": 1, "start": [0], "ref_weights": np.ones((2, 2)),
+        "beta": 1.0, "w": np.ones(1),
+        "features": {"kind": "tabular", "per_step": True, "scale": 1.0},
+    }  # fmt: skip
+    return TokenMDP(name=name, **{**plain, **fields})
+
+
+def lemma1_dyadic() -> TokenMDP:
+    """``lemma1_softmax`` with 2 for e: ``ref(a|x) ∝ 2^{x·a}`` is a softmax exactly.
+
+    Lemma 1 fails for each step alone, and so does the proof's single exponential: the log of
+    ``1 + 2^x + 4^x`` is not linear in ``psi(x) = (1, x)``.
+    """
+    x = np.arange(3.0)
+    return TokenMDP(
+        name="lemma1-dyadic", vocab_size=3, order=1, horizon=2, start=[0],
+        ref_weights=2.0 ** np.outer(x, x), rewards=x[None], beta=1.0, w=np.ones(1),
+        features={"kind": "dense", "values": np.stack([np.ones(3), x], axis=1)},
+        start_feature=np.array([1.0, 0.0]),
+    )  # fmt: skip
+
+
+def two_step_law() -> TokenMDP:
+    """(13) fails at L = 2: the law of two tokens carries the log-normaliser of the second.
+
+    ``ref(a|x1, x2) ∝ 2^{(x1+x2)·a}`` is a softmax of ``psi = (1, x1 + x2)``. After (x1, x2) the
+    tokens a, b have ``2^{(x1+x2)·a + (x2+a)·b}`` over ``1 + 2^u + 4^u`` with ``u = x2 + a``, whose
+    log is not linear in x2.
+    """
+    both = np.add.outer(np.arange(3.0), np.arange(3.0)).ravel()
+    return TokenMDP(
+        name="law-two-steps", vocab_size=3, order=2, horizon=3, start=[0, 0],
+        ref_weights=2.0 ** np.outer(both, np.arange(3.0)), rewards=np.zeros((1, 9)), beta=1.0,
+        w=np.ones(1),
+        features={"kind": "dense", "values": np.stack([np.ones(9), both], axis=1)},
+    )  # fmt: skip
+
+
+def free_last_action() -> TokenMDP:
+    """(12) fails even at β = 1: ``V = log((1 + e)/2)`` is neither of the two Q it is made of."""
+    return _small("unrolling-free-action", horizon=2, rewards=np.array([[0.0, 1.0]]))
+
+
+def hot_logits() -> TokenMDP:
+    """``logit_ref + Q_k`` is not π_k at β = 2: the logits of a reward of 1 differ by 1/2.
+
+    Nor are §4's mixtures the soup at λ = β' = 2: the explicit one doubles its logits, the implicit
+    one is clipped at the mean of its log-ratio.
+    """
+    return _small("logits-beta-two", beta=2.0, rewards=np.array([[0.0, 1.0]]))
+
+
+def two_tastes() -> TokenMDP:
+    """A(s) fails at the matched weights: no one policy earns what each specialist gives away.
+
+    Rewards (1, 0) and (0, 1), user and λ at (1/2, 1/2): the left side is 0, the right negative.
+    """
+    return _small("step-a-two-tastes", rewards=np.eye(2), w=np.array([0.5, 0.5]))
+
+
+def all_negative() -> TokenMDP:
+    """``Σ|λ_k|V_k/|λ|₁ ≥ (β/β')Σ λ_k V_k`` fails for a reward of −1 at half the budget."""
+    return _small("nonneg-minus-one", rewards=np.array([[-1.0, -1.0]]))
+
+
+def rare_good_token() -> TokenMDP:
+    """The last step of C(s) fails at λ = β'/2: π_w sits on a token of weight 2^-20 under ref.
+
+    ``E_ref‖psi‖`` hardly sees it, and the other token's feature is as short.
+    """
+    return _small(
+        "lipschitz-rare-token", ref_weights=np.array([[1.0, 2.0**-20], [1.0, 1.0]]),
+        rewards=np.array([[0.0, 32.0]]),
+        features={"kind": "tabular", "per_step": True, "scale": np.array([[2.0**-20, 1.0]])},
+    )  # fmt: skip
+
+
+def low_anchor() -> TokenMDP:
+    """(17) fails at an anchor of half the largest ratio: ratios of about 0.9 and 1.9, a = 0.95."""
+    return _small(
+        "delta-low-anchor", ref_weights=np.array([[9.0, 1.0], [1.0, 1.0]]),
+        rewards=np.array([[0.0, 0.75]]),
+    )  # fmt: skip
+
+
 CLASSICS = {
     "ss.lemma1": lemma1_softmax,
+    "ss.lemma1.per-step": lemma1_dyadic,
+    "ss.proof.single-exponential": lemma1_dyadic,
+    "ss.eq12": free_last_action,
+    "ss.eq13": two_step_law,
+    "ss.eq7.logit": hot_logits,
     "ss.thm1.gap": rare_first_token,
     "ss.thm1.kl.any": rare_token,
     "ss.thm1.kl": rare_trap,
     "ss.thm1.gap.constant-norm": trap_loop,
+    "ss.proof.A": two_tastes,
+    "ss.proof.nonneg.without": all_negative,
+    "ss.proof.C.lipschitz": rare_good_token,
+    "ss.delta.anchor": low_anchor,
+    "ss.sec4.explicit": hot_logits,
+    "ss.sec4.implicit": hot_logits,
 }

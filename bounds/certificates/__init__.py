@@ -1,0 +1,15 @@
+"""Certificates: a witness re-checked in ball arithmetic, by code that shares none with the rest.
+
+Nothing here imports toymdp or the claims (a test reads the imports). One file goes in, exact
+rational numbers are made of it (instance), both sides are enclosed in balls (values, statements),
+every maximiser of J is enclosed where the claim speaks of λ* (maximisers), and the verdict is
+PROVED or NOT PROVED (certificate).
+"""
+
+from __future__ import annotations
+
+from .certificate import Certificate, certify
+from .instance import WitnessError
+from .table import STATEMENTS
+
+__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify"]

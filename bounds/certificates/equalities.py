@@ -1,0 +1,140 @@
+"""The equalities: each yields differences that the claim says are 0.
+
+One that says X is linear in the features is broken by an exact vector y with ``yᵀΨ = 0`` and
+``y·X ≠ 0``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flint import arb, fmpq, fmpq_mat
+
+from .hypotheses import left_null, state_rows
+from .instance import matrix
+from .statements import Point, Sides, soup_tilt, states, user_tilt
+from .values import ZERO, Values, extremes, total
+
+
+def eq7_logit(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``KL(π_k‖softmax(log ref + Q_k)) = 0`` at every reachable state."""
+    for k in range(values.world.K):
+        for t, s in states(values):
+            typed = values.tilt(s, [values.beta * x for x in values.at(t, s, values.Q[k])])
+            yield Sides(
+                user_tilt(values, t, s, k).divergence(typed), ZERO, {"k": k, "t": t, "s": s}
+            )
+
+
+def _residuals(rows: fmpq_mat, fields: list[list[arb]]) -> Iterator[tuple[int, int, arb]]:
+    """Every residual of every field: ``y·X`` for exact y with ``yᵀΨ = 0``; its place and size."""
+    for i, y in enumerate(left_null(rows)):
+        exact = [arb(c) for c in y]
+        if any(y):
+            for m, X in enumerate(fields):
+                yield m, i, abs(total([c * x for c, x in zip(exact, X, strict=True)]))
+
+
+def lemma1(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(6): ``Q = psi·nu`` with one nu for all steps, for every Q_k and Q_w."""
+    yield from _lemma1(values, values.world.used)
+
+
+def lemma1_per_step(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(6) with a nu_t for each step."""
+    for t in range(values.world.steps):
+        yield from _lemma1(values, [p for p in values.world.used if p[0] == t])
+
+
+def _lemma1(values: Values, places: list[tuple[int, int]]) -> Iterator[Sides]:
+    fields = [[values.beta * Q[p] for p in places] for Q in values.Q]
+    for m, i, residual in _residuals(values.world.rows(places), fields):
+        yield Sides(residual, ZERO, {"k": m, "t": places[i][0], "s'": places[i][1]})
+
+
+def single_exponential(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``∫_b e^{psi(s)·nu_ref(b)} db = e^{psi(s)·nu}``: then mean_a log ref(a|s) is linear in psi(s)."""
+    rows, contexts = state_rows(values.world)
+    laws = [values.world.row_of[s] for s in contexts]
+    logs = [total([arb(x / sum(law, fmpq(0))).log() for x in law]) / len(law) for law in laws]
+    for _, i, residual in _residuals(matrix(rows), [logs]):
+        yield Sides(residual, ZERO, {"s": contexts[i]})
+
+
+def unrolling(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(12) as typed, with a_{t+L} free: at its least and its largest Q(s_{t+L}, a_{t+L})."""
+    world, beta = values.world, values.beta
+    for k, r in enumerate(world.rewards):
+        for largest in (False, True):
+            for t, x in world.used:
+                if t + world.order >= world.steps or x in world.ended:
+                    continue
+                ahead = {}
+                for s in world.states[t + world.order]:
+                    Q = [beta * q for q in values.at(t + world.order, s, values.Q[k])]
+                    ahead[s] = extremes(Q)[largest]
+                for i in reversed(range(t + 1, t + world.order)):
+                    step = {}
+                    for s in world.states[i]:
+                        inside = [
+                            arb(r[y] / world.beta) + ahead.get(y, ZERO) for y in values.next[s]
+                        ]
+                        here = values.tilt(s, inside)
+                        step[s] = here.log_z + inside[here.anchor]
+                    ahead = step
+                typed = arb(r[x]) + beta * ahead[x]
+                yield Sides(abs(typed - beta * values.Q[k][t, x]), ZERO, {"k": k, "t": t, "s'": x})
+
+
+def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(13): the law of the next L tokens is a softmax linear in psi((s,a))."""
+    world = values.world
+    places = [
+        (t, s) for t, s in world.used if t + world.order < world.steps and s not in world.ended
+    ]
+    rows, contexts = state_rows(world, places)
+    laws = []
+    for s in contexts:
+        law = [(s, ZERO)]
+        for _ in range(world.order):
+            law = [
+                (y, x + p.log())
+                for z, x in law
+                for y, p in zip(values.next[z], values.p[z], strict=True)
+            ]
+        mean = total([x for _, x in law]) / len(law)
+        laws.append([x - mean for _, x in law])
+    if rows:
+        for c, i, residual in _residuals(matrix(rows), [list(x) for x in zip(*laws, strict=True)]):
+            yield Sides(residual, ZERO, {"continuation": c, "s'": contexts[i]})
+
+
+def explicit(values: Values, point: Point | None) -> Iterator[Sides]:
+    """§4, explicit: logits ``logit_ref + Σ λ_k Q_k`` have the soup of (7) as their policy (KL)."""
+    assert point is not None
+    prime = arb(values.world.beta_prime)
+    for t, s in states(values):
+        typed = soup_tilt(values, t, s, [prime * x for x in point.nu])
+        lhs = typed.divergence(soup_tilt(values, t, s, point.nu))
+        yield Sides(lhs, ZERO, {"t": t, "s": s})
+
+
+def implicit(values: Values, point: Point | None) -> Iterator[Sides]:
+    """§4, implicit: what the printed rejection sampler accepts has the law of the soup.
+
+    With ``h = Σ λ_k Q_k/β²`` its law is ``∝ ref·min(1, e^{h − E_ref h})``; total variation.
+    """
+    assert point is not None
+    world = values.world
+    weights = [x * arb(world.beta_prime / world.beta**2) for x in point.nu]
+    for t, s in states(values):
+        fields = [values.at(t, s, Q) for Q in values.Q[:-1]]
+        h = [
+            total([c * x for c, x in zip(weights, q, strict=True)])
+            for q in zip(*fields, strict=True)
+        ]
+        mean = total([p * x for p, x in zip(values.p[s], h, strict=True)])
+        kept = [p * (x - mean).min(ZERO).exp() for p, x in zip(values.p[s], h, strict=True)]
+        soup = soup_tilt(values, t, s, point.nu).pi
+        apart = [abs(x / total(kept) - y) for x, y in zip(kept, soup, strict=True)]
+        yield Sides(total(apart) / 2, ZERO, {"t": t, "s": s})

@@ -1,0 +1,264 @@
+"""Every maximiser of J, enclosed: branch and bound over the unit ℓ₁ ball of ``ν = βλ/β'``.
+
+In the orthant of signs σ write ``ν = n·(σ_1 v_1, ..., σ_K v_K)`` with ``n = |ν|₁ ∈ [0, 1]`` and v on
+the simplex, ``v_K = 1 − Σ_{i<K} v_i``. With ``g = Σ σ_k v_k Q_k/β``, which is affine in v,
+
+    J = E_π[Σ r_w] − β E_π Σ c,   π ∝ ref·e^{n g},   c = KL(π‖ref)/n ∈ [0, n·span(g)²/8]
+
+(``KL = ∫_0^n x Var dx``; the range stands for c where n touches 0). J is smooth in (n, v) there:
+
+    ∂J/∂n   = E Σ_t [Cov(g, r_w + J_{t+1}) − β (Var g − c/n)],   c/n ∈ [0, span(g)²/8]
+    ∂J/∂v_i = n E Σ_t [Cov(h_i, r_w + J_{t+1}) − β Cov(g, h_i)],  h_i = (σ_i Q_i − σ_K Q_K)/β.
+
+A box is pruned if its upper bound, by the mean value form, is below J at some point, or if J climbs
+in a direction that the ball leaves open: along n, or from v_j to v_i. A maximiser in a box on which
+J climbs along n has n = 1; one on which it climbs from v_j to v_i has v_j = 0.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from flint import arb, fmpq
+
+from .values import ZERO, Tilt, Values, clip, total
+
+Interval = tuple[fmpq, fmpq]
+SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
+FINE = fmpq(1, 2**44)  # how small boxes that break the claim are made, for enclosures to read
+REFINING = 1000  # boxes that may take
+
+
+def ball(x: Interval) -> arb:
+    """The interval as a ball."""
+    return arb(x[0]).union(arb(x[1]))
+
+
+@dataclass(frozen=True)
+class Box:
+    """Signs σ [K], the interval of n, and those of v_1..v_{K−1}."""
+
+    signs: tuple[int, ...]
+    sides: tuple[Interval, ...]  # n first
+
+    @property
+    def n(self) -> arb:
+        """``|ν|₁``."""
+        return ball(self.sides[0])
+
+    @property
+    def v(self) -> list[arb]:
+        """``|ν_k|/|ν|₁`` [K], the last by subtraction."""
+        low = max(1 - sum((x[1] for x in self.sides[1:]), fmpq(0)), fmpq(0))
+        high = 1 - sum((x[0] for x in self.sides[1:]), fmpq(0))
+        return [*map(ball, self.sides[1:]), ball((low, high))]
+
+    @property
+    def nu(self) -> list[arb]:
+        """``ν = βλ/β'`` [K]."""
+        return [s * self.n * v for s, v in zip(self.signs, self.v, strict=True)]
+
+    @property
+    def centre(self) -> Box:
+        """Its midpoint, a box of width 0."""
+        return Box(self.signs, tuple(((a + b) / 2, (a + b) / 2) for a, b in self.sides))
+
+    def with_side(self, i: int, side: Interval) -> Box:
+        """The box with one side replaced."""
+        return Box(self.signs, (*self.sides[:i], side, *self.sides[i + 1 :]))
+
+    def halves(self) -> list[Box]:
+        """Both halves across the widest side, those outside the simplex left out."""
+        i = max(range(len(self.sides)), key=lambda j: self.sides[j][1] - self.sides[j][0])
+        (a, b), found = self.sides[i], []
+        for side in ((a, (a + b) / 2), ((a + b) / 2, b)):
+            half = self.with_side(i, side)
+            if sum((x[0] for x in half.sides[1:]), fmpq(0)) <= 1:
+                found.append(half)
+        return found
+
+    @property
+    def width(self) -> fmpq:
+        """Its longest side."""
+        return max(b - a for a, b in self.sides)
+
+
+class Objective:
+    """J and its gradient on boxes of one orthant, in reward units."""
+
+    def __init__(self, values: Values, signs: tuple[int, ...]) -> None:
+        self.values, self.K = values, len(signs)
+        self.base: dict[tuple[int, int], list[list[list[arb]]]] = {}
+        for t, states in enumerate(values.world.states):
+            for s in states:
+                q = [
+                    [sg * x for x in values.at(t, s, Q)]
+                    for sg, Q in zip(signs, values.Q, strict=False)
+                ]
+                last = q[-1]
+                fields = [last, *([x - y for x, y in zip(k, last, strict=True)] for k in q[:-1])]
+                self.base[t, s] = [[[x - y for y in f] for x in f] for f in fields]
+
+    def at(self, box: Box, slopes: bool) -> tuple[arb, list[arb]]:
+        """J and ``[∂J/∂n, ∂J/∂v_1, ...]`` over the box."""
+        values, n, beta = self.values, box.n, self.values.beta
+        world, v = values.world, [ball(x) for x in box.sides[1:]]
+        n_high, positive = arb(box.sides[0][1]), box.sides[0][0] > 0
+        U: dict[tuple[int, int], arb] = {}
+        dU: dict[tuple[int, int], list[arb]] = {}
+        flat = [ZERO] * self.K
+        for t in reversed(range(world.steps)):
+            for s in world.states[t]:
+                nexts = values.next[s]
+                worth = [values.reward_w[x] + U.get((t + 1, x), ZERO) for x in nexts]
+                slope = [dU.get((t + 1, x), flat) for x in nexts]
+                A = range(len(nexts))
+                base, *h = self.base[t, s]
+                g = [[base[a][b] + total([c * k[a][b] for c, k in zip(v, h, strict=True)]) for b in A]
+                     for a in A]  # fmt: skip
+                here = Tilt(values.p[s], [[n * x for x in row] for row in g])
+                top = arb(0)
+                for row in g:
+                    for x in row:
+                        top = top.max(x.abs_upper())
+                most = top * top / 8
+                c = here.divergence() / n if positive else arb.nan()
+                c = clip(c, ZERO, n_high * most)
+                U[t, s] = here.mean(worth) - beta * c
+                if not slopes:
+                    continue
+                X = [[x - y for y in worth] for x in worth]
+                rate = clip(c / n, ZERO, most) if positive else ZERO.union(most)
+                along_n = here.covariance(g, X) - beta * (here.covariance(g, g) - rate)
+                along_v = [n * (here.covariance(k, X) - beta * here.covariance(g, k)) for k in h]
+                dU[t, s] = [
+                    d + here.mean([y[i] for y in slope]) for i, d in enumerate([along_n, *along_v])
+                ]
+        begin = (0, world.start)
+        return U[begin], dU.get(begin, [])
+
+
+@dataclass
+class Search:
+    """What branch and bound found. kept: boxes that may hold a maximiser, with their upper bounds.
+
+    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any.
+    """
+
+    best: arb = field(default_factory=arb.neg_inf)
+    kept: list[tuple[arb, Box]] = field(default_factory=list)
+    boxes: int = 0
+    open: Box | None = None
+
+
+def tighten(box: Box, slope: list[arb]) -> Box | None:
+    """The part of the box that can hold a maximiser, by the signs of the slopes; None if empty."""
+    low, high = box.sides[0]
+    if slope[0] > 0:
+        if high < 1:
+            return None
+        box = box.with_side(0, (fmpq(1), fmpq(1)))
+    elif low == 0:
+        return box
+    elif slope[0] < 0:
+        return None
+    K = len(box.signs)
+    towards = [*slope[1:], ZERO]  # J along v_i, with v_K giving way
+    least = [x[0] for x in box.sides[1:]]
+    least.append(1 - sum((x[1] for x in box.sides[1:]), fmpq(0)))
+    for i, j in itertools.permutations(range(K), 2):
+        if towards[i] - towards[j] > 0:
+            if least[j] > 0:
+                return None
+            if j < K - 1:
+                box = box.with_side(1 + j, (fmpq(0), fmpq(0)))
+            elif K == 2:
+                box = box.with_side(1, (fmpq(1), fmpq(1)))
+    return box
+
+
+class _Sweep:
+    """The best-first loop, with what it has found so far."""
+
+    def __init__(
+        self, values: Values, deadline: float, progress: Callable[[int, int], None]
+    ) -> None:
+        orthants = itertools.product((1, -1), repeat=values.world.K)
+        self.objectives = {signs: Objective(values, signs) for signs in orthants}
+        self.deadline, self.progress = deadline, progress
+        self.found = Search()
+
+    def run(self, boxes: list[tuple[arb, Box]], done: Callable[[Box, arb], bool]) -> None:
+        """Prune, tighten and split until ``done`` takes every box left; those are ``kept``."""
+        found, count = self.found, itertools.count()
+        heap = [(-float(upper), next(count), box) for upper, box in boxes]
+        found.kept = []
+        heapq.heapify(heap)
+        while heap:
+            _, _, box = heapq.heappop(heap)
+            found.boxes += 1
+            self.progress(found.boxes, len(heap))
+            bounded = self._bound(box)
+            if bounded is None:
+                continue
+            J, smaller = bounded
+            if smaller != box:
+                parts = [smaller]
+            elif done(box, J):
+                found.kept.append((J.upper(), box))
+                continue
+            elif box.width < SMALLEST or time.monotonic() > self.deadline:
+                found.open = box
+                return
+            else:
+                parts = box.halves()
+            for part in parts:
+                heapq.heappush(heap, (-float(J.upper()), next(count), part))
+        found.kept = [(upper, box) for upper, box in found.kept if not upper < found.best]
+
+    def _bound(self, box: Box) -> tuple[arb, Box] | None:
+        """J over the box and the part of it that may hold a maximiser; None if there is none."""
+        found, objective = self.found, self.objectives[box.signs]
+        J, slope = objective.at(box, True)
+        if found.best > J:
+            return None
+        centre = box.centre
+        middle, _ = objective.at(centre, False)
+        inside = sum((x[0] for x in centre.sides[1:]), fmpq(0)) <= 1
+        if inside and middle.lower() > found.best:
+            found.best = middle.lower()
+        moves = [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
+        spread = total([d * x for d, x in zip(slope, moves, strict=True)])
+        J = J.intersection(middle + spread) if spread.is_finite() else J
+        smaller = None if found.best > J else tighten(box, slope)
+        return None if smaller is None else (J, smaller)
+
+
+def maximisers(
+    values: Values,
+    breaks: Callable[[Box, arb], bool],
+    deadline: float,
+    progress: Callable[[int, int], None],
+) -> Search:
+    """Enclose the maximisers of J until every box that may hold one breaks the claim.
+
+    breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
+    boxes left are made smaller, so that the enclosures can be read.
+    """
+    sweep = _Sweep(values, deadline, progress)
+    whole = ((fmpq(0), fmpq(1)),) * values.world.K
+    sweep.run([(arb(0), Box(signs, whole)) for signs in sweep.objectives], breaks)
+    found = sweep.found
+    if found.open is None:
+        enough = found.boxes + REFINING
+
+        def fine(box: Box, J: arb) -> bool:
+            late = time.monotonic() > deadline
+            return box.width < FINE or found.boxes + len(found.kept) > enough or late
+
+        sweep.run(found.kept, fine)
+    return found

@@ -1,0 +1,185 @@
+"""Both sides of the inequalities in balls, at one λ or over a box of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flint import arb, fmpq
+
+from .instance import Instance
+from .maximisers import Box
+from .values import ZERO, Field, Tilt, Values, extremes, hard_minimum, length, total
+
+
+@dataclass(frozen=True)
+class Point:
+    """A λ, or a box of them, as ``ν = βλ/β'``: n = |ν|₁, v = |ν|/n. J where it is enclosed."""
+
+    nu: list[arb]
+    v: list[arb]
+    zero: bool  # whether ν = 0 may be among them
+    J: arb | None = None
+
+    @classmethod
+    def of(cls, box: Box, J: arb) -> Point:
+        """The point of a box."""
+        return cls(box.nu, box.v, box.sides[0][0] == 0, J)
+
+    @classmethod
+    def exact(cls, world: Instance, lam: list[fmpq]) -> Point:
+        """The point of one λ."""
+        size = sum(map(abs, lam), fmpq(0))
+        v = [arb(abs(x) / size) if size else ZERO for x in lam]
+        return cls([arb(world.beta * x / world.beta_prime) for x in lam], v, size == 0)
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides at one place: the claim says ``lhs ≤ rhs`` there (``lhs = 0`` of an equality)."""
+
+    lhs: arb
+    rhs: arb
+    where: dict[str, int]
+
+
+# -- what several claims share ---------------------------------------------------------------------
+
+
+def states(values: Values) -> Iterator[tuple[int, int]]:
+    """Reachable (t, s)."""
+    for t, found in enumerate(values.world.states):
+        for s in found:
+            yield t, s
+
+
+def user_tilt(values: Values, t: int, s: int, k: int) -> Tilt:
+    """π_k, or π_w for k = K."""
+    return values.tilt(s, values.at(t, s, values.Q[k]))
+
+
+def soup_tilt(values: Values, t: int, s: int, nu: list[arb]) -> Tilt:
+    """``π~_λ ∝ ref·exp(Σ ν_k Q_k/β)``."""
+    q = [values.at(t, s, Q) for Q in values.Q[:-1]]
+    A = range(len(q[0]))
+    return Tilt(values.p[s], [[total([c * (k[a] - k[b]) for c, k in zip(nu, q, strict=True)])
+                               for b in A] for a in A])  # fmt: skip
+
+
+def logit_length(values: Values, nu: list[arb]) -> arb:
+    """``‖nu_w − Σ ν_k nu_k‖/β``, the last factor of (9) in nats."""
+    found = [values.coordinates(Q) for Q in values.Q]
+    rows = zip(*found, strict=True)
+    return length([w - total([c * x for c, x in zip(nu, k, strict=True)]) for *k, w in rows])
+
+
+def reference_norm(values: Values, t: int, s: int) -> arb:
+    """``E_ref‖psi((s,·))‖``."""
+    return total([p * x for p, x in zip(values.p[s], values.at(t, s, values.norms), strict=True)])
+
+
+# -- the sides -------------------------------------------------------------------------------------
+
+
+def _kl_at(values: Values, point: Point, t: int, s: int, size: arb) -> Sides:
+    bespoke = user_tilt(values, t, s, values.world.K)
+    norm = bespoke.mean(values.at(t, s, values.norms)) + reference_norm(values, t, s)
+    lhs = bespoke.divergence(soup_tilt(values, t, s, point.nu))
+    return Sides(lhs, norm * size, {"t": t, "s": s})
+
+
+def kl(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(9) at the start: ``KL(π_w‖π~) ≤ (E_{π_w}‖psi‖ + E_ref‖psi‖)·‖nu_w − Σ ν_k nu_k‖/β``."""
+    assert point is not None
+    yield _kl_at(values, point, 0, values.world.start, logit_length(values, point.nu))
+
+
+def kl_any(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(14): the same at every reachable state."""
+    assert point is not None
+    size = logit_length(values, point.nu)
+    for t, s in states(values):
+        yield _kl_at(values, point, t, s, size)
+
+
+def gap(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(10) at the start, in reward units:
+
+    ``V_w − J ≤ E_π_[Σ‖psi‖]·‖Σ_k (w_k − v_k) nu_rk‖ + β Σ_k Δ_k max(0, −ν_k)
+    + E_ref‖psi‖·‖nu_w − Σ ν_k nu_k‖``.
+
+    π_ minimises ``E Σ_t Σ_k (w_k − v_k) r_k``; where several policies may, the one with the longest
+    features, which makes the right side largest.
+    """
+    assert point is not None
+    assert point.J is not None
+    if point.zero:
+        return
+    world, beta, begin = values.world, values.beta, (0, values.world.start)
+    mismatch = [arb(w) - v for w, v in zip(world.w, point.v, strict=True)]
+    fields = [{p: arb(r[p[1]]) for p in world.used} for r in world.rewards]
+    cost = values.mix(mismatch, tuple(fields))
+    nus = zip(*map(values.coordinates, fields), strict=True)
+    error = length([total([c * x for c, x in zip(mismatch, nu, strict=True)]) for nu in nus])
+    _, path = hard_minimum(values, cost, values.norms)
+    penalty = ZERO
+    for k, nu in enumerate(point.nu):
+        ratios = [x / p for x, p in zip(user_tilt(values, *begin, k).pi, values.p[world.start],
+                                        strict=True)]  # fmt: skip
+        low, high = extremes(ratios)
+        delta = ((high + low - 1) / (high * low)).log()
+        penalty += beta * delta * (-nu).max(ZERO)
+    last = reference_norm(values, *begin) * beta * logit_length(values, point.nu)
+    rhs = path * error + penalty + last
+    yield Sides(beta * values.V[-1][begin] - point.J, rhs, {"t": 0, "s": world.start})
+
+
+def proof_a(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``min_π E_π Σ_k v_k X_k ≤ Σ_k v_k E_{π_k} X_k``, ``X_k = Σ_t (r_w − r_k)``."""
+    assert point is not None
+    world = values.world
+    each: list[Field] = [
+        {p: arb(world.rewards_w[p[1]] - r[p[1]]) for p in world.used} for r in world.rewards
+    ]
+    least, _ = hard_minimum(values, values.mix(point.v, tuple(each)), values.norms)
+    own = [values.expectation(Q, x) for Q, x in zip(values.Q, each, strict=False)]
+    rhs = total([v * x for v, x in zip(point.v, own, strict=True)])
+    yield Sides(least, rhs, {"t": 0, "s": world.start})
+
+
+def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``V_w − β log E_ref e^{Σ ν_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ ν_k nu_k‖`` at every state."""
+    assert point is not None
+    size = logit_length(values, point.nu)
+    for t, s in states(values):
+        here = soup_tilt(values, t, s, point.nu)
+        mixed = [Q[t, values.next[s][here.anchor]] for Q in values.Q[:-1]]
+        log_z = here.log_z + total([c * x for c, x in zip(point.nu, mixed, strict=True)])
+        lhs = values.V[-1][t, s] - log_z
+        rhs = reference_norm(values, t, s) * size
+        yield Sides(values.beta * lhs, values.beta * rhs, {"t": t, "s": s})
+
+
+def proof_nonneg(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``Σ ν_k V_k ≤ Σ v_k V_k`` at the start, with V_k of any sign."""
+    assert point is not None
+    V = [values.beta * x[0, values.world.start] for x in values.V[:-1]]
+    lhs, rhs = (total([c * x for c, x in zip(cs, V, strict=True)]) for cs in (point.nu, point.v))
+    yield Sides(lhs, rhs, {"t": 0, "s": values.world.start})
+
+
+def delta_anchor(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``log E_ref[1/x]E_ref[x] ≤ log (2a − 1)/(m(2a − m))`` at the anchor ``a = max(m, M/2)``.
+
+    m and M are the extremes of ``x = π_k/ref``, of mean 1; ``|x − a| ≤ a`` holds at this anchor.
+    """
+    for k in range(values.world.K):
+        for t, s in states(values):
+            ratios = [
+                x / p for x, p in zip(user_tilt(values, t, s, k).pi, values.p[s], strict=True)
+            ]
+            low, high = extremes(ratios)
+            twice = (2 * low).max(high)
+            lhs = total([p / x for p, x in zip(values.p[s], ratios, strict=True)]).log()
+            rhs = ((twice - 1) / (low * (twice - low))).log()
+            yield Sides(lhs, rhs, {"k": k, "t": t, "s": s})
