@@ -69,8 +69,8 @@ def test_the_checker_imports_nothing_of_the_rest():
                     assert name.split(".")[0] in {*sys.stdlib_module_names, "flint"}, path
 
 
-def test_only_refuted_and_open_claims_can_be_certified():
-    assert {CLAIMS[c].status for c in STATEMENTS} == {"refuted", "open"}
+def test_only_refuted_claims_can_be_certified():
+    assert {CLAIMS[c].status for c in STATEMENTS} == {"refuted"}
     where = {c: CLAIMS[c].at for c in STATEMENTS}
     assert {c: s.at for c, s in STATEMENTS.items()} == where
     for c, s in STATEMENTS.items():
@@ -95,14 +95,15 @@ def test_stored_witnesses_are_proved(path):
     assert softmax is (path.stem != "lemma1-softmax")
 
 
-def test_every_certifiable_claim_but_the_hunted_has_a_witness():
-    covered = {load_witness(p).claim for p in STORED}
-    assert set(STATEMENTS) - covered <= {"ss.thm1.kl", "ss.thm1.gap.constant-norm"}
+def test_every_certifiable_claim_has_a_witness():
+    assert set(STATEMENTS) == {load_witness(p).claim for p in STORED}
 
 
 TAME = {
     "delta-low-anchor": ("instance.rewards.0.1", 0.0),
     "gap-rare-first-token": ("instance.features.scale.0.0", 1.0),
+    "gap-trap-loop": ("instance.rewards.0.2", 0.0),
+    "kl-rare-trap": ("instance.features.scale.0.2", 1.0),
     "kl-rare-token": ("instance.features.scale.0.0", 1.0),
     "law-two-steps": ("instance.horizon", 2),
     "lemma1-per-step": ("instance.horizon", 1),
@@ -123,7 +124,12 @@ def test_every_stored_witness_has_a_digit_to_change():
     assert {p.stem for p in STORED} <= set(TAME), "give each new witness a change that tames it"
 
 
-@pytest.mark.parametrize("name", TAME)
+SLOW = {"gap-trap-loop"}  # minutes of boxes before its λ* is known not to break the claim
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.long) if n in SLOW else n for n in TAME]
+)
 def test_one_digit_changed_is_not_proved(name, tmp_path):
     found = certify(changed(tmp_path, name, TAME[name]))
     assert not found.proved
@@ -141,6 +147,7 @@ BROKEN = [
         {"kind": "tabular", "per_step": False},
         "q-linear",
     ),
+    ("gap-trap-loop", "instance.features.values.0.0.1", 999.0, "features-constant-norm"),
     ("lemma1-softmax", "instance.rewards.0.2", 3.0, "ss.asm1"),
     ("lemma1-per-step", "instance.rewards.0.0", 1.0, "ss.asm1"),
     ("single-exponential", "instance.ref_weights.2.2", 15.0, "ss.asm0"),
