@@ -21,6 +21,7 @@ TINY = 1e-200
 SMALL_TOTAL = 1e-100  # a row whose block-scaled sum is below this is rescaled by its own maximum
 MAX_TILT = 250.0  # exp of more than this is not used: such pieces fall back on cruder bounds
 NEWTON_STEPS = 8
+GRID = 2.0**50  # centres are multiples of 1/GRID, corners of a few of them: differences are exact
 
 
 @njit(cache=True, nogil=True)
@@ -153,3 +154,63 @@ def quadratic_maximum(coefficients, K, corners, accuracy, best):
         stack[size + 1, second] = middle
         size += 2
     return bound
+
+
+@njit(cache=True, nogil=True)
+def form(entries, left, right):
+    """Return ``leftᵀ M right`` for the symmetric M whose upper triangle is ``entries``."""
+    total = 0.0
+    at = 0
+    for j in range(left.shape[0]):
+        total += entries[at] * left[j] * right[j]
+        at += 1
+        for k in range(j + 1, left.shape[0]):
+            total += entries[at] * (left[j] * right[k] + left[k] * right[j])
+            at += 1
+    return total
+
+
+@njit(cache=True, nogil=True)
+def extent(coefficients, reach, room):
+    """Upper bound of ``|g·d + ½ dᵀHd|`` over the box that holds the piece."""
+    K = reach.shape[0]
+    total = 0.0
+    for k in range(K):
+        total += reach[k] * abs(coefficients[1 + k])
+    for at in range(room.shape[0]):
+        room[at] = abs(coefficients[1 + K + at])
+    return total + form(room, reach, reach)
+
+
+@njit(cache=True, nogil=True)
+def place(corners, sigma, centre, offset, reach):
+    """Write the signs, centre c and offsets d_v of a simplex and the largest |d_k|.
+
+    Returns ``|c|₁``, the largest |ν|₁, and the largest |ξ| and ξ.
+    """
+    K = centre.shape[0]
+    n = 0.0
+    for k in range(K):
+        total = 0.0
+        sigma[k] = 1.0
+        for v in range(K + 1):
+            total += corners[v, k]
+            if corners[v, k] < 0.0:
+                sigma[k] = -1.0
+        centre[k] = np.round(total / (K + 1) * GRID) / GRID  # the offsets are then exact
+        n += abs(centre[k])
+        reach[k] = 0.0
+        for v in range(K + 1):
+            offset[v, k] = corners[v, k] - centre[k]
+            reach[k] = max(reach[k], abs(offset[v, k]))
+    most, xi, xi_top = 0.0, 0.0, 0.0
+    for v in range(K + 1):
+        size = 0.0
+        shift = 0.0
+        for k in range(K):
+            size += abs(corners[v, k])
+            shift += sigma[k] * offset[v, k]
+        most = max(most, size)
+        xi = max(xi, abs(shift) / n)
+        xi_top = max(xi_top, shift / n)
+    return n, most, xi, xi_top

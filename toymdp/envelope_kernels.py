@@ -35,300 +35,262 @@ Where the constant is below the quadratic's own centre it replaces it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
-from .box_kernels import MAX_TILT, TINY, quadratic_maximum, tilt_row, tilted_maximum
+from .box_kernels import (
+    MAX_TILT,
+    TINY,
+    bezier_points,
+    extent,
+    form,
+    place,
+    quadratic_maximum,
+    tilt_row,
+    tilted_maximum,
+)
 from .kernels import block_weights
 
 
-def make_envelope(K: int) -> Any:
-    """Return the kernel for K specialists; K is a compile-time constant, so its loops unroll."""
-    pairs = K * (K + 1) // 2
-    width = 1 + K + pairs
+@njit(cache=True, nogil=True)
+def spans(count, tokens, block, offset, p, qt, lo, hi):
+    """Write ``q̃ = q − m`` and the extremes of ``x = d·q̃`` over the piece; return the largest |x|.
 
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def envelope(ref, states, q, reward, beta, cap, sigma, corners, eps, kappa, P, top):
-        """Fill P [T+1, S, width] and top [T+1, S] ≥ max P for one simplex; both 0 at t = T.
-
-        ref [S, A]; states [T, S]; q [T, S, K] = Q/β; reward [S] ≥ r_w; cap [T+1, S] ≥ V_w;
-        sigma [K] signs; corners [K+1, K] vertices ν, exact; eps, kappa: see box_kernels.
-        Writes the centre c into the last row of corners' companion and returns it.
-        """
-        T, S = states.shape
-        A = ref.shape[1]
-        B = S // A
-        centre = np.empty(K)
-        offset = np.empty((K + 1, K))
-        reach = np.zeros(K)
-        n = 0.0
-        most = 0.0
-        for k in range(K):
-            total = 0.0
-            for v in range(K + 1):
-                total += corners[v, k]
-            # a multiple of 2^-40: the offsets are then exact
-            centre[k] = np.round(total / (K + 1) * 1099511627776.0) / 1099511627776.0
-            n += abs(centre[k])
-            for v in range(K + 1):
-                offset[v, k] = corners[v, k] - centre[k]
-                reach[k] = max(reach[k], abs(offset[v, k]))
-        xi = 0.0
-        xi_top = 0.0
+    block [A, K]: q of the next contexts; offset [K+1, K]: vertices minus centre.
+    """
+    K = block.shape[1]
+    for k in range(K):
+        mean = 0.0
+        for i in range(count):
+            mean += p[i] * block[tokens[i], k]
+        for i in range(count):
+            qt[i, k] = block[tokens[i], k] - mean
+    largest = 0.0
+    for i in range(count):
+        hi[i] = -np.inf
+        lo[i] = np.inf
         for v in range(K + 1):
-            size = 0.0
-            shift = 0.0
+            x = 0.0
             for k in range(K):
-                size += abs(corners[v, k])
-                shift += sigma[k] * offset[v, k]
-            most = max(most, size)
-            xi = max(xi, abs(shift) / n)
-            xi_top = max(xi_top, shift / n)
-        smooth = xi_top <= 1.0
-        least_eta = beta / most * (1.0 - kappa)
-        e0 = beta / n * (1.0 - kappa)
-        e_max = e0 * (1.0 + xi * (1.0 + xi * (1.0 + xi)))
-        bend = xi * (1.0 + xi * (1.0 + xi))
+                x += offset[v, k] * qt[i, k]
+            hi[i] = max(hi[i], x)
+            lo[i] = min(lo[i], x)
+        largest = max(largest, hi[i], -lo[i])
+    return largest
 
-        G = np.empty(A)
-        e = np.empty(A)
-        p = np.empty(A)
-        ratio = np.empty(A)
-        tokens = np.empty(A, dtype=np.int64)
-        qt = np.empty((A, K))
-        up = np.empty(A)
-        down = np.empty(A)
-        hi = np.empty(A)
-        lo = np.empty(A)
-        f = np.empty(A)
-        a0 = np.empty(A)
-        a1 = np.empty((A, K))
-        m = np.empty(K)
-        g = np.empty(K)
-        H = np.empty(pairs)
-        cov = np.empty(pairs)
-        P[T, :, :] = 0.0
-        top[T, :] = 0.0
-        for t in range(T - 1, -1, -1):
-            largest = 0.0  # of the polynomials of the next step over the piece, for rounding
-            for s in range(S):
-                largest = max(largest, abs(P[t + 1, s, 0]), abs(top[t + 1, s]), abs(reward[s]))
-            slopes = 0.0
-            for s in range(S):
-                total = 0.0
+
+@njit(cache=True, nogil=True)
+def expand(count, tokens, ahead, sigma, p, ratio, kl, qt, n, e0, a0, a1, out, cov):
+    """Write g and H into ``out`` [width], ``Cov_p q`` into cov and a₁ [A, K]; a0 is A₀.
+
+    ahead [A, width]: P' on the next contexts.
+    """
+    K = qt.shape[1]
+    for k in range(K):
+        out[1 + k] = e0 / n * kl * sigma[k]
+        for i in range(count):
+            out[1 + k] += p[i] * (ahead[tokens[i], 1 + k] + a0[i] * qt[i, k])
+    for i in range(count):
+        for k in range(K):
+            a1[i, k] = ahead[tokens[i], 1 + k] - out[1 + k] + e0 / n * ratio[i] * sigma[k]
+    at = 0
+    for j in range(K):
+        for k in range(j, K):
+            total = -2.0 * e0 / (n * n) * kl * sigma[j] * sigma[k]
+            spread = 0.0
+            for i in range(count):
+                square = qt[i, j] * qt[i, k]
+                cross = qt[i, j] * a1[i, k] + qt[i, k] * a1[i, j]
+                total += p[i] * (ahead[tokens[i], 1 + K + at] + cross + (a0[i] - e0) * square)
+                spread += p[i] * square
+            out[1 + K + at] = total
+            cov[at] = spread
+            at += 1
+
+
+@njit(cache=True, nogil=True)
+def remainder(
+    count, tokens, ahead, sigma, p, ratio, lo, hi, up, n, e0, xi, offset, reach, a0, a1, out, cov,
+    room, scale, eps, kappa,
+):  # fmt: skip
+    """Upper bound of what N has beyond second order, rounding of everything included.
+
+    With ``X ≥ |x|``: ``|e^x − 1| ≤ e^X − 1``, ``|e^x − 1 − x| ≤ e^X − 1 − X``, and ``e^x − 1 − x − x²/2``
+    is at most its value at X and at least its value at −X. scale: size of the values involved;
+    a logit error ω moves KL by at most ``ω(|x| + |ℓ|)`` and all else by ω times its size.
+    """
+    K = sigma.shape[0]
+    bend = xi * (1.0 + xi * (1.0 + xi))
+    e_max = e0 * (1.0 + bend)
+    rest = 0.0
+    z = 0.0
+    mass = 0.0
+    tilt = 0.0
+    lost = 0.0
+    for i in range(count):
+        a = tokens[i]
+        X = max(hi[i], -lo[i])
+        if X < 0.02:  # series: the differences below would cancel
+            r3 = X * X * X * (1.0 / 6.0 + X * (1.0 / 24.0 + X * 0.0085))
+            s3 = X * X * X / 6.0
+            r2 = X * X * 0.5 + r3
+            r1 = X + r2
+        else:
+            big = up[i] if hi[i] >= -lo[i] else np.exp(X)
+            r3 = max(big - 1.0 - X - 0.5 * X * X, 0.0)
+            s3 = max(1.0 - X + 0.5 * X * X - 1.0 / big, 0.0)
+            r2 = big - 1.0 - X
+            r1 = big - 1.0
+        linear = 0.0
+        for v in range(K + 1):
+            x = 0.0
+            for k in range(K):
+                x += offset[v, k] * a1[i, k]
+            linear = max(linear, abs(x))
+        for at in range(room.shape[0]):
+            room[at] = ahead[a, 1 + K + at] - out[1 + K + at]
+        at = 0
+        for j in range(K):
+            for k in range(j, K):
+                room[at] = abs(room[at] - 2.0 * e0 / (n * n) * ratio[i] * sigma[j] * sigma[k])
+                at += 1
+        weight = 1.0 + r1
+        third = a0[i] * r3 if a0[i] > 0.0 else -a0[i] * s3
+        third += r2 * linear + 0.5 * r1 * form(room, reach, reach)
+        third += weight * e0 * xi * xi * xi * abs(ratio[i]) + e_max * X * X * X / 3.0
+        rest += p[i] * third
+        z += p[i] * r2
+        mass += p[i] * weight
+        tilt += p[i] * weight * (X + abs(ratio[i]))
+        if p[i] <= TINY:
+            lost += p[i] * weight * (1.0 + X + abs(ratio[i]))
+    spread = 0.0
+    for v in range(K + 1):
+        spread = max(spread, form(cov, offset[v], offset[v]))
+    rest += e0 * bend * 0.5 * spread + e_max * 0.5 * z * z
+    rest += 4.0 * (kappa + eps) * (mass * scale + e_max * tilt)
+    rest += e_max * kappa * mass + 4.0 * lost * (scale + e_max)
+    return rest * (1.0 + kappa)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centre, offset, P, top):
+    """Fill P [T+1, S, 1+K+K(K+1)/2] and top [T+1, S] ≥ U for one simplex; both 0 at t = T.
+
+    ref [S, A]; states [T, S]; q [T, S, K] = Q/β; reward [S] ≥ r_w; cap [T+1, S] ≥ V_w;
+    corners [K+1, K]: vertices ν; near: |ν|₁ below which of KL only KL ≥ 0 is used; eps, kappa: see
+    toymdp.radii. Writes the centre c [K] and the offsets d_v [K+1, K] too.
+    """
+    T, S = states.shape
+    A = ref.shape[1]
+    K = corners.shape[1]
+    B = S // A
+    sigma, reach = np.empty(K), np.empty(K)
+    n, most, xi, xi_top = place(corners, sigma, centre, offset, reach)
+    smooth = xi_top <= 1.0 and most > near
+    # beside 0, KL is a difference of numbers that agree and η is huge: KL ≥ 0 is used instead
+    least_eta = beta / most * (1.0 - kappa) if most > near else 0.0
+    e0 = beta / n * (1.0 - kappa)
+    G, e, p, ratio = np.empty(A), np.empty(A), np.empty(A), np.empty(A)
+    up, down, hi, lo = np.empty(A), np.empty(A), np.empty(A), np.empty(A)
+    f, a0 = np.empty(A), np.empty(A)
+    qt, a1 = np.empty((A, K)), np.empty((A, K))
+    tokens = np.empty(A, dtype=np.int64)
+    cov, room = np.empty(P.shape[2] - 1 - K), np.empty(P.shape[2] - 1 - K)
+    points = np.empty((K + 1, K + 1))
+    P[T, :, :] = 0.0
+    top[T, :] = 0.0
+    for t in range(T - 1, -1, -1):
+        largest = 0.0  # of the values of the next step over the piece, for rounding
+        for s in range(S):
+            size = max(abs(P[t + 1, s, 0]), abs(top[t + 1, s])) + abs(reward[s])
+            largest = max(largest, size + extent(P[t + 1, s], reach, room))
+        for y in range(B):
+            first = y * A
+            ahead = P[t + 1, first : first + A]
+            block = q[t, first : first + A]
+            for a in range(A):
+                G[a] = 0.0
                 for k in range(K):
-                    total += reach[k] * abs(P[t + 1, s, 1 + k])
-                at = 1 + K
-                for i in range(K):
-                    for j in range(i, K):
-                        total += reach[i] * reach[j] * abs(P[t + 1, s, at])
-                        at += 1
-                slopes = max(slopes, total)
-            for y in range(B):
-                first = y * A
-                for a in range(A):
-                    G[a] = 0.0
-                    for k in range(K):
-                        G[a] += centre[k] * q[t, first + a, k]
-                peak = block_weights(G, 0, e)
-                for x1 in range(A):
-                    s = x1 * B + y
-                    if not states[t, s]:
-                        P[t, s, :] = 0.0
-                        top[t, s] = 0.0
-                        continue
-                    count = tilt_row(ref[s], G, e, peak, tokens, p, ratio)
-                    kl = 0.0
+                    G[a] += centre[k] * block[a, k]
+            peak = block_weights(G, 0, e)
+            for x1 in range(A):
+                s = x1 * B + y
+                P[t, s, :] = 0.0
+                top[t, s] = 0.0
+                if not states[t, s]:
+                    continue
+                count = tilt_row(ref[s], G, e, peak, tokens, p, ratio)
+                bound = cap[t, s]
+                usable = spans(count, tokens, block, offset, p, qt, lo, hi) <= MAX_TILT
+                if usable:
+                    for i in range(count):
+                        up[i] = np.exp(hi[i])
+                        down[i] = np.exp(lo[i])
+                        gain = reward[first + tokens[i]] + top[t + 1, first + tokens[i]]
+                        f[i] = gain - least_eta * ratio[i]
+                    free = tilted_maximum(count, p, up, down, f, kappa + 4.0 * eps)
+                    free += 4.0 * (kappa + eps) * largest
+                    bound = min(bound, free + 4.0 * least_eta * (kappa + most * eps))
+                if usable and smooth:
                     u = 0.0
-                    for k in range(K):
-                        m[k] = 0.0
+                    kl = 0.0
                     for i in range(count):
-                        a = tokens[i]
                         kl += p[i] * ratio[i]
-                        a0[i] = reward[first + a] + P[t + 1, first + a, 0] - e0 * ratio[i]
+                        a0[i] = reward[first + tokens[i]] + ahead[tokens[i], 0] - e0 * ratio[i]
                         u += p[i] * a0[i]
-                        for k in range(K):
-                            m[k] += p[i] * q[t, first + a, k]
-                    highest = 0.0
                     for i in range(count):
-                        a = tokens[i]
-                        for k in range(K):
-                            qt[i, k] = q[t, first + a, k] - m[k]
-                        hi[i] = -np.inf
-                        lo[i] = np.inf
-                        for v in range(K + 1):
-                            x = 0.0
-                            for k in range(K):
-                                x += offset[v, k] * qt[i, k]
-                            hi[i] = max(hi[i], x)
-                            lo[i] = min(lo[i], x)
-                        highest = max(highest, hi[i], -lo[i])
-                        f[i] = reward[first + a] + top[t + 1, first + a] - least_eta * ratio[i]
-                    bound = cap[t, s]
-                    usable = highest <= MAX_TILT
-                    if usable:
-                        for i in range(count):
-                            up[i] = np.exp(hi[i])
-                            down[i] = np.exp(lo[i])
-                        free = tilted_maximum(count, p, up, down, f, kappa + 4.0 * eps)
-                        bound = min(bound, free + (kappa + eps) * (largest + 1000.0 * least_eta))
-
-                    P[t, s, :] = 0.0
-                    if not (usable and smooth):
-                        P[t, s, 0] = bound
-                        top[t, s] = bound
-                        continue
-                    # -- first and second order
-                    for k in range(K):
-                        g[k] = e0 / n * kl * sigma[k]
-                    for i in range(count):
-                        a = tokens[i]
                         a0[i] -= u
-                        for k in range(K):
-                            g[k] += p[i] * (P[t + 1, first + a, 1 + k] + a0[i] * qt[i, k])
-                    for j in range(pairs):
-                        H[j] = 0.0
-                        cov[j] = 0.0
-                    for i in range(count):
-                        a = tokens[i]
-                        for k in range(K):
-                            a1[i, k] = P[t + 1, first + a, 1 + k] - g[k]
-                            a1[i, k] += e0 / n * ratio[i] * sigma[k]
-                        at = 0
-                        for j in range(K):
-                            for k in range(j, K):
-                                square = qt[i, j] * qt[i, k]
-                                H[at] += p[i] * (
-                                    P[t + 1, first + a, 1 + K + at]
-                                    + qt[i, j] * a1[i, k]
-                                    + qt[i, k] * a1[i, j]
-                                    + (a0[i] - e0) * square
-                                )
-                                cov[at] += p[i] * square
-                                at += 1
-                    at = 0
-                    for j in range(K):
-                        for k in range(j, K):
-                            H[at] -= 2.0 * e0 / (n * n) * kl * sigma[j] * sigma[k]
-                            at += 1
-                    # -- what is left, of third order
-                    rest = 0.0
-                    z = 0.0
-                    mass = 0.0
-                    lost = 0.0
-                    for i in range(count):
-                        a = tokens[i]
-                        X = max(hi[i], -lo[i])
-                        if X < 0.02:
-                            r3 = X * X * X * (1.0 / 6.0 + X * (1.0 / 24.0 + X * 0.0085))
-                            s3 = X * X * X / 6.0
-                            r2 = X * X * 0.5 + r3
-                            r1 = X + r2
-                        else:
-                            big = up[i] if hi[i] >= -lo[i] else np.exp(X)
-                            r3 = max(big - 1.0 - X - 0.5 * X * X, 0.0)
-                            s3 = max(1.0 - X + 0.5 * X * X - 1.0 / big, 0.0)
-                            r2 = big - 1.0 - X
-                            r1 = big - 1.0
-                        linear = 0.0
+                    out = P[t, s]
+                    expand(count, tokens, ahead, sigma, p, ratio, kl, qt, n, e0, a0, a1, out, cov)
+                    scale = largest + abs(u) + extent(out, reach, room) + beta
+                    u += remainder(
+                        count, tokens, ahead, sigma, p, ratio, lo, hi, up, n, e0, xi, offset,
+                        reach, a0, a1, out, cov, room, scale, eps, kappa,
+                    )  # fmt: skip
+                    if u < bound:
+                        out[0] = u
+                        bezier_points(out, K, offset, points)
+                        ceiling = -np.inf
                         for v in range(K + 1):
-                            x = 0.0
-                            for k in range(K):
-                                x += offset[v, k] * a1[i, k]
-                            linear = max(linear, abs(x))
-                        square = 0.0
-                        at = 0
-                        for j in range(K):
-                            for k in range(j, K):
-                                entry = P[t + 1, first + a, 1 + K + at] - H[at]
-                                entry -= 2.0 * e0 / (n * n) * ratio[i] * sigma[j] * sigma[k]
-                                part = abs(entry) * reach[j] * reach[k]
-                                square += part if j == k else 2.0 * part
-                                at += 1
-                        weight = 1.0 + r1
-                        rest += p[i] * (
-                            (a0[i] * r3 if a0[i] > 0.0 else -a0[i] * s3)
-                            + r2 * linear
-                            + r1 * 0.5 * square
-                            + weight * e0 * xi * xi * xi * abs(ratio[i])
-                            + e_max * X * X * X / 3.0
-                        )
-                        z += p[i] * r2
-                        mass += p[i] * weight * (1.0 + X + abs(ratio[i]))
-                        if p[i] <= TINY:
-                            lost += p[i] * weight * (1.0 + X + abs(ratio[i]))
-                    spread = 0.0
-                    for v in range(K + 1):
-                        total = 0.0
-                        at = 0
-                        for j in range(K):
-                            for k in range(j, K):
-                                part = cov[at] * offset[v, j] * offset[v, k]
-                                total += part if j == k else 2.0 * part
-                                at += 1
-                        spread = max(spread, total)
-                    rest += e0 * bend * 0.5 * spread + e_max * 0.5 * z * z
-                    own = 0.0
-                    at = 0
-                    for j in range(K):
-                        own += reach[j] * abs(g[j])
-                        for k in range(j, K):
-                            own += reach[j] * reach[k] * abs(H[at])
-                            at += 1
-                    scale = largest + abs(u) + slopes + own + 4.0 * e_max
-                    rest += (4.0 * (kappa + eps) * mass + 4.0 * lost) * scale
-                    u += rest * (1.0 + kappa)
-                    if not u < bound:
-                        P[t, s, 0] = bound
-                        top[t, s] = bound
+                            for w in range(v, K + 1):
+                                ceiling = max(ceiling, points[v, w])
+                        top[t, s] = min(bound, ceiling + kappa * scale)
                         continue
-                    P[t, s, 0] = u
-                    for k in range(K):
-                        P[t, s, 1 + k] = g[k]
-                    for j in range(pairs):
-                        P[t, s, 1 + K + j] = H[j]
-                    # a cheap maximum: the largest control point
-                    ceiling = -np.inf
-                    for v in range(K + 1):
-                        for w in range(v, K + 1):
-                            total = u
-                            at = 0
-                            for j in range(K):
-                                total += 0.5 * g[j] * (offset[v, j] + offset[w, j])
-                                total += 0.5 * H[at] * offset[v, j] * offset[w, j]
-                                at += 1
-                                for k in range(j + 1, K):
-                                    cross = offset[v, j] * offset[w, k] + offset[v, k] * offset[w, j]
-                                    total += 0.5 * H[at] * cross
-                                    at += 1
-                            ceiling = max(ceiling, total)
-                    top[t, s] = min(bound, ceiling + kappa * scale)
-        return centre, offset
+                P[t, s, :] = 0.0
+                P[t, s, 0] = bound
+                top[t, s] = bound
 
-    @njit(cache=True, nogil=True)
-    def envelopes(
-        ref, states, q, reward, beta, cap, start, simplices, eps, kappa, accuracy, bounds, points
-    ):
-        """Write an upper bound of J on each simplex [N, K+1, K], and a point ν to look at."""
-        T, S = states.shape
-        P = np.empty((T + 1, S, width))
-        top = np.empty((T + 1, S))
-        best = np.empty(K)
-        sigma = np.empty(K)
-        for i in range(simplices.shape[0]):
-            for k in range(K):
-                sigma[k] = 1.0
-                for v in range(K + 1):
-                    if simplices[i, v, k] < 0.0:
-                        sigma[k] = -1.0
-            centre, offset = envelope(
-                ref, states, q, reward, beta, cap, sigma, simplices[i], eps, kappa, P, top
-            )
-            found = quadratic_maximum(P[0, start], K, offset, accuracy, best)
-            found += kappa * (abs(found) + np.abs(P[0, start]).sum())
-            bounds[i] = min(found, top[0, start])
-            points[i] = centre + best
 
-    return envelope, envelopes
+@njit(cache=True, nogil=True)
+def envelopes(
+    ref, states, q, reward, beta, cap, start, simplices, near, eps, kappa, accuracy, bounds, points
+):  # fmt: skip
+    """Write an upper bound of J on each simplex [N, K+1, K], and a point ν worth a look."""
+    T, S = states.shape
+    K = simplices.shape[2]
+    P = np.empty((T + 1, S, 1 + K + K * (K + 1) // 2))
+    top = np.empty((T + 1, S))
+    centre, offset, best = np.empty(K), np.empty((K + 1, K)), np.empty(K)
+    for i in range(simplices.shape[0]):
+        envelope(
+            ref,
+            states,
+            q,
+            reward,
+            beta,
+            cap,
+            simplices[i],
+            near,
+            eps,
+            kappa,
+            centre,
+            offset,
+            P,
+            top,
+        )
+        root = P[0, start]
+        found = quadratic_maximum(root, K, offset, accuracy, best)
+        found += kappa * (abs(found) + np.abs(root).sum())
+        bounds[i] = min(found, top[0, start])
+        points[i] = centre + best
