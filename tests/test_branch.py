@@ -139,6 +139,16 @@ def test_an_interrupt_in_the_middle_of_a_batch_loses_no_piece(monkeypatch):
     assert held.value >= best
 
 
+def test_pieces_that_cannot_be_halved_keep_their_bound(monkeypatch):
+    """With corners on a coarse grid the search ends early, and says so; no piece is forgotten."""
+    sol = solve(random_mdp(0, A=5, T=6, K=2, beta=0.2))
+    monkeypatch.setattr(branch, "FINEST", 4.0)
+    found = branch_and_bound(sol, start_value(sol), tolerance=1e-9, threads=1)
+    assert found.stopped == "resolution"
+    assert not found.reached
+    assert found.value >= soup_optimum(sol.mdp, sol).J
+
+
 def test_many_specialists_get_the_identity():
     sol = solve(random_mdp(2, K=8))
     found = branch_and_bound(sol, start_value(sol), tolerance=1e-3)
