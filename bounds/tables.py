@@ -112,6 +112,19 @@ def _terms(check: Check) -> str:
     return ", ".join(f"{k} {short(v)}" for k, v in list(check.terms.items())[:3])
 
 
+def _bound(opt: SoupOptimum) -> str:
+    """The proved bound of J over all soups, and what it took."""
+    if opt.bound is None:
+        return opt.no_bound or ""
+    b = opt.bound
+    if b.method == "identity":
+        return f"{b.value:.10g}  (V_w, by the identity: too many specialists for more)"
+    verdict = "within" if b.reached else "NOT within"
+    text = f"{b.value:.10g}  (J + {b.gap:.3g}, {verdict} the {b.allowed:.3g} allowed; "
+    better = "; found a better soup" if b.ascents else ""
+    return f"{text}{b.pieces} pieces, {b.seconds:.2g} s, stopped by {b.stopped}{better})"
+
+
 def solution(mdp: TokenMDP, opt: SoupOptimum, values: Sequence[float], value_w: float) -> Table:
     """V*, λ* and the gap of one instance."""
     table = Table(title=mdp.name or "instance", title_justify="left", show_header=False)
@@ -124,6 +137,8 @@ def solution(mdp: TokenMDP, opt: SoupOptimum, values: Sequence[float], value_w: 
     table.add_row("λ*", "  ".join(f"{x:.6g}" for x in opt.lam))
     table.add_row("J(λ*)", f"{opt.J:.10g}")
     table.add_row("gap", f"{opt.gap:.6g}")
+    if opt.bound is not None or opt.no_bound is not None:
+        table.add_row("upper bound of J", _bound(opt))
     table.add_row("budget used", f"{opt.budget_used:.6g}")
     table.add_row("KKT residual", f"{opt.kkt:.1e}  ({opt.status}, {opt.evidence})")
     optima = f"{len(opt.starts)} starts, {opt.local_optima} local optima, spread {opt.spread:.3g}"

@@ -47,6 +47,40 @@ def test_solve_writes_every_key(instance):
     assert "λ*" in done.stderr
 
 
+def test_solve_proves_a_bound(instance):
+    done = soupcheck("solve", instance, "--tolerance", "1e-3", "--seconds", "20", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["evidence"] == "certified"
+    assert found["bound"]["reached"]
+    assert found["J"] <= found["upper_bound"] <= found["J"] + found["bound"]["allowed"]
+    assert "upper bound of J" in done.stderr
+    short = soupcheck("solve", instance, "--tolerance", "1e-12", "--seconds", "1e-9", "--json", "-")
+    assert short.returncode == 0, short.stderr
+    late = json.loads(short.stdout)
+    assert late["bound"]["stopped"] == "time"
+    assert late["evidence"] != "certified"
+    assert late["upper_bound"] >= found["J"]
+    assert "NOT within" in short.stderr
+
+
+def test_solve_says_why_there_is_no_bound(tmp_path):
+    path = tmp_path / "endless.json"
+    random_mdp(9, T=None, eos=2, beta=6.0).save(path)
+    done = soupcheck("solve", path, "--tolerance", "1e-3", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["upper_bound"] is None
+    assert "finite horizon" in found["bound"]["reason"]
+
+
+@pytest.mark.parametrize("option", ["--tolerance", "--seconds"])
+def test_solve_refuses_odd_tolerances(instance, option):
+    done = soupcheck("solve", instance, option, "0")
+    assert done.returncode == 2
+    assert "must be positive" in done.stderr
+
+
 def test_verify_streams_a_ledger(instance, tmp_path):
     other = tmp_path / "other.npz"
     random_mdp(1).save(other)

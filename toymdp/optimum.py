@@ -1,7 +1,9 @@
 """The soup optimum λ* of (8): the best of several ascents, and what is known of it.
 
 The starts are every one-hot vertex, the user weights, the projection of Q_w on the Q_k, and seeded
-signed draws; for K = 2 a dense grid refined to 1e-8 adds one. λ* = 0 is a legitimate answer.
+signed draws; for K = 2 a dense grid refined to 1e-8 adds one. λ* = 0 is a legitimate answer. Asked
+for a tolerance, branch and bound (toymdp.branch) proves how far above J any soup can be, and the
+ascent starts again from any better point it meets.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .ascent import Ascent, ascend
+from .branch import Bound, Report, branch_and_bound, why_no_bound
 from .features import Array
 from .mdp import TokenMDP
 from .policies import occupancy
@@ -32,7 +35,9 @@ class SoupOptimum:
     derivative found). budget_used: β|λ*|₁/β'. start: the start that won. starts: all ascents.
     spread: largest minus smallest local optimum; local_optima: how many differ by more than 1e-6.
     status: "optimal" (kkt small), "zero" (λ* = 0), or "inaccurate".
-    evidence: "multistart", or "grid" where a dense grid agreed (K = 2).
+    evidence: "multistart"; "grid" where a dense grid agreed (K = 2); "certified" where an upper bound
+    of J is within the tolerance asked for. bound: the proof, None if not asked for or not possible
+    (no_bound then says why).
     """
 
     lam: Array
@@ -47,6 +52,13 @@ class SoupOptimum:
     spread: float
     local_optima: int
     evidence: str = "multistart"
+    bound: Bound | None = None
+    no_bound: str | None = None
+
+    @property
+    def upper_bound(self) -> float | None:
+        """Proved bound of J over the whole budget, reward units; None without one."""
+        return None if self.bound is None else self.bound.value
 
 
 def default_starts(sol: Solution, seed: int = 0, draws: int | None = None) -> dict[str, Array]:
@@ -107,13 +119,19 @@ def soup_optimum(
     seed: int = 0,
     draws: int | None = None,
     grid: bool | None = None,
+    tolerance: float | None = None,
+    seconds: float = 60.0,
+    threads: int | None = None,
     progress: Callable[[str], None] | None = None,
+    report: Report | None = None,
 ) -> SoupOptimum:
     """Maximise (8) over ``β|λ|₁ ≤ β'`` from the start context.
 
     grid: for K = 2, also search a dense grid refined to 1e-8 and climb from its best point; by
     default where T·S is at most 2,000, since it then costs less than the programs.
-    progress: called with the name of each start.
+    tolerance: also bound J from above over the whole budget, until within this share of
+    ``max(1, V_w − J(0))`` of the best J or until ``seconds`` have passed; threads, report: see
+    toymdp.branch.branch_and_bound. progress: called with the name of each start.
     Returns a SoupOptimum whose J is at least that of every start and of λ = 0 (the value of ref).
     """
     sol = solve(mdp) if sol is None else sol
@@ -131,6 +149,16 @@ def soup_optimum(
         if np.any(nu):
             ascents.append(ascend(objective, nu, name))
     best = max(ascents, key=lambda ascent: ascent.value)
+    bound, no_bound = None, None
+    if tolerance is not None:
+        no_bound = why_no_bound(mdp)
+        if no_bound is None:
+            bound = branch_and_bound(
+                sol, best.value, tolerance=tolerance, seconds=seconds, threads=threads,
+                report=report,
+            )  # fmt: skip
+            ascents.extend(bound.ascents)
+            best = max(ascents, key=lambda ascent: ascent.value)
     values = sorted(ascent.value for ascent in ascents)
     distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
     at_zero = objective.value(np.zeros(len(sol.Q)))
@@ -147,8 +175,14 @@ def soup_optimum(
         lam=mu * _beta_prime(mdp), mu=mu, J=J, gap=sol.value_w - J, kkt=kkt, status=status,
         budget_used=float(np.abs(nu).sum()), start=start, starts=tuple(ascents),
         spread=values[-1] - values[0], local_optima=distinct,
-        evidence="grid" if grid else "multistart",
+        evidence=_evidence(bound, grid), bound=bound, no_bound=no_bound,
     )  # fmt: skip
+
+
+def _evidence(bound: Bound | None, grid: bool) -> str:
+    if bound is not None and bound.reached:
+        return "certified"
+    return "grid" if grid else "multistart"
 
 
 def _beta_prime(mdp: TokenMDP) -> float:

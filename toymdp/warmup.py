@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import block_kernels, kernels, soup_kernels
+from . import block_kernels, box_kernels, envelope_kernels, kernels, soup_kernels
 from .mdp import TokenMDP
 from .optimum import soup_optimum
 from .policies import (
@@ -22,11 +22,19 @@ from .solver import solve
 
 
 def kernels_are_cached() -> bool:
-    """Whether the kernel modules have an on-disk cache newer than their source."""
-    pairs: tuple[tuple[Any, Any], ...] = (
+    """Whether the kernels that every solve needs have an on-disk cache newer than their source."""
+    return _cached(
         (kernels, kernels.tilted_means), (block_kernels, block_kernels.tilted_sums),
         (soup_kernels, soup_kernels.mix),
     )  # fmt: skip
+
+
+def bounds_are_cached() -> bool:
+    """The same for the kernels of branch and bound."""
+    return _cached((box_kernels, box_kernels.place), (envelope_kernels, envelope_kernels.envelopes))
+
+
+def _cached(*pairs: tuple[Any, Any]) -> bool:
     for module, kernel in pairs:
         source = Path(str(module.__file__))
         folder = Path(kernel._cache.cache_path)

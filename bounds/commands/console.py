@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from toymdp.warmup import compile_kernels, kernels_are_cached
+from toymdp import branch
+from toymdp.warmup import bounds_are_cached, compile_kernels, kernels_are_cached
 
 Item = TypeVar("Item")
 WIDTH = 132  # of tables where there is no terminal to ask
@@ -34,6 +37,46 @@ def warm_up() -> None:
     with console.status("compiling numerical kernels, once after installation ..."):
         compile_kernels()
     console.print("compiled the numerical kernels (cached for later runs)", style="dim")
+
+
+def warm_up_bounds() -> None:
+    """Compile the kernels of branch and bound, which only some runs ask for."""
+    if not bounds_are_cached():
+        with status_console().status("compiling the kernels of branch and bound, once ..."):
+            branch.prepare()
+
+
+class BoundProgress:
+    """A bar that first names the starts, then shows how far the proof of the bound has come.
+
+    It fills with the logarithm of the gap, from that of the first batch to the one allowed.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("solving ...", total=None)
+        self.first = 0.0
+
+    def start(self, name: str) -> None:
+        """Say which start is climbed from."""
+        self.progress.update(self.task, description=f"climbing from {name} ...")
+
+    def report(self, now: branch.Progress) -> None:
+        """Show the pieces bounded and the gap that is left."""
+        gap = max(now.value - now.J, now.allowed)
+        self.first = self.first or gap
+        left = math.log(gap / now.allowed)
+        total = math.log(self.first / now.allowed) or 1.0
+        text = f"{now.pieces} pieces, gap {gap:.3g} of {now.allowed:.3g} allowed"
+        self.progress.update(self.task, description=text, total=total, completed=total - left)
+
+
+@contextmanager
+def bound_progress() -> Iterator[BoundProgress]:
+    """Progress of one solve on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=status_console(), transient=True) as progress:
+        yield BoundProgress(progress)
 
 
 def tracked(items: Sequence[Item], label: str) -> Iterable[Item]:
