@@ -95,7 +95,7 @@ def worst_row(claim: Claim, rows: Sequence[Row]) -> Row | None:
     return max(decided, key=rank)
 
 
-def sections(judged: Sequence[Judged], track: Track, *, draw: bool = True) -> list[Section]:
+def sections(judged: Sequence[Judged], track: Track) -> list[Section]:
     """One section for each claim that was judged, in the catalogue's order.
 
     A violated claim whose printed proof has steps is walked on its worst instance.
@@ -121,7 +121,7 @@ def sections(judged: Sequence[Judged], track: Track, *, draw: bool = True) -> li
             Section(
                 claim, anchor(claim_id), mathml(claim.statement),
                 {v: counts[v] for v in VERDICTS}, tables.tightness(claim, own),
-                plots.tightness(claim, own) if draw else None, worst, _reasons(own), proof,
+                plots.tightness(claim, own), worst, _reasons(own), proof,
                 [w for w in stored if w.claim == claim_id],
             )
         )  # fmt: skip

@@ -183,7 +183,7 @@ def make(
             write_csv(rows, table)
             # without dates two runs write the same bytes
             figure.savefig(pdf, metadata={"CreationDate": None})
-            figure.savefig(png, dpi=200)
+            figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
         except OSError as error:
             rule = f"cannot be written ({error.strerror})"
             raise InstanceError.of("--out", str(out), rule, "name another") from None
