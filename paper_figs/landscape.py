@@ -78,8 +78,8 @@ def draw(rows: list[Row], width: float) -> Figure:
     certified = f", certified $J \\leq {bounds[0]:.4f}$" if bounds else ""
     looks = {
         "optimum": ("*", 9, VERMILION, f"$\\lambda^*$: $J = {best['J']:.4f}${certified}"),
-        "local": ("o", 4.5, "white", "local maximum"),
-        "weights": ("s", 4, "white", "user weights"),
+        "local": ("o", 7, "white", "local maximum"),
+        "weights": ("s", 2.8, "black", "user weights"),
     }
     for kind, (marker, size, ink, label) in looks.items():
         chosen = [r for r in rows if r["kind"] == kind]

@@ -218,20 +218,31 @@ def test_bases():
         for user in (0, 1):
             own = [r["share"] for r in rows if (r["width"], r["user"]) == (d, user)]
             assert all(0 <= a <= b <= 1 for a, b in pairwise(own))
-    # one specialist, exact features: J along a line, by hand
-    mdp = bases.world(0, 52, 3)
+
+
+@pytest.mark.parametrize("d", [13, 52])
+def test_share_of_one_specialist(d):
+    """J along a line, the specialist's Q known through d features only."""
+    mdp = bases.world(0, d, 3)
     order = np.random.default_rng([0, 1]).permutation(3)
     Q = by_hand(mdp, mdp.rewards[order[0]])[0]
-    top, ref = by_hand(mdp, mdp.reward_w)[1], soup_value(mdp, Q[None], [0.0])
+    used = [(t, s) for t in range(mdp.horizon) for s in range(16) if t > 0 or s < 4]
+    psi = np.array([mdp.features.values[t, s] for t, s in used])
+    fit = psi @ np.linalg.lstsq(psi, np.array([Q[t, s] for t, s in used]))[0]
+    known = np.zeros_like(Q)
+    for (t, s), value in zip(used, fit, strict=True):
+        known[t, s] = value
+    top, ref = by_hand(mdp, mdp.reward_w)[1], soup_value(mdp, known[None], [0.0])
     ends = [
         minimize_scalar(
-            lambda nu: -soup_value(mdp, Q[None], [nu]), bounds=side, method="bounded",
+            lambda nu: -soup_value(mdp, known[None], [nu]), bounds=side, method="bounded",
             options={"xatol": 1e-10},
         )
         for side in ((-1, -1e-6), (1e-6, 1))
     ]  # fmt: skip
     best = max(ref, *(-end.fun for end in ends))
-    (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (52, 0, 1)]
+    rows = quick("bases")
+    (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (d, 0, 1)]
     assert found == pytest.approx((best - ref) / (top - ref), abs=1e-6)
 
 
