@@ -15,7 +15,7 @@ from pypdf import PdfReader
 from scipy.optimize import minimize_scalar
 from test_cli import soupcheck
 
-from paper_figs import bases, delta, desirability, landscape, lemma1, table, tightness, violation
+from paper_figs import bases, delta, desirability, landscape, lemma1, table, tightness
 from paper_figs.canvas import WIDTHS
 from paper_figs.command import FIGURES, make, settings, tabulate
 from toymdp import InstanceError
@@ -134,7 +134,10 @@ def test_violation_region():
     assert all((r["bound"] < r["gap"]) == (r["verdict"] == "violated") for r in rows)
     assert {r["verdict"] for r in rows} == {"violated", "holds"}
     r = next(r for r in rows if (r["rarity"], r["reward"]) == (9, 8.0))
-    mdp = violation.world(9, 8.0)
+    witness = rare_first_token(9)
+    rewards = witness.rewards.copy()
+    rewards[:, 1] = 8.0  # context (0, 1)
+    mdp = witness.replace(rewards=rewards)
     Qs = np.array([by_hand(mdp, x)[0] for x in mdp.rewards])
     gap = by_hand(mdp, mdp.reward_w)[1] - soup_value(mdp, Qs, [0.5, 0.5])
     assert r["gap"] == pytest.approx(gap, rel=1e-7)
@@ -185,6 +188,9 @@ def test_landscape():
         assert r["J"] == pytest.approx(soup_value(mdp, Qs, [r["nu0"], r["nu1"]]), abs=1e-9), r
     grid = [r for r in rows if r["kind"] == "grid"]
     assert len(grid) == 21**2
+    places = [(r["nu0"] + r["nu1"], r["nu0"] - r["nu1"]) for r in grid]
+    axis = np.linspace(-1, 1, 21)
+    assert np.allclose(places, [(p, q) for p in axis for q in axis], atol=1e-12)
     assert all(abs(r["nu0"]) + abs(r["nu1"]) <= 1 + 1e-12 for r in grid)
     (best,) = [r for r in rows if r["kind"] == "optimum"]
     assert best["nu0"] < 0  # the best soup subtracts the first specialist
@@ -223,8 +229,9 @@ def test_bases():
 @pytest.mark.parametrize("d", [13, 52])
 def test_share_of_one_specialist(d):
     """J along a line, the specialist's Q known through d features only."""
-    mdp = bases.world(0, d, 3)
-    order = np.random.default_rng([0, 1]).permutation(3)
+    user = 1
+    mdp = bases.world(user, d, 3)
+    order = np.random.default_rng([user, 1]).permutation(3)
     Q = by_hand(mdp, mdp.rewards[order[0]])[0]
     used = [(t, s) for t in range(mdp.horizon) for s in range(16) if t > 0 or s < 4]
     psi = np.array([mdp.features.values[t, s] for t, s in used])
@@ -242,7 +249,8 @@ def test_share_of_one_specialist(d):
     ]  # fmt: skip
     best = max(ref, *(-end.fun for end in ends))
     rows = quick("bases")
-    (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (d, 0, 1)]
+    (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (d, user, 1)]
+    assert found > 0.01  # 0 would hide what it is a share of
     assert found == pytest.approx((best - ref) / (top - ref), abs=1e-6)
 
 
