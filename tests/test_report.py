@@ -182,9 +182,11 @@ def test_the_command(tmp_path):
     done = soupcheck("verify", path, "--claims", "ss.delta*", "--html", html)
     assert done.returncode == 0, done.stderr
     assert "ss.delta.renyi" in html.read_text(encoding="utf-8")
-    done = soupcheck("verify", path, "--claims", "ss.delta", "--html", path)
-    assert done.returncode == 2
-    assert "is an input of this run" in done.stderr
+    for target, says in ((path, "is an input of this run"), (tmp_path / "no" / "r.html", "folder")):
+        done = soupcheck("verify", path, "--claims", "ss.delta", "--html", target)
+        assert done.returncode == 2
+        assert says in done.stderr
+        assert not done.stdout  # before the run, not after it
 
 
 # -- in a browser ----------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def verify(
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
-    _refuse_input(html, [*(files or []), *(p for p in (text, labels) if p is not None)])
+    _check_target(html, [*(files or []), *(p for p in (text, labels) if p is not None)])
     cases = _cases(files, family, n, seed, text, labels, vocab_size, order)
     warm_up()
     rows: list[tables.Row] = []
@@ -132,9 +132,11 @@ def _title(case: Case, mdp: Any) -> str:
     return "\n".join([case.name, *suite.corpus_lines(mdp)])
 
 
-def _refuse_input(html: Path | None, inputs: list[Path]) -> None:
+def _check_target(html: Path | None, inputs: list[Path]) -> None:
     if html is not None and html.resolve() in {p.resolve() for p in inputs}:
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
+    if html is not None and not html.parent.is_dir():  # at once: a run must not end in this
+        raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
 
 
 def _write_html(path: Path, page: str) -> None:
