@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 # inches, from the style files of the venues
-WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5, "neurips-half": 2.7}
+WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
 COLUMN = WIDTHS["icml-column"]
 
 # Okabe–Ito, told apart by lightness as well, and never without a marker, line style or hatch

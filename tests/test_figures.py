@@ -8,9 +8,12 @@ from functools import cache, lru_cache
 from importlib import import_module
 from itertools import pairwise
 from math import exp, log
+from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from pypdf import PdfReader
 from scipy.optimize import minimize_scalar
 from test_cli import soupcheck
@@ -21,6 +24,8 @@ from paper_figs.command import FIGURES, make, settings, tabulate
 from toymdp import InstanceError
 from toymdp.classics import rare_first_token
 from toymdp.families import generate
+
+STYLE = Path(table.__file__).with_name("style.mplstyle")
 
 
 @lru_cache(maxsize=32)
@@ -303,6 +308,22 @@ def test_files(name, tmp_path, monkeypatch):
     assert wide == pytest.approx(6.75 * 72, abs=0.01)
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off(name):
+    """Every label lies on the page, at every width."""
+    mpl.use("Agg")
+    for width in WIDTHS.values():
+        with plt.style.context(STYLE):
+            figure = import_module(f"paper_figs.{name}").draw(quick(name), width)
+            figure.draw_without_rendering()  # the layout is made when it is drawn
+            box = figure.get_tightbbox()
+            plt.close(figure)
+        high = figure.get_figheight()
+        assert min(box.x0, box.y0) > -0.02, box
+        assert box.x1 < width + 0.02, box
+        assert box.y1 < high + 0.02, box
+
+
 def test_cache(tmp_path, monkeypatch):
     calls = []
 
@@ -357,7 +378,7 @@ def test_command(tmp_path):
     out, cache = tmp_path / "out", tmp_path / "cache"
     arguments = ("figures", "waterfall", "--quick", "--out", out, "--cache", cache, "--width")
     records = []
-    for width in ("neurips", "neurips-half"):
+    for width in ("neurips", "icml-page"):
         done = soupcheck(*arguments, width, "--json", "-")
         assert done.returncode == 0, done.stderr
         (record,) = [json.loads(line) for line in done.stdout.splitlines()]
