@@ -86,6 +86,11 @@ _SAME = {"ss.lemma1.per-step": "ss.lemma1", "ss.thm1.kl.any": "ss.thm1.kl",
          "ss.thm1.gap.constant-norm": "ss.thm1.gap"}  # fmt: skip
 
 
+def has_proof(claim: str) -> bool:
+    """Whether the claim's printed proof can be walked in steps."""
+    return _SAME.get(claim, claim) in PROOFS
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The claim's own check, its steps in order, the first that breaks, repairs, the ladder."""

@@ -59,7 +59,7 @@ def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:
     for claim_id, found in grouped.items():
         status = claims[claim_id].status
         counts = Counter(row.check.verdict for row in found)
-        middle, most, name = _tightness(claims[claim_id], found)
+        middle, most, name = tightness(claims[claim_id], found)
         table.add_row(
             claim_id, _styled(status),
             *(_count(counts[v], v) for v in ("holds", "violated", "not-applicable", "undecided")),
@@ -72,7 +72,7 @@ def _count(n: int, verdict: str) -> Text:
     return Text(str(n) if n else "·", style=_STYLE[verdict] if n else "dim")
 
 
-def _tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
+def tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
     """Median and largest ratio; for an equality the largest gap and nothing else."""
     judged = [r for r in rows if r.check.verdict in ("holds", "violated", "undecided")]
     if claim.kind == "equality":

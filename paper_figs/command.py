@@ -2,56 +2,191 @@
 
 from __future__ import annotations
 
-import csv
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import as_file, files
+from inspect import Parameter, signature
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
+from bounds.commands.console import tables_console, tracked, warm_up
+from bounds.ledger import OutputFile
 from toymdp import InstanceError
 
-FIGURES = {"tightness": "true gap against the printed and the sharp bound"}
+from .canvas import WIDTHS
+from .table import Row, Track, cache_key, load, quietly, store, write_csv
+
+FIGURES = {
+    "tightness": "true gap against the printed, the minimal and the sharp bound",
+    "violation": "where Theorem 1's printed bound fails: rare-token mass against its reward",
+    "waterfall": "from the gap to the printed bound, step by step, to the step that breaks",
+    "rungs": "the ladder of bounds on ten instances",
+    "lemma1": "how far Q* is from linear: feature width against temperature",
+    "desirability": "the linear statement that is true in Lemma 1's place",
+    "landscape": "J for two specialists, its local maxima, and an optimum that subtracts",
+    "delta": "the penalty Δ_k against the Rényi divergence D₂",
+    "bases": "share of the optimum against the number of specialists, three feature widths",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """One figure as written: its files, how long its table took, and whether it was cached."""
+
+    name: str
+    paths: tuple[Path, ...]
+    rows: int
+    cached: bool
+    seconds: float
+    key: str
 
 
 def figures(
     name: Annotated[str | None, typer.Argument(help="A figure's name, or 'all'.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
+    width: Annotated[str, typer.Option(help=f"One of {', '.join(WIDTHS)}.")] = "icml-column",
+    quick: Annotated[bool, typer.Option("--quick", help="Few instances: a look, no result.")] = (
+        False
+    ),
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder of computed tables (default: yours).")
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute anew and store nothing.")
+    ] = False,
+    json_path: Annotated[
+        str | None, typer.Option("--json", help="What was written, JSON Lines to PATH or '-'.")
+    ] = None,
 ) -> None:
-    """Draw figures for papers."""
+    """Draw figures for papers: PDF, PNG and the CSV behind each."""
+    chosen = _chosen(name, listed)
+    if width not in WIDTHS:
+        raise InstanceError.of("--width", width, "unknown", f"choose from {list(WIDTHS)}")
+    console = tables_console(json_path)
+    output = OutputFile(json_path)
     if listed or name is None:
         for key, caption in FIGURES.items():
-            typer.echo(f"{key:12} {caption}")
+            console.print(f"{key:13} {caption}", highlight=False)
+        with output:
+            output.write(_line({"name": k, "caption": c}) for k, c in FIGURES.items())
+        _report(output)
         return
-    if name != "all" and name not in FIGURES:
+    folder = None if no_cache else cache or _cache_folder()
+    with output:
+        for key in chosen:
+            made = make(
+                key, out, width=WIDTHS[width], cache=folder, track=tracked,
+                parameters=import_module(f"paper_figs.{key}").QUICK if quick else {},
+            )  # fmt: skip
+            for path in made.paths:
+                console.print(str(path), highlight=False, soft_wrap=True)
+            output.write([_line({
+                "name": made.name, "files": [str(p) for p in made.paths], "rows": made.rows,
+                "cached": made.cached, "seconds": round(made.seconds, 3), "key": made.key,
+                "caption": FIGURES[key], "width_in": WIDTHS[width], "quick": quick,
+            })])  # fmt: skip
+    _report(output)
+
+
+def _chosen(name: str | None, listed: bool) -> tuple[str, ...]:
+    if name is not None and name != "all" and name not in FIGURES:
         raise InstanceError.of("figure", name, "unknown", f"choose from {[*FIGURES, 'all']}")
-    for key in FIGURES if name == "all" else (name,):
-        for path in make(key, out):
-            typer.echo(path)
+    return tuple(FIGURES) if name in (None, "all") or listed else (str(name),)
 
 
-def make(name: str, out: Path) -> list[Path]:
-    """Compute and draw one figure; return the files written."""
+def _line(found: Mapping[str, Any]) -> str:
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _report(output: OutputFile) -> None:
+    if output.failure:
+        typer.echo(f"soupcheck: {output.failure}", err=True)
+        raise typer.Exit(2)
+
+
+def _cache_folder() -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(user_cache_path("soupcheck", appauthor=False)) / "figures"
+
+
+def settings(module: ModuleType, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A figure's parameters: its defaults, replaced where ``parameters`` names others.
+
+    Raises InstanceError for a parameter that the figure does not have.
+    """
+    own = {
+        key: p.default
+        for key, p in signature(module.compute).parameters.items()
+        if p.kind is Parameter.KEYWORD_ONLY
+    }
+    for key in parameters:
+        if key not in own:
+            raise InstanceError.of(key, parameters[key], "no such parameter", f"{sorted(own)}")
+    return {**own, **parameters}
+
+
+def tabulate(
+    name: str, parameters: Mapping[str, Any], cache: Path | None, track: Track = quietly
+) -> tuple[list[Row], bool, str]:
+    """Return a figure's table, whether it came from the cache folder, and its key."""
+    module = import_module(f"paper_figs.{name}")
+    used = settings(module, parameters)
+    key = cache_key(module, used)
+    found = None if cache is None else load(cache, name, key)
+    if found is not None:
+        return found, True, key
+    warm_up()
+    rows: list[Row] = module.compute(track, **used)
+    if cache is not None:
+        try:
+            store(cache, name, key, rows)
+        except OSError as error:
+            rule = f"cannot be written ({error.strerror})"
+            raise InstanceError.of("--cache", str(cache), rule, "name another") from None
+    return rows, False, key
+
+
+def make(
+    name: str, out: Path, *, width: float = WIDTHS["icml-column"], cache: Path | None = None,
+    track: Track = quietly, parameters: Mapping[str, Any] | None = None,
+) -> Made:  # fmt: skip
+    """Compute (or fetch) one table, draw it at this width (inches), and write the three files.
+
+    Raises InstanceError where a folder cannot be written.
+    """
+    import logging
+
     import matplotlib as mpl
 
     mpl.use("Agg")
+    # embedding a font that carries no date is worth a remark to fontTools and to nobody else
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     import matplotlib.pyplot as plt
 
-    module = import_module(f"paper_figs.{name}")
-    rows: list[dict[str, Any]] = module.compute()
-    out.mkdir(parents=True, exist_ok=True)
-    table = out / f"{name}.csv"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    with as_file(files("paper_figs") / "style.mplstyle") as style, plt.style.context(style):
-        figure = module.draw(rows)
-        paths = [out / f"{name}.pdf", out / f"{name}.png"]
-        # without dates two runs write the same bytes
-        figure.savefig(paths[0], metadata={"CreationDate": None})
-        figure.savefig(paths[1], dpi=200)
-        plt.close(figure)
-    return [*paths, table]
+    began = time.perf_counter()
+    rows, cached, key = tabulate(name, parameters or {}, cache, track)
+    seconds = time.perf_counter() - began
+    pdf, png, table = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
+    style = files("paper_figs") / "style.mplstyle"
+    with as_file(style) as sheet, plt.style.context(sheet):
+        figure = import_module(f"paper_figs.{name}").draw(rows, width)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            write_csv(rows, table)
+            # without dates two runs write the same bytes
+            figure.savefig(pdf, metadata={"CreationDate": None})
+            figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
+        except OSError as error:
+            rule = f"cannot be written ({error.strerror})"
+            raise InstanceError.of("--out", str(out), rule, "name another") from None
+        finally:
+            plt.close(figure)
+    return Made(name, (pdf, png, table), len(rows), cached, seconds, key)

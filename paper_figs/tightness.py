@@ -1,4 +1,4 @@
-"""True gap against two bounds: the printed (10) and the sharp one that replaces it.
+"""True gap against three bounds: the printed (10), its minimal repair, and the sharp one.
 
 Points above the diagonal are bounds; a point below it is a violation. Random instances that meet
 every hypothesis of Theorem 1 lie above it, and the rare-first-token witness falls through.
@@ -8,26 +8,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bounds import check
 from toymdp import solve, soup_optimum
 from toymdp.classics import rare_first_token
 from toymdp.families import generate
 
-FAMILIES = ("dirichlet", "tree")
-RARITIES = (2, 4, 6, 8, 10, 12, 14, 16)
-BOUNDS = {"ss.thm1.gap": "printed", "ss.thm1.gap.sharp": "sharp"}
+from .canvas import BLUE, GREEN, ORANGE, canvas
+from .table import Row, Track, quietly
+
+FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
+BOUNDS = {
+    "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.sharp": "sharp",
+}  # fmt: skip
 VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
+QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
 
 
-def compute(n: int = 60) -> list[dict[str, Any]]:
+def compute(
+    track: Track = quietly,
+    *,
+    n: int = 60,
+    rarities: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16),
+) -> list[Row]:
     """Rows ``{family, instance, bound, gap, value, verdict}`` at λ*, in reward units."""
     cases = [(f, f"{f}-{i}", generate(f, i)) for f in FAMILIES for i in range(n)]
-    cases += [("witness", f"rarity-{r}", rare_first_token(r)) for r in RARITIES]
+    cases += [("witness", f"rarity-{r}", rare_first_token(r)) for r in rarities]
     rows = []
-    for family, name, mdp in cases:
+    for family, name, mdp in track(cases, "tightness"):
         sol = solve(mdp)
         opt = soup_optimum(mdp, sol)
         if opt.gap < VISIBLE or not opt.lam.any():
@@ -41,29 +51,47 @@ def compute(n: int = 60) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(rows: list[dict[str, Any]]) -> Figure:
-    """One panel, log-log."""
-    figure, axes = plt.subplots()
-    looks: dict[tuple[str, str], dict[str, Any]] = {
-        ("random", "printed"): {"marker": "s", "color": "C1", "label": "printed (10), random"},
-        ("random", "sharp"): {"marker": "o", "color": "C0", "label": "sharp, random"},
-        ("witness", "printed"): {"marker": "v", "color": "k", "label": "printed (10), witness"},
-        ("witness", "sharp"): {"marker": "D", "color": "C2", "label": "sharp, witness"},
-    }
-    for (kind, bound), look in looks.items():
-        chosen = [
-            r for r in rows
-            if r["bound"] == bound and (r["family"] == "witness") == (kind == "witness")
-        ]  # fmt: skip
-        x, y = [r["gap"] for r in chosen], [r["value"] for r in chosen]
-        axes.scatter(x, y, s=11, linewidths=0.4, edgecolors="white", zorder=3, **look)
-    axes.set(xscale="log", yscale="log")
+def draw(rows: list[Row], width: float) -> Figure:
+    """One panel, log-log: colour is the bound, shape the family."""
+    figure, axes = canvas(width, 0.86)
+    inks = {"printed": ORANGE, "minimal": GREEN, "sharp": BLUE}
     low = min(min(r["gap"], r["value"]) for r in rows)
     high = max(max(r["gap"], r["value"]) for r in rows)
-    axes.plot([low, high], [low, high], color="0.4", lw=0.8, zorder=2)
-    axes.fill_between([low, high], [low / 10] * 2, [low, high], color="0.9", zorder=1, lw=0)
-    axes.set(ylim=(low / 3, high * 3), xlim=(min(r["gap"] for r in rows) / 2, 2.0))
-    axes.text(0.52, 0.40, "violated", transform=axes.transAxes, color="0.35", style="italic")
-    axes.set(xlabel=r"true gap $V_w - J(\lambda^*)$", ylabel="bound on it")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.52, 0.0), handletextpad=0.2)
+    for bound, ink in inks.items():
+        for family, marker in {**FAMILIES, "witness": "X"}.items():
+            chosen = [r for r in rows if (r["bound"], r["family"]) == (bound, family)]
+            # the repair is hollow: in grey the three inks are not enough
+            hollow = bound == "minimal"
+            look: dict[str, Any] = {"edgecolors": ink if hollow else "white", "s": 11}
+            if family == "witness":
+                look = {"edgecolors": "black", "s": 26}
+            axes.scatter(
+                [r["gap"] for r in chosen], [r["value"] for r in chosen],
+                facecolors="none" if hollow else ink, marker=marker, linewidths=0.45,
+                zorder=4 if family == "witness" else 3, **look,
+            )  # fmt: skip
+    axes.set(xscale="log", yscale="log")
+    left, right = min(r["gap"] for r in rows) / 2, max(r["gap"] for r in rows) * 3
+    axes.plot([low / 9, high], [low / 9, high], color="0.3", lw=0.8, zorder=2)
+    axes.fill_between([low / 9, high], [low / 9] * 2, [low / 9, high], color="0.9", zorder=1, lw=0)
+    axes.set(ylim=(low / 3, high * 3), xlim=(left, right))
+    axes.annotate(
+        "violated", (0.97, 0.05), xycoords="axes fraction", ha="right", color="0.3", style="italic"
+    )
+    axes.set(xlabel=r"true gap $V_w - J(\lambda^*)$, reward units", ylabel="bound on it")
+    figure.legend(handles=_legend(inks), ncols=4, loc="outside upper center")
     return figure
+
+
+def _legend(inks: dict[str, str]) -> list[Line2D]:
+    def mark(marker: str, ink: str, label: str) -> Line2D:
+        face = "none" if label == "minimal" else ink
+        edge = ink if label == "minimal" else "none"
+        look: dict[str, Any] = {"marker": marker, "mfc": face, "mec": edge, "ms": 4}
+        return Line2D([], [], ls="none", label=label, **look)
+
+    bounds = [mark("o", ink, {"printed": "printed (10)"}.get(b, b)) for b, ink in inks.items()]
+    shapes = [mark(m, "0.45", f) for f, m in {**FAMILIES, "witness": "X"}.items()]
+    # columns fill downwards: bounds in the first row, families in the second
+    blank = Line2D([], [], ls="none", label=" ")
+    return [x for pair in zip([*bounds, blank], shapes, strict=True) for x in pair]

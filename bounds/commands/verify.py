@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from toymdp import InstanceError
 from toymdp.families import corpus, corpus_one_hot
 
-from .. import suite, tables
+from .. import report, suite, tables
 from ..checking import check
 from ..ledger import OutputFile, content_hash, dump, record
 from ..registry import CLAIMS, select
 from ..suite import Case
 from ..worlds import ALL_FAMILIES
-from .console import WIDTH, tables_console, tracked, warm_up
+from .console import tables_console, tracked, warm_up
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 
@@ -53,9 +51,11 @@ def verify(
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
+    _check_target(html, [*(files or []), *(p for p in (text, labels) if p is not None)])
     cases = _cases(files, family, n, seed, text, labels, vocab_size, order)
     warm_up()
     rows: list[tables.Row] = []
+    judged: list[report.Judged] = []
     shown: list[Table] = []
     failures: list[str] = []
     with OutputFile(json_path, files or []) as out:
@@ -65,6 +65,7 @@ def verify(
             digest = content_hash(mdp)
             out.write(dump(record(case.name, digest, c, seed)) for c in found)
             rows.extend(tables.Row(case.name, case.family, c) for c in found)
+            judged.append(report.Judged(case, found, suite.corpus_lines(mdp)))
             failures.extend(_failures(case, mdp, found, claims))
             if len(cases) <= DETAIL_LIMIT or case.family in suite.CORPUS_FAMILIES:
                 shown.append(tables.detail(_title(case, mdp), found))
@@ -75,7 +76,7 @@ def verify(
     for line in failures:
         console.print(line, style="bold red", highlight=False)
     if html is not None:
-        _write_html(html, printed)
+        _write_html(html, report.render(judged, track=tracked))
     if out.failure:
         typer.echo(f"soupcheck: {out.failure}", err=True)
         raise typer.Exit(2)
@@ -131,12 +132,16 @@ def _title(case: Case, mdp: Any) -> str:
     return "\n".join([case.name, *suite.corpus_lines(mdp)])
 
 
-def _write_html(path: Path, printed: list[Table]) -> None:
-    page = Console(record=True, width=WIDTH, file=io.StringIO())
-    for table in printed:
-        page.print(table)
+def _check_target(html: Path | None, inputs: list[Path]) -> None:
+    if html is not None and html.resolve() in {p.resolve() for p in inputs}:
+        raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
+    if html is not None and not html.parent.is_dir():  # at once: a run must not end in this
+        raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
+
+
+def _write_html(path: Path, page: str) -> None:
     try:
-        page.save_html(str(path))
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         typer.echo(f"soupcheck: {path}: cannot be written ({error.strerror})", err=True)
         raise typer.Exit(2) from None

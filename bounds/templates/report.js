@@ -1,0 +1,23 @@
+// Filters of the claims table; without scripts the whole table is shown.
+const form = document.querySelector(".filters");
+const rows = [...document.querySelectorAll("#claims-table tbody tr")];
+const count = document.querySelector("#shown");
+function filter() {
+  const words = form.elements.words.value.trim().toLowerCase();
+  const status = form.elements.status.value;
+  const verdict = form.elements.verdict.value;
+  let shown = 0;
+  for (const row of rows) {
+    const fits = (!words || row.textContent.toLowerCase().includes(words))
+      && (!status || row.dataset.status === status)
+      && (!verdict || Number(row.dataset[verdict]) > 0);
+    row.hidden = !fits;
+    document.getElementById(row.dataset.section).hidden = !fits;
+    shown += fits;
+  }
+  count.textContent = `${shown} of ${rows.length} claims shown`;
+}
+form.hidden = false;
+form.addEventListener("input", filter);
+form.addEventListener("submit", (event) => event.preventDefault());
+filter();

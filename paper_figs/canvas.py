@@ -1,0 +1,29 @@
+"""Paper, not screen: the widths that venues promise, and the inks and marks every figure uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+# inches, from the style files of the venues
+WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
+COLUMN = WIDTHS["icml-column"]
+
+# Okabe–Ito, told apart by lightness as well, and never without a marker, line style or hatch
+BLUE, VERMILION, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#767676"
+HEAT = "cividis"  # even in lightness, the same to every eye
+
+
+def canvas(
+    width: float, aspect: float, rows: int = 1, columns: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """Return ``plt.subplots`` of this width (inches); aspect: height over width at one column.
+
+    Wider figures grow in height more slowly than in width.
+    """
+    height = aspect * COLUMN * (width / COLUMN) ** 0.4
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
+    return figure, axes

@@ -1,0 +1,63 @@
+"""The penalty Δ_k of (18) against the Rényi divergence that can stand in its place.
+
+Both at the start context, in nats, for every specialist of every instance. Δ_k knows only the
+extremes of π_k/ref; where the ratio takes two values it is exact, and with many tokens it is not.
+"""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from bounds.delta_claims import deltas, renyi_divergences, two_valued_states
+from toymdp import solve
+from toymdp.families import generate
+
+from .canvas import BLUE, GREEN, ORANGE, VERMILION, canvas
+from .table import Row, Track, quietly
+
+FAMILIES = {
+    "dirichlet": ("o", BLUE), "unit-norm": ("s", ORANGE), "tree": ("^", GREEN),
+    "softmax": ("v", VERMILION),
+}  # fmt: skip
+VISIBLE = 1e-8  # both vanish where the specialist has nothing to choose
+QUICK = {"n": 6}
+
+
+def compute(track: Track = quietly, *, n: int = 60) -> list[Row]:
+    """Rows ``{family, instance, k, renyi, delta, two_valued}``."""
+    rows = []
+    for family, seed in track([(f, i) for f in FAMILIES for i in range(n)], "delta"):
+        sol = solve(generate(family, seed))
+        start = sol.mdp.start_context
+        two = two_valued_states(sol)
+        for k in range(sol.mdp.n_rewards):
+            renyi = float(renyi_divergences(sol)[k, 0, start])
+            if renyi > VISIBLE:
+                rows.append({
+                    "family": family, "instance": f"{family}-{seed}", "k": k, "renyi": renyi,
+                    "delta": float(deltas(sol)[k, 0, start]),
+                    "two_valued": bool(two[k, 0, start]),
+                })  # fmt: skip
+    return rows
+
+
+def draw(rows: list[Row], width: float) -> Figure:
+    """How many times too large Δ_k is; hollow where the ratio takes two values."""
+    figure, axes = canvas(width, 0.78)
+    for family, (marker, ink) in FAMILIES.items():
+        for two in (False, True):
+            chosen = [r for r in rows if r["family"] == family and r["two_valued"] == two]
+            # two equal numbers may differ by rounding, which a log axis must not turn into a scale
+            times = [max(1.0, r["delta"] / r["renyi"]) for r in chosen]
+            axes.scatter(
+                [r["renyi"] for r in chosen], times, marker=marker, s=11,
+                facecolors="none" if two else ink, edgecolors=ink, linewidths=0.6, zorder=3,
+                label=None if two else family,
+            )  # fmt: skip
+    axes.scatter([], [], marker="o", facecolors="none", edgecolors="0.3", linewidths=0.6, s=11,
+                 label="two-valued ratio")  # fmt: skip
+    axes.axhline(1.0, color="0.3", lw=0.8, zorder=2)
+    axes.set(xscale="log", yscale="log")
+    axes.set(xlabel=r"$D_2(\mathrm{ref}\,\|\,\pi_k)$, nats", ylabel=r"$\Delta_k / D_2$")
+    axes.legend(loc="upper right", handletextpad=0.1)
+    return figure

@@ -1,0 +1,100 @@
+"""J of (8) for two specialists, over the whole budget, with every ascent and the optimum.
+
+Drawn in ν = βλ/β', so the budget is |ν|₁ ≤ 1. J is not concave and has kinks on the axes, hence
+its local maxima. In this world (the paper's own set-up) the best soup *subtracts* a specialist.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from toymdp import solve, soup_optimum
+from toymdp.families import generate
+from toymdp.soup import SoupObjective
+
+from .canvas import HEAT, VERMILION, canvas
+from .table import Row, Track, quietly
+
+SIZE = {"A": 4, "L": 2, "T": 4, "K": 2}
+LOCAL = 1e-3  # ends closer than this in ν are one local maximum
+QUICK = {"points": 21}
+
+
+def compute(track: Track = quietly, *, seed: int = 15, points: int = 121) -> list[Row]:
+    """Rows ``{kind, label, nu0, nu1, J}``: the grid row by row, then what stands on it.
+
+    kind: "grid", "weights" (λ = (β'/β)w), "local", "optimum", and "upper bound" where one is
+    certified. J in reward units. The grid is square in (ν0 + ν1, ν0 − ν1).
+    """
+    sol = solve(generate("softmax", seed, **SIZE))
+    objective = SoupObjective(sol)
+    opt = soup_optimum(sol.mdp, sol)
+    axis = np.linspace(-1.0, 1.0, points)
+    rows = []
+    for p in track(axis.tolist(), "landscape"):
+        nus = np.stack([(p + axis) / 2, (p - axis) / 2], axis=1)
+        rows += [_row("grid", "", nu, J) for nu, J in zip(nus, objective.values(nus), strict=True)]
+    w = sol.mdp.w
+    rows.append(_row("weights", "user weights", w, objective.value(w)))
+    best = opt.mu * sol.mdp.beta
+    ends: list[Any] = [best]
+    for ascent in sorted(opt.starts, key=lambda a: -a.value):
+        nu = np.array(ascent.nu)
+        if all(np.abs(nu - other).sum() > LOCAL for other in ends):
+            ends.append(nu)
+            rows.append(_row("local", ascent.start, nu, ascent.value))
+    rows.append(_row("optimum", opt.start, best, opt.J))
+    bound = getattr(opt, "upper_bound", None)
+    if bound is not None:
+        rows.append(_row("upper bound", opt.evidence, best, bound))
+    return rows
+
+
+def _row(kind: str, label: str, nu: Any, J: float) -> Row:
+    return {
+        "kind": kind, "label": label, "nu0": float(nu[0]), "nu1": float(nu[1]), "J": float(J)
+    }  # fmt: skip
+
+
+def draw(rows: list[Row], width: float) -> Figure:
+    """Filled contours on the diamond of the budget."""
+    figure, axes = canvas(width, 0.86)
+    grid = [r for r in rows if r["kind"] == "grid"]
+    n = isqrt(len(grid))
+    x, y, J = (np.array([r[key] for r in grid]).reshape(n, n) for key in ("nu0", "nu1", "J"))
+    best = next(r for r in rows if r["kind"] == "optimum")
+    # levels crowd towards the top, where the maxima are
+    levels = best["J"] - (best["J"] - J.min()) * np.linspace(1.0, 0.0, 22) ** 2
+    image = axes.contourf(x, y, J, levels=levels, cmap=HEAT)
+    axes.contour(x, y, J, levels=levels[1:-1], colors="k", linewidths=0.25, alpha=0.6)
+    axes.axhline(0, color="white", lw=0.5, ls=":")
+    axes.axvline(0, color="white", lw=0.5, ls=":")
+    bounds = [r["J"] for r in rows if r["kind"] == "upper bound"]
+    certified = f", certified $J \\leq {bounds[0]:.4f}$" if bounds else ""
+    looks = {
+        "optimum": ("*", 9, VERMILION, f"$\\lambda^*$: $J = {best['J']:.4f}${certified}"),
+        "local": ("o", 7, "white", "local maximum"),
+        "weights": ("s", 2.8, "black", "user weights"),
+    }
+    for kind, (marker, size, ink, label) in looks.items():
+        chosen = [r for r in rows if r["kind"] == kind]
+        values = [f"{r['J']:.4f}" for r in chosen]
+        named = label if kind == "optimum" else f"{label}: {', '.join(values)}"
+        axes.plot(
+            [r["nu0"] for r in chosen], [r["nu1"] for r in chosen], ls="none", marker=marker,
+            ms=size, mfc=ink, mec="k", mew=0.6, label=named, zorder=4, clip_on=False,
+        )  # fmt: skip
+    axes.set(xlabel=r"$\beta\lambda_1/\beta'$", ylabel=r"$\beta\lambda_2/\beta'$", aspect="equal")
+    bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
+    bar.set_ticks(
+        [x for x in MaxNLocator(6).tick_values(J.min(), best["J"]) if levels[0] < x < levels[-1]]
+    )
+    bar.set_label("$J$, reward units")
+    bar.outline.set_visible(False)
+    figure.legend(loc="outside upper center", ncols=1, handletextpad=0.2)
+    return figure

@@ -1,0 +1,94 @@
+"""How far Q* is from linear in the features (Lemma 1), by feature width and temperature.
+
+Worlds in which the paper's set-up and Assumption 1 hold exactly: ref and rewards come from one
+feature map. Left: one vector for all steps, as (6) says. Right: a vector for each step.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from bounds import check
+from toymdp import solve
+from toymdp.families import generate
+
+from .canvas import HEAT, canvas
+from .table import Row, Track, quietly
+
+CLAIMS = {
+    "ss.lemma1": r"one $\nu$, as (6)",
+    "ss.lemma1.per-step": r"$\nu_t$ each step, $\circ$ exact",
+}
+SIZE = {"A": 4, "L": 2, "T": 3, "K": 1}  # 16 contexts
+QUICK = {"n": 2, "widths": (2, 8, 16), "betas": (0.25, 1.0)}
+
+
+def compute(
+    track: Track = quietly,
+    *,
+    n: int = 12,
+    widths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 12, 14, 15, 16, 18),
+    betas: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
+) -> list[Row]:
+    """Rows ``{claim, width, beta, residual, holds}``: rms residual over the spread of Q*.
+
+    residual: median over n worlds of the worst-fitted Q; holds: in how many it is rounding.
+    """
+    rows = []
+    for d in track(widths, "lemma1"):
+        for beta in betas:
+            found: dict[str, list[tuple[float, bool]]] = {claim: [] for claim in CLAIMS}
+            for seed in range(n):
+                sol = solve(generate("softmax", seed, d=d, beta=beta, **SIZE))
+                for c in check(sol, ",".join(CLAIMS)):
+                    if c.lhs is not None:
+                        share = c.terms["relative rms residual"]
+                        found[c.claim].append((share, c.verdict == "holds"))
+            for claim, seen in found.items():
+                rows.append({
+                    "claim": claim, "width": d, "beta": beta, "worlds": len(seen),
+                    "residual": median(x for x, _ in seen) if seen else None,
+                    "holds": sum(h for _, h in seen),
+                })  # fmt: skip
+    return rows
+
+
+def draw(rows: list[Row], width: float) -> Figure:
+    """Two heat maps with one scale; cells where the lemma holds are marked."""
+    figure, panels = canvas(width, 0.72, 1, 2, sharey=True)
+    widths = sorted({r["width"] for r in rows})
+    betas = sorted({r["beta"] for r in rows})
+    seen = [r["residual"] for r in rows if r["residual"] is not None and not r["holds"]]
+    norm = LogNorm(min(seen), max(seen))
+    for axes, (claim, title) in zip(panels, CLAIMS.items(), strict=True):
+        grid = np.full((len(widths), len(betas)), np.nan)
+        for r in rows:
+            if r["claim"] != claim:
+                continue
+            i, j = widths.index(r["width"]), betas.index(r["beta"])
+            if r["worlds"] and r["holds"] == r["worlds"]:
+                axes.plot(j, i, marker="o", ms=2.2, mfc="none", mec="0.25", mew=0.6)
+            elif r["residual"] is not None:
+                grid[i, j] = r["residual"]
+        image = axes.imshow(grid, norm=norm, cmap=HEAT, aspect="auto", origin="lower")
+        axes.set_facecolor("0.92")
+        axes.set_title(title, fontsize=7)
+        axes.set(xlabel=r"temperature $\beta$")
+        every = range(0, len(betas), 4 if len(betas) > 4 else 1)
+        axes.set_xticks([*every], [f"{betas[j]:g}" for j in every])
+        axes.set_yticks(range(len(widths)), [str(d) for d in widths])
+        axes.tick_params(length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+    panels[0].set_ylabel("feature width $d$ (16 contexts)")
+    bar = figure.colorbar(image, ax=panels, location="right", pad=0.02, aspect=28)
+    ticks = [x for x in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if min(seen) <= x <= max(seen)]
+    bar.set_ticks(ticks, labels=[f"{x:g}" for x in ticks])
+    bar.ax.minorticks_off()
+    bar.set_label("residual of $Q^*$, share of its spread")
+    bar.outline.set_visible(False)
+    return figure

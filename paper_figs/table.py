@@ -1,0 +1,88 @@
+"""What every figure shares: the table behind it, progress, and a cache that knows the code.
+
+A table is a list of rows with the same keys and plain values, so that CSV and JSON hold all of it.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TypeVar
+
+from bounds.ledger import versions
+
+Row = dict[str, Any]
+Item = TypeVar("Item")
+PACKAGES = ("toymdp", "bounds")  # what figures compute through
+SOURCES = (".py", ".json", ".gz")
+
+
+class Track(Protocol):
+    """Iterates over work with a progress bar, or without one."""
+
+    def __call__(self, items: Sequence[Item], label: str) -> Iterable[Item]:
+        """Yield the items."""
+        ...
+
+
+def quietly(items: Sequence[Item], label: str) -> Iterable[Item]:
+    """No progress bar."""
+    return items
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """Write the table; an empty cell is a value that does not exist."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _files_of(package: str) -> Iterator[Path]:
+    folder = Path(str(files(package)))
+    yield from (p for p in sorted(folder.rglob("*")) if p.suffix in SOURCES)
+
+
+def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
+    """SHA-256 of what a table depends on: packages, the figure's own code, parameters, versions.
+
+    The figure's ``draw`` is left out: a change of ink alone computes nothing anew.
+    """
+    digest = hashlib.sha256(json.dumps([module.__name__, dict(parameters), versions()]).encode())
+    for package in PACKAGES:
+        for path in _files_of(package):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    assert module.__file__ is not None
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == "draw")]
+    digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def load(folder: Path, name: str, key: str) -> list[Row] | None:
+    """Return the table stored under a key, or None."""
+    path = folder / f"{name}-{key[:16]}.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None  # half a file is no table: it is computed again and replaced
+    rows: list[Row] | None = found["rows"] if found.get("key") == key else None
+    return rows
+
+
+def store(folder: Path, name: str, key: str, rows: Sequence[Row]) -> None:
+    """Store a table; it appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{key[:16]}.json"
+    half = path.with_suffix(f".{os.getpid()}")
+    half.write_text(json.dumps({"key": key, "rows": list(rows)}), encoding="utf-8")
+    half.replace(path)

@@ -1,0 +1,97 @@
+"""From the true gap to the printed bound (10), one proof step at a time, on the stored witness.
+
+Each step of Appendix A.2 replaces a quantity by one that should be no smaller; its slack is what
+it adds. The first bar that goes down is the step that breaks. What the steps leave between their
+sum and the bound (Cauchy–Schwarz on the reward term, a mean where a step was judged at its worst)
+is the last bar.
+"""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from bounds.explain import explain
+from toymdp import solve, soup_optimum
+from toymdp.classics import rare_first_token
+
+from .canvas import BLACK, BLUE, GREY, VERMILION, canvas
+from .table import Row, Track, quietly
+
+WORDS = {
+    "ss.lemma1": "$Q^*$ linear",
+    "ss.eq8.onehot": "beats one-hots",
+    "ss.proof.nonneg.without": r"$|\lambda|$ for $\lambda$",
+    "ss.proof.A": "one worst policy",
+    "ss.proof.B": r"$\Delta_k$ for $\lambda_k<0$",
+    "ss.proof.C.jensen": "power step",
+    "ss.proof.C.lipschitz": "Lipschitz in $L^1$(ref)",
+}
+QUICK: dict[str, object] = {}
+
+
+def compute(track: Track = quietly, *, claim: str = "ss.thm1.gap", rarity: int = 16) -> list[Row]:
+    """Rows ``{kind, step, label, slack, level, verdict}``: level is the running sum, reward units.
+
+    A step whose two sides are one expression here (not-applicable) adds nothing.
+    """
+    rows: list[Row] = []
+    for _ in track((rarity,), "waterfall"):
+        sol = solve(rare_first_token(rarity))
+        found = explain(sol, claim, soup_optimum(sol.mdp, sol))
+        assert found.claim.lhs is not None
+        assert found.claim.rhs is not None
+        level = found.claim.lhs
+        rows.append(_row("gap", claim, "true gap", level, level, ""))
+        for i, (step, c) in enumerate(found.steps):
+            level += c.slack or 0.0
+            kind = "first broken" if i == found.first_broken else "step"
+            label = WORDS.get(step.claim, step.claim)
+            rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict))
+        rest = found.claim.rhs - level
+        rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest, ""))
+        rows.append(_row("bound", claim, "printed (10)", found.claim.rhs, found.claim.rhs, ""))
+    return rows
+
+
+def _row(kind: str, step: str, label: str, slack: float | None, level: float, says: str) -> Row:
+    keys = ("kind", "step", "label", "slack", "level", "verdict")
+    return dict(zip(keys, (kind, step, label, slack, level, says), strict=True))
+
+
+def draw(rows: list[Row], width: float) -> Figure:
+    """Horizontal waterfall, top to bottom in the proof's order."""
+    figure, axes = canvas(width, 0.74)
+    before = 0.0
+    places = [*[x for r in rows for x in (r["level"], r["level"] - (r["slack"] or 0.0))], 0.0]
+    span = max(places) - min(places)
+    for i, r in enumerate(rows):
+        whole = r["kind"] in ("gap", "bound")
+        start, end = (0.0, r["level"]) if whole else (before, r["level"])
+        if r["kind"] == "first broken":
+            look = {"color": VERMILION, "hatch": "////", "edgecolor": "white"}
+        else:
+            look = {"color": BLACK if whole else BLUE if end >= start else VERMILION}
+        axes.barh(i, end - start, left=start, height=0.62, linewidth=0, zorder=3, **look)
+        if i + 1 < len(rows):
+            axes.plot([end, end], [i, i + 1], color="0.5", lw=0.5, zorder=2)
+        if whole:
+            text = f"{end:.2g}"
+        elif r["slack"] is None:
+            text = "both sides equal"
+        else:
+            text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-12 else "0"
+        if r["kind"] == "first broken":
+            text += "  first to break"
+        ink = VERMILION if r["kind"] == "first broken" else GREY if text[0] in "b0" else BLACK
+        axes.annotate(
+            text, (max(start, end) + 0.025 * span, i), va="center", fontsize=6.5, color=ink,
+            zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )  # fmt: skip
+        before = end
+    axes.axvline(0, color="0.3", lw=0.6, zorder=1)
+    axes.set_yticks(range(len(rows)), [r["label"] for r in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(min(places) - 0.05 * span, max(places) + 0.85 * span)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("reward units")
+    return figure

@@ -1,0 +1,145 @@
+"""Figures as files: PDF, PNG and CSV, the cache, and the command that makes them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from matplotlib import pyplot as plt
+from pypdf import PdfReader
+from test_cli import soupcheck
+from test_figures import quick
+
+from paper_figs import delta, table
+from paper_figs.canvas import WIDTHS
+from paper_figs.command import FIGURES, make, tabulate
+from toymdp import InstanceError
+
+STYLE = Path(table.__file__).with_name("style.mplstyle")
+
+
+def fonts_of(reader):
+    for page in reader.pages:
+        for font in page["/Resources"]["/Font"].values():
+            font = font.get_object()
+            inner = font["/DescendantFonts"][0].get_object() if "/DescendantFonts" in font else font
+            yield font["/Subtype"], inner["/FontDescriptor"].get_object()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_files(name, tmp_path, monkeypatch):
+    module = import_module(f"paper_figs.{name}")
+    rows = quick(name)
+    monkeypatch.setattr(module, "compute", lambda track, **_: rows)
+    # the defaults of the stand-in are the figure's own
+    monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: dict(parameters))
+    made = make(name, tmp_path, width=WIDTHS["icml-column"])
+    pdf, png, sheet = made.paths
+    reader = PdfReader(pdf)
+    assert len(reader.pages) == 1
+    assert float(reader.pages[0].mediabox.width) == pytest.approx(3.25 * 72, abs=0.01)
+    embedded = list(fonts_of(reader))
+    assert embedded
+    for subtype, descriptor in embedded:
+        assert subtype != "/Type3"  # what conference systems refuse
+        assert "/FontFile2" in descriptor or "/FontFile3" in descriptor
+    assert png.stat().st_size > 5_000
+    with sheet.open(encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [list(row) for row in read] == [list(row) for row in rows]
+    for a, b in zip(read, rows, strict=True):
+        assert a == {k: "" if v is None else str(v) for k, v in b.items()}
+    again = make(name, tmp_path / "wide", width=WIDTHS["icml-page"])
+    wide = float(PdfReader(again.paths[0]).pages[0].mediabox.width)
+    assert wide == pytest.approx(6.75 * 72, abs=0.01)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off(name):
+    """Every label lies on the page, at every width."""
+    mpl.use("Agg")
+    for width in WIDTHS.values():
+        with plt.style.context(STYLE):
+            figure = import_module(f"paper_figs.{name}").draw(quick(name), width)
+            figure.draw_without_rendering()  # the layout is made when it is drawn
+            box = figure.get_tightbbox()
+            plt.close(figure)
+        high = figure.get_figheight()
+        assert min(box.x0, box.y0) > -0.02, box
+        assert box.x1 < width + 0.02, box
+        assert box.y1 < high + 0.02, box
+
+
+def test_cache(tmp_path, monkeypatch):
+    calls = []
+
+    def compute(track=table.quietly, *, n=3, seed=0):
+        calls.append((n, seed))
+        return [{"x": i + seed, "y": None} for i in range(n)]
+
+    monkeypatch.setattr(delta, "compute", compute)
+    first, cached, _ = tabulate("delta", {}, tmp_path)
+    assert not cached
+    again, cached, _ = tabulate("delta", {}, tmp_path)
+    assert cached
+    assert again == first
+    assert calls == [(3, 0)]
+    tabulate("delta", {"seed": 1}, tmp_path)
+    assert calls == [(3, 0), (3, 1)]
+    tabulate("delta", {}, None)  # without a cache nothing is read
+    assert len(calls) == 3
+    for path in tmp_path.iterdir():
+        path.write_text("{", encoding="utf-8")  # half a file
+    assert tabulate("delta", {}, tmp_path)[0] == first
+    assert len(calls) == 4
+    with pytest.raises(InstanceError):
+        tabulate("delta", {"cats": 1}, tmp_path)
+
+
+def test_the_key_knows_code_and_parameters_but_not_ink(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "a_figure_of_this_test.py"
+    keys = []
+    for body, ink, n in [("1", "1", 1), ("1", "2", 1), ("2", "1", 1), ("1", "1", 2)]:
+        path.write_text(
+            f"def compute():\n    return {body}\ndef draw():\n    return {ink}\n", encoding="utf-8"
+        )
+        keys.append(table.cache_key(import_module("a_figure_of_this_test"), {"n": n}))
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    package = tmp_path / "a_package_of_this_test"
+    package.mkdir()
+    source = package / "__init__.py"
+    monkeypatch.setattr(table, "PACKAGES", ("a_package_of_this_test",))
+    packaged = []
+    for line in ("x = 1\n", "x = 2\n"):
+        source.write_text(line, encoding="utf-8")
+        packaged.append(table.cache_key(import_module("a_figure_of_this_test"), {"n": 1}))
+    assert packaged[0] != packaged[1]
+
+
+def test_command(tmp_path):
+    listed = soupcheck("figures", "--list")
+    assert all(name in listed.stdout for name in FIGURES)
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    arguments = ("figures", "waterfall", "--quick", "--out", out, "--cache", cache, "--width")
+    records = []
+    for width in ("neurips", "icml-page"):
+        done = soupcheck(*arguments, width, "--json", "-")
+        assert done.returncode == 0, done.stderr
+        (record,) = [json.loads(line) for line in done.stdout.splitlines()]
+        records.append(record)
+        assert all((out / f"waterfall.{kind}").exists() for kind in ("pdf", "png", "csv"))
+        assert "waterfall.pdf" in done.stderr
+    # another width is another drawing of the same table
+    assert [r["cached"] for r in records] == [False, True]
+    assert records[0]["width_in"] == 5.5
+    for wrong in (["--width", "a0"], ["--out", cache / next(cache.iterdir()).name]):
+        done = soupcheck("figures", "waterfall", "--quick", "--cache", cache, *wrong)
+        assert done.returncode == 2
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert wrong[0] in done.stderr
