@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 from toymdp import InstanceError
@@ -160,6 +160,33 @@ def subject(instance: PreferencePairs) -> PairSubject:
     """Prepare an instance for its claims."""
     deltas = instance.labels[:, None] * instance.differences / instance.beta
     return PairSubject(instance, deltas, instance.prior_mean, instance.prior_covariance)
+
+
+def batch_posterior(sub: PairSubject) -> tuple[Array, Array]:
+    """Maximum a posteriori [K] of all N answers at once, and the Laplace covariance [K, K] there.
+
+    ``argmin ½(λ − λ̄_0)ᵀS_0⁻¹(λ − λ̄_0) − Σ_n log σ(λᵀΔ_n)``, strictly convex, so the order of the
+    answers cannot matter; covariance is the inverse Hessian. Dimensionless, like λ.
+    """
+    inverse = np.asarray(np.linalg.inv(sub.prior), dtype=np.float64)
+
+    def loss(lam: Array) -> float:
+        away = lam - sub.mean
+        return float(0.5 * away @ inverse @ away + np.logaddexp(0.0, -sub.deltas @ lam).sum())
+
+    def slope(lam: Array) -> Array:
+        return np.asarray(inverse @ (lam - sub.mean) - expit(-sub.deltas @ lam) @ sub.deltas)
+
+    def curvature(lam: Array) -> Array:
+        z = sub.deltas @ lam
+        return np.asarray(inverse + (sub.deltas.T * (expit(z) * expit(-z))) @ sub.deltas)
+
+    options = {"gtol": 1e-8}
+    found = minimize(
+        loss, sub.mean, jac=slope, hess=curvature, method="trust-exact", options=options
+    )
+    lam = np.asarray(found.x - np.linalg.solve(curvature(found.x), slope(found.x)))  # last digits
+    return lam, np.asarray(np.linalg.inv(curvature(lam)))
 
 
 # -- families ------------------------------------------------------------------------------

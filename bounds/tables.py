@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
@@ -41,6 +42,31 @@ def short(value: float | None) -> str:
     if value == 0:
         return "0"
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
+    """Rows with common keys as a table: the keys are its columns, numbers are kept short.
+
+    True and False read yes and no, None a dash; verdicts and statuses have their colours.
+    """
+    table = Table(title=title, title_justify="left", header_style="bold")
+    columns: list[str] = []
+    for i, row in enumerate(rows):
+        if i == 0:
+            columns = list(row)
+            for key in columns:
+                number = isinstance(row[key], int | float | None)
+                table.add_column(key, justify="right" if number else "left")
+        table.add_row(*(_cell(row[key]) for key in columns))
+    return table
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, bool | np.bool_):
+        return Text("yes" if value else "no")
+    if isinstance(value, float | np.floating):
+        return Text(short(float(value)))
+    return Text("–") if value is None else _styled(str(value))
 
 
 def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:

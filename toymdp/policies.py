@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from . import kernels, ratio_kernels, until_eos
-from .features import Array
+from .errors import InstanceError
+from .features import Array, IntArray
 from .mdp import TokenMDP
 from .tilt import Occupancy, tilt
 
@@ -43,6 +44,29 @@ def policy_value(mdp: TokenMDP, G: Array, payoff: Array, extra: Array | None = N
 def occupancy(mdp: TokenMDP, G: Array) -> Occupancy:
     """Return where the policy goes from the start context."""
     return tilt(mdp, G).occupancy
+
+
+def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
+    """Return n sequences of tokens [n, T] drawn from the policy with logits G [T, S].
+
+    After ``eos`` a sequence repeats it. Raises InstanceError without a finite horizon, where
+    sequences have no common length.
+    """
+    if mdp.horizon is None:
+        raise InstanceError.of("horizon", None, "sequences need an end", "set a finite horizon")
+    ladder = np.cumsum(policy_table(mdp, G), axis=2)
+    rng = np.random.default_rng(seed)
+    context = np.full(n, mdp.start_context)
+    tokens = np.empty((n, mdp.horizon), dtype=np.int64)
+    for t in range(mdp.horizon):
+        rungs = ladder[t, context]
+        # scaled by the last rung, a height below 1 stays below it however the sum was rounded
+        height = rng.random((n, 1)) * rungs[:, -1:]
+        tokens[:, t] = (rungs <= height).sum(axis=1)
+        if mdp.eos is not None:
+            tokens[mdp.ended[context], t] = mdp.eos
+        context = (context * mdp.vocab_size + tokens[:, t]) % mdp.n_contexts
+    return tokens
 
 
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:
