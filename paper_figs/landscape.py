@@ -25,15 +25,18 @@ LOCAL = 1e-3  # ends closer than this in ν are one local maximum
 QUICK = {"points": 21}
 
 
-def compute(track: Track = quietly, *, seed: int = 15, points: int = 121) -> list[Row]:
+def compute(
+    track: Track = quietly, *, seed: int = 15, points: int = 121, tolerance: float = 1e-4
+) -> list[Row]:
     """Rows ``{kind, label, nu0, nu1, J}``: the grid row by row, then what stands on it.
 
-    kind: "grid", "weights" (λ = (β'/β)w), "local", "optimum", and "upper bound" where one is
-    certified. J in reward units. The grid is square in (ν0 + ν1, ν0 − ν1).
+    kind: "grid", "weights" (λ = (β'/β)w), "local", "optimum", and "upper bound": what branch and
+    bound proves of J over the whole budget, to the tolerance. J in reward units. The grid is square
+    in (ν0 + ν1, ν0 − ν1).
     """
     sol = solve(generate("softmax", seed, **SIZE))
     objective = SoupObjective(sol)
-    opt = soup_optimum(sol.mdp, sol)
+    opt = soup_optimum(sol.mdp, sol, tolerance=tolerance)
     axis = np.linspace(-1.0, 1.0, points)
     rows = []
     for p in track(axis.tolist(), "landscape"):
@@ -49,9 +52,8 @@ def compute(track: Track = quietly, *, seed: int = 15, points: int = 121) -> lis
             ends.append(nu)
             rows.append(_row("local", ascent.start, nu, ascent.value))
     rows.append(_row("optimum", opt.start, best, opt.J))
-    bound = getattr(opt, "upper_bound", None)
-    if bound is not None:
-        rows.append(_row("upper bound", opt.evidence, best, bound))
+    assert opt.upper_bound is not None  # the horizon is finite
+    rows.append(_row("upper bound", opt.evidence, best, opt.upper_bound))
     return rows
 
 
@@ -74,10 +76,10 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.contour(x, y, J, levels=levels[1:-1], colors="k", linewidths=0.25, alpha=0.6)
     axes.axhline(0, color="white", lw=0.5, ls=":")
     axes.axvline(0, color="white", lw=0.5, ls=":")
-    bounds = [r["J"] for r in rows if r["kind"] == "upper bound"]
-    certified = f", certified $J \\leq {bounds[0]:.4f}$" if bounds else ""
+    bound = next(r["J"] for r in rows if r["kind"] == "upper bound")
+    top = f"$\\lambda^*$: $J = {best['J']:.4f}$, proved $J \\leq {bound:.4f}$"
     looks = {
-        "optimum": ("*", 9, VERMILION, f"$\\lambda^*$: $J = {best['J']:.4f}${certified}"),
+        "optimum": ("*", 9, VERMILION, top),
         "local": ("o", 7, "white", "local maximum"),
         "weights": ("s", 2.8, "black", "user weights"),
     }

@@ -178,7 +178,8 @@ def test_landscape():
     rows = quick("landscape")
     mdp = generate("softmax", 15, **landscape.SIZE)
     Qs = np.array([by_hand(mdp, r)[0] for r in mdp.rewards])
-    for r in rows[::37] + rows[-4:]:
+    *points, proved = rows
+    for r in points[::37] + points[-4:]:
         assert r["J"] == pytest.approx(soup_value(mdp, Qs, [r["nu0"], r["nu1"]]), abs=1e-9), r
     grid = [r for r in rows if r["kind"] == "grid"]
     assert len(grid) == 21**2
@@ -189,7 +190,8 @@ def test_landscape():
     (best,) = [r for r in rows if r["kind"] == "optimum"]
     assert best["nu0"] < 0  # the best soup subtracts the first specialist
     assert all(r["J"] <= best["J"] for r in rows if r["kind"] in ("grid", "local", "weights"))
-    assert all(r["J"] >= best["J"] for r in rows if r["kind"] == "upper bound")
+    assert proved["kind"] == "upper bound"
+    assert best["J"] <= proved["J"] <= best["J"] + 2e-4
 
 
 def test_desirability_is_linear_and_the_value_is_not():
