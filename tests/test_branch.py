@@ -117,7 +117,7 @@ def test_time_and_interrupts_keep_the_bound():
             raise KeyboardInterrupt
 
     held = branch_and_bound(sol, J, tolerance=1e-9, threads=2, report=stop)
-    assert held.stopped == "interrupted"
+    assert held.stopped == "interrupt"
     assert best <= held.value <= short.value
     assert seen[0].pieces < seen[2].pieces
 
@@ -135,7 +135,7 @@ def test_an_interrupt_in_the_middle_of_a_batch_loses_no_piece(monkeypatch):
 
     monkeypatch.setattr(branch._Search, "_bounds", interrupted)
     held = branch_and_bound(sol, start_value(sol), tolerance=1e-9, threads=1)
-    assert held.stopped == "interrupted"
+    assert held.stopped == "interrupt"
     assert held.value >= best
 
 

@@ -54,7 +54,7 @@ class Bound:
 
     value: ``J(ν) ≤ value`` for every ν. J: the best value known at the end, reward units.
     method: "branch and bound", or "identity" (``J ≤ V_w``: all that is given for large K).
-    allowed: the gap asked for, reward units. stopped: "tolerance", "time", "interrupted",
+    allowed: the gap asked for, reward units. stopped: "tolerance", "time", "interrupt",
     "resolution" (pieces too small to halve exactly) or "identity". pieces: simplices bounded.
     ascents: climbs from points found above the J that was given.
     """
@@ -259,7 +259,7 @@ def branch_and_bound(
                 if report is not None:
                     report(Progress(search.value, search.J, allowed, search.pieces))
         except KeyboardInterrupt:
-            stopped = "interrupted"
+            stopped = "interrupt"
     passed = time.perf_counter() - began
     return Bound(
         search.value, search.J, "branch and bound", allowed, stopped, search.pieces, passed,
