@@ -23,8 +23,9 @@ def test_records_show_every_kind_of_value():
     ]
     text = printed(records("Things", rows))
     assert "Things" in text
-    for shown in ("first", "0.1235", "1.00e-09", "12", "yes", "no", "–", "2.5"):
-        assert shown in text
+    lines = [line.replace("│", " ").split() for line in text.splitlines()]
+    assert ["first", "0.1235", "12", "yes", "–"] in lines
+    assert ["second", "1.00e-09", "3", "no", "2.5"] in lines
     header = next(line for line in text.splitlines() if "name" in line)
     assert [word for word in header.split() if word.isalpha()] == list(rows[0])
 
