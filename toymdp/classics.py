@@ -70,6 +70,37 @@ def rare_first_token(rarity: int = 16) -> TokenMDP:
     )  # fmt: skip
 
 
+def rare_conflict() -> TokenMDP:
+    """(9) fails at λ* in two steps: the best soup sits on a token rare under ref and under π_w.
+
+    A = 3, L = 2, T = 2, two specialists, equal user weights. The start (0, 2) offers three tokens:
+
+    * 2, nearly certain under ref, earns nothing for ever after;
+    * 0, of weight 2^-40, pays both specialists 47 at once;
+    * 1, of weight 2^-44, pays both 32 and leads to a choice on which they conflict: 24 for one.
+
+    Each specialist expects about 23 of the conflict, the user 12: the soup takes token 1, π_w token
+    0. Soups of less weight on both lose the 32 that only a full tilt wins, so λ* is (1/2, 1/2), and
+    at full budget the logit error of token 0 is 0. That of token 1 is large, but its feature is
+    weighed by two policies that hardly take it.
+    """
+    weights = np.ones((9, 3))
+    weights[2] = [2.0**-40, 2.0**-44, 1.0]
+    weights[8] = [2.0**-200, 2.0**-200, 1.0]
+    weights[7] = [0.5, 0.5, 2.0**-200]
+    rewards = np.zeros((2, 9))
+    rewards[:, 6], rewards[:, 7] = 47.0, 32.0
+    rewards[0, 3] = rewards[1, 4] = 24.0
+    scale = np.full((2, 9), 2.0**20)
+    scale[0] = 2.0**-16
+    scale[0, 7] = 1.0
+    return TokenMDP(
+        name="kl-rare-conflict", vocab_size=3, order=2, horizon=2, start=[0, 2],
+        ref_weights=weights, rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
+        features={"kind": "tabular", "per_step": True, "scale": scale},
+    )  # fmt: skip
+
+
 def rare_token() -> TokenMDP:
     """(14) fails for λ < 0 at a single step: the soup flees to a token rare under ref and π_w.
 
@@ -180,6 +211,7 @@ CLASSICS = {
     "ss.eq13": two_step_law,
     "ss.eq7.logit": hot_logits,
     "ss.thm1.gap": rare_first_token,
+    "ss.thm1.kl": rare_conflict,
     "ss.thm1.kl.any": rare_token,
     "ss.proof.A": two_tastes,
     "ss.proof.nonneg.without": all_negative,

@@ -146,13 +146,14 @@ class Objective:
 class Search:
     """What branch and bound found. kept: boxes that may hold a maximiser, with their upper bounds.
 
-    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any.
+    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any, with
+    J over it.
     """
 
     best: arb = field(default_factory=arb.neg_inf)
     kept: list[tuple[arb, Box]] = field(default_factory=list)
     boxes: int = 0
-    open: Box | None = None
+    open: tuple[arb, Box] | None = None
 
 
 def tighten(box: Box, slope: list[arb]) -> Box | None:
@@ -212,7 +213,7 @@ class _Sweep:
                 found.kept.append((J.upper(), box))
                 continue
             elif box.width < SMALLEST or time.monotonic() > self.deadline:
-                found.open = box
+                found.open = (J, box)
                 return
             else:
                 parts = box.halves()
