@@ -101,6 +101,40 @@ def rare_conflict() -> TokenMDP:
     )  # fmt: skip
 
 
+def conflict_rounds(
+    rounds: int = 2, conflict: int = 64, sure: int = 27, rarity: int = 203, common: int = 117
+) -> TokenMDP:
+    """(10) fails though every feature has norm 1: the gap adds up over steps, its norm does not.
+
+    Tokens N, C, X, P1, P2, J; two specialists, equal user weights. A round starts after N, P1 or P2:
+
+    * J has nearly all of ref's weight and earns nothing for ever after;
+    * C pays both ``common + conflict/2 + sure`` and is followed by N;
+    * X pays both ``common`` and is followed by P1 or P2, which pay one specialist ``conflict``.
+
+    ``2^-rarity``, the weight of C and of X, costs all but a share of what C pays, so that only the
+    full tilt leaves J, and λ* is (1/2, 1/2). Each specialist expects the conflict, the user half of
+    it: X's logit error is about ``D = conflict/2 − log 2``, that of C and J is 0 but for a few nats
+    to come. If ``sure`` is a few nats below D, the soup takes X in every round and loses ``sure``
+    each time, while ``‖nu_w − Σ(β/β')λ_k nu_k‖`` grows like ``D·√rounds``: the ratio, too, grows
+    like √rounds.
+    """
+    n, c, x, p1, p2, j = range(6)
+    weights = np.zeros((6, 6))
+    for start in (n, p1, p2):
+        weights[start, [c, x, j]] = 2.0**-rarity, 2.0**-rarity, 1.0
+    weights[c, n] = weights[j, j] = 1.0
+    weights[x, [p1, p2]] = 0.5
+    rewards = np.zeros((2, 6))
+    rewards[:, c], rewards[:, x] = common + conflict / 2 + sure, common
+    rewards[0, p1] = rewards[1, p2] = conflict
+    return TokenMDP(
+        name="gap-conflict-rounds", vocab_size=6, order=1, horizon=2 * rounds, start=[n],
+        ref_weights=weights, rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+
+
 def rare_token() -> TokenMDP:
     """(14) fails for λ < 0 at a single step: the soup flees to a token rare under ref and π_w.
 
@@ -211,6 +245,7 @@ CLASSICS = {
     "ss.eq13": two_step_law,
     "ss.eq7.logit": hot_logits,
     "ss.thm1.gap": rare_first_token,
+    "ss.thm1.gap.constant-norm": conflict_rounds,
     "ss.thm1.kl": rare_conflict,
     "ss.thm1.kl.any": rare_token,
     "ss.proof.A": two_tastes,

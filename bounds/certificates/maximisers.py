@@ -182,7 +182,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
     return box
 
 
-class _Sweep:
+class Sweep:
     """The best-first loop, with what it has found so far."""
 
     def __init__(
@@ -203,7 +203,7 @@ class _Sweep:
             _, _, box = heapq.heappop(heap)
             found.boxes += 1
             self.progress(found.boxes, len(heap))
-            bounded = self._bound(box)
+            bounded = self.bound(box)
             if bounded is None:
                 continue
             J, smaller = bounded
@@ -221,7 +221,7 @@ class _Sweep:
                 heapq.heappush(heap, (-float(J.upper()), next(count), part))
         found.kept = [(upper, box) for upper, box in found.kept if not upper < found.best]
 
-    def _bound(self, box: Box) -> tuple[arb, Box] | None:
+    def bound(self, box: Box) -> tuple[arb, Box] | None:
         """J over the box and the part of it that may hold a maximiser; None if there is none."""
         found, objective = self.found, self.objectives[box.signs]
         J, slope = objective.at(box, True)
@@ -250,7 +250,7 @@ def maximisers(
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
     boxes left are made smaller, so that the enclosures can be read.
     """
-    sweep = _Sweep(values, deadline, progress)
+    sweep = Sweep(values, deadline, progress)
     whole = ((fmpq(0), fmpq(1)),) * values.world.K
     sweep.run([(arb(0), Box(signs, whole)) for signs in sweep.objectives], breaks)
     found = sweep.found
