@@ -197,8 +197,8 @@ TABLE = (
     Claim(
         "ss.thm1.gap.constant-norm", "ours",
         r"(10) \text{ when } \|\psi\| \text{ is constant}",
-        "open", "inequality", "optimum", gap,
-        "no proof, no witness yet",
+        "refuted", "inequality", "optimum", gap,
+        "the gap adds up over steps, the norm of the logit error only like their root",
         hypotheses=(*THEOREM, "lambda-nonzero", "rewards-nonnegative", "features-constant-norm"),
         reported=("ss.asm0",),
     ),
