@@ -14,6 +14,7 @@ from flint import arb, fmpq
 
 from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
+from bounds.certificates.certificate import interval
 from bounds.certificates.instance import load
 from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers
 from bounds.certificates.statements import Point
@@ -218,6 +219,17 @@ def test_broken_json_is_refused(text, tmp_path):
         certify(path)
     with pytest.raises(WitnessError):
         certify(tmp_path / "missing.json")
+
+
+def test_intervals_are_outward_and_finite():
+    assert interval(arb(0.5)) == (0.5, 0.5)
+    low, high = interval(arb(1) / 3)
+    assert low < 1 / 3 < high
+    assert high - low < 1e-15
+    tiny = interval(arb(10) ** -400)
+    assert tiny[0] <= 0 < tiny[1]
+    for x in (arb(10) ** 400, arb.nan(), arb.pos_inf()):
+        assert interval(x) is None
 
 
 # -- the balls against floating point ------------------------------------------------------------

@@ -116,8 +116,8 @@ def conflict_rounds(
     full tilt leaves J, and λ* is (1/2, 1/2). Each specialist expects the conflict, the user half of
     it: X's logit error is about ``D = conflict/2 − log 2``, that of C and J is 0 but for a few nats
     to come. If ``sure`` is a few nats below D, the soup takes X in every round and loses ``sure``
-    each time, while ``‖nu_w − Σ(β/β')λ_k nu_k‖`` grows like ``D·√rounds``: the ratio, too, grows
-    like √rounds.
+    each time, while ``‖nu_w − Σ(β/β')λ_k nu_k‖`` is near ``D·√rounds`` as long as those nats are
+    few beside D: the ratio is near √rounds then.
     """
     n, c, x, p1, p2, j = range(6)
     weights = np.zeros((6, 6))

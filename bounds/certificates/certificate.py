@@ -63,8 +63,9 @@ class Certificate:
 
 def interval(x: arb) -> tuple[float, float] | None:
     """Binary64 numbers around a ball, rounded outward; None if they do not exist."""
-    if x == arb(float(x.mid())):
-        return float(x.mid()), float(x.mid())
+    middle = float(x.mid())
+    if math.isfinite(middle) and x == arb(middle):
+        return middle, middle
     low, high = float(x.lower().mid()), float(x.upper().mid())
     found = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
     return found if all(map(math.isfinite, found)) else None
