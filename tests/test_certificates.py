@@ -16,7 +16,7 @@ from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
 from bounds.certificates.certificate import interval
 from bounds.certificates.instance import load
-from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers
+from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers, tighten
 from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
 from bounds.cli import main
@@ -344,6 +344,33 @@ def test_maximisers_hold_the_soup_optimum(seed, K, tmp_path):
     assert any(
         all(inside(x, y, close) for x, y in zip(box.nu, nu, strict=True)) for _, box in found.kept
     )
+
+
+def cell(*sides: tuple[float, float]) -> Box:
+    return Box(
+        (1,) * len(sides), tuple((fmpq(int(8 * a), 8), fmpq(int(8 * b), 8)) for a, b in sides)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sides", "slope", "left"),
+    [
+        # along n: up only to 1, down never
+        ([(0.5, 0.75)], [1], None), ([(0.5, 1)], [1], [(1, 1)]), ([(0, 1)], [1], [(1, 1)]),
+        ([(0.5, 1)], [-1], None), ([(0, 1)], [-1], [(0, 1)]), ([(0.5, 1)], [0], [(0.5, 1)]),
+        # from v_2 to v_1 and back, at full budget
+        ([(1, 1), (0, 0.5)], [0, 1], None), ([(1, 1), (0.5, 1)], [0, 1], [(1, 1), (1, 1)]),
+        ([(1, 1), (0.5, 1)], [0, -1], None), ([(1, 1), (0, 0.5)], [0, -1], [(1, 1), (0, 0)]),
+        # three of them: v_1 gives way to v_2, and v_3 to both
+        ([(1, 1), (0, 0.5), (0.5, 1)], [0, 1, 2], [(1, 1), (0, 0), (0.5, 1)]),
+        ([(1, 1), (0.25, 0.5), (0.5, 1)], [0, 1, 2], None),
+        ([(1, 1), (0, 0.25), (0, 0.25)], [0, 1, 1], None),
+        ([(1, 1), (0, 0.25), (0, 0.5)], [0, 0, 0], [(1, 1), (0, 0.25), (0, 0.5)]),
+    ],
+)  # fmt: skip
+def test_slopes_leave_only_where_nothing_is_uphill(sides, slope, left):
+    found = tighten(cell(*sides), [arb(x) for x in slope])
+    assert found == (None if left is None else cell(*left))
 
 
 VERTICES = [
