@@ -14,8 +14,9 @@ from flint import arb, fmpq
 
 from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
+from bounds.certificates.certificate import interval
 from bounds.certificates.instance import load
-from bounds.certificates.maximisers import Box, Objective, maximisers
+from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers, tighten
 from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
 from bounds.cli import main
@@ -90,7 +91,7 @@ def test_stored_witnesses_are_proved(path):
     for side, name in ((found.lhs, "lhs"), (found.rhs, "rhs")):
         assert side[0] - 1e-9 <= expected[name] <= side[1] + 1e-9
         assert side[1] - side[0] <= 1e-3 * max(1e-9, *map(abs, side))
-    # the set-up holds exactly, but for the weights e^{xa} that no binary64 is
+    # the set-up holds exactly, but for weights e^{xa}, which no binary64 is
     softmax = {**found.hypotheses, **found.reported}["ss.asm0"]
     assert softmax is (path.stem != "lemma1-softmax")
 
@@ -226,6 +227,17 @@ def test_broken_json_is_refused(text, tmp_path):
         certify(tmp_path / "missing.json")
 
 
+def test_intervals_are_outward_and_finite():
+    assert interval(arb(0.5)) == (0.5, 0.5)
+    low, high = interval(arb(1) / 3)
+    assert low < 1 / 3 < high
+    assert high - low < 1e-15
+    tiny = interval(arb(10) ** -400)
+    assert tiny[0] <= 0 < tiny[1]
+    for x in (arb(10) ** 400, arb.nan(), arb.pos_inf()):
+        assert interval(x) is None
+
+
 # -- the balls against floating point ------------------------------------------------------------
 
 
@@ -269,7 +281,9 @@ def test_both_sides_hold_what_floating_point_finds(number, tmp_path):
         sides = CLAIMS[claim].sides(sol, np.array(lam), opt)
         places = list(STATEMENTS[claim].sides(values, point))
         here = [x for x in places if sides.where is None or x.where == dict(sides.where)]
-        assert any(inside(x.lhs, sides.lhs) and inside(x.rhs, sides.rhs) for x in here), claim
+        here = [x for x in here if inside(x.lhs, sides.lhs) and inside(x.rhs, sides.rhs)]
+        assert here, claim
+        assert min(float(x.lhs.rad() + x.rhs.rad()) for x in here) < 1e-9, claim
 
 
 def test_residuals_hold_what_floating_point_finds(tmp_path):
@@ -306,6 +320,7 @@ def test_objective_and_slopes_on_boxes(number, tmp_path):
         low = [fmpq(int(x), 64) * (1 - wide) for x in rng.integers(0, 33 if K > 1 else 65, size=K)]
         box = Box(signs, tuple((a, a + wide) for a in low))
         bounds, slopes = Objective(values, signs).at(box, True)
+        found = Sweep(values, 1e18, lambda *_: None).bound(box)  # by the mean value form as well
         for _ in range(8):
             point = cut(box, rng)
             n, *v = (float(a.p) / float(a.q) for a, _ in point.sides)
@@ -314,6 +329,7 @@ def test_objective_and_slopes_on_boxes(number, tmp_path):
             v = [*v, 1 - sum(v)]
             at = J.at(np.array([s * n * x for s, x in zip(signs, v, strict=True)]))
             assert inside(bounds, at.value)
+            assert found is None or inside(found[0], at.value)
             signed = np.array(signs) * at.slope
             assert inside(slopes[0], float(signed @ v + at.kink))
             for i in range(K - 1):
@@ -336,6 +352,55 @@ def test_maximisers_hold_the_soup_optimum(seed, K, tmp_path):
     )
 
 
+def cell(*sides: tuple[float, float]) -> Box:
+    return Box(
+        (1,) * len(sides), tuple((fmpq(int(8 * a), 8), fmpq(int(8 * b), 8)) for a, b in sides)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sides", "slope", "left"),
+    [
+        # along n: up only to 1, down never
+        ([(0.5, 0.75)], [1], None), ([(0.5, 1)], [1], [(1, 1)]), ([(0, 1)], [1], [(1, 1)]),
+        ([(0.5, 1)], [-1], None), ([(0, 1)], [-1], [(0, 1)]), ([(0.5, 1)], [0], [(0.5, 1)]),
+        # from v_2 to v_1 and back, at full budget
+        ([(1, 1), (0, 0.5)], [0, 1], None), ([(1, 1), (0.5, 1)], [0, 1], [(1, 1), (1, 1)]),
+        ([(1, 1), (0.5, 1)], [0, -1], None), ([(1, 1), (0, 0.5)], [0, -1], [(1, 1), (0, 0)]),
+        # three of them: v_1 gives way to v_2, and v_3 to both
+        ([(1, 1), (0, 0.5), (0.5, 1)], [0, 1, 2], [(1, 1), (0, 0), (0.5, 1)]),
+        ([(1, 1), (0.25, 0.5), (0.5, 1)], [0, 1, 2], None),
+        ([(1, 1), (0, 0.25), (0, 0.25)], [0, 1, 1], None),
+        ([(1, 1), (0, 0.25), (0, 0.5)], [0, 0, 0], [(1, 1), (0, 0.25), (0, 0.5)]),
+    ],
+)  # fmt: skip
+def test_slopes_leave_only_where_nothing_is_uphill(sides, slope, left):
+    found = tighten(cell(*sides), [arb(x) for x in slope])
+    assert found == (None if left is None else cell(*left))
+
+
+VERTICES = [
+    ([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]], [1.0, 0.0], [(1, 0)]),  # the user is a specialist
+    ([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]], [0.0, 1.0], [(0, 1)]),
+    # r_w = −r_1 is had at full budget in two ways, and J has two maximisers
+    ([[1.0, 0.0, 2.0], [-3.0, 0.0, -6.0]], [0.5, 0.5], [(-1, 0), (0.5, 0.5)]),
+    ([[-3.0, 0.0, -6.0], [1.0, 0.0, 2.0]], [0.5, 0.5], [(0, -1), (0.5, 0.5)]),
+]
+
+
+@pytest.mark.parametrize(("rewards", "w", "nus"), VERTICES)
+def test_all_maximisers_are_found(rewards, w, nus, tmp_path):
+    mdp = random_mdp(0, A=3, L=1, T=1, K=2).replace(rewards=rewards, w=w)
+    values = Values(load(written(tmp_path, mdp, "ss.thm1.kl")).instance)
+    found = maximisers(values, lambda box, J: box.width < fmpq(1, 256), 1e18, lambda *_: None)
+    assert found.open is None
+    kept = [box.nu for _, box in found.kept]
+    for nu in nus:
+        assert any(all(x.contains(y) for x, y in zip(box, nu, strict=True)) for box in kept)
+    for box in kept:
+        assert any(all(inside(x, y) for x, y in zip(box, nu, strict=True)) for nu in nus)
+
+
 def test_an_optimum_that_is_everywhere_is_not_proved(tmp_path):
     # rewards that do not differ between tokens: J is constant, and (9) says 0 ≤ 0
     mdp = random_mdp(0, A=2, L=1, T=1, K=2).replace(rewards=np.ones((2, 2)))
@@ -349,6 +414,14 @@ def test_zero_is_a_maximiser_that_breaks_nothing(tmp_path):
     rewards = np.array([[2.0, 0.0], [0.0, 2.0]])
     mdp = random_mdp(0, A=2, L=1, T=1, K=2).replace(rewards=rewards, w=[0.5, 0.5])
     assert not certify(written(tmp_path, mdp, "ss.thm1.gap"), seconds=2.0).proved
+
+
+def test_a_box_that_holds_zero_breaks_no_bound_that_divides_by_it(tmp_path):
+    witness = load(changed(tmp_path, "gap-rare-first-token"))
+    values, sides = Values(witness.instance), STATEMENTS["ss.thm1.gap"].sides
+    for low in (fmpq(0), fmpq(1, 1024)):
+        box = Box((1, 1), ((low, fmpq(1, 512)), (fmpq(1, 2), fmpq(1, 2))))
+        assert bool(list(sides(values, Point.of(box, arb(0))))) is (low > 0)
 
 
 # -- the command ---------------------------------------------------------------------------------

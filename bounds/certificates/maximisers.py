@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -71,9 +72,14 @@ class Box:
         """The box with one side replaced."""
         return Box(self.signs, (*self.sides[:i], side, *self.sides[i + 1 :]))
 
-    def halves(self) -> list[Box]:
-        """Both halves across the widest side, those outside the simplex left out."""
-        i = max(range(len(self.sides)), key=lambda j: self.sides[j][1] - self.sides[j][0])
+    def halves(self, slope: list[arb]) -> list[Box]:
+        """Both halves across one of the longer sides, that along which J may vary most.
+
+        Halves outside the simplex are left out.
+        """
+        long = [i for i, (a, b) in enumerate(self.sides) if 16 * (b - a) >= self.width]
+        vary = [arb(b - a) * d.abs_upper() for (a, b), d in zip(self.sides, slope, strict=True)]
+        i = max(long, key=lambda j: float(vary[j]) if vary[j].is_finite() else math.inf)
         (a, b), found = self.sides[i], []
         for side in ((a, (a + b) / 2), ((a + b) / 2, b)):
             half = self.with_side(i, side)
@@ -146,13 +152,14 @@ class Objective:
 class Search:
     """What branch and bound found. kept: boxes that may hold a maximiser, with their upper bounds.
 
-    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any.
+    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any, with
+    J over it.
     """
 
     best: arb = field(default_factory=arb.neg_inf)
     kept: list[tuple[arb, Box]] = field(default_factory=list)
     boxes: int = 0
-    open: Box | None = None
+    open: tuple[arb, Box] | None = None
 
 
 def tighten(box: Box, slope: list[arb]) -> Box | None:
@@ -181,7 +188,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
     return box
 
 
-class _Sweep:
+class Sweep:
     """The best-first loop, with what it has found so far."""
 
     def __init__(
@@ -202,26 +209,26 @@ class _Sweep:
             _, _, box = heapq.heappop(heap)
             found.boxes += 1
             self.progress(found.boxes, len(heap))
-            bounded = self._bound(box)
+            bounded = self.bound(box)
             if bounded is None:
                 continue
-            J, smaller = bounded
+            J, slope, smaller = bounded
             if smaller != box:
                 parts = [smaller]
             elif done(box, J):
                 found.kept.append((J.upper(), box))
                 continue
             elif box.width < SMALLEST or time.monotonic() > self.deadline:
-                found.open = box
+                found.open = (J, box)
                 return
             else:
-                parts = box.halves()
+                parts = box.halves(slope)
             for part in parts:
                 heapq.heappush(heap, (-float(J.upper()), next(count), part))
         found.kept = [(upper, box) for upper, box in found.kept if not upper < found.best]
 
-    def _bound(self, box: Box) -> tuple[arb, Box] | None:
-        """J over the box and the part of it that may hold a maximiser; None if there is none."""
+    def bound(self, box: Box) -> tuple[arb, list[arb], Box] | None:
+        """J and its slopes over the box, the part that may hold a maximiser; None if none may."""
         found, objective = self.found, self.objectives[box.signs]
         J, slope = objective.at(box, True)
         if found.best > J:
@@ -235,7 +242,7 @@ class _Sweep:
         spread = total([d * x for d, x in zip(slope, moves, strict=True)])
         J = J.intersection(middle + spread) if spread.is_finite() else J
         smaller = None if found.best > J else tighten(box, slope)
-        return None if smaller is None else (J, smaller)
+        return None if smaller is None else (J, slope, smaller)
 
 
 def maximisers(
@@ -249,7 +256,7 @@ def maximisers(
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
     boxes left are made smaller, so that the enclosures can be read.
     """
-    sweep = _Sweep(values, deadline, progress)
+    sweep = Sweep(values, deadline, progress)
     whole = ((fmpq(0), fmpq(1)),) * values.world.K
     sweep.run([(arb(0), Box(signs, whole)) for signs in sweep.objectives], breaks)
     found = sweep.found
