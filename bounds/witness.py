@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,3 +93,17 @@ def stored_witnesses() -> list[Witness]:
         _witness(json.loads(p.read_text(encoding="utf-8")), p.name.removesuffix(".json"), p.name)
         for p in paths
     ]
+
+
+def stored_certificates() -> dict[str, dict[str, Any]]:
+    """Return what ``soupcheck certify`` said of each stored witness, by its name.
+
+    Only of the witness as it is now: a certificate names the sha256 of the file it read.
+    """
+    folder = files("bounds") / "witnesses"
+    lines = (folder / "certificates.jsonl").read_text(encoding="utf-8").splitlines()
+    found = {entry.pop("witness"): entry for entry in map(json.loads, lines)}
+    return {
+        name: entry for name, entry in found.items()
+        if hashlib.sha256((folder / f"{name}.json").read_bytes()).hexdigest() == entry["sha256"]
+    }  # fmt: skip

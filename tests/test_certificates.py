@@ -21,7 +21,7 @@ from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
 from bounds.cli import main
 from bounds.registry import CLAIMS
-from bounds.witness import Witness, load_witness
+from bounds.witness import Witness, load_witness, stored_certificates
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.soup import SoupObjective
 
@@ -94,6 +94,18 @@ def test_stored_witnesses_are_proved(path):
     # the set-up holds exactly, but for weights e^{xa}, which no binary64 is
     softmax = {**found.hypotheses, **found.reported}["ss.asm0"]
     assert softmax is (path.stem != "lemma1-softmax")
+
+
+def test_stored_certificates_are_of_the_stored_witnesses():
+    """Each is made again in the test above; here they must be there, proved, and up to date."""
+    stored = stored_certificates()
+    assert set(stored) == {p.stem for p in STORED}
+    for w in STORED:
+        entry, expected = stored[w.stem], load_witness(w).expected
+        assert entry["verdict"] == "PROVED"
+        assert entry["claim"] == load_witness(w).claim
+        for side in ("lhs", "rhs"):
+            assert entry[side][0] - 1e-9 <= expected[side] <= entry[side][1] + 1e-9
 
 
 def test_every_certifiable_claim_has_a_witness():

@@ -16,6 +16,7 @@ from ..checking import check
 from ..ledger import OutputFile, content_hash, dump, record
 from ..registry import CLAIMS, select
 from ..suite import Case
+from ..witness import stored_certificates
 from ..worlds import ALL_FAMILIES
 from .console import tables_console, tracked, warm_up
 
@@ -76,7 +77,8 @@ def verify(
     for line in failures:
         console.print(line, style="bold red", highlight=False)
     if html is not None:
-        _write_html(html, report.render(judged, track=tracked))
+        page = report.render(judged, certificates=stored_certificates(), track=tracked)
+        _write_html(html, page)
     if out.failure:
         typer.echo(f"soupcheck: {out.failure}", err=True)
         raise typer.Exit(2)
