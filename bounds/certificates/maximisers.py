@@ -229,20 +229,22 @@ class Sweep:
 
     def bound(self, box: Box) -> tuple[arb, list[arb], Box] | None:
         """J and its slopes over the box, the part that may hold a maximiser; None if none may."""
-        found, objective = self.found, self.objectives[box.signs]
-        J, slope = objective.at(box, True)
-        if found.best > J:
-            return None
+        J, slope = self.objectives[box.signs].at(box, True)
+        if not self.found.best > J:
+            J = self.mean_value(box, J, slope)
+        smaller = None if self.found.best > J else tighten(box, slope)
+        return None if smaller is None else (J, slope, smaller)
+
+    def mean_value(self, box: Box, J: arb, slope: list[arb]) -> arb:
+        """J over the box from J at its centre, which may be the best point met, and the slopes."""
         centre = box.centre
-        middle, _ = objective.at(centre, False)
+        middle, _ = self.objectives[box.signs].at(centre, False)
         inside = sum((x[0] for x in centre.sides[1:]), fmpq(0)) <= 1
-        if inside and middle.lower() > found.best:
-            found.best = middle.lower()
+        if inside and middle.lower() > self.found.best:
+            self.found.best = middle.lower()
         moves = [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
         spread = total([d * x for d, x in zip(slope, moves, strict=True)])
-        J = J.intersection(middle + spread) if spread.is_finite() else J
-        smaller = None if found.best > J else tighten(box, slope)
-        return None if smaller is None else (J, slope, smaller)
+        return J.intersection(middle + spread) if spread.is_finite() else J
 
 
 def maximisers(
