@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from cmaes import CMA
 
-from ..claim import Array
+from ..claim import Array, Mask
 from .model import Batch, Tensor, soup_values
 from .objectives import Facts, Objective, facts
 from .worlds import Population
@@ -98,7 +98,7 @@ def ascend(
         if stop():
             break
         adam.zero_grad()
-        (-value[torch.isfinite(value)].sum()).backward()
+        torch.autograd.backward(-value[torch.isfinite(value)].sum())
         with torch.no_grad():
             assert theta.grad is not None
             theta.grad.nan_to_num_(0.0, 0.0, 0.0)
@@ -112,7 +112,12 @@ def ascend(
 
 
 def evolve(
-    objective: Objective, population: Population, theta: Tensor, generations: int, seed: int, stop: Stop
+    objective: Objective,
+    population: Population,
+    theta: Tensor,
+    generations: int,
+    seed: int,
+    stop: Stop,
 ) -> list[Ranked]:
     """CMA-ES from instance 0 of a population, a generation as one batch; the best point found."""
     size = 4 + int(3 * np.log(population.width))
@@ -134,7 +139,7 @@ def evolve(
 
 
 def _values(
-    objective: Objective, crowd: Population, theta: Tensor, reach: tuple[Array, Array], grid: Tensor
+    objective: Objective, crowd: Population, theta: Tensor, reach: tuple[Mask, Mask], grid: Tensor
 ) -> tuple[Array, Array]:
     with torch.no_grad():
         batch, lam = crowd.solve(theta, reach)

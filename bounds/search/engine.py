@@ -58,7 +58,10 @@ class State:
         """Keep a find if it is broken and the best is not, or is stronger and as broken."""
         if find is None or not np.isfinite(max(find.strength, -1e300)):
             return
-        if self.best is None or (find.broken, find.strength) > (self.best.broken, self.best.strength):
+        if self.best is None or (find.broken, find.strength) > (
+            self.best.broken,
+            self.best.strength,
+        ):
             self.best = find
 
 

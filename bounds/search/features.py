@@ -26,7 +26,7 @@ FAR = (1.0, 1e2, 1e4, 1e6)  # scale of all other places, likewise
 
 def logit_error(sol: Solution, lam: Array) -> Array:
     """``Q_w − (β/β')Σ λ_k Q_k`` [T, S] in reward units, 0 where unreachable."""
-    return np.where(sol.mdp.reach.nexts, sol.mdp.beta * soup(sol, lam).logit_error, 0.0)
+    return np.asarray(np.where(sol.mdp.reach.nexts, sol.mdp.beta * soup(sol, lam).logit_error, 0.0))
 
 
 def masses(sol: Solution, lam: Array, names: tuple[str, ...], t: int, s: int) -> Array:
@@ -36,7 +36,8 @@ def masses(sol: Solution, lam: Array, names: tuple[str, ...], t: int, s: int) ->
         "user": sol.Q_w / sol.mdp.beta,
         "soup": soup(sol, lam).logits,
     }
-    return np.sum([policy_table(sol.mdp, logits[name])[t, s] for name in names], axis=0)
+    each = [policy_table(sol.mdp, logits[name])[t, s] for name in names]
+    return np.asarray(np.sum(each, axis=0))
 
 
 def one_hot_variants(

@@ -47,10 +47,12 @@ class Find:
 
 
 def strength(check: Check, beta: float) -> float:
-    """See ``Find.strength``; −inf where there are no sides to compare."""
+    """See ``Find.strength``; −inf where there are no sides, or none above rounding, to compare."""
     lhs, rhs = check.lhs, check.rhs
-    if lhs is None or rhs is None:
+    if lhs is None or rhs is None or check.error is None:
         return -np.inf
+    if CLAIMS[check.claim].kind == "inequality" and max(abs(lhs), abs(rhs)) <= check.error:
+        return -np.inf  # both sides vanish: nothing is compared
     if CLAIMS[check.claim].kind == "equality":
         return 1.0 + abs(lhs - rhs) / max(abs(lhs), abs(rhs), beta)
     if rhs > 0:
@@ -138,7 +140,7 @@ def best_find(claim: str, ranked: Ranked, seed: int) -> Find | None:
     """Judge a ranked point with each feature table at one quickly found λ*, the best in full."""
     best: Find | None = None
     for mdp, lam in realise(claim, ranked):
-        found = _quick(mdp, claim, lam)
+        found = quick(mdp, claim, lam)
         if best is None or found.strength > best.strength:
             best = found
     if best is None or not best.broken:
@@ -146,8 +148,11 @@ def best_find(claim: str, ranked: Ranked, seed: int) -> Find | None:
     return verdict(best.mdp, claim, best.lam, seed)
 
 
-def _quick(mdp: TokenMDP, claim: str, lam: Array | None) -> Find:
+def quick(mdp: TokenMDP, claim: str, lam: Array | None) -> Find:
+    """Judge a claim with few starts of λ*: enough to reject, or to rank."""
     sol = solve(mdp)
+    if CLAIMS[claim].at == "instance":
+        return verdict(mdp, claim, None)
     if lam is not None:
         return Find(mdp, lam, CLAIMS[claim].evaluate(sol, lam, None))
     optimum = soup_optimum(mdp, sol, draws=2)

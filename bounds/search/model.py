@@ -96,7 +96,9 @@ def reachable(sizes: Sizes, allowed: Mask) -> tuple[Mask, Mask]:
     return states, used
 
 
-def solve_batch(sizes: Sizes, log_ref: Tensor, rewards: Tensor, w: Tensor, reach: tuple[Mask, Mask]) -> Batch:
+def solve_batch(
+    sizes: Sizes, log_ref: Tensor, rewards: Tensor, w: Tensor, reach: tuple[Mask, Mask]
+) -> Batch:
     """Soft backward induction (2)–(4) at β = 1 for all rewards and ``r_w``.
 
     log_ref: [B, S, A] normalised by row. rewards: [B, K, S]. w: [B, K]. reach: from ``reachable``.

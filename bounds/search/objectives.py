@@ -159,9 +159,7 @@ def _twice_sup(f: Facts) -> Tensor:
     return 2.0 * _sup(f)[:, None, None].expand_as(f.kl_from_w)
 
 
-def _one_hot(
-    lhs: Callable[[Facts], Tensor], *names: str, start: bool = False
-) -> Objective:
+def _one_hot(lhs: Callable[[Facts], Tensor], *names: str, start: bool = False) -> Objective:
     """A bound whose features are one-hots of the best scale, at the start at λ = w or anywhere."""
     if start:
         return Objective(

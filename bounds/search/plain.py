@@ -4,7 +4,7 @@ Nothing is optimised out here: reference, rewards of either sign, feature table,
 all coordinates. The hypotheses that the claim names choose how instances are drawn: where it asks
 for a softmax reference or for linear rewards (and not for linear Q), ref and rewards are made from
 one dense feature map; else features are per-step one-hots of free scale, in which everything is
-linear.
+linear, and ref may be a mixture of a few next-token laws (then its blocks Π_y lose rank).
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ WIDTH = 3  # of the dense features
 
 @dataclass(frozen=True)
 class Form:
-    """Sizes of an instance and the kind of its features; a vector of n reals becomes an instance."""
+    """Sizes of an instance and how it is made; a vector of n reals becomes an instance.
+
+    softmax: from one dense feature map. laws: number of next-token laws that ref mixes, 0 for any ref.
+    """
 
     A: int
     L: int
     T: int
     K: int
     softmax: bool
+    laws: int = 0
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -46,7 +50,13 @@ class Form:
         if self.softmax:
             dense = {"psi": (S, d), "first": (d,), "nu": (d, self.A), "reward": (self.K, d)}
             return {**dense, **common}
-        return {"logits": (S, self.A), "rewards": (self.K, S), "scale": (self.T, S), **common}
+        ref: dict[str, tuple[int, ...]] = {"logits": (S, self.A)}
+        if self.laws:
+            ref = {
+                "share": (self.A, S // self.A, self.laws),
+                "law": (S // self.A, self.laws, self.A),
+            }
+        return {**ref, "rewards": (self.K, S), "scale": (self.T, S), **common}
 
     @property
     def width(self) -> int:
@@ -81,7 +91,7 @@ class Form:
                 "features": {"kind": "dense", "values": psi},
             }
         else:
-            logits = 2.0 * blocks["logits"]
+            logits = self._mixture(blocks) if self.laws else 2.0 * blocks["logits"]
             scale = np.exp(np.clip(2.0 * blocks["scale"], -20, 20))
             fields |= {
                 "rewards": 2.0 * blocks["rewards"] + 1.0,
@@ -89,6 +99,12 @@ class Form:
             }
         top = logits.max(axis=1, keepdims=True)
         return TokenMDP(**fields, ref_weights=np.exp(np.maximum(logits - top, -600.0))), lam
+
+    def _mixture(self, blocks: dict[str, Array]) -> Array:
+        """Log-weights [S, A] of ``Π_y = share·law`` with ``laws`` rows in the middle."""
+        share, law = np.exp(blocks["share"]), np.exp(2.0 * blocks["law"])
+        mixed = np.einsum("xyr,yra->xya", share, law / law.sum(axis=2, keepdims=True))
+        return np.asarray(np.log(mixed).reshape(-1, self.A))
 
 
 def random_form(rng: np.random.Generator, claim: Claim) -> Form:
@@ -98,7 +114,8 @@ def random_form(rng: np.random.Generator, claim: Claim) -> Form:
     softmax = bool(asks & {"ss.asm0", "ss.asm1"}) and not exact
     A, L = int(rng.integers(2, 5)), int(rng.integers(1, 3))
     T, K = int(rng.integers(1, 6)), int(rng.integers(1, 4))
-    return Form(A, L if A < 4 else 1, T, K, softmax)
+    laws = 0 if softmax or rng.random() < 0.7 else int(rng.integers(1, A))
+    return Form(A, L if A < 4 else 1, T, K, softmax, laws)
 
 
 def judged(claim: Claim, mdp: TokenMDP, lam: Array) -> Find:
@@ -156,6 +173,8 @@ def climb(
         values.append(look(x))
         if stop() or (best is not None and best.broken):
             return best, looks
+    if max(values) == WORST:
+        return best, looks  # the claim says nothing about worlds of this form
     cma = CMA(
         mean=starts[int(np.argmax(values))], sigma=0.7, seed=int(rng.integers(2**31)),
         population_size=4 + int(3 * np.log(form.width)),
