@@ -68,6 +68,9 @@ def search(
 
             def tell(best: Find, name: str, tried: int) -> None:
                 status.update(f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}")
+                if best is not state.best and out is not None:  # a killed run keeps what it had
+                    state.best = best
+                    checkpoint.save(out, state, factor)
 
             shrinker = Shrinker(
                 claim, factor, max(SHRINKING, seconds - state.seconds), state.seed, tell

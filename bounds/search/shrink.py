@@ -24,7 +24,7 @@ from ..claim import Array
 from ..registry import CLAIMS
 from . import edits
 from .edits import Draft, Edit
-from .judge import Find, dressed, matched, quick, verdict
+from .judge import Find, dressed, estimate, matched, quick, verdict
 from .objectives import OBJECTIVES
 
 
@@ -130,6 +130,8 @@ class Shrinker:
             longer = bits(*draft) >= bits(self._current.mdp, self._current.lam)
             if longer and edit is not edits.open_tokens:
                 return None
+            if self._hopeless(draft[0]):
+                return None
             for mdp, lam in self._settled(*draft):
                 if self._good(quick(mdp, self.claim, lam)):
                     found = verdict(mdp, self.claim, lam, self.seed)
@@ -138,6 +140,14 @@ class Shrinker:
         except (InstanceError, SolverError):  # an edit that leaves no instance is no improvement
             return None
         return None
+
+    def _hopeless(self, mdp: TokenMDP) -> bool:
+        """Whether a cheap look says that no features and no small move of w would do."""
+        objective = OBJECTIVES.get(self.claim)
+        if objective is None or not objective.matched or mdp.n_rewards != 2 or mdp.beta != 1.0:
+            return False
+        ratio, ahead = estimate(objective, self.claim, mdp)
+        return ratio < 0.8 * self.factor or ahead > 0.5
 
     def _good(self, found: Find) -> bool:
         holds = {h for h, verdict in found.check.hypotheses.items() if verdict}
