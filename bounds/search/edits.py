@@ -150,10 +150,10 @@ def plainer_reference(draft: Draft) -> Iterator[Edit]:
         for a in range(mdp.vocab_size if forbids else 0):
             yield partial(_forbid, s=s, a=a)
     for step in (32.0, 16.0, 8.0, 4.0, 2.0, 1.0):
-        yield partial(_powers, at=slice(None), step=step)
+        yield partial(_powers, s=None, step=step)
     for s in range(mdp.n_contexts):
         for step in (16.0, 4.0, 1.0):
-            yield partial(_powers, at=s, step=step)
+            yield partial(_powers, s=s, step=step)
         for a in range(mdp.vocab_size):
             for step in (200.0, 16.0, 4.0, 1.0):
                 yield partial(_power, s=s, a=a, step=step)
@@ -166,16 +166,22 @@ def _rows(draft: Draft, at: Any, row: Array) -> Draft | None:
     return None if np.array_equal(weights[at], before) else rebuilt(draft, ref_weights=weights)
 
 
+def _alike(weights: Array, s: int) -> Any:
+    """Rows [S] equal to row s: they are kept equal, since a repeated row is nothing new to read."""
+    return (weights == weights[s]).all(axis=1)
+
+
 def _forbid(draft: Draft, s: int, a: int) -> Draft | None:
     weights = draft[0].ref_weights.copy()
     if weights[s, a] == 0 or (weights[s] > 0).sum() < 2:
         return None
-    weights[s, a] = 0.0
+    weights[_alike(weights, s), a] = 0.0
     return rebuilt(draft, ref_weights=weights)
 
 
-def _powers(draft: Draft, at: Any, step: float) -> Draft | None:
+def _powers(draft: Draft, s: int | None, step: float) -> Draft | None:
     weights = draft[0].ref_weights.copy()
+    at = slice(None) if s is None else _alike(weights, s)
     row = weights[at]
     top = row.max(axis=-1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -190,7 +196,7 @@ def _power(draft: Draft, s: int, a: int, step: float) -> Draft | None:
     if not 0 < share < 1:
         return None
     exponent = step * (np.floor if step > 100 else np.round)(np.log2(share) / step)
-    weights[s, a] = weights[s].max() * 2.0**exponent
+    weights[_alike(weights, s), a] = weights[s].max() * 2.0**exponent
     return rebuilt(draft, ref_weights=weights)
 
 
