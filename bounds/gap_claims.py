@@ -198,7 +198,7 @@ TABLE = (
         "ss.thm1.gap.constant-norm", "ours",
         r"(10) \text{ when } \|\psi\| \text{ is constant}",
         "open", "inequality", "optimum", gap,
-        "no proof, no witness yet",
+        "a stored witness breaks it: the loss of over-valued contexts adds up over steps, sup|e| hardly does",
         hypotheses=(*THEOREM, "lambda-nonzero", "rewards-nonnegative", "features-constant-norm"),
         reported=("ss.asm0",),
     ),

@@ -158,19 +158,31 @@ class Shrinker:
         objective = OBJECTIVES.get(self.claim)
         if objective is None:
             return
-        where = self._current.check.where or {}
-        for candidate in (mdp, matched(mdp)) if objective.matched else (mdp,):
+        for settle in (_as_it_is, matched) if objective.matched else (_as_it_is,):
+            candidate = settle(mdp)
             sol = solve(candidate)
             at = soup_optimum(candidate, sol, draws=2).lam if lam is None else lam
-            place = (0, candidate.start_context)
-            if objective.everywhere:
-                place = (where.get("t", 0), where.get("s", 0))
-            inside = place[0] < candidate.steps and place[1] < candidate.n_contexts
-            if inside and candidate.reach.states[place]:
-                best = [
-                    (f.strength, i, f)
-                    for i, m in enumerate(dressed(objective, sol, at, place))
-                    if (f := Find(m, lam, CLAIMS[self.claim].evaluate(solve(m), at, None))).broken
-                ]
-                if best:
-                    yield max(best)[2].mdp, lam
+            best = [
+                (f.strength, i, f)
+                for place in self._places(candidate, objective.everywhere)
+                for i, m in enumerate(dressed(objective, sol, at, place))
+                if (f := Find(m, lam, CLAIMS[self.claim].evaluate(solve(m), at, None))).broken
+            ]
+            if best:
+                yield max(best, key=lambda found: found[:2])[2].mdp, lam
+
+    def _places(self, mdp: TokenMDP, everywhere: bool) -> set[tuple[int, int]]:
+        """States to make features for: the start, and where the claim broke, or a step before."""
+        places = {(0, mdp.start_context)}
+        if everywhere and self._current.check.where:
+            t, s = self._current.check.where["t"], self._current.check.where["s"]
+            places |= {(t, s), (max(t - 1, 0), s)}
+        return {
+            (t, s)
+            for t, s in places
+            if t < mdp.steps and s < mdp.n_contexts and mdp.reach.states[t, s]
+        }
+
+
+def _as_it_is(mdp: TokenMDP) -> TokenMDP:
+    return mdp
