@@ -60,6 +60,7 @@ def search(
         if out is not None:
             checkpoint.save(out, now, factor)
 
+    before = state.seconds
     with status_console().status(f"{claim}: looking ...") as status:
         look(state, seconds, factor, keep)
         found, shrunk = state.found(factor), 0
@@ -73,7 +74,7 @@ def search(
                     checkpoint.save(out, state, factor)
 
             shrinker = Shrinker(
-                claim, factor, max(SHRINKING, seconds - state.seconds), state.seed, tell
+                claim, factor, max(SHRINKING, seconds - (state.seconds - before)), state.seed, tell
             )
             state.best = shrinker.run(state.best)
             shrunk = shrinker.tried

@@ -18,8 +18,9 @@ from ..registry import CLAIMS
 from . import plain
 from .climb import Ranked, ascend, evolve
 from .judge import Find, best_find, verdict
+from .model import Sizes
 from .objectives import OBJECTIVES
-from .worlds import random_population, random_sizes
+from .worlds import Population, random_population, random_sizes
 
 COUNT = 24  # instances climbed together
 STEPS = 300  # of Adam in a round
@@ -56,7 +57,7 @@ class State:
 
     def take(self, find: Find | None) -> None:
         """Keep a find if it is broken and the best is not, or is stronger and as broken."""
-        if find is None or not np.isfinite(max(find.strength, -1e300)):
+        if find is None or not find.strength > -np.inf:
             return
         if self.best is None or (find.broken, find.strength) > (
             self.best.broken,
@@ -143,10 +144,7 @@ def _ranked(
     return ascend(objective, found[0].population, found[0].theta, STEPS, over)
 
 
-def lead_of(population_theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:
+def lead_of(theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:
     """A ranked point from what a checkpoint stores; its score is found when it is climbed again."""
-    from .model import Sizes
-    from .worlds import Population
-
     population = Population(Sizes(*sizes), np.asarray(allowed, dtype=bool)[None])
-    return Ranked(population, torch.as_tensor(population_theta)[None], -np.inf)
+    return Ranked(population, torch.as_tensor(theta)[None], -np.inf)

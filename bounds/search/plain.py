@@ -163,7 +163,7 @@ def climb(
         except (InstanceError, SolverError):  # a point outside what can be solved is just bad
             return WORST
         value = score(claim, found)
-        if value > top and np.isfinite(strength(found.check, found.mdp.beta)):
+        if value > top and strength(found.check, found.mdp.beta) > -np.inf:
             best, top = found, value
         return value
 
