@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from bounds import CLAIMS
 from bounds.cli import main
-from bounds.search import edits
+from bounds.search import edits, shrink
 from bounds.search.engine import State, search
 from bounds.search.judge import Find, quick, verdict
 from bounds.search.shrink import Shrinker, bits
@@ -47,6 +48,22 @@ def test_shrinking_keeps_the_break(claim):
     assert again.strength >= 1.05
     held = {h for h, v in before.check.hypotheses.items() if v}
     assert held <= {h for h, v in again.check.hypotheses.items() if v}
+
+
+def test_shrinking_never_loses_a_hypothesis(monkeypatch):
+    """An edit that keeps the break but not the softmax set-up is turned down."""
+    (witness,) = (w for w in stored_witnesses() if w.name == "lemma1-softmax")
+    before = verdict(witness.instance, witness.claim, None)
+    forbid = partial(edits._forbid, s=1, a=2)
+    after, _ = forbid((before.mdp, None))
+    changed = verdict(after, witness.claim, None)
+    assert changed.broken
+    assert bits(after, None) < bits(before.mdp, None)
+    assert before.check.hypotheses["ss.asm0"]
+    assert not changed.check.hypotheses["ss.asm0"]
+    monkeypatch.setattr(shrink, "PASSES", (("forbid", lambda draft: iter([forbid]), False),))
+    kept = Shrinker(witness.claim, 1.0, 60.0).run(before)
+    assert kept.mdp is before.mdp
 
 
 def test_cutting_tokens_keeps_the_rest():
