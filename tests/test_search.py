@@ -16,6 +16,7 @@ from bounds.search.model import Sizes, soup_values
 from bounds.search.objectives import OBJECTIVES, best_scale, facts, span_rate
 from bounds.search.worlds import random_population
 from bounds.soups import soup
+from bounds.witness import stored_witnesses
 from toymdp import solve, soup_optimum
 from toymdp.families import dirichlet
 from toymdp.policies import divergence
@@ -238,10 +239,11 @@ def test_score_is_positive_exactly_where_the_claim_fails():
             assert value < 0
 
 
-def test_matching_moves_w_to_the_optimum():
-    mdp = dirichlet(8, A=3, L=1, T=3, K=2, forbid=0.0)
-    moved = matched(mdp.replace(w=np.array([0.5, 0.5])))
+@pytest.mark.parametrize("away", [-0.03, 0.02])
+def test_matching_moves_w_back_to_its_fixed_point(away):
+    (witness,) = (w for w in stored_witnesses() if w.name == "gap-first-step-only")
+    w = witness.instance.w + np.array([away, -away])
+    moved = matched(witness.instance.replace(w=w))
     lam = np.abs(soup_optimum(moved, draws=2).lam)
-    at_user = np.abs(moved.w - lam / lam.sum()).max()
-    lam = np.abs(soup_optimum(mdp, draws=2).lam)
-    assert at_user <= np.abs(mdp.w - lam / lam.sum()).max()
+    np.testing.assert_allclose(moved.w, lam / lam.sum(), atol=1e-7)
+    np.testing.assert_allclose(moved.w, witness.instance.w, atol=1e-5)
