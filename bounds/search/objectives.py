@@ -15,6 +15,17 @@ reference and given rewards the search may take the one that makes the right sid
 Claims at λ* are searched at *matched* weights λ = w on the full budget, where the first two terms of
 (10) vanish. That λ = w is the optimum is a constraint: the value of the best of many challengers,
 ``max_j J(λ_j) − J(w)``, is taken off the gap and weighed as a penalty.
+
+Why the gap can exceed sup|e|, and by any factor. At λ = w on the full budget (β = β' = 1) let
+``D_t(s) = Σ w_k V_k − V_w ≥ 0``, the convexity gap; then ``e_t = −D_{t+1}``, the soup is
+``π_w e^{D'}`` normalised, and with ``G_t = −log Σ_a Π_k π_k^{w_k} ≥ 0``
+
+    D_t = G_t − log E_soup e^{−D'},   KL(soup‖π_w) = E_soup D' + log E_soup e^{−D'}.
+
+Let specialists agree (G = 0) but for a context of conflict that raises D by Δ and that the soup
+enters with probability p a step. Each step adds ``−log(1 − p(1 − e^{−Δ})) ≈ p`` to D and
+``pΔ + log(1 − p(1 − e^{−Δ})) ≈ p(Δ − 1)`` to the gap: after n of them the gap is about np(Δ − 1), sup|e|
+about np + Δ. A common reward that is lost below full budget keeps λ* at w.
 """
 
 from __future__ import annotations
