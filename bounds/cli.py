@@ -14,6 +14,7 @@ from toymdp.corpus import CorpusError
 from .commands.certify import certify
 from .commands.claims import claims
 from .commands.explain import explain
+from .commands.search import search
 from .commands.solve import solve
 from .commands.verify import verify
 
@@ -31,7 +32,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (verify, solve, explain, certify, claims):
+    for command in (verify, solve, explain, search, certify, claims):
         app.command()(command)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
         found = entry.load()

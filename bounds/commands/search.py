@@ -1,0 +1,172 @@
+"""``soupcheck search``: an instance that breaks a claim, from nothing but the claim's id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from toymdp import InstanceError
+
+from .. import tables
+from ..ledger import OutputFile, dump, number
+from ..registry import CLAIMS
+from .console import status_console, tables_console, warm_up
+
+if TYPE_CHECKING:
+    from ..search.engine import State
+    from ..search.judge import Find
+
+SHRINKING = 60.0  # seconds that shrinking gets at the least
+
+
+def search(
+    claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time to look for a witness.")] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Witness file; until one is found, the best so far.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the file of --out.")] = False,
+    shrink: Annotated[
+        bool, typer.Option(help="Make the witness small (in what time is left, or a minute).")
+    ] = True,
+    factor: Annotated[
+        float, typer.Option(min=1.0, help="lhs/rhs to reach and to keep (equality: 1 + |Δ|/size).")
+    ] = 1.05,
+    json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
+) -> None:
+    """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."""
+    _ready(claim, out, resume)
+    output = OutputFile(json_path, [out] if out else [])
+    warm_up()
+    import torch
+
+    from ..search import checkpoint
+    from ..search.engine import State
+    from ..search.engine import search as look
+    from ..search.shrink import Shrinker
+
+    torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
+    state = checkpoint.resume(out, claim) if resume and out else State(claim, seed)
+    if state.best is not None and state.best.broken and not state.found(factor):
+        status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
+
+    def keep(now: State) -> None:
+        status.update(_line(now))
+        if out is not None:
+            checkpoint.save(out, now, factor)
+
+    before = state.seconds
+    with status_console().status(f"{claim}: looking ...") as status:
+        look(state, seconds, factor, keep)
+        found, shrunk = state.found(factor), 0
+        if found and shrink and not state.interrupted:
+            assert state.best is not None
+
+            def tell(best: Find, name: str, tried: int) -> None:
+                status.update(f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}")
+                if best is not state.best and out is not None:  # a killed run keeps what it had
+                    state.best = best
+                    checkpoint.save(out, state, factor)
+
+            shrinker = Shrinker(
+                claim, factor, max(SHRINKING, seconds - (state.seconds - before)), state.seed, tell
+            )
+            state.best = shrinker.run(state.best)
+            shrunk = shrinker.tried
+            keep(state)
+    _show(tables_console(json_path), state, found)
+    with output as lines:
+        lines.write([dump(_result(state, factor, found, shrunk, out))])
+    if output.failure:
+        typer.echo(f"soupcheck: {output.failure}", err=True)
+        raise typer.Exit(2)
+    if not found:
+        raise typer.Exit(1)
+
+
+def _ready(claim: str, out: Path | None, resume: bool) -> None:
+    """Refuse what cannot be searched, before anything costs time."""
+    if claim not in CLAIMS:
+        raise InstanceError.of("claim", claim, "unknown", "list them with `soupcheck claims`")
+    world = CLAIMS[claim].world
+    if world != "token-mdp/1":
+        raise InstanceError.of("claim", claim, f"speaks of {world}", "search knows token MDPs only")
+    if CLAIMS[claim].status in ("hypothesis", "set-up"):
+        raise InstanceError.of("claim", claim, f"is a {CLAIMS[claim].status}", "name a statement")
+    if resume and out is None:
+        raise InstanceError("--resume: goes on from the file of --out; give it too")
+    if out is not None and not out.parent.is_dir():
+        raise InstanceError(f"{out}: its folder does not exist; create it first")
+    if out is not None and out.exists() and not resume:
+        raise InstanceError(f"{out}: exists; --resume goes on from it, or name another")
+    try:
+        import cmaes  # noqa: F401  # only whether it is there
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InstanceError(
+            f"search needs {error.name}; install the extra: pip install 'soupcheck[search]'"
+        ) from None
+
+
+def _size(find: Find) -> str:
+    mdp = find.mdp
+    return (
+        f"A={mdp.vocab_size} L={mdp.order} T={mdp.steps} K={mdp.n_rewards}, "
+        f"strength {find.strength:.4g}"
+    )
+
+
+def _line(state: State) -> str:
+    best = "nothing to compare yet" if state.best is None else _size(state.best)
+    return f"{state.claim}: round {state.rounds}, {state.looks:,} instances; best {best}"
+
+
+def _show(console: Console, state: State, found: bool) -> None:
+    best = state.best
+    if best is None:
+        console.print(f"{state.claim}: no instance met its hypotheses in {state.seconds:.1f} s")
+        return
+    status = CLAIMS[state.claim].status
+    title = f"{state.claim} ({status}): " + ("broken" if found else "not broken")
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in (
+        ("verdict", best.check.verdict),
+        ("lhs", tables.short(best.check.lhs)),
+        ("rhs", tables.short(best.check.rhs)),
+        ("strength", f"{best.strength:.6g} (above 1 it is broken)"),
+        ("instance", _size(best)),
+        ("hypotheses", ", ".join(f"{h} {v}" for h, v in best.check.hypotheses.items())),
+        ("effort", f"{state.seconds:.1f} s, {state.rounds} rounds, {state.looks:,} instances"),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+    if found and status == "proved":
+        console.print("a proved claim is broken: a bug of this package, please report it")
+
+
+def _result(
+    state: State, factor: float, found: bool, shrunk: int, out: Path | None
+) -> dict[str, Any]:
+    best = state.best
+    check = None if best is None else best.check
+    mdp = None if best is None else best.mdp
+    return {
+        "claim": state.claim, "status": CLAIMS[state.claim].status, "found": found,
+        "verdict": None if check is None else check.verdict,
+        "lhs": None if check is None else number(check.lhs),
+        "rhs": None if check is None else number(check.rhs),
+        "strength": None if best is None else number(best.strength), "factor": factor,
+        "lambda": None if check is None or check.lam is None else [number(x) for x in check.lam],
+        "hypotheses": None if check is None else dict(check.hypotheses),
+        "sizes": None if mdp is None else {
+            "A": mdp.vocab_size, "L": mdp.order, "T": mdp.horizon, "K": mdp.n_rewards,
+        },
+        "seed": state.seed, "seconds": state.seconds, "rounds": state.rounds,
+        "instances": state.looks, "edits_tried": shrunk, "interrupted": state.interrupted,
+        "out": None if out is None else str(out),
+    }  # fmt: skip

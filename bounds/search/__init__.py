@@ -1,0 +1,1 @@
+"""Looking for instances that break a claim: gradients, CMA-ES, restarts, shrinking."""

@@ -1,0 +1,85 @@
+"""The file of a search: ``soup-witness/1``, with what is needed to go on in the instance's ``meta``.
+
+Until the claim is broken the file holds the best instance so far, whose ``meta.search.found`` is
+false: it is well formed, but no witness.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toymdp import InstanceError
+
+from ..witness import Witness, load_witness
+from .engine import State, lead_of
+from .judge import Find, verdict
+
+
+def as_witness(find: Find, claim: str, seed: int, meta: dict[str, Any]) -> Witness:
+    """The find as a witness, named after the claim."""
+    name = claim.removeprefix("ss.").replace(".", "-") + f"-{seed}"
+    assert find.check.lhs is not None
+    assert find.check.rhs is not None
+    instance = find.mdp.replace(name=name, meta={"search": meta})
+    lam = None if find.lam is None else tuple(float(x) for x in find.lam)
+    expected = {"lhs": find.check.lhs, "rhs": find.check.rhs}
+    return Witness(name, instance, claim, lam, seed, expected)
+
+
+def summary(state: State, factor: float) -> dict[str, Any]:
+    """What a search did, as plain data."""
+    return {
+        "found": state.found(factor), "factor": factor, "rounds": state.rounds,
+        "looks": state.looks, "seconds": round(state.seconds, 3), "tried": dict(state.tried),
+    }  # fmt: skip
+
+
+def save(path: Path, state: State, factor: float) -> None:
+    """Write the best find, atomically; nothing before there is one."""
+    if state.best is None:
+        return
+    meta = summary(state, factor)
+    if state.lead is not None and not meta["found"]:
+        z = state.lead.population.sizes
+        meta["lead"] = {
+            "theta": state.lead.theta[0].tolist(), "sizes": [z.A, z.L, z.T, z.K],
+            "allowed": state.lead.population.allowed[0].astype(int).tolist(),
+        }  # fmt: skip
+    write(path, as_witness(state.best, state.claim, state.seed, meta))
+
+
+def write(path: Path, witness: Witness) -> None:
+    """Write a witness beside its place and move it there. Raises InstanceError if it cannot be."""
+    beside = path.with_name(path.name + ".part")
+    try:
+        witness.save(beside)
+        os.replace(beside, path)
+    except OSError as error:
+        raise InstanceError(f"{path}: cannot be written ({error.strerror}); name another") from None
+
+
+def resume(path: Path, claim: str) -> State:
+    """The state that a file holds. Raises InstanceError if it is of another claim or no search."""
+    witness = load_witness(path)
+    if witness.claim != claim:
+        raise InstanceError.of(
+            f"{path}: claim", witness.claim, f"is not {claim}", "resume with the claim of the file"
+        )
+    kept = witness.instance.meta.get("search")
+    if not isinstance(kept, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(kept):
+        raise InstanceError(
+            f"{path}: meta.search is missing: not written by `search`; drop --resume"
+        )
+    lam = None if witness.lam is None else np.array(witness.lam)
+    state = State(claim, witness.seed)
+    state.take(verdict(witness.instance, claim, lam, witness.seed))
+    state.rounds, state.looks = int(kept["rounds"]), int(kept["looks"])
+    state.seconds, state.tried = float(kept["seconds"]), dict(kept["tried"])
+    if "lead" in kept:
+        lead = kept["lead"]
+        state.lead = lead_of(np.array(lead["theta"]), np.array(lead["allowed"]), lead["sizes"])
+    return state

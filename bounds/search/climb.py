@@ -1,0 +1,151 @@
+"""Two ways up one objective: Adam on a whole population, and CMA-ES around one instance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from cmaes import CMA
+
+from ..claim import Array, Mask
+from .model import Batch, Tensor, soup_values
+from .objectives import Facts, Objective, facts
+from .worlds import Population
+
+PENALTY = 3.0  # nats of objective for each gap's worth of J that the best challenger is ahead
+TOLERATED = 1e-3  # of the gap: a challenger this little ahead is left to the judge
+RATE = 0.05  # Adam's step
+REFRESH = 10  # steps between two looks for challengers
+
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Parameters [n] of an instance of a population, with the objective's value there."""
+
+    population: Population
+    theta: Tensor
+    score: float
+
+
+def ball(directions: int = 48) -> Tensor:
+    """Soups of the whole ℓ₁ ball for K = 2 [N, 2]: directions times radii, 0 left out."""
+    angle = 2 * np.pi * np.arange(directions) / directions
+    rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    rays /= np.abs(rays).sum(axis=1, keepdims=True)
+    radii = np.array([1.0, 0.97, 0.9, 0.75, 0.5, 0.25, 0.08])
+    return torch.as_tensor((radii[:, None, None] * rays).reshape(-1, 2))
+
+
+def challengers(batch: Batch, grid: Tensor) -> Tensor:
+    """The best soup of each quadrant, inside and on the budget [B, 8, 2], without gradients."""
+    full = grid.abs().sum(dim=1) > 0.99
+    groups = 4 * full.long() + 2 * (grid[:, 0] >= 0).long() + (grid[:, 1] >= 0).long()
+    with torch.no_grad():
+        J = soup_values(batch, grid.expand(len(batch.w), -1, -1))
+    chosen = []
+    for group in range(8):
+        members = torch.nonzero(groups == group)[:, 0]
+        chosen.append(grid[members[J[:, members].argmax(dim=1)]])
+    return torch.stack(chosen, dim=1)
+
+
+def neighbours(w: Tensor) -> Tensor:
+    """Soups next to λ = w: along the face on either side, and a little inside the budget."""
+    shift = torch.tensor([[0.02, -0.02], [-0.02, 0.02]], dtype=w.dtype)
+    return torch.cat([(w[:, None] + shift).clamp_min(0.0), 0.97 * w[:, None]], dim=1)
+
+
+def penalised(objective: Objective, f: Facts, rivals: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Objective [B] to climb, and the share [B] of the gap by which λ falls short of the optimum.
+
+    With rivals [B, N, 2] the gap's left side loses what the best of them gains, and that share is
+    weighed as a penalty; without them (λ is free) the share is 0.
+    """
+    ratio = objective.places(f).flatten(1).amax(dim=1)
+    if rivals is None:
+        return ratio, torch.zeros_like(ratio)
+    ahead = (soup_values(f.batch, rivals).amax(dim=1) - f.J).clamp_min(0.0)
+    short = ahead / (f.gap.detach() + 1e-6)
+    return ratio - PENALTY * short, short
+
+
+def ascend(
+    objective: Objective, population: Population, theta: Tensor, steps: int, stop: Stop
+) -> list[Ranked]:
+    """Climb every instance with Adam; return the best point that each passed, best first."""
+    theta = theta.clone().requires_grad_()
+    adam = torch.optim.Adam([theta], lr=RATE)
+    reach, grid = population.reach(), ball()
+    best = torch.full((len(theta),), -np.inf, dtype=theta.dtype)
+    kept = theta.detach().clone()
+    rivals: Tensor | None = None
+    for step in range(steps):
+        batch, lam = population.solve(theta, reach)
+        f = facts(batch, batch.w if objective.matched else lam)
+        if objective.matched:
+            if step % REFRESH == 0:
+                far = challengers(batch, grid)
+            rivals = torch.cat([far, neighbours(batch.w)], dim=1)
+        value, short = penalised(objective, f, rivals)
+        with torch.no_grad():
+            better = (short < TOLERATED) & (value > best)
+            best = torch.where(better, value, best)
+            kept[better] = theta.detach()[better]
+        if stop():
+            break
+        adam.zero_grad()
+        torch.autograd.backward(-value[torch.isfinite(value)].sum())
+        with torch.no_grad():
+            assert theta.grad is not None
+            theta.grad.nan_to_num_(0.0, 0.0, 0.0)
+        adam.step()
+    order = torch.argsort(-best)
+    return [
+        Ranked(population.single(int(i)), kept[i : i + 1], float(best[i]))
+        for i in order
+        if torch.isfinite(best[i])
+    ]
+
+
+def evolve(
+    objective: Objective,
+    population: Population,
+    theta: Tensor,
+    generations: int,
+    seed: int,
+    stop: Stop,
+) -> list[Ranked]:
+    """CMA-ES from instance 0 of a population, a generation as one batch; the best point found."""
+    size = 4 + int(3 * np.log(population.width))
+    cma = CMA(mean=theta[0].numpy().copy(), sigma=1.0, seed=seed, population_size=size)
+    crowd, grid = population.single(0, size), ball()
+    reach = crowd.reach()
+    best = Ranked(population.single(0), theta[:1].clone(), -np.inf)
+    for _ in range(generations):
+        if stop() or cma.should_stop():
+            break
+        asked = np.stack([cma.ask() for _ in range(size)])
+        values, short = _values(objective, crowd, torch.as_tensor(asked), reach, grid)
+        cma.tell([(x, -float(v)) for x, v in zip(asked, values, strict=True)])
+        values = np.where(short < TOLERATED, values, -np.inf)
+        i = int(np.argmax(values))
+        if values[i] > best.score:
+            best = Ranked(best.population, torch.as_tensor(asked[i : i + 1]), float(values[i]))
+    return [best] if np.isfinite(best.score) else []
+
+
+def _values(
+    objective: Objective, crowd: Population, theta: Tensor, reach: tuple[Mask, Mask], grid: Tensor
+) -> tuple[Array, Array]:
+    with torch.no_grad():
+        batch, lam = crowd.solve(theta, reach)
+        f = facts(batch, batch.w if objective.matched else lam)
+        rivals = None
+        if objective.matched:
+            rivals = torch.cat([challengers(batch, grid), neighbours(batch.w)], dim=1)
+        value, short = penalised(objective, f, rivals)
+    return np.nan_to_num(value.numpy(), nan=-1e9, posinf=-1e9, neginf=-1e9), short.numpy()

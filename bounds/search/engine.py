@@ -1,0 +1,150 @@
+"""The search: rounds of restarts until a claim breaks or time is up; state kept after each round.
+
+Round n of seed s draws from ``[s, n]`` alone (and from the best point so far), so a run is the same
+each time as far as it gets; the clock decides only how far that is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..claim import Array
+from ..registry import CLAIMS
+from . import plain
+from .climb import Ranked, ascend, evolve
+from .judge import Find, best_find, verdict
+from .model import Sizes
+from .objectives import OBJECTIVES
+from .worlds import Population, random_population, random_sizes
+
+COUNT = 24  # instances climbed together
+STEPS = 300  # of Adam in a round
+GENERATIONS = 60  # of CMA-ES on a differentiable objective
+LOOKS = 400  # of CMA-ES on the claim itself
+JUDGED = 4  # points of a round that are judged, at most
+NOISE = 0.5  # around the best point where a round starts from it
+# what the rounds of a claim with a differentiable objective do, in turn
+CYCLE = ("ascend", "ascend", "ascend from best", "evolve", "plain")
+
+
+@dataclass
+class State:
+    """What a search has done: best judged find, best ranked point, rounds, looks, seconds."""
+
+    claim: str
+    seed: int
+    best: Find | None = None
+    lead: Ranked | None = None
+    rounds: int = 0
+    looks: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    tried: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def strength(self) -> float:
+        """Of the best find; −inf before there is one."""
+        return -np.inf if self.best is None else self.best.strength
+
+    def found(self, factor: float) -> bool:
+        """Whether the best find breaks the claim by the factor."""
+        return self.best is not None and self.best.broken and self.strength >= factor
+
+    def take(self, find: Find | None) -> None:
+        """Keep a find if it is broken and the best is not, or is stronger and as broken."""
+        if find is None or not find.strength > -np.inf:
+            return
+        if self.best is None or (find.broken, find.strength) > (
+            self.best.broken,
+            self.best.strength,
+        ):
+            self.best = find
+
+
+Report = Callable[[State], None]
+
+
+def search(state: State, seconds: float, factor: float, report: Report) -> State:
+    """Run rounds until a find breaks the claim by ``factor`` or ``seconds`` more have passed.
+
+    report is called after each round and at the end. An interrupt ends the search with what it
+    has; ``state.interrupted`` says so.
+    """
+    began, before = time.monotonic(), state.seconds
+
+    def over() -> bool:
+        state.seconds = before + time.monotonic() - began
+        return state.seconds - before >= seconds
+
+    try:
+        while not over() and not state.found(factor):
+            kind = _kind(state)
+            for find in _round(state, kind, over):
+                state.take(find)
+                if state.found(factor):
+                    break
+            state.rounds += 1
+            state.tried[kind] = state.tried.get(kind, 0) + 1
+            over()
+            report(state)
+    except KeyboardInterrupt:
+        state.interrupted = True
+    report(state)
+    return state
+
+
+def _kind(state: State) -> str:
+    if state.claim not in OBJECTIVES:
+        return "plain"
+    kind = CYCLE[state.rounds % len(CYCLE)]
+    return "ascend" if kind == "ascend from best" and state.lead is None else kind
+
+
+def _round(state: State, kind: str, over: Callable[[], bool]) -> Iterator[Find | None]:
+    """Judged finds of one round, the objective's best first."""
+    rng = np.random.default_rng([state.seed, state.rounds])
+    if kind == "plain":
+        find, looks = plain.climb(CLAIMS[state.claim], rng, LOOKS, over)
+        state.looks += looks
+        if find is not None and find.broken:  # once more, with every start
+            find = verdict(find.mdp, state.claim, find.lam, state.seed)
+        yield find
+        return
+    ranked = _ranked(state, kind, rng, over)
+    if ranked and (state.lead is None or ranked[0].score > state.lead.score):
+        state.lead = ranked[0]
+    for i, point in enumerate(ranked[:JUDGED]):
+        if i > 0 and (point.score <= 0 or over()):
+            break
+        yield best_find(state.claim, point, state.seed)
+
+
+def _ranked(
+    state: State, kind: str, rng: np.random.Generator, over: Callable[[], bool]
+) -> list[Ranked]:
+    objective = OBJECTIVES[state.claim]
+    if kind == "ascend from best" and state.lead is not None:
+        population = state.lead.population.single(0, COUNT)
+        noise = NOISE * rng.normal(size=(COUNT, population.width))
+        noise[0] = 0.0
+        theta = state.lead.theta + torch.as_tensor(noise)
+    else:
+        population, theta = random_population(rng, random_sizes(rng), COUNT)
+    state.looks += COUNT * STEPS
+    if kind != "evolve":
+        return ascend(objective, population, theta, STEPS, over)
+    found = evolve(objective, population, theta, GENERATIONS, int(rng.integers(2**31)), over)
+    if not found:
+        return []
+    return ascend(objective, found[0].population, found[0].theta, STEPS, over)
+
+
+def lead_of(theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:
+    """A ranked point from what a checkpoint stores; its score is found when it is climbed again."""
+    population = Population(Sizes(*sizes), np.asarray(allowed, dtype=bool)[None])
+    return Ranked(population, torch.as_tensor(theta)[None], -np.inf)

@@ -1,0 +1,188 @@
+"""Shrinking a witness: the edits that keep it one, greedily, judged by the claim itself.
+
+A candidate is kept if it takes fewer bits to write down, the claim is still violated by the user's
+factor, and no hypothesis that held is lost, reported ones included. (Opening forbidden tokens adds
+bits, and a hypothesis: that is tried once.)
+
+After an edit the features that were best for the old instance may not be for the new one, and w may
+have left its fixed point: a candidate is tried as it is, with features built anew, and with w
+matched anew, in that order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
+from toymdp.features import Dense, Tabular
+
+from ..claim import Array
+from ..registry import CLAIMS
+from . import edits
+from .edits import Draft, Edit
+from .judge import Find, dressed, estimate, matched, quick, verdict
+from .objectives import OBJECTIVES
+
+
+def _length(x: float) -> int:
+    """Bits of a number: those of its odd part and of its power of two; 1 for 0."""
+    if x == 0:
+        return 1
+    numerator, denominator = abs(x).as_integer_ratio()
+    shift = (numerator & -numerator).bit_length() - 1
+    return (
+        1
+        + (numerator >> shift).bit_length()
+        + max(shift, denominator.bit_length() - 1).bit_length()
+    )
+
+
+def bits(mdp: TokenMDP, lam: Array | None) -> int:
+    """Length of what is particular about an instance, in bits; a repeated row counts little.
+
+    Features count where they are a table of their own (per-step dense ones are made from the rest).
+    """
+    tables = [*mdp.ref_weights, *mdp.rewards, mdp.w]
+    if isinstance(mdp.features, Tabular):
+        tables.extend(np.atleast_2d(mdp.features.scale))
+    elif isinstance(mdp.features, Dense) and not mdp.features.per_step:
+        tables.extend(mdp.features.values)
+    if lam is not None:
+        tables.append(lam)
+    rows = {tuple(float(x) for x in row) for row in tables}
+    temperatures = (mdp.beta, float(mdp.beta_prime or mdp.beta))
+    return (
+        mdp.steps
+        + sum(map(len, tables))
+        + sum(_length(x) for r in (*rows, temperatures) for x in r)
+    )
+
+
+PASSES: tuple[tuple[str, Callable[[Draft], Iterator[Edit]], bool], ...] = (
+    ("sizes", edits.smaller, True),
+    ("temperatures", edits.plainer_temperatures, False),
+    ("reference", edits.plainer_reference, False),
+    ("rewards", edits.plainer_rewards, False),
+    ("weights", edits.plainer_weights, False),
+    ("features", edits.plainer_features, False),
+)
+
+
+@dataclass
+class Shrinker:
+    """Greedy passes over a find until none changes it, or until ``seconds`` have passed.
+
+    report: called with the best find, the pass's name and how many edits were tried.
+    """
+
+    claim: str
+    factor: float
+    seconds: float
+    seed: int = 0
+    report: Callable[[Find, str, int], None] = lambda find, name, tried: None
+    tried: int = 0
+
+    def run(self, find: Find) -> Find:
+        """The smallest find reached. An interrupt ends the shrinking with what it has."""
+        self._end = time.monotonic() + self.seconds
+        self._current = find
+        self._keep = {h for h, holds in find.check.hypotheses.items() if holds}
+        try:
+            self._pass("support", edits.opened, False)
+            changed = True
+            while changed and not self._over():
+                changed = any([self._pass(*item) for item in PASSES])  # noqa: C419  # every pass
+        except KeyboardInterrupt:
+            pass
+        return self._current
+
+    def _over(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def _pass(self, name: str, proposals: Callable[[Draft], Iterator[Edit]], again: bool) -> bool:
+        """Try a pass's edits in order; after a success go on, or begin again where sizes change."""
+        changed = False
+        repeat = True
+        while repeat:
+            repeat = False
+            for edit in proposals((self._current.mdp, self._current.lam)):
+                if self._over():
+                    return changed
+                self.tried += 1
+                found = self._try(edit)
+                self.report(found or self._current, name, self.tried)
+                if found is not None:
+                    self._current, changed = found, True
+                    if again:
+                        repeat = True
+                        break
+        return changed
+
+    def _try(self, edit: Edit) -> Find | None:
+        try:
+            draft = edit((self._current.mdp, self._current.lam))
+            if draft is None:
+                return None
+            longer = bits(*draft) >= bits(self._current.mdp, self._current.lam)
+            if longer and edit is not edits.open_tokens:
+                return None
+            if self._hopeless(draft[0]):
+                return None
+            for mdp, lam in self._settled(*draft):
+                if self._good(quick(mdp, self.claim, lam)):
+                    found = verdict(mdp, self.claim, lam, self.seed)
+                    if self._good(found):
+                        return found
+        except (InstanceError, SolverError):  # an edit that leaves no instance is no improvement
+            return None
+        return None
+
+    def _hopeless(self, mdp: TokenMDP) -> bool:
+        """Whether a cheap look says that no features and no small move of w would do."""
+        objective = OBJECTIVES.get(self.claim)
+        if objective is None or not objective.matched or mdp.n_rewards != 2 or mdp.beta != 1.0:
+            return False
+        ratio, ahead = estimate(objective, self.claim, mdp)
+        return ratio < 0.8 * self.factor or ahead > 0.5
+
+    def _good(self, found: Find) -> bool:
+        holds = {h for h, verdict in found.check.hypotheses.items() if verdict}
+        return found.broken and found.strength >= self.factor and self._keep <= holds
+
+    def _settled(self, mdp: TokenMDP, lam: Array | None) -> Iterator[Draft]:
+        yield mdp, lam
+        objective = OBJECTIVES.get(self.claim)
+        if objective is None:
+            return
+        for settle in (_as_it_is, matched) if objective.matched else (_as_it_is,):
+            candidate = settle(mdp)
+            sol = solve(candidate)
+            at = soup_optimum(candidate, sol, draws=2).lam if lam is None else lam
+            best = [
+                (f.strength, i, f)
+                for place in self._places(candidate, objective.everywhere)
+                for i, m in enumerate(dressed(objective, sol, at, place))
+                if (f := Find(m, lam, CLAIMS[self.claim].evaluate(solve(m), at, None))).broken
+            ]
+            if best:
+                yield max(best, key=lambda found: found[:2])[2].mdp, lam
+
+    def _places(self, mdp: TokenMDP, everywhere: bool) -> set[tuple[int, int]]:
+        """States to make features for: the start, and where the claim broke, or a step before."""
+        places = {(0, mdp.start_context)}
+        if everywhere and self._current.check.where:
+            t, s = self._current.check.where["t"], self._current.check.where["s"]
+            places |= {(t, s), (max(t - 1, 0), s)}
+        return {
+            (t, s)
+            for t, s in places
+            if t < mdp.steps and s < mdp.n_contexts and mdp.reach.states[t, s]
+        }
+
+
+def _as_it_is(mdp: TokenMDP) -> TokenMDP:
+    return mdp
