@@ -56,7 +56,7 @@ def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
             columns = list(row)
             for key in columns:
                 number = isinstance(row[key], int | float | None)
-                table.add_column(key, justify="right" if number else "left")
+                table.add_column(key, justify="right" if number else "left", overflow="fold")
         table.add_row(*(_cell(row[key]) for key in columns))
     return table
 
