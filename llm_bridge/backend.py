@@ -1,0 +1,43 @@
+"""torch, transformers and peft, or one line that says which extra brings them.
+
+Every module here that touches tensors takes these names from this one, so that without the ``llm``
+extra each import fails in the same words and ``soupcheck llm`` exits with them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from toymdp import InstanceError
+
+
+class MissingExtra(ImportError, InstanceError):  # noqa: N818  # an outcome with a remedy
+    """The ``llm`` extra is not installed."""
+
+
+try:
+    import peft
+    import safetensors
+    import safetensors.torch
+    import tokenizers
+    import torch
+    import transformers
+except ImportError as missing:
+    raise MissingExtra(
+        f"llm_bridge: no module named {missing.name!r}; install the extra: "
+        "pip install 'soupcheck[llm]'"
+    ) from None
+
+__all__ = [
+    "MissingExtra", "peft", "quiet_peft", "safetensors", "tokenizers", "torch", "transformers",
+]  # fmt: skip
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence one warning of peft's own making: it asks transformers for a renamed attribute."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield
