@@ -34,6 +34,7 @@ class LookupConfig(transformers.PretrainedConfig):  # type: ignore[misc]  # tran
         self.max_position_embeddings = order + horizon
         self.hidden_size = (horizon + 1) * vocab_size**order
         self.num_hidden_layers = 1
+        self.use_cache = False  # the table reads the whole context
         super().__init__(**other)
 
 
