@@ -37,7 +37,11 @@ __all__ = [
 
 @contextmanager
 def quiet_peft() -> Iterator[None]:
-    """Silence one warning of peft's own making: it asks transformers for a renamed attribute."""
+    """Silence two warnings of peft: an attribute that transformers renamed, and tied output layers.
+
+    The second is about merging or saving the embedding with the adapter, which is never done here.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")
         yield

@@ -5,6 +5,7 @@ Every mismatch is one line: vocabulary, base model, missing adapter, altered tie
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -187,3 +188,20 @@ def add_adapters(
             else:
                 wrapped.add_adapter(adapter, config)
     return frozen(Bank(wrapped, tuple(names), bespoke, tokenizer, eos, name))
+
+
+def save_adapter(bank: Bank, name: str, folder: Path, base_name: str, dtype: Any = None) -> None:
+    """Write one adapter as peft reads it: LoRA factors only, never an embedding, safetensors.
+
+    peft by itself would save a tied embedding with an adapter on the output layer, and with it a
+    second, frozen copy of the reference. base_name: what the adapter says it was trained on.
+    """
+    state = peft.get_peft_model_state_dict(
+        bank.model, adapter_name=name, save_embedding_layers=False
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {k: v.detach().to(dtype or v.dtype).contiguous().cpu() for k, v in state.items()}
+    safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
+    config = copy.deepcopy(bank.model.peft_config[name])
+    config.base_model_name_or_path, config.inference_mode = base_name, True
+    config.save_pretrained(str(folder))

@@ -31,7 +31,9 @@ class Measures:
     log_upper, log_lower: [K', N], extremes of ``log π_k/ref`` (K' = K + 1 with the bespoke last).
     delta: [K', N] of (18). renyi: [K', N], ``D₂(ref‖π_k)``.
     kl: [R+1, R+1, N], ``KL(row‖column)``, row 0 is ref. span: [M, N], of ``e`` of the sharp bound
-    (NaN-free only with a bespoke policy; [0, N] without). gram: [K', K'], ``Σ_states Cov_ref``.
+    ([0, N] without a bespoke policy). gram: [K', K'], ``Σ_states Cov_ref(ℓ_j, ℓ_k)``. inner:
+    [K', N], how far a log-ratio stays inside its extremes: 0 where it takes two values. scale: [N],
+    size of what was subtracted, for rounding.
     """
 
     log_upper: Tensor
@@ -41,6 +43,8 @@ class Measures:
     kl: Tensor
     span: Tensor
     gram: Tensor
+    inner: Tensor
+    scale: Tensor
 
 
 def soup_weights(lam: Tensor, beta: float, beta_prime: float) -> Tensor:
@@ -110,11 +114,15 @@ def measure(z: Tensor, mu: Tensor, *, bespoke: bool, precision: Any = torch.floa
     means = torch.zeros((N, R + 1, R), dtype=precision, device=z.device)
     second = torch.zeros((P - 1, P - 1), dtype=precision, device=z.device)
     top, bottom = -inf[:M], inf[:M].clone()
+    inner = torch.zeros_like(log_z_neg)
     for base, d, live in pieces():
         ell = torch.where(live, d - shift[:, :, None], 0.0)
         probs = torch.exp(base[None] + torch.cat([torch.zeros_like(d[:1]), d]) - log_z[:, :, None])
         means += torch.einsum("inc,jnc->nij", probs, ell)
         policies = ell[: P - 1]
+        raw = d[: P - 1]
+        apart = torch.minimum(raw - low[: P - 1, :, None], high[: P - 1, :, None] - raw)
+        inner = torch.maximum(inner, torch.where(live, apart, 0.0).amax(dim=2))
         second += torch.einsum("inc,jnc->ij", probs[0] * policies, policies)
         if bespoke and M:
             error = ell[K] - ell[P - 1 :]
@@ -136,4 +144,6 @@ def measure(z: Tensor, mu: Tensor, *, bespoke: bool, precision: Any = torch.floa
         kl=kl.permute(1, 2, 0),
         span=top - bottom if bespoke else top[:0],
         gram=second - mean_ref.T @ mean_ref,
+        inner=inner,
+        scale=log_z[0].abs() + torch.maximum(high, -low).amax(dim=0).clamp(min=0.0),
     )
