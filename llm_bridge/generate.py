@@ -54,17 +54,25 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
 
 
 def generate(
-    bank: Bank, prompts: Sequence[Sequence[int]], mixture: Mixture, *, tokens: int, seed: int
+    bank: Bank,
+    prompts: Sequence[Sequence[int]],
+    mixture: Mixture,
+    *,
+    tokens: int,
+    seed: int,
+    single: Any = None,
 ) -> list[list[int]]:
     """Draw one answer for each prompt (token ids): answers end with the end token or after ``tokens``.
 
+    single: a model that is one policy by itself (a soup in weight space); then the mixture sees that
+    one row alone.
     Raises InstanceError for prompts longer than the context less ``tokens``, or in training mode.
     """
     if bank.model.training:
         raise InstanceError.of(
             "model", "training mode", "a mixed-adapter batch needs eval mode", "call eval()"
         )
-    names = ["__base__", *bank.names]
+    names = ["__base__", *bank.names] if single is None else ["__base__"]
     n = max(map(len, prompts))
     bank.check_length(n + tokens)
     ids = torch.zeros((len(prompts), n), dtype=torch.long)
@@ -75,22 +83,23 @@ def generate(
     P = len(names)
     rows = [x.repeat_interleave(P, dim=0).to(bank.device) for x in (ids, mask)]
     mixer = Mixer(mixture, P, seed, bank.device)
-    eos = list(bank.eos) or None
     config = transformers.GenerationConfig(
-        max_new_tokens=tokens,
-        do_sample=False,
-        eos_token_id=eos,
-        pad_token_id=0,
-        use_cache=getattr(bank.config, "use_cache", True),
-    )
+        max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.eos) or None,
+        pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),
+    )  # fmt: skip
+    options = {} if single is not None else {"adapter_names": names * len(prompts)}
     with torch.no_grad():
-        out = bank.model.generate(
+        out = (single or bank.model).generate(
             input_ids=rows[0], attention_mask=rows[1], generation_config=config,
-            logits_processor=transformers.LogitsProcessorList([mixer]),
-            adapter_names=names * len(prompts),
+            logits_processor=transformers.LogitsProcessorList([mixer]), **options,
         )  # fmt: skip
     answers = []
     for answer in out[::P, n:].tolist():
         ends = [i for i, token in enumerate(answer) if token in bank.eos]
         answers.append(answer[: ends[0] + 1] if ends else answer)
     return answers
+
+
+def alone(z: Tensor, ids: Tensor) -> Tensor:
+    """The mixture of one row: its own logits."""
+    return z[0]

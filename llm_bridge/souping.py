@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from toymdp import InstanceError
 
 from .backend import peft, torch
 from .bank import Bank
+from .generate import Soup, alone, generate
 from .measures import allowed_tokens, log_ratios
 
 Tensor = Any
@@ -178,3 +180,22 @@ class PadSF:
         """Logits [B, A]."""
         w = torch.softmax(self.state(ids).to(z) @ self.scorer.to(z).T, dim=1)
         return self.pad.tilted(z, w.T)
+
+
+def answers_by(
+    method: str, bank: Bank, prompts: Sequence[Sequence[int]], mu: Any, *, tokens: int, seed: int,
+    cap: int = 64,
+) -> tuple[list[list[int]], dict[str, float]]:  # fmt: skip
+    """Answers of one method (token ids) and what it reports; mu: [K] weights on log-ratios."""
+    weights = torch.as_tensor(mu, dtype=torch.float64)
+    draw = partial(generate, bank, prompts, tokens=tokens, seed=seed)
+    if method == "explicit":
+        return draw(Soup(weights)), {}
+    if method == "implicit":
+        sampler = Implicit(weights, torch.Generator().manual_seed(seed), cap)
+        return draw(sampler), sampler.report()
+    if method == "pad":
+        return draw(Pad(weights)), {}
+    context = weight_space if method == "weight-space" else parameter_soup
+    with context(bank, weights.tolist()) as base:
+        return draw(alone, single=base), {}

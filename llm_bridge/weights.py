@@ -1,15 +1,15 @@
 """λ from a user's preferences: batch, one answer after another (Appendix C), or good/bad labels.
 
-Δ = ``Σ_t log π_k/ref`` of the winner minus the loser [K], in nats: Appendix C's reading, in which
-the return is divided by β, and the loss is ``−log σ(λᵀΔ)`` on the same Δ (as in
-bounds.appendix_c_claims, whose updates are used here).
+Δ = ``β Σ_t log π_k/ref`` of the winner minus the loser [K], in reward units: the loss of section 4,
+``−log σ(λᵀΔ)``, under which exact specialists and a user who answers at random in proportion give
+``λ = w`` (ss.sec4.bt). Appendix C prints Δ over β; that reading is had with ``beta=1``. The updates are
+those of bounds.appendix_c_claims.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -35,13 +35,13 @@ class Posterior:
     interactions: int
 
 
-def deltas_of(bank: Bank, pairs: Sequence[Pair]) -> Array:
-    """Δ [N, K] of each pair under the bank's specialists, nats."""
+def deltas_of(bank: Bank, pairs: Sequence[Pair], beta: float) -> Array:
+    """Δ [N, K] of each pair under the bank's specialists, reward units."""
     if not pairs:
         raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
     found = np.asarray(log_ratios_of(bank, answers))[: len(bank.names)]
-    return np.asarray(found[:, ::2] - found[:, 1::2]).T.astype(np.float64)
+    return beta * np.asarray(found[:, ::2] - found[:, 1::2]).T.astype(np.float64)
 
 
 def prior(K: int, variance: float) -> tuple[Array, Array]:
@@ -52,7 +52,7 @@ def prior(K: int, variance: float) -> tuple[Array, Array]:
 def fit_batch(rows: Array, labels: Array, mean: Array, covariance: Array) -> Posterior:
     """Maximum of ``Σ log σ(y_n λᵀx_n) − ½(λ−m)ᵀS⁻¹(λ−m)`` by damped Newton; the loss is convex.
 
-    rows: [N, K]; labels: [N] of ±1 (pairs: all +1 with x = Δ; binary: x = R_k/β and y good or bad).
+    rows: [N, K]; labels: [N] of ±1 (pairs: all +1 with x = Δ; binary: x = R_k and y good or bad).
     """
     precision = np.linalg.inv(covariance)
     signed = rows * labels[:, None]
@@ -107,7 +107,11 @@ def into_domain(lam: Array, beta: float, beta_prime: float) -> tuple[Array, bool
     return np.asarray(lam * (beta_prime / size)), True
 
 
-def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str]) -> Any:
-    """``R_k/β = Σ_t log π_k/ref`` [N, K] of single answers: the rows of the binary fit."""
+def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str], beta: float) -> Array:
+    """``R_k = β Σ_t log π_k/ref`` [N, K] of single answers: the rows of the binary fit.
+
+    R_k is the return less the prompt's value V_k, which no label of one answer shows.
+    """
     tokens = [tokenised(bank, p, a) for p, a in zip(prompts, answers, strict=True)]
-    return np.asarray(log_ratios_of(bank, tokens))[: len(bank.names)].T.astype(np.float64)
+    found = np.asarray(log_ratios_of(bank, tokens))[: len(bank.names)]
+    return beta * found.T.astype(np.float64)

@@ -69,7 +69,7 @@ def test_svd_truncates():
 
 def test_cat_is_exact():
     found, exact, _ = combined("cat")
-    assert float((found - exact).abs().max()) < 1e-10
+    assert float((found - exact).abs().max()) < 1e-5  # peft makes the new factors in float32
 
 
 def test_an_existing_name_returns_without_a_change():
