@@ -89,10 +89,11 @@ def train(
     from .loading import add_adapters, load_model, save_adapter
     from .train import Recipe, accuracy, train_adapter
 
-    for name, value, known in (
+    choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("--loss", loss, ("bt", "binary")),
         ("--target", target, ("all", "output")),
-    ):
+    )
+    for name, value, known in choices:
         if value not in known:
             raise InstanceError.of(name, value, "unknown", f"choose from {known}")
     found: list[Pair] | ScoredSet = truthfulqa("train") if data is None else read_preferences(data)
@@ -120,6 +121,6 @@ def train(
         "loss": losses[-1] if losses else None,
         "accuracy on its own pairs": float(accuracy(bank, pairs[:200])[0]),
     }  # fmt: skip
-    for key, value in report.items():
-        tables_console(json_path).print(f"{key}: {value}", highlight=False)
+    for key, entry in report.items():
+        tables_console(json_path).print(f"{key}: {entry}", highlight=False)
     finish(report, json_path)

@@ -11,6 +11,7 @@ squares residual is not zero there is no such nu, whatever V_k is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bounds import formulas
-from toymdp.arrays import Array
+from toymdp.arrays import Array, IntArray
 
 from .backend import torch
 from .bank import REF, Bank, pad
@@ -111,7 +112,7 @@ def norm_bound(bank: Bank) -> float | None:
         return None
     weight = norm.weight.detach().double()
     gain = 1.0 + weight if "Gemma" in type(norm).__name__ else weight
-    return float(gain.abs().max()) * float(len(weight)) ** 0.5
+    return float(gain.abs().max()) * math.sqrt(len(weight))
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def fit_linear(found: AfterStates, seed: int = 0) -> LinearFit:
     order = np.random.default_rng(seed).permutation(N)
     seen, unseen = order[: N // 2], order[N // 2 :]
 
-    def solve(states: Array) -> tuple[Array, int]:
+    def solve(states: IntArray) -> tuple[Array, int]:
         rows = psi[states].reshape(-1, psi.shape[2])
         target = fields[:, states].reshape(len(fields), -1)
         nu, _, rank, _ = np.linalg.lstsq(rows, target.T, rcond=1e-10)

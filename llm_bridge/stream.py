@@ -69,7 +69,7 @@ def stream(
         ids, mask = pad([s.ids for s in part], bank.device)
         hidden = bank.hidden(ids, mask)
         where = [(i, place) for i, s in enumerate(part) for place in s.places]
-        row, place = torch.tensor(where, device=bank.device).T if where else (None, None)
+        row, place = torch.tensor(where, dtype=torch.long, device=bank.device).reshape(-1, 2).T
         for first in range(0, len(where), size):
             r, p = row[first : first + size], place[first : first + size]
             states = hidden[:, r, p]

@@ -87,7 +87,8 @@ def fit_sequential(
     (the repaired iteration, ss.appC.iterated.repaired, whose limit Link.pull is); else the printed
     single Newton step (21), (22).
     """
-    lam, precision = mean.copy(), np.linalg.inv(covariance)
+    lam: Array = mean.copy()
+    precision: Array = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
     for delta in deltas:
         if not refreshed:
             lam, precision = printed_update(lam, precision, delta)
