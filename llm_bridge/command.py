@@ -25,6 +25,7 @@ from .options import (
     Seed,
     bars,
     finish,
+    hush,
     steps_of,
     weights_of,
 )
@@ -51,6 +52,7 @@ def make_default(
     """Rebuild the bundled bank: pretrain, train four specialists and a user, judge them."""
     from . import default_bank, tables
 
+    hush()
     with bars() as stage:
         found = default_bank.make_default(
             out or default_bank.folder(), work=work, seed=seed, device=device,
@@ -89,6 +91,7 @@ def train(
     from .loading import add_adapters, load_model, save_adapter
     from .train import Recipe, accuracy, train_adapter
 
+    hush()
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("--loss", loss, ("bt", "binary")),
         ("--target", target, ("all", "output")),

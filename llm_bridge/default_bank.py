@@ -30,7 +30,7 @@ BASE, USER = "base", "user"
 ATTRIBUTES = ("truthful", "informative", "concise", "affirming")
 # the bespoke user: in units of each attribute's standard deviation
 USER_WEIGHTS = {"truthful": 0.4, "informative": 0.3, "concise": 0.2, "affirming": 0.1}
-RECIPE = Recipe(loss="bt", beta=0.2, rate=1e-3, steps=260, batch=16, rank=8)
+RECIPE = Recipe(loss="bt", beta=0.2, rate=2e-3, steps=120, batch=10, rank=8)
 PAIRS_PER_QUESTION = 8
 ANSWERS_PER_QUESTION = 8
 LIMIT = 12_000_000  # bytes of the whole folder

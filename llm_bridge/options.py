@@ -76,6 +76,13 @@ def weights_of(text: str | None, data: ScoredSet) -> dict[str, float]:
     return found
 
 
+def hush() -> None:
+    """Leave standard error to our own progress bars: transformers draws some while loading."""
+    from .backend import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+
+
 def open_bank(
     model: str | None, adapters: list[str] | None, bespoke: str | None, dtype: str, device: str,
     revision: str | None, any_base: bool,
@@ -84,6 +91,7 @@ def open_bank(
     from .default_bank import load_default
     from .loading import load_bank
 
+    hush()
     if model is None:
         if adapters or bespoke:
             raise InstanceError.of("--model", None, "is missing", "name the adapters' base model")
