@@ -62,35 +62,54 @@ def generate(
     seed: int,
     single: Any = None,
 ) -> list[list[int]]:
-    """Draw one answer for each prompt (token ids): answers end with the end token or after ``tokens``.
+    """Draw one answer for each prompt (token ids) with the rows ref, specialists 1..K.
 
     single: a model that is one policy by itself (a soup in weight space); then the mixture sees that
-    one row alone.
+    one row alone. See draw_rows.
+    """
+    names = ["__base__", *bank.names] if single is None else ["__base__"]
+    rows = [[prompt] * len(names) for prompt in prompts]
+    options = {} if single is not None else {"adapter_names": names * len(prompts)}
+    return draw_rows(bank, single or bank.model, rows, mixture, tokens=tokens, seed=seed, **options)
+
+
+def draw_rows(
+    bank: Bank,
+    model: Any,
+    rows: Sequence[Sequence[Sequence[int]]],
+    mixture: Mixture,
+    *,
+    tokens: int,
+    seed: int,
+    **options: Any,
+) -> list[list[int]]:
+    """Draw one answer for each group of P prompts, mixed token by token.
+
+    rows: [B][P] token ids; a group's rows may differ in their prompts. Answers end with the end token
+    or after ``tokens``.
     Raises InstanceError for prompts longer than the context less ``tokens``, or in training mode.
     """
     if bank.model.training:
         raise InstanceError.of(
             "model", "training mode", "a mixed-adapter batch needs eval mode", "call eval()"
         )
-    names = ["__base__", *bank.names] if single is None else ["__base__"]
-    n = max(map(len, prompts))
+    P, flat = len(rows[0]), [prompt for group in rows for prompt in group]
+    n = max(map(len, flat))
     bank.check_length(n + tokens)
-    ids = torch.zeros((len(prompts), n), dtype=torch.long)
+    ids = torch.zeros((len(flat), n), dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for i, prompt in enumerate(prompts):  # left-padded: generation goes on at the right
+    for i, prompt in enumerate(flat):  # left-padded: generation goes on at the right
         ids[i, n - len(prompt) :] = torch.as_tensor(prompt)
         mask[i, n - len(prompt) :] = 1
-    P = len(names)
-    rows = [x.repeat_interleave(P, dim=0).to(bank.device) for x in (ids, mask)]
     mixer = Mixer(mixture, P, seed, bank.device)
     config = transformers.GenerationConfig(
         max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.eos) or None,
         pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),
     )  # fmt: skip
-    options = {} if single is not None else {"adapter_names": names * len(prompts)}
     with torch.no_grad():
-        out = (single or bank.model).generate(
-            input_ids=rows[0], attention_mask=rows[1], generation_config=config,
+        out = model.generate(
+            input_ids=ids.to(bank.device), attention_mask=mask.to(bank.device),
+            generation_config=config,
             logits_processor=transformers.LogitsProcessorList([mixer]), **options,
         )  # fmt: skip
     answers = []
