@@ -15,7 +15,7 @@ from .bank import Bank, pad
 from .measures import Measures, measure
 
 Tensor = Any
-BYTES = {"cpu": 2**26, "cuda": 2**30}  # of logits held at once
+BYTES = {"cpu": 2**28, "cuda": 2**30}  # of logits held at once
 
 
 @dataclass(frozen=True)

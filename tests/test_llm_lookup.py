@@ -84,3 +84,21 @@ def test_vocabulary_slices_change_nothing(monkeypatch):
     for name in ("log_upper", "log_lower", "delta", "renyi", "kl", "span", "gram"):
         apart = (getattr(whole, name) - getattr(sliced, name)).abs().max()
         assert float(apart) < 1e-12, name
+
+
+def test_a_constant_added_to_all_logits_of_a_state_changes_nothing():
+    """Raw logits are only defined up to it; a lookup table's happen to be normalised."""
+    z = torch.randn((5, 7, 30), dtype=torch.float64)
+    mu = torch.tensor([[0.5, -0.3, 0.2]], dtype=torch.float64)
+    plain = measure(z, mu, bespoke=True, precision=torch.float64)
+    shifted = measure(
+        z + 5 * torch.randn((5, 7, 1), dtype=torch.float64), mu, bespoke=True,
+        precision=torch.float64,
+    )  # fmt: skip
+    for name in ("log_upper", "log_lower", "delta", "renyi", "kl", "span", "gram", "inner"):
+        torch.testing.assert_close(getattr(plain, name), getattr(shifted, name), msg=name)
+    log_p = torch.log_softmax(z, dim=2)
+    ratio = log_p[1:] - log_p[0]
+    torch.testing.assert_close(plain.log_upper, ratio.amax(dim=2))
+    torch.testing.assert_close(plain.log_lower, ratio.amin(dim=2))
+    torch.testing.assert_close(plain.renyi, torch.logsumexp(2 * log_p[0] - log_p[1:], dim=2))
