@@ -1,0 +1,47 @@
+"""torch, transformers and peft, or one line that says which extra brings them.
+
+Every module here that touches tensors takes these names from this one, so that without the ``llm``
+extra each import fails in the same words and ``soupcheck llm`` exits with them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from toymdp import InstanceError
+
+
+class MissingExtra(ImportError, InstanceError):  # noqa: N818  # an outcome with a remedy
+    """The ``llm`` extra is not installed."""
+
+
+try:
+    import peft
+    import safetensors
+    import safetensors.torch
+    import tokenizers
+    import torch
+    import transformers
+except ImportError as missing:
+    raise MissingExtra(
+        f"llm_bridge: no module named {missing.name!r}; install the extra: "
+        "pip install 'soupcheck[llm]'"
+    ) from None
+
+__all__ = [
+    "MissingExtra", "peft", "quiet_peft", "safetensors", "tokenizers", "torch", "transformers",
+]  # fmt: skip
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence two warnings of peft: an attribute that transformers renamed, and tied output layers.
+
+    The second is about merging or saving the embedding with the adapter, which is never done here.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")
+        yield

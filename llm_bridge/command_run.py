@@ -1,0 +1,223 @@
+"""``soupcheck llm diagnose`` and ``soupcheck llm soup``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from bounds.commands.console import tables_console
+from toymdp import InstanceError
+from toymdp.arrays import Array
+
+from .options import (
+    Adapters,
+    AnyBase,
+    Bespoke,
+    Beta,
+    BetaPrime,
+    Device,
+    Dtype,
+    Json,
+    Lambda,
+    Model,
+    Revision,
+    Seed,
+    bars,
+    finish,
+    numbers,
+    open_bank,
+    weights_of,
+)
+
+if TYPE_CHECKING:
+    from .bank import Bank
+    from .data import Pair, ScoredSet
+
+DEFAULT_BETA = 0.2  # that of the bundled bank's recipe
+FIT_PAIRS = 200
+PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
+METHODS = ("explicit", "weight-space", "implicit", "p-soups", "pad")
+
+
+def fitted(
+    bank: Bank, pairs: list[Pair], beta: float, beta_prime: float, how: str
+) -> tuple[Array, dict[str, Any]]:
+    """λ from pairs, brought into the domain; and what to say of it."""
+    from .weights import deltas_of, fit_batch, fit_sequential, into_domain, prior
+
+    deltas = deltas_of(bank, pairs, beta)
+    mean, covariance = prior(len(bank.names), PRIOR)
+    if how == "batch":
+        found = fit_batch(deltas, np.ones(len(deltas)), mean, covariance)
+    else:
+        found = fit_sequential(deltas, mean, covariance)
+    lam, shrunk = into_domain(found.mean, beta, beta_prime)
+    return lam, {
+        "pairs": len(pairs), "lambda": found.mean.tolist(),
+        "standard deviation": np.sqrt(np.diag(found.covariance)).tolist(),
+        "scaled into β|λ|₁ ≤ β'": shrunk,
+        "pairs ordered right": float((deltas @ found.mean > 0).mean()),
+    }  # fmt: skip
+
+
+def user_pairs(data: list[Pair] | ScoredSet, w: str | None, seed: int) -> list[Pair]:
+    """Pairs of a user: as given, or from scored answers by ``--w``."""
+    from .data import pairs_of
+
+    if isinstance(data, list):
+        return data[:FIT_PAIRS]
+    units = data.standardised()
+    return pairs_of(units, weights_of(w, data), per_prompt=2, seed=seed)[:FIT_PAIRS]
+
+
+def diagnose(
+    data: Annotated[
+        Path | None, typer.Argument(help="Pairs or scored answers (JSON Lines); none: TruthfulQA.")
+    ] = None,
+    model: Model = None,
+    adapters: Adapters = None,
+    bespoke: Bespoke = None,
+    w: Annotated[str | None, typer.Option(help="User weights, NAME=NUMBER by commas.")] = None,
+    lam: Lambda = None,
+    beta: Beta = DEFAULT_BETA,
+    beta_prime: BetaPrime = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Prompts to take at most.")] = None,
+    rollouts: Annotated[int, typer.Option(min=1, help="Answers drawn for each prompt.")] = 2,
+    prompts: Annotated[int, typer.Option(min=0, help="Prompts of the gap; 0: none.")] = 48,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest answer drawn.")] = 40,
+    top: Annotated[int, typer.Option(min=2, help="Tokens whose after-states are taken.")] = 16,
+    chunks: Annotated[
+        Path | None, typer.Option(help="Keep per-token records and finished chunks here.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the arithmetic: float32 or float64.")
+    ] = "float32",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    revision: Revision = None,
+    any_base: AnyBase = False,
+    seed: Seed = 0,
+    json_path: Json = None,
+) -> None:
+    """Say what the theory says of a bank's soup, token by token and over whole answers.
+
+    A killed run goes on after its last finished chunk when it is called again.
+    """
+    from . import tables
+    from .data import read_preferences, truthfulqa
+    from .default_bank import ATTRIBUTES, USER_WEIGHTS
+    from .diagnose import fingerprint
+    from .loading import dtype_of
+    from .overview import Effort, lines_of, overview
+    from .tally import SoupSettings
+
+    if precision not in ("float32", "float64"):
+        raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
+    found_data = truthfulqa("test") if data is None else read_preferences(data)
+    bank = open_bank(model, adapters, bespoke, dtype, device, revision, any_base)
+    K, prime = len(bank.names), beta if beta_prime is None else beta_prime
+    lams: dict[str, Array] = {}
+    told: dict[str, Any] = {}
+    if lam is not None:
+        lams["given"] = numbers(lam, K, "--lambda")
+    else:
+        if data is None and model is None:
+            text = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
+            pairs = user_pairs(truthfulqa("train"), text, seed)
+            share = np.array([USER_WEIGHTS[name] for name in ATTRIBUTES])
+            lams["(β'/β)w"] = prime / beta * share / share.sum()
+        else:
+            pairs = user_pairs(found_data, w, seed)
+        lams["fitted"], told = fitted(bank, pairs, beta, prime, "batch")
+        lams["uniform"] = np.full(K, prime / (beta * K))
+    settings = SoupSettings(tuple(lams), np.stack(list(lams.values())), beta, prime)
+    lines = lines_of(bank, found_data, items, seed)
+    run = hashlib.sha256((fingerprint(bank, lines, settings) + precision).encode()).hexdigest()
+    place = chunks or _cache() / f"{run[:24]}.jsonl"
+    effort = Effort(prompts=prompts, rollouts=rollouts, tokens=tokens, top=top)
+    with bars() as track:
+        found = overview(
+            bank, lines, settings, effort=effort, seed=seed, precision=dtype_of(precision),
+            chunks=place, tokens=chunks is not None, track=track,
+        )  # fmt: skip
+    if chunks is None:
+        place.unlink()
+    found["lambda from pairs"] = told
+    console = tables_console(json_path)
+    for table in tables.overview_tables(found):
+        console.print(table)
+    finish(found, json_path)
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(root) / "soupcheck" / "llm"
+
+
+def soup(
+    prompt: Annotated[list[str] | None, typer.Argument(help="Prompts, verbatim.")] = None,
+    question: Annotated[
+        list[str] | None, typer.Option(help="A question, in the bundled bank's form.")
+    ] = None,
+    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "explicit",
+    lam: Lambda = None,
+    pairs: Annotated[Path | None, typer.Option(help="A user's pairs to learn λ from.")] = None,
+    learn: Annotated[str, typer.Option(help="batch or sequential (Appendix C).")] = "batch",
+    w: Annotated[str | None, typer.Option(help="User weights for scored --pairs.")] = None,
+    model: Model = None,
+    adapters: Adapters = None,
+    beta: Beta = DEFAULT_BETA,
+    beta_prime: BetaPrime = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 40,
+    cap: Annotated[int, typer.Option(min=1, help="Trials a token of implicit souping.")] = 64,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    revision: Revision = None,
+    any_base: AnyBase = False,
+    seed: Seed = 0,
+    json_path: Json = None,
+) -> None:
+    """Answer prompts with a soup of the specialists."""
+    from .data import question_prompt, read_preferences
+    from .measures import soup_weights
+    from .souping import answers_by
+
+    if method not in METHODS:
+        raise InstanceError.of("--method", method, "unknown", f"choose from {METHODS}")
+    if learn not in ("batch", "sequential"):
+        raise InstanceError.of("--learn", learn, "unknown", "choose batch or sequential")
+    texts = [*(prompt or []), *(question_prompt(q) for q in question or [])]
+    if not texts:
+        raise InstanceError.of("prompt", "none", "there is nothing to answer", "give a prompt")
+    bank = open_bank(model, adapters, None, dtype, device, revision, any_base)
+    K, prime = len(bank.names), beta if beta_prime is None else beta_prime
+    told: dict[str, Any] = {}
+    if (lam is None) == (pairs is None):
+        raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    if lam is not None:
+        weights = numbers(lam, K, "--lambda")
+    else:
+        assert pairs is not None
+        weights, told = fitted(
+            bank, user_pairs(read_preferences(pairs), w, seed), beta, prime, learn
+        )
+    mu = np.asarray(soup_weights(weights, beta, prime))
+    encoded = [bank.encode(text) for text in texts]
+    drawn, report = answers_by(method, bank, encoded, mu, tokens=tokens, seed=seed, cap=cap)
+    answers = [bank.tokenizer.decode(a, skip_special_tokens=True) for a in drawn]
+    found = {
+        "method": method, "lambda": weights.tolist(), "mu": mu.tolist(), "lambda from pairs": told,
+        "answers": [{"prompt": p, "answer": a} for p, a in zip(texts, answers, strict=True)],
+        **report,
+    }  # fmt: skip
+    console = tables_console(json_path)
+    for text, answer in zip(texts, answers, strict=True):
+        console.print(text + answer, highlight=False, markup=False)
+    for key, value in report.items():
+        console.print(f"{key}: {value:.4g}", highlight=False)
+    finish(found, json_path)

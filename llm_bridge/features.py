@@ -1,0 +1,243 @@
+"""``psi((s, a))``: the reference's state after the token, and whether log-ratios are linear in it.
+
+After-states cost a forward pass each, so they are taken for the top tokens of a state; the rest of
+the vocabulary is bounded by the largest norm that the final RMSNorm can give.
+
+Derivation of the fit. Lemma 1 says ``Q_k(s, a) = psi((s,a))·nu_k``, and ``log π_k/ref = (Q_k − V_k)/β``
+differs from ``Q_k/β`` by a constant of each state. Centred within each state (over the tokens taken)
+the log-ratio is then exactly linear in the centred psi, with one nu for all states. If the least
+squares residual is not zero there is no such nu, whatever V_k is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bounds import formulas
+from toymdp.arrays import Array, IntArray
+
+from .backend import torch
+from .bank import REF, Bank, pad
+from .measures import log_ratios, mix
+
+Tensor = Any
+
+
+@dataclass(frozen=True, eq=False)
+class AfterStates:
+    """After-states of the top tokens at N states.
+
+    tokens: [N, m] ids. psi: [N, m, d]. live: [N, m], whether ref allows the token. log_probs:
+    [P+M, N, m] of every policy and soup. ratios: [P−1, N, m] ``log π/ref``.
+    """
+
+    tokens: Array
+    psi: Array
+    live: Array
+    log_probs: Array
+    ratios: Array
+
+    @property
+    def norms(self) -> Array:
+        """``‖psi((s,a))‖₂`` [N, m]."""
+        return np.asarray(np.linalg.norm(self.psi, axis=2))
+
+    def mean_norm(self, log_probs: Array, bound: float) -> Array:
+        """Upper bound on ``E_π‖psi((s,·))‖`` [N]: top tokens exactly, the rest at ``bound``."""
+        p = np.where(self.live, np.exp(log_probs), 0.0)
+        rest = np.clip(1.0 - p.sum(axis=1), 0.0, None)
+        rest = np.where(rest > 1e-9, rest, 0.0)  # nothing is left but rounding
+        return np.asarray((p * self.norms).sum(axis=1) + rest * bound)
+
+
+@torch.no_grad()
+def after_states(
+    bank: Bank, prefixes: Sequence[Sequence[int]], top: int, mu: Tensor, *, precision: Any,
+    batch: int = 64,
+) -> AfterStates:  # fmt: skip
+    """Take the ``top`` likeliest tokens under ref at each prefix and the reference's state after each.
+
+    mu: [M, K] weights of soups. m = min(top, A).
+    """
+    m, K = min(top, bank.vocab_size), len(bank.names)
+    kept: list[list[Tensor]] = [[], [], [], []]
+    for start in range(0, len(prefixes), batch):
+        part = prefixes[start : start + batch]
+        ids, mask = pad(part, bank.device)
+        last = mask.sum(dim=1) - 1
+        hidden = bank.hidden(ids, mask)[:, torch.arange(len(part)), last]
+        # a state at a time: logits of all policies, never [states, A, K]
+        for n in range(len(part)):
+            z = bank.logits(hidden[:, n : n + 1]).to(precision)
+            d, live = log_ratios(z)
+            z = torch.cat([z, mix(z[: K + 1], mu.to(z.device))])
+            log_z = torch.logsumexp(torch.where(live, z, -torch.inf), dim=2)
+            tokens = torch.where(live, z[0], -torch.inf)[0].topk(m).indices
+            ratio = d[:, 0, tokens] - (log_z[1 : len(d) + 1] - log_z[:1])
+            log_p = z[:, 0, tokens] - log_z
+            for store, value in zip(kept, (tokens, live[0, tokens], log_p, ratio), strict=True):
+                store.append(value.cpu())
+    tokens, live, log_p, ratio = (torch.stack(store).numpy() for store in kept)
+    psi = np.concatenate([
+        _states_after(bank, prefixes[i : i + 8], tokens[i : i + 8]) for i in range(0, len(tokens), 8)
+    ])  # fmt: skip
+    return AfterStates(
+        tokens, psi, live, np.moveaxis(log_p, 1, 0), np.where(live, np.moveaxis(ratio, 1, 0), 0.0)
+    )
+
+
+def _states_after(bank: Bank, prefixes: Sequence[Sequence[int]], tokens: Array) -> Array:
+    rows = [[*p, int(a)] for p, top in zip(prefixes, tokens, strict=True) for a in top]
+    ids, mask = pad(rows, bank.device)
+    bank.check_length(int(ids.shape[1]))
+    with bank.using(REF) as base:
+        out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+    last = out.last_hidden_state[torch.arange(len(rows)), mask.sum(dim=1) - 1]
+    return np.asarray(last.double().cpu()).reshape(*tokens.shape, -1)
+
+
+def norm_bound(bank: Bank) -> float | None:
+    """Largest ``‖psi‖`` the final RMSNorm can give, ``√d·max|gain|``; None without such a norm.
+
+    RMSNorm divides by the root mean square, so what its gain multiplies has norm at most √d. In
+    Gemma the gain is ``1 + weight``.
+    """
+    norm = getattr(getattr(bank.base, "model", None), "norm", None)
+    if norm is None or "RMSNorm" not in type(norm).__name__:
+        return None
+    weight = norm.weight.detach().double()
+    gain = 1.0 + weight if "Gemma" in type(norm).__name__ else weight
+    return float(gain.abs().max()) * math.sqrt(len(weight))
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Centred log-ratios on centred psi: nu [P−1, d], least norm, and how well they fit.
+
+    held_out: [P−1], R² on states that the fit has not seen (one half fitted, the other judged).
+    residual: [P−1], largest |residual| of the fit on all states, nats; size: [P−1], largest |field|.
+    rows, rank: equations and the rank of psi in them.
+    """
+
+    nu: Array
+    held_out: Array
+    residual: Array
+    size: Array
+    rows: int
+    rank: int
+
+
+def centred(values: Array, live: Array) -> Array:
+    """Subtract the mean over the live tokens of each state; values [..., N, m] or [N, m, d]."""
+    wide = live[..., None] if values.shape[:2] == live.shape and values.ndim == 3 else live
+    axis = 1 if wide.ndim == 3 else -1
+    count = np.maximum(wide.sum(axis=axis, keepdims=True), 1)
+    mean = np.where(wide, values, 0.0).sum(axis=axis, keepdims=True) / count
+    return np.asarray(np.where(wide, values - mean, 0.0))
+
+
+def fit_linear(found: AfterStates, seed: int = 0) -> LinearFit:
+    """Fit every policy's log-ratio; needs at least four states."""
+    N = len(found.live)
+    psi = centred(found.psi, found.live)
+    # policies one by one: a [P, N, m] stack could be mistaken for [N, m, d]
+    fields = np.stack([centred(r, found.live) for r in found.ratios])
+    order = np.random.default_rng(seed).permutation(N)
+    seen, unseen = order[: N // 2], order[N // 2 :]
+
+    def solve(states: IntArray) -> tuple[Array, int]:
+        rows = psi[states].reshape(-1, psi.shape[2])
+        target = fields[:, states].reshape(len(fields), -1)
+        nu, _, rank, _ = np.linalg.lstsq(rows, target.T, rcond=1e-10)
+        return np.asarray(nu.T), int(rank)
+
+    half, _ = solve(seen)
+    missed = fields[:, unseen] - np.einsum("pd,nmd->pnm", half, psi[unseen])
+    total = (fields[:, unseen] ** 2).sum(axis=(1, 2))
+    held_out = 1.0 - (missed**2).sum(axis=(1, 2)) / np.where(total > 0, total, 1.0)
+    nu, rank = solve(np.arange(N))
+    residual = np.abs(fields - np.einsum("pd,nmd->pnm", nu, psi)).max(axis=(1, 2))
+    size = np.abs(fields).max(axis=(1, 2))
+    return LinearFit(nu, held_out, residual, size, int(found.live.sum()) - N, rank)
+
+
+def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
+    """``‖(β'/β)nu_w − Σ λ_k nu_k‖₂`` of (9); nu [K+1, d] in reward units, the bespoke's last."""
+    return float(np.linalg.norm(beta_prime / beta * nu[-1] - lam @ nu[:-1]))
+
+
+def kl_bounds(
+    found: AfterStates, bound: float, error: float, beta_prime: float, soup: int
+) -> tuple[Array, Array]:
+    """Right sides of (9) as printed (E_ref) and repaired (E_soup) at N states, [N] each, in nats.
+
+    error: ``logit_norm``. bound: see mean_norm. soup: which of the M soups.
+    """
+    K1 = len(found.ratios)  # K specialists and the bespoke policy, whose row this is
+    means = [found.mean_norm(found.log_probs[row], bound) for row in (K1, 0, K1 + 1 + soup)]
+    printed = formulas.kl_bound(means[0], means[1], np.float64(error), beta_prime)
+    repaired = formulas.kl_bound(means[0], means[2], np.float64(error), beta_prime)
+    return np.asarray(printed), np.asarray(repaired)
+
+
+COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judged
+
+
+@torch.no_grad()
+def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0) -> Array:
+    """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
+
+    For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
+    state, and R² is 1 as soon as half of the states span psi. Judged on up to 2048 tokens, drawn.
+    """
+    rng = np.random.default_rng(seed)
+    columns = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    psi, fields = [], []
+    for start in range(0, len(prefixes), 16):
+        ids, mask = pad(prefixes[start : start + 16], bank.device)
+        hidden = bank.hidden(ids, mask)[:, torch.arange(len(ids)), mask.sum(dim=1) - 1]
+        z = bank.logits(hidden)[:, :, columns.to(bank.device)].double().cpu()
+        d, live = log_ratios(z)
+        count = live.sum(dim=1, keepdim=True).clamp_min(1)
+        fields.append(torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0))
+        psi.append(hidden[0].double().cpu())
+    states, every = torch.cat(psi), torch.cat(fields, dim=1)
+    order = torch.from_numpy(rng.permutation(len(prefixes)))
+    seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
+    found = []
+    for field in every:
+        nu = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd").solution
+        missed = field[unseen] - states[unseen] @ nu
+        found.append(1.0 - float((missed**2).sum() / (field[unseen] ** 2).sum().clamp_min(1e-300)))
+    return np.array(found)
+
+
+@torch.no_grad()
+def decodability(
+    bank: Bank, prefixes: Sequence[Sequence[int]], lengths: Sequence[int]
+) -> dict[int, float]:
+    """Mean ``KL(ref(·|prefix) ‖ ref(·|last L tokens))`` in nats for each L (Assumption 2's defect).
+
+    The first token of a prefix (the start token) stays in front of the last L.
+    """
+
+    def log_probs(rows: Sequence[Sequence[int]]) -> Tensor:
+        ids, mask = pad(rows, bank.device)
+        with bank.using(REF) as base:
+            body = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+            last = body.last_hidden_state[torch.arange(len(rows)), mask.sum(dim=1) - 1]
+            return torch.log_softmax(base.get_output_embeddings()(last).double(), dim=1)
+
+    found = dict.fromkeys(lengths, 0.0)
+    for start in range(0, len(prefixes), 16):
+        part = prefixes[start : start + 16]
+        full = log_probs(part)
+        for L in lengths:
+            cut = log_probs([p if len(p) <= L + 1 else [p[0], *p[len(p) - L :]] for p in part])
+            found[L] += float((full.exp() * (full - cut)).sum())
+    return {L: total / len(prefixes) for L, total in found.items()}

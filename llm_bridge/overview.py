@@ -1,0 +1,217 @@
+"""One run of ``soupcheck llm diagnose``: every measure of a bank on given answers, as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bounds.ledger import number, record
+from toymdp import InstanceError
+from toymdp.arrays import Array
+
+from .backend import peft, torch, transformers
+from .bank import Bank
+from .data import Pair, ScoredSet
+from .diagnose import (
+    effective_rank,
+    feature_checks,
+    fingerprint,
+    rounding_unit,
+    spanned,
+    stream_checks,
+    tally_lines,
+)
+from .features import decodability, norm_bound, state_linearity
+from .identity import ASSUMED, rollout_gap
+from .measures import soup_weights
+from .stream import Line, stream
+from .tally import SoupSettings, Tally
+from .train import tokenised
+
+LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
+Track = Callable[[str, int], Callable[[int], None]]  # stage, total -> advance
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is sampled: states for the feature fits and the decodability, answers for the gap.
+
+    top: tokens of a state whose after-states are computed. prompts, rollouts: answers drawn are
+    their product. tokens: length of an answer.
+    """
+
+    fit_states: int = 96
+    top: int = 16
+    window_states: int = 48
+    prompts: int = 48
+    rollouts: int = 2
+    tokens: int = 40
+
+
+def lines_of(
+    bank: Bank, data: Sequence[Pair] | ScoredSet, limit: int | None, seed: int
+) -> list[Line]:
+    """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair."""
+    rng = np.random.default_rng(seed)
+    if isinstance(data, ScoredSet):
+        items = data.items[:limit]
+        texts = [(i.prompt, i.answers[int(rng.integers(len(i.answers)))]) for i in items]
+    else:
+        texts = [(p.prompt, t) for p in data[:limit] for t in (p.chosen, p.rejected)]
+    if not texts:
+        raise InstanceError.of("prompts", 0, "there is nothing to measure", "check the file")
+    answers = [tokenised(bank, prompt, text) for prompt, text in texts]
+    return [Line(a.ids, a.begin) for a in answers]
+
+
+def sampled_prefixes(lines: Sequence[Line], n: int, seed: int) -> list[tuple[int, ...]]:
+    """Prefixes of n states drawn from the answers of the lines."""
+    every = [(i, place) for i, line in enumerate(lines) for place in line.places]
+    order = np.random.default_rng([seed, 3]).permutation(len(every))[:n]
+    return [lines[every[j][0]].ids[: every[j][1] + 1] for j in order]
+
+
+def kl_from_bespoke(
+    bank: Bank, prefixes: Sequence[Sequence[int]], settings: SoupSettings, precision: Any
+) -> Array | None:
+    """``KL(π_w‖soup_m)`` [M, N] in nats at the states of the prefixes; None without π_w."""
+    if bank.bespoke is None:
+        return None
+    mu = soup_weights(torch.as_tensor(settings.lams), settings.beta, settings.beta_prime)
+    lines = [Line((*p, 0), len(p)) for p in prefixes]
+    K = len(bank.names)
+    parts = [
+        np.asarray(c.measures.kl[K + 1, K + 2 :].double().cpu())
+        for c in stream(bank, lines, mu, precision=precision)
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def overview(
+    bank: Bank,
+    lines: Sequence[Line],
+    settings: SoupSettings,
+    *,
+    effort: Effort,
+    seed: int = 0,
+    precision: Any = torch.float32,
+    chunks: Path | None = None,
+    tokens: bool = False,
+    track: Track,
+) -> dict[str, Any]:
+    """Run every diagnostic and return one JSON object (numbers in nats and reward units)."""
+    advance = track("measuring answers", len(lines))
+    tally = tally_lines(
+        bank, lines, settings, precision=precision, chunks=chunks, tokens=tokens, progress=advance
+    )
+    eps = rounding_unit(bank, precision)
+    checks = stream_checks(tally, bank, eps)
+    bound = norm_bound(bank)
+    advance = track("states after a token", 3)
+    prefixes = sampled_prefixes(lines, effort.fit_states, seed)
+    kl = kl_from_bespoke(bank, prefixes, settings, precision)
+    features = feature_checks(
+        bank, prefixes, settings, bound, top=effort.top, kl=kl, precision=precision
+    )
+    checks += features.checks
+    advance(1)
+    width = int(bank.config.hidden_size)
+    linear = state_linearity(bank, sampled_prefixes(lines, min(4 * width, 1024), seed), seed)
+    advance(1)
+    windows = sampled_prefixes(lines, effort.window_states, seed + 1)
+    longest = max(map(len, windows))
+    defect = decodability(bank, windows, [L for L in LENGTHS if longest > L])
+    advance(1)
+    norms = features.states.norms[features.states.live]
+    gaps = gap_rows(bank, lines, settings, effort, seed, precision, track)
+    digest = fingerprint(bank, lines, settings)
+    return {
+        "bank": bank.name,
+        "policies": list(bank.policies),
+        "sequences": len(lines),
+        "states": tally.states,
+        "beta": settings.beta,
+        "beta_prime": settings.beta_prime,
+        "soups": {n: settings.lams[m].tolist() for m, n in enumerate(settings.names)},
+        **measured(tally, bank, settings),
+        "features": {
+            "norm mean": float(norms.mean()), "norm least": float(norms.min()),
+            "norm largest": float(norms.max()),
+            "norm variation": float(norms.std() / norms.mean()), "norm bound": bound,
+            "top tokens": int(features.states.live.shape[1]),
+            "mass of top tokens under ref": float(
+                np.where(features.states.live, np.exp(features.states.log_probs[0]), 0.0)
+                .sum(axis=1).mean()
+            ),
+            "held-out R² on psi((s,a))": _by_policy(bank, features.fit.held_out),
+            "largest residual": _by_policy(bank, features.fit.residual),
+            "equations": features.fit.rows, "rank": features.fit.rank,
+            "held-out R² on psi(s)": _by_policy(bank, linear),
+            "logit error": dict(features.logit_error),
+        },
+        "decodability defect": {str(L): v for L, v in defect.items()},
+        "gaps": gaps,
+        "checks": [record(bank.name, digest, c, seed) for c in checks],
+        "assumed": [*ASSUMED, "answers drawn and given, not all"],
+        "versions": {
+            "torch": torch.__version__, "transformers": transformers.__version__,
+            "peft": peft.__version__,
+        },
+    }  # fmt: skip
+
+
+def _by_policy(bank: Bank, values: Array) -> dict[str, float | None]:
+    return {n: number(float(v)) for n, v in zip(bank.policies[1:], values, strict=True)}
+
+
+def measured(tally: Tally, bank: Bank, settings: SoupSettings) -> dict[str, Any]:
+    """What a tally says, by policy and by soup."""
+    names = [*bank.policies, *settings.names]
+    kl = tally.mean("kl")
+    rows = {
+        "log ratio, largest": tally.maxima["log_upper"],
+        "log ratio, least": -tally.maxima["neg_log_lower"],
+        "delta, mean": tally.mean("delta"),
+        "delta, largest": tally.maxima["delta"],
+        "renyi, mean": tally.mean("renyi"),
+        "renyi, largest": tally.maxima["renyi"],
+    }
+    gram = tally.mean("gram")
+    K = len(bank.names)
+    return {
+        "specialists": {key: _by_policy(bank, value) for key, value in rows.items()},
+        "kl, mean": {
+            a: {b: float(kl[i, j]) for j, b in enumerate(names)} for i, a in enumerate(names)
+        },
+        "span, mean": dict(zip(settings.names, tally.mean("span").tolist(), strict=False)),
+        "span, largest": dict(zip(settings.names, tally.maxima["span"].tolist(), strict=False)),
+        "effective rank": effective_rank(gram[:K, :K]),
+        "bespoke spanned by first k": spanned(gram) if bank.bespoke is not None else None,
+    }
+
+
+def gap_rows(
+    bank: Bank, lines: Sequence[Line], settings: SoupSettings, effort: Effort, seed: int,
+    precision: Any, track: Track,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """The gap of every soup, and of ref, by rollouts from prompts of the lines."""
+    if bank.bespoke is None or effort.prompts < 2:
+        return {}
+    heads = list(dict.fromkeys(line.ids[: line.begin] for line in lines))
+    order = np.random.default_rng([seed, 5]).permutation(len(heads))[: effort.prompts]
+    prompts = [heads[i] for i in order]
+    found = {}
+    cases = [("ref", np.zeros(len(bank.names))), *zip(settings.names, settings.lams, strict=True)]
+    advance = track("drawing answers", len(cases) * len(prompts) * effort.rollouts)
+    for name, lam in cases:
+        estimate = rollout_gap(
+            bank, prompts, lam, beta=settings.beta, beta_prime=settings.beta_prime,
+            rollouts=effort.rollouts, tokens=effort.tokens, seed=seed, precision=precision,
+            progress=advance,
+        )  # fmt: skip
+        found[name] = {k: number(v) for k, v in asdict(estimate).items()}
+    return found

@@ -1,0 +1,237 @@
+"""Training one specialist as a LoRA adapter on the frozen reference.
+
+Own short loop: the base model's parameters never move, its log-probabilities are computed once,
+only the adapter's factors (and, for the binary loss, a linear value head on the reference's states)
+are optimised. AdamW, linear warm-up, cosine decay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from toymdp import InstanceError
+
+from .backend import peft, torch
+from .bank import REF, Bank, pad
+from .checkpoint import load_state, save_state
+from .data import Pair
+from .losses import binary_gumbel, bradley_terry
+
+Tensor = Any
+Progress = Callable[[int, int, float], None]  # step, steps, loss
+INNER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+WARM_UP = 0.1  # share of the steps
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a specialist is trained.
+
+    loss: "bt" (Bradley–Terry on log-ratios) or "binary" (with the Gumbel loss). beta: reward units
+    per nat. steps, batch: batches of that many pairs. rank: of the LoRA factors (the paper's is
+    100). target: "all" linear layers, or the "output" layer only, the case the theory assumes.
+    """
+
+    loss: Literal["bt", "binary"] = "bt"
+    beta: float = 0.1
+    rate: float = 2e-4
+    steps: int = 400
+    batch: int = 16
+    rank: int = 100
+    target: Literal["all", "output"] = "all"
+    seed: int = 0
+
+    def lora(self) -> Any:
+        """The adapter's configuration: scaling 1, no dropout, no bias."""
+        modules = list(INNER) if self.target == "all" else ["lm_head"]
+        return peft.LoraConfig(
+            r=self.rank, lora_alpha=self.rank, lora_dropout=0.0, bias="none",
+            target_modules=modules, task_type="CAUSAL_LM",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Token ids of a prompt with its answer, and where the answer begins."""
+
+    ids: tuple[int, ...]
+    begin: int
+
+
+def tokenised(bank: Bank, prompt: str, answer: str) -> Answer:
+    """Encode a prompt and its answer apart, and end with the model's end token, once.
+
+    Encoded apart, the tokens of a prompt do not depend on the answer that follows it.
+    Raises InstanceError if the whole does not fit the context.
+    """
+    head = bank.encode(prompt)
+    tail = bank.encode(answer, start=False)
+    if not head or not (tail or bank.eos):
+        raise InstanceError.of("pair", prompt[:40], "has an empty prompt or answer", "fill it in")
+    ids = (*head, *tail, *bank.eos[:1])
+    bank.check_length(len(ids))
+    return Answer(ids, len(head))
+
+
+def answer_logits(base: Any, answers: Sequence[Answer], device: Any) -> tuple[Tensor, ...]:
+    """Raw logits [n, A] at the answers' positions, tokens taken [n], their rows [n], states [n, d]."""
+    ids, mask = pad([a.ids for a in answers], device)
+    hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
+    hidden = hidden.last_hidden_state
+    rows = torch.cat([torch.full((len(a.ids) - a.begin,), i) for i, a in enumerate(answers)])
+    places = torch.cat([torch.arange(a.begin - 1, len(a.ids) - 1) for a in answers])
+    rows, places = rows.to(device), places.to(device)
+    states = hidden[rows, places]
+    return base.get_output_embeddings()(states), ids[rows, places + 1], rows, states
+
+
+def answer_log_probs(base: Any, answers: Sequence[Answer], device: Any) -> Tensor:
+    """``log π(answer | prompt)`` of each answer [B], float32."""
+    z, taken, rows, _ = answer_logits(base, answers, device)
+    z = z.float()
+    each = z.gather(1, taken[:, None])[:, 0] - torch.logsumexp(z, dim=1)
+    return torch.zeros(len(answers), device=device).index_add(0, rows, each)
+
+
+@torch.no_grad()
+def log_ratios_of(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
+    """``log π_k/ref`` of whole answers for every adapter: [P−1, N], nats."""
+    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
+    found = torch.zeros((len(bank.policies), len(answers)))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        part = [answers[i] for i in chosen]
+        for row, policy in enumerate(bank.policies):
+            with bank.using(policy) as base:
+                found[row, chosen] = answer_log_probs(base, part, bank.device).cpu()
+    return found[1:] - found[0]
+
+
+def accuracy(bank: Bank, pairs: Sequence[Pair]) -> Tensor:
+    """Share of pairs each adapter's implicit reward orders as people did: [P−1]; ties count half."""
+    answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
+    margin = log_ratios_of(bank, answers).reshape(len(bank.policies) - 1, -1, 2)
+    apart = margin[:, :, 0] - margin[:, :, 1]
+    return (torch.sign(apart) * 0.5 + 0.5).mean(dim=1)
+
+
+def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[list[int]]:
+    """Index batches of one epoch: shuffled, of similar length within each."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    found = []
+    for start in range(0, len(order), 16 * batch):
+        block = sorted(order[start : start + 16 * batch].tolist(), key=lambda i: lengths[i])
+        found += [block[i : i + batch] for i in range(0, len(block), batch)]
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the learning rate at a step: linear warm-up, then half a cosine."""
+    warm = max(1.0, WARM_UP * steps)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warm) / max(1.0, steps - warm)))
+
+
+def train_adapter(
+    bank: Bank,
+    name: str,
+    pairs: Sequence[Pair],
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    every: int = 50,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Train adapter ``name`` of the bank in place; return the loss at each step taken.
+
+    checkpoint: file to continue from and to write every ``every`` steps.
+    Raises InstanceError for no pairs, or a loss that is not finite.
+    """
+    if not pairs:
+        raise InstanceError.of("pairs", 0, "there is nothing to train on", "check filter and file")
+    answers = [[tokenised(bank, p.prompt, t) for t in (p.chosen, p.rejected)] for p in pairs]
+    lengths = [max(len(a.ids) for a in two) for two in answers]
+    torch.manual_seed(recipe.seed)
+    head = None
+    if recipe.loss == "binary":
+        head = torch.nn.Linear(bank.config.hidden_size, 1, device=bank.device)
+        torch.nn.init.zeros_(head.weight)
+    weights = {n: p for n, p in bank.model.named_parameters() if f".{name}." in n}
+    if head is not None:
+        weights |= {f"value.{n}": p for n, p in head.named_parameters()}
+    optimizer = torch.optim.AdamW(weights.values(), lr=recipe.rate, weight_decay=0.0)
+    digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
+    run = json.dumps({"adapter": name, "pairs": digest, **asdict(recipe)}, sort_keys=True)
+    done = load_state(checkpoint, weights, optimizer, run) if checkpoint is not None else 0
+    losses: list[float] = []
+    plan: list[list[int]] = []
+    epoch, first = 0, 0
+    active = list(bank.model.base_model.active_adapters)
+    bank.model.base_model.set_adapter([name])
+    try:
+        for step in range(recipe.steps):
+            if step - first >= len(plan):
+                first, plan = step, batches(lengths, recipe.batch, epoch, recipe.seed)
+                epoch += 1
+            if step < done:
+                continue
+            part = [answers[i] for i in plan[step - first]]
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate * schedule(step, recipe.steps)
+            loss = _loss(bank, name, part, recipe, head)
+            if not math.isfinite(loss.item()):
+                raise InstanceError.of(
+                    f"loss of {name}", loss.item(), f"at step {step}, not finite", "lower --rate"
+                )
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            if checkpoint is not None and (step + 1) % every == 0:
+                save_state(checkpoint, weights, optimizer, step + 1, run)
+            if progress is not None:
+                progress(step + 1, recipe.steps, losses[-1])
+    finally:
+        bank.model.base_model.set_adapter(active, True)
+        bank.model.requires_grad_(False)
+    return losses
+
+
+def _loss(
+    bank: Bank, name: str, part: Sequence[Sequence[Answer]], recipe: Recipe, head: Any
+) -> Tensor:
+    """Loss of one batch; the adapter is active, the reference is asked for under its own switch."""
+    flat = [a for two in part for a in two]
+    if recipe.loss == "bt":
+        with torch.no_grad(), bank.using(REF) as base:
+            reference = answer_log_probs(base, flat, bank.device)
+        bank.model.base_model.set_adapter([name])
+        ratio = (answer_log_probs(bank.base, flat, bank.device) - reference).reshape(-1, 2)
+        return bradley_terry(ratio[:, 0], ratio[:, 1], recipe.beta)
+    with torch.no_grad(), bank.using(REF) as base:
+        z_ref, _, _, states = answer_logits(base, flat, bank.device)
+    bank.model.base_model.set_adapter([name])
+    z, taken, rows, _ = answer_logits(bank.base, flat, bank.device)
+    # Q_θ = β(logit_θ − logit_ref) of the token taken, V_θ a linear map of the reference's state
+    each = recipe.beta * (z - z_ref).gather(1, taken[:, None])[:, 0]
+    n = max(len(a.ids) - a.begin for a in flat)
+    column = torch.cat([torch.arange(len(a.ids) - a.begin) for a in flat]).to(rows.device)
+    shape = (len(flat), n)
+    q, v, on = (torch.zeros(shape, device=rows.device) for _ in range(3))
+    q = q.index_put((rows, column), each)
+    v = v.index_put((rows, column), head(states)[:, 0])
+    on = on.index_put((rows, column), torch.ones_like(each))
+    labels = torch.tensor([1.0, 0.0], device=rows.device).repeat(len(part))
+    binary, gumbel = binary_gumbel(q, v, on, labels, recipe.beta)
+    return binary + gumbel

@@ -1,0 +1,101 @@
+"""Rollouts: the gap identity with its interval, and generation with shared randomness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import random_mdp
+
+torch = pytest.importorskip("torch")
+
+from bounds.soups import soup  # noqa: E402
+from llm_bridge.generate import Soup, generate  # noqa: E402
+from llm_bridge.identity import rollout_gap, rollout_rates  # noqa: E402
+from llm_bridge.lookup import lookup_bank  # noqa: E402
+from llm_bridge.stream import Line  # noqa: E402
+from toymdp import InstanceError, solve  # noqa: E402
+from toymdp.policies import policy_table  # noqa: E402
+
+LAM = np.array([0.9, -0.5, 0.2])
+
+
+@pytest.fixture(scope="module")
+def world():
+    mdp = random_mdp(3, A=4, L=2, T=4, K=3, forbid=0.3, beta=0.7, eos=1).replace(beta_prime=1.3)
+    sol = solve(mdp)
+    return sol, lookup_bank(sol)
+
+
+def estimate(sol, bank, seed, n=400):
+    mdp = sol.mdp
+    return rollout_gap(
+        bank, [list(mdp.start)], LAM, beta=mdp.beta, beta_prime=mdp.beta_prime, rollouts=n,
+        tokens=mdp.horizon, seed=seed, precision=torch.float64, batch=n,
+    )  # fmt: skip
+
+
+def covered(sol, bank, seeds):
+    exact = soup(sol, LAM).gap
+    found = [estimate(sol, bank, seed) for seed in seeds]
+    return sum(g.low <= exact <= g.high for g in found)
+
+
+def test_gap_by_rollouts_covers_the_exact_gap(world):
+    assert covered(*world, range(10)) >= 8
+
+
+@pytest.mark.long
+def test_coverage_over_a_hundred_seeds(world):
+    assert covered(*world, range(100)) >= 93
+
+
+def test_weights_of_all_answers_make_the_gap_exact(world):
+    """Every answer, weighted by its probability under the soup: the identity without sampling."""
+    sol, bank = world
+    mdp, here = sol.mdp, soup(sol, LAM)
+    table = policy_table(mdp, here.logits)
+    lines, weights = [], []
+
+    def walk(tokens, s, t, weight):
+        if t == mdp.horizon or (tokens and tokens[-1] == mdp.eos):
+            lines.append(Line((*mdp.start, *tokens), mdp.order))
+            weights.append(weight)
+            return
+        for a in np.flatnonzero(table[t, s]):
+            following = int((s * mdp.vocab_size + a) % mdp.n_contexts)
+            walk([*tokens, int(a)], following, t + 1, weight * table[t, s, a])
+
+    walk([], mdp.start_context, 0, 1.0)
+    rates = rollout_rates(bank, lines, LAM, mdp.beta, mdp.beta_prime, torch.float64)
+    w = np.array(weights)
+    assert w.sum() == pytest.approx(1.0, abs=1e-12)
+    assert w @ (rates[:, 0] + rates[:, 1]) == pytest.approx(here.gap, abs=1e-9)
+    assert w @ (rates[:, 2] + rates[:, 1]) >= here.gap
+
+
+def test_generation_follows_the_soup_and_never_a_forbidden_token(world):
+    sol, bank = world
+    mdp = sol.mdp
+    mu = torch.tensor(LAM) * mdp.beta / mdp.beta_prime
+    drawn = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
+    first = np.bincount([a[0] for a in drawn], minlength=4) / len(drawn)
+    law = policy_table(mdp, soup(sol, LAM).logits)[0, mdp.start_context]
+    assert (first[law == 0] == 0).all()
+    assert np.abs(first - law).max() < 4 * 0.5 / np.sqrt(len(drawn))
+    again = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
+    assert drawn == again
+
+
+def test_one_answer_carries_no_interval(world):
+    with pytest.raises(InstanceError, match="two or more"):
+        estimate(*world, seed=0, n=1)
+
+
+def test_generation_needs_eval_mode(world):
+    _, bank = world
+    bank.model.train()
+    try:
+        with pytest.raises(InstanceError, match="eval mode"):
+            generate(bank, [[0, 0]], Soup(torch.zeros(3)), tokens=2, seed=0)
+    finally:
+        bank.model.eval()
