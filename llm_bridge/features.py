@@ -82,13 +82,12 @@ def after_states(
             log_p = z[:, 0, tokens] - log_z
             for store, value in zip(kept, (tokens, live[0, tokens], log_p, ratio), strict=True):
                 store.append(value.cpu())
-    tokens, live, log_p, ratio = (torch.stack(store).numpy() for store in kept)
+    taken, allowed, logs, ratios = (torch.stack(store).numpy() for store in kept)
     psi = np.concatenate([
-        _states_after(bank, prefixes[i : i + 8], tokens[i : i + 8]) for i in range(0, len(tokens), 8)
+        _states_after(bank, prefixes[i : i + 8], taken[i : i + 8]) for i in range(0, len(taken), 8)
     ])  # fmt: skip
-    return AfterStates(
-        tokens, psi, live, np.moveaxis(log_p, 1, 0), np.where(live, np.moveaxis(ratio, 1, 0), 0.0)
-    )
+    ratios = np.where(allowed, np.moveaxis(ratios, 1, 0), 0.0)
+    return AfterStates(taken, psi, allowed, np.moveaxis(logs, 1, 0), ratios)
 
 
 def _states_after(bank: Bank, prefixes: Sequence[Sequence[int]], tokens: Array) -> Array:

@@ -38,7 +38,7 @@ class LookupConfig(transformers.PretrainedConfig):  # type: ignore[misc]  # tran
         super().__init__(**other)
 
 
-class LookupStates(torch.nn.Module):  # type: ignore[misc]
+class LookupStates(torch.nn.Module):
     """Token ids -> one-hot of (t, s), times ``scale`` [T+1, S]."""
 
     def __init__(self, config: LookupConfig):
