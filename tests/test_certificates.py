@@ -114,6 +114,8 @@ def test_every_certifiable_claim_has_a_witness():
 
 TAME = {
     "delta-low-anchor": ("instance.rewards.0.1", 0.0),
+    "gap-constant-norm": ("instance.rewards.0.3", 12.0),
+    "gap-first-step-only": ("instance.features.scale.0.1", 1.0),
     "gap-rare-first-token": ("instance.features.scale.0.0", 1.0),
     "gap-trap-loop": ("instance.rewards.0.2", 0.0),
     "kl-rare-trap": ("instance.features.scale.0.2", 1.0),

@@ -25,6 +25,7 @@ SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fal
 NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
 EASY_STEPS = 2  # programs solved before Newton steps are tried
 MAX_STEPS = 60
+ROUNDING = 1e-14  # values of J this close, relative to its size, cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,21 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
             break
         point = objective.at(pattern * ahead)
     point = _polish(objective, _snap(objective, point), scale)
-    if point.value < start.value:  # by rounding only: the start was as good as a float can tell
+    if not no_worse(point, start, scale):
         point = start
     nu_end = tuple(float(x) for x in point.nu)
     return Ascent(name, start.value, point.value, nu_end, steps, point.residual)
+
+
+def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float) -> bool:
+    """Whether J is larger, or as large as a float can tell and nearer to first-order optimality.
+
+    J is flat at a maximum: values there agree to rounding at ν that differ by its square root, and
+    the residual tells which is nearer.
+    """
+    if abs(point.value - other.value) <= ROUNDING * scale:
+        return point.residual <= other.residual
+    return point.value > other.value
 
 
 def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .ascent import Ascent, ascend
+from .ascent import ROUNDING, Ascent, ascend
 from .branch import Bound, Report, branch_and_bound, why_no_bound
 from .features import Array
 from .mdp import TokenMDP
@@ -148,7 +148,7 @@ def soup_optimum(
             progress(name)
         if np.any(nu):
             ascents.append(ascend(objective, nu, name))
-    best = max(ascents, key=lambda ascent: ascent.value)
+    best = _best(ascents, objective.scale)
     bound, no_bound = None, None
     if tolerance is not None:
         no_bound = why_no_bound(mdp)
@@ -158,7 +158,7 @@ def soup_optimum(
                 report=report,
             )  # fmt: skip
             ascents.extend(bound.ascents)
-            best = max(ascents, key=lambda ascent: ascent.value)
+            best = _best(ascents, objective.scale)
     values = sorted(ascent.value for ascent in ascents)
     distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
     at_zero = objective.value(np.zeros(len(sol.Q)))
@@ -168,7 +168,9 @@ def soup_optimum(
         kkt = _slope_at_zero(objective, ascents)
         status = "zero" if kkt <= 1e-7 * scale else "inaccurate"
     else:
-        nu, J, kkt, start = np.array(best.nu), best.value, best.residual, best.start
+        # the largest value met: beyond that of the best by rounding alone
+        J = max(max(a.value, a.value_at_start) for a in ascents)
+        nu, kkt, start = np.array(best.nu), best.residual, best.start
         status = "optimal" if kkt <= 1e-7 * scale else "inaccurate"
     mu = nu / mdp.beta
     return SoupOptimum(
@@ -177,6 +179,13 @@ def soup_optimum(
         spread=values[-1] - values[0], local_optima=distinct,
         evidence=_evidence(bound, grid), bound=bound, no_bound=no_bound,
     )  # fmt: skip
+
+
+def _best(ascents: list[Ascent], scale: float) -> Ascent:
+    best = max(ascents, key=lambda ascent: ascent.value)
+    # among those that no float can tell apart from it, the one nearest to a first-order point
+    tied = [a for a in ascents if a.value >= best.value - ROUNDING * scale]
+    return min(tied, key=lambda ascent: ascent.residual)
 
 
 def _evidence(bound: Bound | None, grid: bool) -> str:
