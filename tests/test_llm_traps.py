@@ -117,7 +117,11 @@ def test_peft_turns_gradients_on_and_the_bank_does_not():
         pass
     assert not any(p.requires_grad for p in bank.model.parameters())
     bank.model.set_adapter("k1")  # peft's own way
-    assert any(p.requires_grad for p in bank.model.parameters())
+    trained = {n for n, p in bank.model.named_parameters() if p.requires_grad}
+    assert trained
+    with bank.using(REF):  # in the middle of training, the reference is asked for
+        pass
+    assert {n for n, p in bank.model.named_parameters() if p.requires_grad} == trained
 
 
 def test_the_reference_is_the_base_model_and_nothing_leaks():
