@@ -50,8 +50,8 @@ class Bank:
 
     @property
     def config(self) -> Any:
-        """The base model's configuration."""
-        return self.base.config
+        """The base model's configuration; its text part where it also sees images."""
+        return self.base.config.get_text_config()
 
     @cached_property
     def device(self) -> Any:
@@ -109,8 +109,7 @@ class Bank:
         found = []
         for policy in self.policies[:1] if self.head_only else self.policies:
             with self.using(policy) as base:
-                body = base.get_decoder() if hasattr(base, "get_decoder") else base.model
-                out = body(input_ids=ids, attention_mask=mask, use_cache=False)
+                out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
                 found.append(out.last_hidden_state)
         if self.head_only:
             return found[0].expand(len(self.policies), *found[0].shape)

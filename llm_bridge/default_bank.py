@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ ATTRIBUTES = ("truthful", "informative", "concise", "affirming")
 # the bespoke user: in units of each attribute's standard deviation
 USER_WEIGHTS = {"truthful": 0.4, "informative": 0.3, "concise": 0.2, "affirming": 0.1}
 RECIPE = Recipe(loss="bt", beta=0.2, rate=2e-3, steps=120, batch=10, rank=8)
+USER_STEPS = 300  # a mixture of four orders takes longer to learn than one
 PAIRS_PER_QUESTION = 8
 ANSWERS_PER_QUESTION = 8
 LIMIT = 12_000_000  # bytes of the whole folder
@@ -62,6 +63,7 @@ def make_default(
     shape: Shape | None = None,
     plan: Pretraining | None = None,
     recipe: Recipe = RECIPE,
+    user_steps: int = USER_STEPS,
     texts: Sequence[str] | None = None,
     train: ScoredSet | None = None,
     test: ScoredSet | None = None,
@@ -98,8 +100,9 @@ def make_default(
         pairs = pairs_of(
             units, users[name], per_prompt=PAIRS_PER_QUESTION, seed=seed + number, contentious=True
         )
+        steps = user_steps if name == USER else recipe.steps
         train_adapter(
-            bank, name, pairs, recipe,
+            bank, name, pairs, replace(recipe, steps=steps),
             checkpoint=work / f"{name}.safetensors", progress=report(f"training {name}"),
         )  # fmt: skip
         save_adapter(bank, name, out / name, BASE, torch.float16)
@@ -107,10 +110,13 @@ def make_default(
     table = accuracy_table(stored_bank, test.standardised(train), users, seed)
     found = {
         "accuracy": table, "pretraining_loss": losses[-1] if losses else None, "seed": seed,
-        "recipe": asdict(recipe), "shape": asdict(shape), "pretraining": asdict(plan),
+        "recipe": asdict(recipe), "user_steps": user_steps, "shape": asdict(shape),
+        "pretraining": asdict(plan),
         "user_weights": USER_WEIGHTS, "test_questions": len(test.items),
         "train_questions": len(train.items),
-        "parameters": sum(p.numel() for p in stored_bank.base.parameters()),
+        "parameters": sum(
+            p.numel() for n, p in stored_bank.base.named_parameters() if ".lora_" not in n
+        ),
     }  # fmt: skip
     (out / "accuracy.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(found), encoding="utf-8")
@@ -181,7 +187,8 @@ def card(found: dict[str, Any]) -> str:
         f"{plan['steps']} steps of {plan['batch']} × {plan['length']} tokens on the King James Bible "
         "(public domain) and 500 questions with passages and answers (allenai/FineGrainedRLHF, "
         "Apache-2.0). The adapters minimise the Bradley–Terry loss on log-ratios "
-        f"(β = {recipe['beta']}) over pairs of TruthfulQA answers (Apache-2.0), "
+        f"(β = {recipe['beta']}, {recipe['steps']} steps of {recipe['batch']} pairs, the user's "
+        f"{found['user_steps']}) over pairs of TruthfulQA answers (Apache-2.0), "
         f"{found['train_questions']} questions; {found['test_questions']} others are held out. "
         "truthful and informative are people's labels, concise (fewer characters) and affirming (no "
         "word that denies) are measured on the text. The user weighs them "

@@ -235,7 +235,7 @@ def feature_checks(
         both = kl_bounds(found, edge, errors[name], settings.beta_prime, m)
         for claim, rhs in zip(rows, both, strict=True):
             n = int(np.argmin(rhs - kl[m]))
-            where = {"soup": m, "sequence": n}
+            where = {"soup": m, "state": n}
             rows[claim].append(Sides(float(kl[m, n]), float(rhs[n]), scale, where=where))
     for claim, sides_list in rows.items():
         check = judged(

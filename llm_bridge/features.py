@@ -106,7 +106,7 @@ def norm_bound(bank: Bank) -> float | None:
     RMSNorm divides by the root mean square, so what its gain multiplies has norm at most √d. In
     Gemma the gain is ``1 + weight``.
     """
-    norm = getattr(getattr(bank.base, "model", None), "norm", None)
+    norm = getattr(bank.base.get_decoder(), "norm", None)
     if norm is None or "RMSNorm" not in type(norm).__name__:
         return None
     weight = norm.weight.detach().double()

@@ -195,7 +195,7 @@ def test_the_default_can_be_rebuilt_and_goes_on_after_a_kill(tmp_path):
         "shape": Shape(vocab=300, width=16, inner=32, layers=2, heads=2, head_width=8, window=8,
                        context=512, pattern=2),
         "plan": Pretraining(steps=4, batch=2, length=16),
-        "recipe": Recipe(rank=2, steps=3, batch=4, beta=0.2, rate=1e-3),
+        "recipe": Recipe(rank=2, steps=3, batch=4, beta=0.2, rate=1e-3), "user_steps": 4,
         "texts": TEXTS, "train": train, "test": test, "work": tmp_path / "work",
     }  # fmt: skip
     stages = []

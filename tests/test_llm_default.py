@@ -84,12 +84,23 @@ def test_some_of_the_table_again(bank):
     assert abs(share - FOUND["accuracy"]["concise"]["concise"][0]) < 5 * error + 0.02
 
 
-def test_diagnose_without_an_argument(capsys):
+def diagnosed(capsys, *more):
     with pytest.raises(SystemExit) as done:
         main(["llm", "diagnose", "--items", "3", "--prompts", "2", "--rollouts", "1",
-              "--tokens", "4", "--json", "-"])  # fmt: skip
+              "--tokens", "4", "--json", "-", *more])  # fmt: skip
     out = capsys.readouterr()
     assert done.value.code == 0, out.err
-    found = json.loads(out.out)
+    return json.loads(out.out)
+
+
+@pytest.mark.long
+def test_diagnose_without_an_argument(capsys):
+    found = diagnosed(capsys)
     assert set(found["gaps"]) == {"ref", "(β'/β)w", "fitted", "uniform"}
+    assert found["lambda from pairs"]["pairs"] == 200
+
+
+def test_diagnose_the_bundled_bank(capsys):
+    found = diagnosed(capsys, "--lambda", "0.4,0.3,0.2,0.1")
+    assert set(found["gaps"]) == {"ref", "given"}
     assert {c["claim"]: c["verdict"] for c in found["checks"]}["ss.delta"] == "holds"

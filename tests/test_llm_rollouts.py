@@ -9,7 +9,7 @@ from conftest import random_mdp
 torch = pytest.importorskip("torch")
 
 from bounds.soups import soup  # noqa: E402
-from llm_bridge.generate import Soup, generate  # noqa: E402
+from llm_bridge.generate import Mixer, Soup, alone, generate  # noqa: E402
 from llm_bridge.identity import rollout_gap, rollout_rates  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.stream import Line  # noqa: E402
@@ -84,6 +84,16 @@ def test_generation_follows_the_soup_and_never_a_forbidden_token(world):
     assert np.abs(first - law).max() < 4 * 0.5 / np.sqrt(len(drawn))
     again = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
     assert drawn == again
+
+
+def test_draws_follow_the_softmax_of_four_tokens():
+    """Four, since with two a flipped sign of the noise gives the same law."""
+    law = torch.tensor([0.55, 0.3, 0.1, 0.05], dtype=torch.float64)
+    n = 100_000
+    mixer = Mixer(alone, 1, 0, "cpu")
+    forced = mixer(torch.zeros((n, 1), dtype=torch.long), law.log().expand(n, 4))
+    found = torch.bincount(forced.argmax(dim=1), minlength=4) / n
+    assert float(((found - law).abs() / (law * (1 - law) / n).sqrt()).max()) < 4.5
 
 
 def test_one_answer_carries_no_interval(world):

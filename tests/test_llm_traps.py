@@ -16,11 +16,13 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from llm_bridge.backend import quiet_peft, transformers  # noqa: E402
 from llm_bridge.bank import REF, pad  # noqa: E402
+from llm_bridge.features import norm_bound  # noqa: E402
 from llm_bridge.generate import Soup, generate  # noqa: E402
-from llm_bridge.loading import load_bank, save_adapter  # noqa: E402
+from llm_bridge.loading import add_adapters, load_bank, save_adapter  # noqa: E402
 from llm_bridge.measures import log_ratios, measure, mix  # noqa: E402
 from llm_bridge.souping import lora_layers, weight_space  # noqa: E402
 from llm_bridge.stream import stream  # noqa: E402
+from llm_bridge.train import Recipe  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 MU = torch.tensor([0.7, -0.4], dtype=torch.float64)
@@ -117,7 +119,11 @@ def test_peft_turns_gradients_on_and_the_bank_does_not():
         pass
     assert not any(p.requires_grad for p in bank.model.parameters())
     bank.model.set_adapter("k1")  # peft's own way
-    assert any(p.requires_grad for p in bank.model.parameters())
+    trained = {n for n, p in bank.model.named_parameters() if p.requires_grad}
+    assert trained
+    with bank.using(REF):  # in the middle of training, the reference is asked for
+        pass
+    assert {n for n, p in bank.model.named_parameters() if p.requires_grad} == trained
 
 
 def test_the_reference_is_the_base_model_and_nothing_leaks():
@@ -199,6 +205,29 @@ def test_sequences_longer_than_the_context():
         list(stream(bank, random_lines(1, length=(80, 81)), MU[None]))
     with pytest.raises(InstanceError, match="context of 64"):
         generate(bank, [[2] * 60], Soup(MU), tokens=10, seed=0)
+
+
+def test_another_architecture_goes_through_the_same_door():
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2, max_position_embeddings=64, eos_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config).double()
+    bank = add_adapters(model, ["k0", "k1"], Recipe(rank=2).lora(), bespoke="user", eos=(1,))
+    for name, p in bank.model.named_parameters():
+        if "lora_" in name:
+            p.data = 0.3 * torch.randn_like(p)
+    ids, mask = ids_of(bank)
+    hidden = bank.hidden(ids, mask)
+    for row, policy in enumerate(bank.policies):
+        with bank.using(policy) as base:
+            expected = logits_of(base, ids, mask)
+        found = bank.logits(hidden.flatten(1, 2))[row].reshape(expected.shape)
+        torch.testing.assert_close(found, expected)
+    states = bank.hidden(ids[:, :4], mask[:, :4])[0]
+    assert float(states.norm(dim=-1).max()) <= norm_bound(bank) * (1 + 1e-9)
+    assert generate(bank, [[2, 5], [2, 6, 7]], Soup(MU), tokens=3, seed=0)
 
 
 # -- files -----------------------------------------------------------------------------------
