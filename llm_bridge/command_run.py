@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from rich.console import Console
 
 from bounds.commands.console import tables_console
 from toymdp import InstanceError
@@ -42,18 +43,24 @@ DEFAULT_BETA = 0.2  # that of the bundled bank's recipe
 FIT_PAIRS = 200
 PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 METHODS = ("explicit", "weight-space", "implicit", "p-soups", "pad")
+PROMPTED = ("exact", "drift")  # by attribute words in the prompt, not by adapters
+LEARNING = ("batch", "sequential", "binary")
 
 
 def fitted(
     bank: Bank, pairs: list[Pair], beta: float, beta_prime: float, how: str
 ) -> tuple[Array, dict[str, Any]]:
     """λ from pairs, brought into the domain; and what to say of it."""
-    from .weights import deltas_of, fit_batch, fit_sequential, into_domain, prior
+    from .weights import binary_rows, deltas_of, fit_batch, fit_sequential, into_domain, prior
 
     deltas = deltas_of(bank, pairs, beta)
     mean, covariance = prior(len(bank.names), PRIOR)
     if how == "batch":
         found = fit_batch(deltas, np.ones(len(deltas)), mean, covariance)
+    elif how == "binary":  # each answer by itself, good or bad
+        texts = [(p.prompt, text) for p in pairs for text in (p.chosen, p.rejected)]
+        rows = binary_rows(bank, [p for p, _ in texts], [a for _, a in texts], beta)
+        found = fit_batch(rows, np.tile([1.0, -1.0], len(pairs)), mean, covariance)
     else:
         found = fit_sequential(deltas, mean, covariance)
     lam, shrunk = into_domain(found.mean, beta, beta_prime)
@@ -164,10 +171,14 @@ def soup(
     question: Annotated[
         list[str] | None, typer.Option(help="A question, in the bundled bank's form.")
     ] = None,
-    method: Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")] = "explicit",
+    method: Annotated[str, typer.Option(help=f"{', '.join((*METHODS, *PROMPTED))}.")] = "explicit",
+    attributes: Annotated[
+        str | None, typer.Option(help="Words by commas, for exact and drift.")
+    ] = None,
+    budget: Annotated[int, typer.Option(min=1, help="Words a prompt takes (exact).")] = 2,
     lam: Lambda = None,
     pairs: Annotated[Path | None, typer.Option(help="A user's pairs to learn λ from.")] = None,
-    learn: Annotated[str, typer.Option(help="batch or sequential (Appendix C).")] = "batch",
+    learn: Annotated[str, typer.Option(help=f"{', '.join(LEARNING)}.")] = "batch",
     w: Annotated[str | None, typer.Option(help="User weights for scored --pairs.")] = None,
     model: Model = None,
     adapters: Adapters = None,
@@ -187,15 +198,26 @@ def soup(
     from .measures import soup_weights
     from .souping import answers_by
 
-    if method not in METHODS:
-        raise InstanceError.of("--method", method, "unknown", f"choose from {METHODS}")
-    if learn not in ("batch", "sequential"):
-        raise InstanceError.of("--learn", learn, "unknown", "choose batch or sequential")
+    if method not in (*METHODS, *PROMPTED):
+        choices = (*METHODS, *PROMPTED)
+        raise InstanceError.of("--method", method, "unknown", f"choose from {choices}")
+    if learn not in LEARNING:
+        raise InstanceError.of("--learn", learn, "unknown", f"choose from {LEARNING}")
     texts = [*(prompt or []), *(question_prompt(q) for q in question or [])]
     if not texts:
         raise InstanceError.of("prompt", "none", "there is nothing to answer", "give a prompt")
     bank = open_bank(model, adapters, None, dtype, device, revision, any_base)
     K, prime = len(bank.names), beta if beta_prime is None else beta_prime
+    console = tables_console(json_path)
+    if method in PROMPTED:
+        if pairs is None or attributes is None:
+            raise InstanceError.of("--method", method, "needs --pairs and --attributes", "add them")
+        history = user_pairs(read_preferences(pairs), w, seed)
+        words = tuple(word.strip() for word in attributes.split(","))
+        asked = prompted(method, bank, texts, history, words, budget, tokens, seed)
+        _print(console, asked["answers"])
+        finish({"method": method, **asked}, json_path)
+        return
     told: dict[str, Any] = {}
     if (lam is None) == (pairs is None):
         raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
@@ -215,9 +237,37 @@ def soup(
         "answers": [{"prompt": p, "answer": a} for p, a in zip(texts, answers, strict=True)],
         **report,
     }  # fmt: skip
-    console = tables_console(json_path)
-    for text, answer in zip(texts, answers, strict=True):
-        console.print(text + answer, highlight=False, markup=False)
+    _print(console, found["answers"])
     for key, value in report.items():
         console.print(f"{key}: {value:.4g}", highlight=False)
     finish(found, json_path)
+
+
+def _print(console: Console, answers: list[dict[str, str]]) -> None:
+    for found in answers:
+        console.print(found["prompt"] + found["answer"], highlight=False, markup=False)
+
+
+def prompted(
+    method: str, bank: Bank, texts: list[str], history: list[Pair], words: tuple[str, ...],
+    budget: int, tokens: int, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Answers of EXACT or Drift, with the words or the weights they used."""
+    from .prompting import Drift, Memory
+
+    if method == "drift":
+        drift = Drift.learned(bank, history, words)
+        drawn = [drift.answer(bank, text, tokens=tokens, seed=seed) for text in texts]
+        used: dict[str, Any] = {"weights": dict(zip(words, drift.weights.tolist(), strict=True))}
+    else:
+        memory = Memory(bank, words, budget)
+        with bars() as track:
+            advance = track("indexing preferences", len(history))
+            for pair in history:
+                memory.add(pair)
+                advance(1)
+        drawn = [memory.answer(text, tokens=tokens, seed=seed) for text in texts]
+        used = {"words": {text: list(memory.retrieve(text)) for text in texts}}
+    answers = [bank.tokenizer.decode(a, skip_special_tokens=True) for a in drawn]
+    rows = [{"prompt": p, "answer": a} for p, a in zip(texts, answers, strict=True)]
+    return {"answers": rows, **used}

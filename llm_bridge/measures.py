@@ -57,6 +57,11 @@ def allowed_tokens(reference: Tensor) -> Tensor:
     return reference > torch.finfo(reference.dtype).min / 8
 
 
+def kept(live: Tensor, values: Tensor, other: float) -> Tensor:
+    """``values`` where live, ``other`` elsewhere; without a copy where everything is live."""
+    return values if bool(live.all()) else torch.where(live, values, other)
+
+
 def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
     """``z_i − z_ref`` [R, N, c] from raw logits [R+1, N, c], 0 where ref forbids; and the mask.
 
@@ -64,8 +69,8 @@ def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
     is NaN or +inf. Raises InstanceError where a policy forbids what ref allows.
     """
     live = allowed_tokens(z[0])
-    d = torch.where(live, z[1:] - torch.where(live, z[0], 0.0), 0.0)
-    if bool(torch.isinf(d).any()):
+    d = kept(live, z[1:] - kept(live, z[0], 0.0), 0.0)
+    if not bool(torch.isfinite(d.sum())) and bool(torch.isinf(d).any()):
         raise InstanceError.of(
             "a specialist's logit", "−inf", "its policy forbids a token that ref allows: log π/ref "
             "is not finite", "mask the same tokens in every policy",
@@ -102,32 +107,32 @@ def measure(z: Tensor, mu: Tensor, *, bespoke: bool, precision: Any = torch.floa
             d, live = log_ratios(piece)
             if M:
                 d = torch.cat([d, torch.einsum("mk,knc->mnc", mu, d[:K])])
-            yield torch.where(live, piece[0], -torch.inf), d, live
+            yield kept(live, piece[0], -torch.inf), d, live
 
     for base, d, live in pieces():
         rows = torch.cat([base[None], base + d])
         log_z = torch.logaddexp(log_z, torch.logsumexp(rows, dim=2))
         log_z_neg = torch.logaddexp(log_z_neg, torch.logsumexp(base - d[: P - 1], dim=2))
-        high = torch.maximum(high, torch.where(live, d, -torch.inf).amax(dim=2))
-        low = torch.minimum(low, torch.where(live, d, torch.inf).amin(dim=2))
+        high = torch.maximum(high, kept(live, d, -torch.inf).amax(dim=2))
+        low = torch.minimum(low, kept(live, d, torch.inf).amin(dim=2))
     shift = log_z[1:] - log_z[:1]  # log E_ref e^{d}
     means = torch.zeros((N, R + 1, R), dtype=precision, device=z.device)
     second = torch.zeros((P - 1, P - 1), dtype=precision, device=z.device)
     top, bottom = -inf[:M], inf[:M].clone()
     inner = torch.zeros_like(log_z_neg)
     for base, d, live in pieces():
-        ell = torch.where(live, d - shift[:, :, None], 0.0)
-        probs = torch.exp(base[None] + torch.cat([torch.zeros_like(d[:1]), d]) - log_z[:, :, None])
+        ell = kept(live, d - shift[:, :, None], 0.0)
+        probs = torch.exp(torch.cat([base[None], base + d]) - log_z[:, :, None])
         means += torch.einsum("inc,jnc->nij", probs, ell)
         policies = ell[: P - 1]
         raw = d[: P - 1]
         apart = torch.minimum(raw - low[: P - 1, :, None], high[: P - 1, :, None] - raw)
-        inner = torch.maximum(inner, torch.where(live, apart, 0.0).amax(dim=2))
+        inner = torch.maximum(inner, kept(live, apart, 0.0).amax(dim=2))
         second += torch.einsum("inc,jnc->ij", probs[0] * policies, policies)
         if bespoke and M:
             error = ell[K] - ell[P - 1 :]
-            top = torch.maximum(top, torch.where(live, error, -torch.inf).amax(dim=2))
-            bottom = torch.minimum(bottom, torch.where(live, error, torch.inf).amin(dim=2))
+            top = torch.maximum(top, kept(live, error, -torch.inf).amax(dim=2))
+            bottom = torch.minimum(bottom, kept(live, error, torch.inf).amin(dim=2))
     own = torch.cat([torch.zeros_like(means[:, :1, 0]), means[:, 1:].diagonal(dim1=1, dim2=2)], 1)
     columns = torch.cat([torch.zeros_like(means[:, :, :1]), means], dim=2)
     kl = torch.clamp(own[:, :, None] - columns, min=0.0)  # below 0 is rounding

@@ -102,6 +102,8 @@ def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
         (["soup"], "nothing to answer"),
         (["soup", "hello", "--lambda", "1,1", "--method", "stir"], "unknown"),
         (["soup", "hello", "BANK"], "one of the two"),
+        (["soup", "hello", "BANK", "--method", "drift"], "needs --pairs and --attributes"),
+        (["soup", "hello", "BANK", "--learn", "guess"], "unknown"),
         (["train", "OUT", "--loss", "ppo"], "unknown"),
         (["train", "OUT"], "need user weights"),
         (["train", "OUT", "--w", "kindness=1"], "no such attribute"),
@@ -132,7 +134,7 @@ def test_soup_answers(place, capsys, method):
     assert ("acceptance" in found) == (method == "implicit")
 
 
-@pytest.mark.parametrize("learn", ["batch", "sequential"])
+@pytest.mark.parametrize("learn", ["batch", "sequential", "binary"])
 def test_soup_learns_lambda_from_pairs(place, capsys, learn):
     code, out, err = run(
         capsys, "soup", "no", "--pairs", place / "pairs.jsonl", "--learn", learn,
@@ -142,6 +144,21 @@ def test_soup_learns_lambda_from_pairs(place, capsys, learn):
     found = json.loads(out)
     assert found["lambda from pairs"]["pairs"] == 3
     assert sum(map(abs, found["lambda"])) <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("method", ["exact", "drift"])
+def test_soup_by_words_in_the_prompt(place, capsys, method):
+    code, out, err = run(
+        capsys, "soup", "no", "--pairs", place / "pairs.jsonl", "--method", method,
+        "--attributes", "cat, mat,so", *bank_options(place, False), "--tokens", "3", "--json", "-",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    if method == "exact":
+        assert len(found["words"]["no"]) == 2
+        assert set(found["words"]["no"]) <= {"cat", "mat", "so"}
+    else:
+        assert sum(x * x for x in found["weights"].values()) == pytest.approx(1.0)
 
 
 def test_train_writes_an_adapter_that_loads(place, capsys, tmp_path):

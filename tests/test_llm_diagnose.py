@@ -136,6 +136,14 @@ def test_the_norm_bound_is_a_bound_and_nearly_met():
         for top in (8, 64)
     )
     assert 0.3 * bound < every.norms.max() <= bound
+    for n, prefix in enumerate(prefixes[:4]):  # log-ratios by plain forward passes
+        logs = []
+        for policy in bank.policies:
+            with bank.using(policy) as base, torch.no_grad():
+                z = base(input_ids=torch.tensor([prefix])).logits[0, -1]
+            logs.append(torch.log_softmax(z, dim=0).numpy()[few.tokens[n]])
+        np.testing.assert_allclose(few.log_probs[:, n], logs, atol=1e-9)
+        np.testing.assert_allclose(few.ratios[:, n], np.array(logs[1:]) - logs[0], atol=1e-9)
     # with every token taken the mean norm is exact, with few it is bounded from above
     exact = (np.exp(every.log_probs[0]) * every.norms).sum(axis=1)
     assert every.mean_norm(every.log_probs[0], bound) == pytest.approx(exact)
@@ -196,6 +204,10 @@ def same(a, b):
     for kind in ("sums", "maxima"):
         for key, value in getattr(a, kind).items():
             np.testing.assert_allclose(value, getattr(b, kind)[key], rtol=1e-4, atol=1e-6)
+    assert set(a.sides) == set(b.sides)
+    for claim, found in a.sides.items():  # the worst place of all chunks, not of the first
+        other = b.sides[claim]
+        assert (found.lhs, found.rhs) == pytest.approx((other.lhs, other.rhs), rel=1e-3, abs=1e-6)
 
 
 def test_chunk_sizes_change_nothing(monkeypatch):

@@ -177,6 +177,16 @@ def test_batch_is_the_minimiser():
 
     found = fit_batch(rows, labels, mean, covariance)
     assert found.mean == pytest.approx(minimize(loss, mean, tol=1e-12).x, abs=1e-5)
+    step, basis = 1e-4, 1e-4 * np.eye(3)
+    curvature = [
+        [
+            (loss(found.mean + a + b) - loss(found.mean + a - b) - loss(found.mean - a + b)
+             + loss(found.mean - a - b)) / (4 * step * step)
+            for a in basis
+        ]
+        for b in basis
+    ]  # fmt: skip
+    assert found.covariance @ np.array(curvature) == pytest.approx(np.eye(3), abs=1e-4)
 
 
 def test_separable_preferences_stay_finite_under_the_prior():
