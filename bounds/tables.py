@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -49,7 +50,7 @@ def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
 
     True and False read yes and no, None a dash; verdicts and statuses have their colours.
     """
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
     columns: list[str] = []
     for i, row in enumerate(rows):
         if i == 0:
@@ -89,7 +90,7 @@ def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:
         table.add_row(
             claim_id, _styled(status),
             *(_count(counts[v], v) for v in ("holds", "violated", "not-applicable", "undecided")),
-            middle, most, name,
+            middle, most, escape(name),
         )  # fmt: skip
     return table
 
@@ -118,7 +119,7 @@ def tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
 
 def detail(name: str, checks: Sequence[Check]) -> Table:
     """Every check of one instance with both sides and the reason."""
-    table = Table(title=name, title_justify="left", header_style="bold")
+    table = Table(title=escape(name), title_justify="left", header_style="bold")
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("lhs", justify="right", no_wrap=True)
@@ -129,7 +130,7 @@ def detail(name: str, checks: Sequence[Check]) -> Table:
     for c in checks:
         table.add_row(
             c.claim, _styled(c.verdict), short(c.lhs), short(c.rhs), short(c.ratio),
-            c.lam_name or "", c.reason or _terms(c),
+            c.lam_name or "", escape(c.reason or _terms(c)),
         )  # fmt: skip
     return table
 
@@ -153,7 +154,7 @@ def _bound(opt: SoupOptimum) -> str:
 
 def solution(mdp: TokenMDP, opt: SoupOptimum, values: Sequence[float], value_w: float) -> Table:
     """V*, λ* and the gap of one instance."""
-    table = Table(title=mdp.name or "instance", title_justify="left", show_header=False)
+    table = Table(title=escape(mdp.name or "instance"), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
     size = f"A = {mdp.vocab_size}, L = {mdp.order}, S = {mdp.n_contexts}, T = "

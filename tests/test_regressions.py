@@ -11,7 +11,10 @@ import pytest
 from conftest import random_mdp
 
 from bounds import check
+from bounds.certificates import WitnessError, certify
+from bounds.cli import main
 from bounds.ledger import OutputFile
+from bounds.witness import Witness
 from bounds.worlds import load_any, load_instance
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
 from toymdp.policies import divergence
@@ -118,3 +121,51 @@ def test_output_never_replaces_an_input_nor_an_old_ledger(tmp_path):
     assert old.read_text(encoding="utf-8") == "kept\n"
     with pytest.raises(InstanceError, match="input"):
         OutputFile(str(old), [old])
+
+
+def test_names_that_read_as_markup_are_shown_as_they_are(tmp_path, capsys):
+    path = tmp_path / "n.json"
+    random_mdp(0).replace(name="a[/b][red]c").save(path)
+    for arguments in (["solve", str(path)], ["verify", str(path), "--claims", "ss.lemma1"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+        assert "a[/b][red]c" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["search", "ss.thm1.kl", "--factor", "inf"], ["verify", "--html", "{folder}"]],
+)
+def test_targets_that_cannot_be_met_are_refused_at_once(arguments, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([a.format(folder=tmp_path) for a in arguments])
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_the_optimum_is_zero_only_if_no_start_is_better():
+    """A reward that ref all but forbids: J is 1e-17, and 0 is not the largest value met."""
+    mdp = TokenMDP(
+        vocab_size=2, order=1, horizon=1, start=[0], ref_weights=[[1, 1e-17], [1, 1]],
+        rewards=[[0, 1.0]], beta=1.0, w=[1.0], features={"kind": "tabular", "per_step": True},
+    )  # fmt: skip
+    opt = soup_optimum(mdp)
+    assert all(max(a.value, a.value_at_start) <= opt.J for a in opt.starts)
+
+
+def test_a_continuation_that_ends_early_is_certified_nowhere(tmp_path):
+    mdp = random_mdp(3, A=3, L=2, T=4, K=1, eos=2).replace(
+        features={"kind": "dense", "values": [[1, i % 3] for i in range(9)]}
+    )
+    path = tmp_path / "w.json"
+    Witness("w", mdp, "ss.eq13", None, 0, {"lhs": 1.0, "rhs": 0.0}).save(path)
+    assert not certify(path).proved
+
+
+def test_too_many_specialists_for_enclosing_the_optimum_are_refused(tmp_path):
+    mdp = random_mdp(3, K=9)
+    path = tmp_path / "w.json"
+    Witness("w", mdp, "ss.thm1.kl", None, 0, {"lhs": 1.0, "rhs": 0.0}).save(path)
+    with pytest.raises(WitnessError, match="K = 9"):
+        certify(path)

@@ -163,14 +163,14 @@ def soup_optimum(
     distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
     at_zero = objective.value(np.zeros(len(sol.Q)))
     scale = objective.scale
-    if at_zero >= best.value:
+    # the largest value met: beyond that of the best by rounding alone
+    largest = max(max(a.value, a.value_at_start) for a in ascents)
+    if at_zero >= largest:
         nu, J, start = np.zeros(len(sol.Q)), at_zero, "zero"
         kkt = _slope_at_zero(objective, ascents)
         status = "zero" if kkt <= 1e-7 * scale else "inaccurate"
     else:
-        # the largest value met: beyond that of the best by rounding alone
-        J = max(max(a.value, a.value_at_start) for a in ascents)
-        nu, kkt, start = np.array(best.nu), best.residual, best.start
+        nu, J, kkt, start = np.array(best.nu), largest, best.residual, best.start
         status = "optimal" if kkt <= 1e-7 * scale else "inaccurate"
     mu = nu / mdp.beta
     return SoupOptimum(

@@ -106,8 +106,8 @@ class Tilt:
         """``KL(π ‖ other)`` [T, S] in nats.
 
         ``E_π[G − H] + log E_ref e^H − log E_ref e^G``, in which the scales of the blocks cancel.
-        fine: measure again, from terms that do not cancel, what is tiny. Without it the result
-        tells two laws apart, up to the rounding of the logits, and no more.
+        fine: measure again what is tiny, where the logits are less than 0.1 apart from terms that
+        do not cancel. Otherwise, and without it, the error is that of rounding the logits.
         """
         states = self.mdp.reach.states
         kl = np.empty_like(self.logits)

@@ -20,6 +20,7 @@ from .table import STATEMENTS, Statement
 from .values import Values
 
 MOST_BITS = 4096
+MOST_WEIGHTS = 8  # the search for λ* starts from 2^K orthants
 SET_UP = "ss.asm0"  # reported where it is no hypothesis
 AGREES = 1e-6  # share of its size by which an expected side may leave the enclosure
 
@@ -95,6 +96,10 @@ def certify(
     given = statement.at == "every"
     need(given == (witness.lam is not None),
          f"lambda: {witness.claim} needs {'a list' if given else 'null'}")  # fmt: skip
+    need(
+        statement.at != "optimum" or witness.instance.K <= MOST_WEIGHTS,
+        f"rewards: λ* is enclosed for at most K = {MOST_WEIGHTS}, found K = {witness.instance.K}",
+    )
     before, ctx.prec = ctx.prec, bits
     try:
         notes = {h: HYPOTHESES[h](witness.instance, witness.lam)

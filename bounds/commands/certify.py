@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
@@ -45,7 +46,7 @@ def certify(
 
 def table(name: str, found: certificates.Certificate) -> Table:
     """The verdict, the enclosures and every hypothesis."""
-    shown = Table(title=f"{name}: {found.claim}", title_justify="left", show_header=False)
+    shown = Table(title=escape(f"{name}: {found.claim}"), title_justify="left", show_header=False)
     shown.add_column(style="bold")
     shown.add_column()
     style = "bold green" if found.proved else "bold red"

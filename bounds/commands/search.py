@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ SHRINKING = 60.0  # seconds that shrinking gets at the least
 def search(
     claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to look for a witness.")] = 60.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every draw.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Witness file; until one is found, the best so far.")
     ] = None,
@@ -40,6 +41,8 @@ def search(
     json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
 ) -> None:
     """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."""
+    if not factor < math.inf:
+        raise InstanceError.of("--factor", factor, "must be finite", "choose a smaller one")
     _ready(claim, out, resume)
     output = OutputFile(json_path, [out] if out else [])
     warm_up()

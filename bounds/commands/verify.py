@@ -137,7 +137,9 @@ def _title(case: Case, mdp: Any) -> str:
 def _check_target(html: Path | None, inputs: list[Path]) -> None:
     if html is not None and html.resolve() in {p.resolve() for p in inputs}:
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
-    if html is not None and not html.parent.is_dir():  # at once: a run must not end in this
+    if html is not None and html.is_dir():  # at once: a run must not end in this
+        raise InstanceError.of("--html", str(html), "is a folder", "name a file in it")
+    if html is not None and not html.parent.is_dir():
         raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
 
 
