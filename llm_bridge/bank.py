@@ -8,7 +8,7 @@ embeddings a merge into the output layer would change the embedding, and with it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -122,10 +122,12 @@ class Bank:
         Raises InstanceError if one is NaN or +inf; −inf forbids a token.
         """
         cap = getattr(self.config, "final_logit_softcapping", None)
-        rows = []
+        head, rows = self.base.get_output_embeddings(), []
+        # a layer that peft has not wrapped is every policy's: to switch would cost more than to apply
+        plain = type(head) is torch.nn.Linear
         for row, policy in zip(hidden, self.policies, strict=True):
-            with self.using(policy) as base:
-                z = base.get_output_embeddings()(row)
+            with nullcontext() if plain else self.using(policy):
+                z = head(row)
             z = torch.tanh(z / cap) * cap if cap is not None else z
             if bool(torch.isnan(z).any()) or bool((z == torch.inf).any()):
                 raise InstanceError.of(
