@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from platformdirs import user_cache_path
 from rich.console import Console
 
 from bounds.commands.console import tables_console
@@ -145,15 +148,14 @@ def diagnose(
     settings = SoupSettings(tuple(lams), np.stack(list(lams.values())), beta, prime)
     lines = lines_of(bank, found_data, items, seed)
     run = hashlib.sha256((fingerprint(bank, lines, settings) + precision).encode()).hexdigest()
-    place = chunks or _cache() / f"{run[:24]}.jsonl"
     effort = Effort(prompts=prompts, rollouts=rollouts, tokens=tokens, top=top)
-    with bars() as track:
+    with own(chunks or _cache() / f"{run[:24]}.jsonl") as place, bars() as track:
         found = overview(
             bank, lines, settings, effort=effort, seed=seed, precision=dtype_of(precision),
             chunks=place, tokens=chunks is not None, track=track,
         )  # fmt: skip
-    if chunks is None:
-        place.unlink()
+        if chunks is None:
+            place.unlink()
     found["lambda from pairs"] = told
     console = tables_console(json_path)
     for table in tables.overview_tables(found):
@@ -162,8 +164,25 @@ def diagnose(
 
 
 def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(root) / "soupcheck" / "llm"
+    return Path(user_cache_path("soupcheck", appauthor=False)) / "llm"
+
+
+@contextmanager
+def own(path: Path) -> Iterator[Path]:
+    """The path while no other run works on it, else a path of this run alone, never resumed."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield path.with_name(f"{path.stem}-{os.getpid()}{path.suffix}")
+        return
+    try:
+        yield path
+    finally:
+        lock.release()
 
 
 def soup(

@@ -14,6 +14,7 @@ from llm_models import TEXTS, tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
 from llm_bridge import default_bank  # noqa: E402
+from llm_bridge.command_run import own  # noqa: E402
 from llm_bridge.data import truthfulqa  # noqa: E402
 from llm_bridge.loading import save_adapter  # noqa: E402
 from llm_bridge.pretrain import Pretraining, Shape  # noqa: E402
@@ -72,7 +73,7 @@ def test_diagnose_writes_one_object(place, capsys, tmp_path, monkeypatch):
         assert gap["low"] <= gap["gap"] <= gap["high"]
         assert gap["gap"] <= gap["sharp"] + 1e-6
     assert "Verdicts" in err
-    assert not list((tmp_path / "soupcheck" / "llm").glob("*"))  # a finished run leaves nothing
+    assert not list((tmp_path / "soupcheck" / "llm").glob("*.jsonl"))  # a finished run leaves none
 
 
 def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
@@ -234,3 +235,14 @@ def test_the_default_can_be_rebuilt_and_goes_on_after_a_kill(tmp_path):
     # no path of the machine that made it
     for path in out.rglob("*.json"):
         assert str(tmp_path) not in path.read_text(encoding="utf-8"), path
+
+
+def test_two_runs_at_once_keep_their_chunks_apart(tmp_path):
+    place = tmp_path / "deep" / "run.jsonl"
+    with own(place) as first:
+        assert first == place
+        with own(place) as second:
+            assert second != place
+            assert second.parent == place.parent
+    with own(place) as again:
+        assert again == place

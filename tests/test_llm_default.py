@@ -25,6 +25,12 @@ from llm_bridge.default_bank import (  # noqa: E402
 FOUND = json.loads((folder() / "accuracy.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Two runs of these tests at once must not meet in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def bank():
     return load_default()
