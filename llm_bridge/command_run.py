@@ -46,6 +46,7 @@ DEFAULT_BETA = 0.2  # that of the bundled bank's recipe
 FIT_PAIRS = 200
 PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 METHODS = ("explicit", "weight-space", "implicit", "p-soups", "pad")
+BY_STATE = "pad-sf"
 PROMPTED = ("exact", "drift")  # by attribute words in the prompt, not by adapters
 LEARNING = ("batch", "sequential", "binary")
 
@@ -73,6 +74,20 @@ def fitted(
         "scaled into β|λ|₁ ≤ β'": shrunk,
         "pairs ordered right": float((deltas @ found.mean > 0).mean()),
     }  # fmt: skip
+
+
+def scored(
+    bank: Bank, texts: list[str], pairs: list[Pair], beta: float, tokens: int, seed: int
+) -> dict[str, Any]:
+    """Answers by PAD-SF, its scorer learnt from the user's pairs."""
+    from .scorer import fit_scorer, pad_sf_answers
+
+    scorer, told = fit_scorer(bank, pairs, beta)
+    encoded = [bank.encode(text) for text in texts]
+    drawn = pad_sf_answers(bank, encoded, scorer, tokens=tokens, seed=seed)
+    answers = [bank.tokenizer.decode(a, skip_special_tokens=True) for a in drawn]
+    rows = [{"prompt": p, "answer": a} for p, a in zip(texts, answers, strict=True)]
+    return {"scorer from pairs": told, "answers": rows}
 
 
 def user_pairs(data: list[Pair] | ScoredSet, w: str | None, seed: int) -> list[Pair]:
@@ -190,7 +205,9 @@ def soup(
     question: Annotated[
         list[str] | None, typer.Option(help="A question, in the bundled bank's form.")
     ] = None,
-    method: Annotated[str, typer.Option(help=f"{', '.join((*METHODS, *PROMPTED))}.")] = "explicit",
+    method: Annotated[
+        str, typer.Option(help=f"{', '.join((*METHODS, BY_STATE, *PROMPTED))}.")
+    ] = "explicit",
     attributes: Annotated[
         str | None, typer.Option(help="Words by commas, for exact and drift.")
     ] = None,
@@ -217,8 +234,8 @@ def soup(
     from .measures import soup_weights
     from .souping import answers_by
 
-    if method not in (*METHODS, *PROMPTED):
-        choices = (*METHODS, *PROMPTED)
+    choices = (*METHODS, BY_STATE, *PROMPTED)
+    if method not in choices:
         raise InstanceError.of("--method", method, "unknown", f"choose from {choices}")
     if learn not in LEARNING:
         raise InstanceError.of("--learn", learn, "unknown", f"choose from {LEARNING}")
@@ -236,6 +253,14 @@ def soup(
         asked = prompted(method, bank, texts, history, words, budget, tokens, seed)
         _print(console, asked["answers"])
         finish({"method": method, **asked}, json_path)
+        return
+    if method == BY_STATE:
+        if pairs is None:
+            raise InstanceError.of("--method", method, "needs --pairs to learn from", "add them")
+        history = user_pairs(read_preferences(pairs), w, seed)
+        by_state = scored(bank, texts, history, beta, tokens, seed)
+        _print(console, by_state["answers"])
+        finish({"method": method, **by_state}, json_path)
         return
     told: dict[str, Any] = {}
     if (lam is None) == (pairs is None):

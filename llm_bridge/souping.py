@@ -142,7 +142,7 @@ class Implicit:
 class Pad:
     """PAD at decoding: ref restricted to its ``top`` likeliest tokens, times ``e^{strength Σ w ℓ}``.
 
-    scores: None for PAD; for PAD-SF a matrix [K, d] whose softmax over k at the state replaces w.
+    weights: [K] = w.
     """
 
     weights: Tensor
@@ -169,7 +169,8 @@ class Pad:
 class PadSF:
     """PAD-SF: the weights are ``softmax_k(scorer·psi(s))``, a K-dimensional scorer on the state.
 
-    scorer: [K, d]. state: function from token ids [B, n] to the reference's states [B, d].
+    scorer: [K, d], learnt by llm_bridge.scorer. state: function from token ids [B, n] to the
+    reference's states [B, d].
     """
 
     pad: Pad

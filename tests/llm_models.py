@@ -10,6 +10,8 @@ from llm_bridge.pretrain import Shape, small_gemma, train_tokenizer
 from llm_bridge.stream import Line
 from llm_bridge.train import Recipe
 
+torch.set_num_threads(1)  # tiny tables: threads would only wait for each other
+
 TINY = Shape(
     vocab=64, width=16, inner=32, layers=2, heads=2, head_width=8, window=4, context=64, pattern=2
 )

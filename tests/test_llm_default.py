@@ -22,6 +22,7 @@ from llm_bridge.default_bank import (  # noqa: E402
     load_default,
 )
 
+torch.set_num_threads(1)
 FOUND = json.loads((folder() / "accuracy.json").read_text(encoding="utf-8"))
 
 

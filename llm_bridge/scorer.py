@@ -1,0 +1,113 @@
+"""PAD-SF's scorer: weights of the specialists that depend on the state, learnt from a user's pairs.
+
+``w(s) = softmax_k(C·psi(s))`` with C [K, d] and psi(s) the reference's state. C maximises
+
+    Σ_n log σ(m_n) − ½ c²‖C‖²/v,   m_n = β Σ_t w(s_t)·ℓ(s_t, a_t)  of the winner less the loser,
+
+``ℓ_k = log π_k/ref``; c² is the mean of ‖psi‖², so that v is the prior variance of a score C_k·psi.
+The loss is that of section 4 with w(s) for λ; it is not concave in C, and C = 0 (equal weights
+everywhere) is where the climb starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from toymdp import InstanceError
+
+from .backend import torch
+from .bank import REF, Bank
+from .data import Pair
+from .souping import Pad, PadSF
+from .train import Answer, answer_logits, tokenised
+
+Tensor = Any
+VARIANCE = 1.0
+STEPS = 200
+
+
+@torch.no_grad()
+def token_tables(
+    bank: Bank, answers: Sequence[Answer], batch: int = 32
+) -> tuple[Tensor, Tensor, Tensor]:
+    """States psi(s) [n, d] of ref, ``log π_k/ref`` [n, K] of the tokens taken, their answer [n]."""
+    states, ratios, owners = [], [], []
+    for start in range(0, len(answers), batch):
+        part = answers[start : start + batch]
+        logs = []
+        for policy in (REF, *bank.names):
+            with bank.using(policy) as base:
+                z, taken, rows, state = answer_logits(base, part, bank.device)
+            z = z.double()
+            logs.append(z.gather(1, taken[:, None])[:, 0] - torch.logsumexp(z, dim=1))
+            if policy == REF:
+                states.append(state.double().cpu())
+                owners.append(rows.cpu() + start)
+        ratios.append((torch.stack(logs[1:], dim=1) - logs[0][:, None]).cpu())
+    return torch.cat(states), torch.cat(ratios), torch.cat(owners)
+
+
+def margins(
+    scorer: Tensor, tables: tuple[Tensor, Tensor, Tensor], pairs: int, beta: float
+) -> Tensor:
+    """``m_n`` [N] of each pair, reward units; answers 2n and 2n + 1 are winner and loser."""
+    states, ratios, owners = tables
+    each = (torch.softmax(states @ scorer.T, dim=1) * ratios).sum(dim=1)
+    totals = torch.zeros(2 * pairs, dtype=each.dtype).index_add(0, owners, each)
+    return beta * (totals[::2] - totals[1::2])
+
+
+def fit_scorer(
+    bank: Bank, pairs: Sequence[Pair], beta: float, variance: float = VARIANCE
+) -> tuple[Tensor, dict[str, float]]:
+    """Learn the scorer [K, d] and say how it orders the pairs. Raises InstanceError without any."""
+    if not pairs:
+        raise InstanceError.of("pairs", 0, "a scorer needs at least one", "check the file")
+    answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
+    tables = token_tables(bank, answers)
+    size = (tables[0] ** 2).sum(dim=1).mean()
+    shape = (len(bank.names), tables[0].shape[1])
+    scorer = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    climb = torch.optim.LBFGS([scorer], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        climb.zero_grad()
+        fit = torch.nn.functional.softplus(-margins(scorer, tables, len(pairs), beta)).sum()
+        total = fit + 0.5 * size / variance * (scorer**2).sum()
+        total.backward()
+        return total
+
+    climb.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    found = scorer.detach()
+    m = margins(found, tables, len(pairs), beta)
+    flat = margins(torch.zeros_like(found), tables, len(pairs), beta)
+    return found, {
+        "pairs": float(len(pairs)),
+        "pairs ordered right": float((m > 0).double().mean()),
+        "pairs ordered right by equal weights": float((flat > 0).double().mean()),
+    }
+
+
+@torch.no_grad()
+def pad_sf_answers(
+    bank: Bank, prompts: Sequence[Sequence[int]], scorer: Tensor, *, tokens: int, seed: int
+) -> list[list[int]]:
+    """Draw an answer for each prompt (token ids) by PAD-SF: ends with the end token or ``tokens``."""
+    noise = torch.Generator().manual_seed(seed)
+    P = 1 + len(bank.names)  # ref and the specialists: a bespoke adapter is no part of it
+    answers = []
+    for prompt in prompts:
+        ids: list[int] = list(prompt)
+        answer: list[int] = []
+        bank.check_length(len(ids) + tokens)
+        while len(answer) < tokens and not (answer and answer[-1] in bank.eos):
+            last = bank.hidden(torch.tensor([ids], device=bank.device))[:, :, -1]
+            weights = torch.zeros(len(bank.names), dtype=torch.float64)
+            law = PadSF(Pad(weights), scorer, lambda _, state=last[0]: state)
+            logits = law(bank.logits(last)[:P].double(), None).cpu()
+            gumbel = -torch.empty_like(logits).exponential_(generator=noise).log()
+            answer.append(int((logits + gumbel).argmax()))
+            ids.append(answer[-1])
+        answers.append(answer)
+    return answers
