@@ -108,6 +108,17 @@ def test_stored_certificates_are_of_the_stored_witnesses():
             assert entry[side][0] - 1e-9 <= expected[side] <= entry[side][1] + 1e-9
 
 
+@pytest.mark.parametrize("path", STORED, ids=lambda p: p.stem)
+def test_the_solver_finds_the_certified_optimum(path):
+    """λ* of the ascents lies in the certificate's enclosure, which no ascent was part of."""
+    witness, weights = load_witness(path), stored_certificates()[path.stem]["weights"]
+    if weights is None or witness.lam is not None:
+        return
+    found = soup_optimum(witness.instance).lam
+    for x, (low, high) in zip(found, weights, strict=True):
+        assert low - 1e-10 <= x <= high + 1e-10
+
+
 def test_every_certifiable_claim_has_a_witness():
     assert set(STATEMENTS) == {load_witness(p).claim for p in STORED}
 

@@ -355,3 +355,25 @@ def test_lambda_hypotheses_are_evaluated():
     assert zero.hypotheses["lambda-nonzero"] is False
     # the repaired KL bound needs no domain at all
     assert one(mdp, "ss.thm1.kl.repaired", lam=[3.0, -4.0]).verdict == "holds"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_claims_about_every_weight_are_judged_where_they_are_worst(seed):
+    """Against each λ of the standard set by itself: no violation is passed over."""
+    sol = solve(generate("dirichlet", 40 + seed))
+    optimum = soup_optimum(sol.mdp, sol)
+    broken = 0
+    for claim in ("ss.proof.A", "ss.proof.C.lipschitz", "ss.thm1.gap.sharp", "ss.proof.B"):
+        (found,) = check(sol, claim, optimum=optimum)
+        alone = [
+            CLAIMS[claim].evaluate(sol, lam, optimum)
+            for lam in standard_lambdas(sol, optimum).values()
+        ]
+        verdicts = {c.verdict for c in alone}
+        broken += "violated" in verdicts and verdicts != {"violated"}
+        if "violated" in verdicts:
+            assert found.verdict == "violated"
+            assert found.slack == min(c.slack for c in alone if c.slack is not None)
+        elif "undecided" in verdicts:
+            assert found.verdict == "undecided"
+    assert broken

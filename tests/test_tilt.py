@@ -66,3 +66,13 @@ def test_tiny_divergences_keep_their_digits(apart):
     kl, states = policy.divergence(other), mdp.reach.states & (variance > 1e-6)
     assert (kl[states] < NEAR).any() or apart > 1e-3
     np.testing.assert_allclose(kl[states], apart**2 / 2 * variance[states], rtol=8 * apart + 1e-5)
+
+
+def test_nothing_is_counted_after_the_end():
+    """An ended context is reached and no longer a state: it has visits as a next context only."""
+    mdp = random_mdp(5, eos=2)
+    G = np.random.default_rng(0).normal(size=(mdp.steps, mdp.n_contexts))
+    visits = tilt(mdp, G).occupancy
+    assert (visits.states[~mdp.reach.states] == 0).all()
+    assert (visits.nexts[:, mdp.ended] > 0).any()
+    assert (visits.states.sum(axis=1)[1:] < 1).all()
