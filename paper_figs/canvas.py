@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # inches, from the style files of the venues
 WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
@@ -24,6 +24,8 @@ def canvas(
 
     Wider figures grow in height more slowly than in width.
     """
+    import matplotlib.pyplot as plt  # half a second that every other command would wait for
+
     height = aspect * COLUMN * (width / COLUMN) ** 0.4
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
     return figure, axes

@@ -178,6 +178,17 @@ def divergences(ref, states, G, H, kl):
 
 
 @njit(cache=True, nogil=True)
+def allowed_range(ref_row, f):
+    """Least and largest of f [A] over the tokens with weight."""
+    low, high = np.inf, -np.inf
+    for a in range(f.shape[0]):
+        if ref_row[a] > 0.0:
+            low = min(low, f[a])
+            high = max(high, f[a])
+    return low, high
+
+
+@njit(cache=True, nogil=True)
 def extrema(ref, states, F, low, high):
     """Write the least and largest ``F[t, s']`` over allowed tokens at the marked states."""
     T, contexts = F.shape
@@ -190,13 +201,7 @@ def extrema(ref, states, F, low, high):
             if not states[t, s]:
                 continue
             first = (s % B) * A
-            least, most = np.inf, -np.inf
-            for a in range(A):
-                if ref[s, a] > 0.0:
-                    least = min(least, F[t, first + a])
-                    most = max(most, F[t, first + a])
-            low[t, s] = least
-            high[t, s] = most
+            low[t, s], high[t, s] = allowed_range(ref[s], F[t, first : first + A])
 
 
 @njit(cache=True, nogil=True)

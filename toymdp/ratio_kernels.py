@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .kernels import allowed_range
+
 
 @njit(cache=True, nogil=True)
 def ratio_extremes(ref, states, q, log_upper, log_lower):
@@ -70,11 +72,7 @@ def inner_extent(ref, states, q, extent, span):
             if not states[t, s]:
                 continue
             first = (s % B) * A
-            low, high = np.inf, -np.inf
-            for a in range(A):
-                if ref[s, a] > 0.0:
-                    low = min(low, q[t, first + a])
-                    high = max(high, q[t, first + a])
+            low, high = allowed_range(ref[s], q[t, first : first + A])
             for a in range(A):
                 if ref[s, a] > 0.0:
                     value = q[t, first + a]
