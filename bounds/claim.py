@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from toymdp import scan_kernels
 from toymdp.optimum import SoupOptimum
 
 Array = NDArray[np.float64]
@@ -247,14 +248,10 @@ def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ..
 
     Raises NotApplicable if no place is left.
     """
-    floor = 64 * EPS * scale
-    size = np.abs(lhs)
-    np.maximum(size, np.abs(rhs), out=size)
-    live = mask & (size > floor)
-    if not live.any():
+    flat = lhs.ravel(), rhs.ravel(), mask.ravel()
+    least = scan_kernels.tightest(*flat, 64 * EPS * scale)
+    if least < 0:
         raise NotApplicable("both sides vanish at every reachable state: nothing to compare")
-    slack = np.subtract(rhs, lhs, out=size)
-    slack[~live] = np.inf
-    place = np.unravel_index(int(np.argmin(slack)), slack.shape)
+    place = np.unravel_index(least, lhs.shape)
     where = {name: int(i) for name, i in zip(names, place, strict=True)}
     return Sides(float(lhs[place]), float(rhs[place]), scale, where=where)

@@ -6,11 +6,13 @@ it stays in the log domain, where ratios of e^-700 and far below are ordinary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import importance_ratio, inner_extent, log_partition
+from toymdp.policies import inner_extent, log_partition, mixture
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
@@ -31,7 +33,7 @@ def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
     """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
     key = ("ratios", k)
     if key not in sol.cache:
-        sol.cache[key] = importance_ratio(sol.mdp, sol.specialists[k].logits)
+        sol.cache[key] = sol.specialists[k].importance_ratio
     found: tuple[Array, Array] = sol.cache[key]
     return found
 
@@ -92,7 +94,7 @@ def delta_tight(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
 def two_valued_states(sol: Solution) -> Mask:
     """[K, T, S] states at which the ratio of specialist k takes two values, cached."""
     if "two-valued" not in sol.cache:
-        sol.cache["two-valued"] = np.stack([two_valued(sol, q / sol.mdp.beta) for q in sol.Q])
+        sol.cache["two-valued"] = np.stack([two_valued(sol, q) for q in sol.exponents])
     found: Mask = sol.cache["two-valued"]
     return found
 
@@ -104,6 +106,16 @@ def two_valued(sol: Solution, q: Array) -> Mask:
     return np.asarray((extent <= tolerance) & (span > 1e3 * tolerance))
 
 
+def penalty(sol: Solution, here: Soup, divergence: Callable[[Solution], Array]) -> Array:
+    """``(β²/β') Σ_k D_k max(0, −λ_k)`` [T, S] for ``D = divergence(sol)`` [K, T, S]."""
+    key = ("k last", divergence.__name__)
+    if key not in sol.cache:  # the sum runs over the last axis: laid out once so that it is quick
+        sol.cache[key] = np.ascontiguousarray(np.moveaxis(divergence(sol), 0, -1))
+    return np.asarray(
+        formulas.negative_weight_penalty(sol.cache[key], here.lam, sol.mdp.beta, here.beta_prime)
+    )
+
+
 def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
     """``−(β/β')B(s)`` [T, S] of (16): what weighting the specialists costs, in reward units.
 
@@ -111,7 +123,7 @@ def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
     """
     beta = sol.mdp.beta
     partition = beta * here.size * here.sharpened.log_partition
-    values = np.tensordot(here.lam, sol.V[:, :-1], axes=1)
+    values = mixture(here.lam, sol.V)[:-1]
     return np.asarray(beta / here.beta_prime * (partition - values))
 
 
@@ -127,9 +139,7 @@ def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     assert lam is not None
     here = soup(sol, lam)
     lhs = mixed_partition_excess(sol, here)
-    rhs = formulas.negative_weight_penalty(
-        np.moveaxis(renyi_divergences(sol), 0, -1), lam, sol.mdp.beta, here.beta_prime
-    )
+    rhs = penalty(sol, here, renyi_divergences)
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 

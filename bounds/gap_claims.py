@@ -10,7 +10,7 @@ import numpy as np
 
 from toymdp import Solution, SolverError
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, hard_minimum
+from toymdp.policies import extrema, hard_minimum, mixture
 
 from . import formulas
 from .claim import EPS, Array, Claim, Sides, Undecidable
@@ -37,7 +37,7 @@ def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
     beta, size = mdp.beta, here.size
     reward_nu = value_fits(sol)[0].nu[:-1]
     mismatch = mdp.w - np.abs(lam) / size
-    reward_error = float(np.linalg.norm(mismatch @ reward_nu))
+    reward_error = float(np.linalg.norm(mixture(mismatch, reward_nu[:, None])))
     cost = np.abs(lam) @ (mdp.reward_w - mdp.rewards)
     norms = np.where(mdp.reach.nexts, feature_span(sol).norms, 0.0)
     try:
@@ -59,7 +59,7 @@ def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
 def gap_rounding(sol: Solution, here: Soup, terms: dict[str, float]) -> float:
     """Rounding radius of the right side of (10): that of the vectors which cancel in its norms."""
     mdp = sol.mdp
-    nu = np.linalg.norm(value_fits(sol)[0].nu[:-1], axis=1)
+    nu = value_fits(sol)[0].lengths[:-1]
     mismatch = np.abs(mdp.w) + np.abs(here.lam) / here.size
     rewards = 16 * EPS * terms["E_min Σ‖psi‖"] * float(mismatch @ nu)
     logits = terms["E_ref‖psi‖"] * mdp.beta / here.beta_prime * here.logit_norm_error

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import Solution
+from toymdp import Solution, TokenMDP
 from toymdp.features import Dense, IntArray
 
 from .claim import EPS, Array, Mask, Subject
 from .soups import size_of_values, soup, specialist_values
-from .span import RANK_TOLERANCE, feature_span, value_fits
+from .span import RANK_TOLERANCE, feature_span, span_of, value_fits
 
 Outcome = tuple[bool | None, str]
 
@@ -38,7 +38,7 @@ class Hypothesis:
         return outcome
 
 
-def reference_rows(sol: Solution, at: Mask | None = None) -> tuple[Array, Array, IntArray]:
+def reference_rows(mdp: TokenMDP, at: Mask | None = None) -> tuple[Array, Array, IntArray]:
     """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts.
 
     Dense features come as [n, d]; one-hots, which are n distinct unit vectors, as their scales [n].
@@ -48,7 +48,7 @@ def reference_rows(sol: Solution, at: Mask | None = None) -> tuple[Array, Array,
     the next contexts to list instead of all that are states later. bos is not a token here, and
     contexts that forbid another one have -inf.
     """
-    mdp, span = sol.mdp, feature_span(sol)
+    span = span_of(mdp)
     tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
     if at is not None:
         later = at
@@ -68,7 +68,8 @@ def reference_rows(sol: Solution, at: Mask | None = None) -> tuple[Array, Array,
         rows = np.vstack([rows, mdp.start_feature])
         s = np.append(s, mdp.start_context)
     with np.errstate(divide="ignore"):
-        return np.asarray(rows), np.log(mdp.ref[s][:, tokens]), s
+        logits = np.log(mdp.ref if tokens.all() else mdp.ref[:, tokens])
+    return np.asarray(rows), logits[s], s
 
 
 def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
@@ -84,7 +85,7 @@ def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:
     if not isinstance(mdp.features, Dense):
         # one-hot rows: any table is linear in them, and steps that share a row share ref
         return True, ""
-    Psi, logits, _ = reference_rows(sol)
+    Psi, logits, _ = reference_rows(mdp)
     if len(Psi) == 0:
         return True, ""
     G = logits - logits.mean(axis=1, keepdims=True)

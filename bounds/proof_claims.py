@@ -17,6 +17,7 @@ from .claim import Array, Claim, NotApplicable, Sides, Undecidable, worst
 from .delta_claims import (
     deltas,
     mixed_partition_excess,
+    penalty,
     ratio_extremes,
     renyi_divergences,
 )
@@ -94,9 +95,7 @@ def step_b(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     assert lam is not None
     here = soup(sol, lam)
     lhs = mixed_partition_excess(sol, here)
-    rhs = formulas.negative_weight_penalty(
-        np.moveaxis(deltas(sol), 0, -1), lam, sol.mdp.beta, here.beta_prime
-    )
+    rhs = penalty(sol, here, deltas)
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from toymdp import Solution, sampler_kernels
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema
-from toymdp.tilt import tilt
+from toymdp.policies import extrema, largest, mixture, rejection_sampler
+from toymdp.tilt import Tilt, tilt
 
 from .claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
 from .soups import Soup, size_of_values, soup
@@ -77,8 +77,13 @@ def returns_by_policy(sol: Solution) -> Array:
 
 
 def size_of_answers(sol: Solution) -> float:
-    """Largest ``Σ|Q| + Σ|V|`` of an answer: what its return is a difference of."""
-    return float((answers(sol).total(np.abs(sol.Q)) + answers(sol).total(np.abs(sol.V), 1)).max())
+    """Largest ``Σ (|Q| + |V| + β)`` of an answer: what its return is a difference of.
+
+    A log-partition near 0 is known to a unit in the last place of 1, times β.
+    """
+    drawn = answers(sol)
+    values = drawn.total(np.abs(sol.Q)) + drawn.total(np.abs(sol.V), 1)
+    return float(values.max()) + sol.mdp.beta * drawn.going.shape[1]
 
 
 def _rounding(sol: Solution, size: float) -> float:
@@ -176,12 +181,12 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     return Sides(apart, 0.0, scale, terms, error=radius + dropped, note=note)
 
 
-def _to_soup(sol: Solution, here: Soup, logits: Array) -> Sides:
-    """Largest ``KL(ref·exp(logits) ‖ soup)`` over reachable states as an equality with 0."""
-    reach = sol.mdp.reach
-    kl = tilt(sol.mdp, logits).divergence(here.policy, fine=False)
+def _to_soup(sol: Solution, here: Soup, policy: Tilt) -> Sides:
+    """Largest ``KL(policy ‖ soup)`` over reachable states as an equality with 0."""
+    nexts = sol.mdp.reach.nexts
+    kl = policy.divergence(here.policy, fine=False)
     t, s = np.unravel_index(int(np.argmax(kl)), kl.shape)
-    size = sum(float(np.where(reach.nexts, np.abs(x), 0.0).max()) for x in (logits, here.logits))
+    size = largest(policy.logits, nexts) + largest(here.logits, nexts)
     error = _rounding(sol, size)
     return Sides(float(kl[t, s]), 0.0, 1.0, {}, {"t": int(t), "s": int(s)}, error)
 
@@ -195,15 +200,9 @@ def explicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     """
     assert lam is not None
     here = soup(sol, lam)
-    found = _to_soup(sol, here, np.tensordot(lam, sol.Q, axes=1))
-    halfway = _to_soup(sol, here, np.tensordot(lam / sol.mdp.beta, sol.Q, axes=1))
+    found = _to_soup(sol, here, tilt(sol.mdp, mixture(lam, sol.Q)))
+    halfway = _to_soup(sol, here, tilt(sol.mdp, mixture(lam / sol.mdp.beta, sol.Q)))
     return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
-
-
-def _mixed(sol: Solution, here: Soup) -> Array:
-    """``Σ (λ_k β/β') Q_k/β`` [T, S]: the repaired weights on ``log π_k/ref``, less a constant."""
-    weights = here.lam * sol.mdp.beta / here.beta_prime
-    return np.asarray(np.tensordot(weights, sol.Q / sol.mdp.beta, axes=1))
 
 
 def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -213,7 +212,7 @@ def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
     """
     assert lam is not None
     here = soup(sol, lam)
-    return _to_soup(sol, here, _mixed(sol, here))
+    return _to_soup(sol, here, here.mixed)
 
 
 def reference_divergences(sol: Solution) -> Array:
@@ -225,15 +224,13 @@ def reference_divergences(sol: Solution) -> Array:
     return found
 
 
-def _sampled(sol: Solution, here: Soup, H: Array, shift: Array) -> Sides:
+def _sampled(sol: Solution, here: Soup, ratio: Tilt, shift: Array) -> Sides:
     """Largest total variation between what is accepted and the soup, as an equality with 0."""
     mdp = sol.mdp
-    states, apart, accepted = mdp.reach.states, np.empty(H.shape), np.empty(H.shape)
-    arrays = mdp.ref, mdp.columns, states, H, shift, here.logits, apart, accepted
-    sampler_kernels.rejection_sampler(*arrays)
+    apart, accepted = rejection_sampler(here.policy, ratio, shift)
     t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
     terms = {"acceptance at start": float(accepted[0, mdp.start_context]),
-             "least acceptance": float(accepted.min(where=states, initial=1.0))}  # fmt: skip
+             "least acceptance": float(accepted.min(where=mdp.reach.states, initial=1.0))}  # fmt: skip
     error = _rounding(sol, here.size * size_of_values(sol) * (mdp.beta**-2 + 1 / here.beta_prime))
     return Sides(float(apart[t, s]), 0.0, 1.0, terms, {"t": int(t), "s": int(s)}, error)
 
@@ -249,10 +246,10 @@ def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     """
     assert lam is not None
     beta = sol.mdp.beta
-    log_ratio = np.tensordot(lam / beta, sol.Q / beta, axes=1)
-    log_norm = np.tensordot(lam / beta, sol.V[:, :-1] / beta, axes=1)
-    log_bound = -np.tensordot(lam / beta, reference_divergences(sol), axes=1)
-    return _sampled(sol, soup(sol, lam), log_ratio, -log_norm - log_bound)
+    log_ratio = mixture(lam / beta, sol.exponents)
+    log_norm = mixture(lam / beta, sol.V)[:-1] / beta
+    log_bound = -mixture(lam / beta, reference_divergences(sol))
+    return _sampled(sol, soup(sol, lam), tilt(sol.mdp, log_ratio), -log_norm - log_bound)
 
 
 def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -263,8 +260,7 @@ def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
     """
     assert lam is not None
     here = soup(sol, lam)
-    log_ratio = _mixed(sol, here)
-    return _sampled(sol, here, log_ratio, -extrema(sol.mdp, log_ratio)[1])
+    return _sampled(sol, here, here.mixed, -extrema(sol.mdp, here.mixed.logits)[1])
 
 
 def _claim(id: str, statement: str, status: Status, at: At, sides: Any, reason: str) -> Claim:

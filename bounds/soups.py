@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
+from toymdp.policies import largest, mixture
 from toymdp.tilt import Occupancy, Tilt, tilt
 
 from .claim import EPS, Array, Mask
@@ -45,12 +47,18 @@ class Soup:
     @cached_property
     def logits(self) -> Array:
         """``Σ λ_k Q_k/β'`` [T, S]."""
-        return np.asarray(np.tensordot(self.lam / self.beta_prime, self.sol.Q, axes=1))
+        return mixture(self.lam / self.beta_prime, self.sol.Q)
 
     @cached_property
     def policy(self) -> Tilt:
         """The soup itself."""
         return tilt(self.sol.mdp, self.logits)
+
+    @cached_property
+    def mixed(self) -> Tilt:
+        """The policy of logits ``Σ (λ_k β/β') Q_k/β``: the repaired weights of §4 on log π_k."""
+        weights = self.lam * self.sol.mdp.beta / self.beta_prime
+        return tilt(self.sol.mdp, mixture(weights, self.sol.exponents))
 
     @cached_property
     def sharpened(self) -> Tilt:
@@ -65,7 +73,7 @@ class Soup:
         It shares no recursion with the objective that ``soup_optimum`` climbs.
         """
         if self.size == 0:
-            return regularised_value(self.sol, self.policy, 0.0)
+            return regularised_value(self.sol, self.policy, 0.0, self.kl_ref)
         return regularised_value(self.sol, self.policy, self.temperature, self.kl_ref)
 
     @property
@@ -107,13 +115,13 @@ class Soup:
     def logit_norm(self) -> float:
         """``‖(β'/β)nu_w − Σ λ_k nu_k‖₂`` at the least-norm nu, the last factor of (9)."""
         nu = value_fits(self.sol)[1].nu
-        ratio = self.beta_prime / self.sol.mdp.beta
-        return float(np.linalg.norm(ratio * nu[-1] - self.lam @ nu[:-1]))
+        weights = np.append(-self.lam, self.beta_prime / self.sol.mdp.beta)
+        return float(np.linalg.norm(mixture(weights, nu[:, None])))
 
     @cached_property
     def logit_norm_error(self) -> float:
         """Rounding radius of ``logit_norm``: that of the vectors which cancel in it."""
-        nu = np.linalg.norm(value_fits(self.sol)[1].nu, axis=1)
+        nu = value_fits(self.sol)[1].lengths
         ratio = self.beta_prime / self.sol.mdp.beta
         return float(16 * EPS * (ratio * nu[-1] + np.abs(self.lam) @ nu[:-1]))
 
@@ -138,7 +146,9 @@ def at_start(sol: Solution) -> Solution:
     only = np.zeros(sol.Q_w.shape, dtype=bool)
     only[0, sol.mdp.start_context] = True
     found = replace(sol, cache={"judged": only})
-    found.__dict__["shadow"] = replace(sol.shadow, cache={"judged": only})
+    found.__dict__["shadow"] = replace(
+        sol.shadow, cache={"judged": only}, cast_by=weakref.ref(found)
+    )
     return found
 
 
@@ -230,7 +240,6 @@ def size_of_values(sol: Solution) -> float:
     """
     if "size" not in sol.cache:
         used = sol.mdp.reach.nexts
-        largest = max(float(np.where(used, np.abs(q), 0.0).max()) for q in (*sol.Q, sol.Q_w))
-        largest = max(largest, float(np.abs(sol.mdp.rewards).max()))
-        sol.cache["size"] = largest + sol.mdp.beta
+        values = max(largest(q, used) for q in (*sol.Q, sol.Q_w))
+        sol.cache["size"] = max(values, float(np.abs(sol.mdp.rewards).max())) + sol.mdp.beta
     return float(sol.cache["size"])

@@ -29,17 +29,19 @@ class Fit:
 
     nu: [M, D], least norm. residual: [M, T, S] (0 where unreachable), in the fields' units.
     error: [M], radius of the rounding in each residual. size: [M], largest |X|.
+    largest: [M], largest |residual|.
     """
 
     nu: Array
     residual: Array
     error: Array
     size: Array
+    largest: Array
 
     @cached_property
-    def largest(self) -> Array:
-        """Largest |residual| of each field [M]."""
-        return np.asarray(np.abs(self.residual).max(axis=(1, 2)))
+    def lengths(self) -> Array:
+        """``‖nu‖₂`` of each field [M]."""
+        return np.asarray(np.linalg.norm(self.nu, axis=1))
 
     def exists(self) -> list[bool | None]:
         """For each field: is there an exact nu; None where rounding cannot tell."""
@@ -131,16 +133,26 @@ class FeatureSpan:
 
     def fit(self, X: Array) -> Fit:
         """Fit fields X [M, T, S] on next contexts."""
+        if isinstance(self.features, Tabular) and self.per_step:
+            return self._interpolate(X)
         X = np.where(self.used, X, 0.0)
-        if isinstance(self.features, Dense):
-            nu, fitted, reach = self._fit_dense(X)
-        else:
-            nu, fitted, reach = self._fit_tabular(X)
+        nu, fitted, reach = (
+            self._fit_dense(X) if isinstance(self.features, Dense) else self._fit_tabular(X)
+        )
         residual = np.where(self.used, X - fitted, 0.0)
         size = np.abs(X).max(axis=(1, 2), initial=0.0)
         terms = nu.shape[1] if isinstance(self.features, Dense) else 1
         error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
-        return Fit(nu, residual, error, size)
+        return Fit(nu, residual, error, size, np.abs(residual).max(axis=(1, 2)))
+
+    def _interpolate(self, X: Array) -> Fit:
+        """One coordinate for each (t, s'): any field is fitted, and nothing is left."""
+        field = X.reshape(len(X), -1).take(np.flatnonzero(self.used), axis=1)
+        size = np.abs(field).max(axis=1, initial=0.0)
+        nothing = np.zeros(len(X))
+        residual = np.broadcast_to(nothing[:, None, None], X.shape)
+        error = 16 * EPS * (self.mdp.steps + 1) * size
+        return Fit(field / self.norms[self.used], residual, error, size, nothing)
 
     def _mean_over_steps(self, X: Array) -> Array:
         """[M, S]: mean of a field over the steps at which the context is reached."""
@@ -165,9 +177,7 @@ class FeatureSpan:
         return nu, fitted, reach
 
     def _fit_tabular(self, X: Array) -> tuple[Array, Array, Array]:
-        if self.per_step:
-            nu = np.where(self.used, X / self.norms, 0.0)
-            return nu[:, self.used], X, np.zeros(len(X))
+        """One coordinate for each s', the same at every step."""
         mean = self._mean_over_steps(X)
         nu = np.where(self.used.any(axis=0), mean / self.norms[0], 0.0)
         fitted = np.broadcast_to(mean[:, None, :], X.shape)
@@ -184,6 +194,7 @@ class FeatureSpan:
             np.concatenate([p.residual for p in parts], axis=1),
             np.max([p.error for p in parts], axis=0),
             np.max([p.size for p in parts], axis=0),
+            np.max([p.largest for p in parts], axis=0),
         )
 
 
@@ -209,13 +220,14 @@ class _OneStep(FeatureSpan):
 
 
 @lru_cache(maxsize=4)
-def _span(mdp: TokenMDP) -> FeatureSpan:
+def span_of(mdp: TokenMDP) -> FeatureSpan:
+    """Return the span of an instance's features, built once for a solution and its shadow."""
     return FeatureSpan(mdp)
 
 
 def feature_span(sol: Solution) -> FeatureSpan:
-    """Return the span of an instance's features, built once for a solution and its shadow."""
-    return _span(sol.mdp)
+    """Return the span of the features of a solution's instance."""
+    return span_of(sol.mdp)
 
 
 def value_fits(sol: Solution) -> tuple[Fit, Fit]:

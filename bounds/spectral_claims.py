@@ -6,14 +6,18 @@ linear functions; each step is put to numbers on the reachable contexts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache, wraps
+
 import numpy as np
 
-from toymdp import Solution
+from toymdp import Solution, TokenMDP
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, log_partition
+from toymdp.policies import expectation, extrema, farthest, largest, log_partition
+from toymdp.solver import EXPONENT_ROOM
 from toymdp.tilt import tilt
 
-from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
+from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, SidesFunction, Undecidable
 from .hypotheses import reference_rows
 from .soups import size_of_values
 from .span import RANK_TOLERANCE
@@ -22,6 +26,17 @@ SAMPLES = 4096  # Monte-Carlo frequencies shown beside (11)
 CONTEXTS = 512  # evenly spaced contexts at which (11) is tried
 NODES = 96  # of the quadrature that is its second road
 MAX_CONTINUATIONS = 4_000_000  # rows times L-token continuations that (13) is evaluated on
+
+
+def of_instance(sides: Callable[[TokenMDP], Sides]) -> SidesFunction:
+    """A statement about the instance alone: the same for a solution and its shadow."""
+    once = lru_cache(maxsize=2)(sides)
+
+    @wraps(sides)
+    def judged(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+        return once(sol.mdp)
+
+    return judged
 
 
 def _residual(rows: Array, target: Array) -> tuple[Array, float]:
@@ -35,14 +50,15 @@ def _residual(rows: Array, target: Array) -> tuple[Array, float]:
     return found, error
 
 
-def single_exponential(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+@of_instance
+def single_exponential(mdp: TokenMDP) -> Sides:
     """A.1, last step: ``∫ exp(psi(s)·nu_ref(b)) db = exp(psi(s)·nu)`` for one nu.
 
     With ``ref = softmax(psi(s)·nu_ref(a))`` the log of the left side is ``−mean_a log ref(a|s)``
     plus a linear function of psi(s), whatever nu_ref is chosen; so the statement is that this mean
     is linear in psi(s) over the reachable contexts. It is a log-sum-exp, and it is not.
     """
-    rows, logits, _ = reference_rows(sol)
+    rows, logits, _ = reference_rows(mdp)
     if len(rows) == 0:
         raise NotApplicable("only the start is reachable: one context is always fitted")
     target = -logits.mean(axis=1, keepdims=True)
@@ -63,7 +79,8 @@ def _products(rows: Array, logits: Array) -> tuple[Array, Array, Array]:
     return rows @ nu, (rows**2).sum(axis=1), (nu**2).sum(axis=0)
 
 
-def random_fourier(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+@of_instance
+def random_fourier(mdp: TokenMDP) -> Sides:
     """(11): ``E_ω[φ_ω(s) μ_ω(a)] = exp(psi(s)·nu_ref(a))`` for ω ~ N(0, I).
 
     ``φ_ω(s) = e^{−iω·psi + ‖psi‖²/2}``, ``μ_ω(a) = e^{iω·nu + ‖nu‖²/2}``. Proof: ω·(nu − psi) is
@@ -71,7 +88,7 @@ def random_fourier(sol: Solution, lam: Array | None, opt: SoupOptimum | None) ->
     divided by ``e^{‖psi‖²/2 + ‖nu‖²/2}``: ``E cos(σg)`` by Gauss–Hermite quadrature against
     ``e^{psi·nu − ‖psi‖²/2 − ‖nu‖²/2}``. The term shows what 4,096 sampled frequencies miss.
     """
-    rows, logits, _ = reference_rows(sol)
+    rows, logits, _ = reference_rows(mdp)
     if len(rows) == 0:
         raise NotApplicable("no context has a feature")
     inner, of_psi, of_nu = _products(rows, logits)
@@ -99,21 +116,26 @@ def _unrolled(sol: Solution, k: int, last: Array) -> Array:
     """``r + β log E_ref exp(Σ_{i=t+1}^{t+L−1} r/β + last[t+L])`` [T, S] on next contexts.
 
     last: [T+1, S] on states, what the exponential adds at step t+L; entries beyond T are cut to
-    the last row. The expectation is over the L − 1 actions between.
+    the last row. The expectation is over the L − 1 actions between: linear in the exponential
+    domain, where nothing can overflow; else one logarithm after the other.
     """
     mdp = sol.mdp
-    T, L, S = mdp.steps, mdp.order, mdp.n_contexts
-    ahead = last
-    reward = mdp.rewards[k] / mdp.beta
-    for _ in range(L - 1):
+    T, first = mdp.steps, 0 if mdp.horizon is None else 1  # until eos one row stands for all steps
+    reward, ahead = mdp.rewards[k] / mdp.beta, last[: T + first].copy()
+    fits = np.abs(reward).max() * mdp.order + np.abs(last).max() < EXPONENT_ROOM
+    if fits:
+        gain = np.exp(reward)
+        np.exp(ahead, out=ahead)
+    for _ in range(mdp.order - 1):
         # one more step of expectation, for every t at once: value at t from value at t + 1
-        ahead = np.vstack([log_partition(mdp, reward + ahead[1:]), ahead[-1:]])
-        ahead[:-1] = np.where(mdp.reach.states, ahead[:-1], 0.0)
-    nexts = ahead[1:] if mdp.horizon is not None else ahead[:1]
-    return np.asarray(mdp.rewards[k] + mdp.beta * nexts.reshape(T, S))
+        nexts = ahead[first:]
+        ahead[:T] = expectation(mdp, gain * nexts) if fits else log_partition(mdp, reward + nexts)
+    if fits:
+        np.log(ahead, out=ahead)
+    return np.asarray(mdp.rewards[k] + mdp.beta * ahead[first:])
 
 
-def _unrolling_mask(sol: Solution) -> Array:
+def _unrolling_mask(sol: Solution) -> Mask:
     """[T, S] next contexts whose action is followed by L more steps before the horizon."""
     mdp = sol.mdp
     if mdp.horizon is None:
@@ -132,16 +154,15 @@ def unrolling_printed(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
     mdp, mask = sol.mdp, _unrolling_mask(sol)
     if not mask.any():
         raise NotApplicable(f"no action has L = {mdp.order} more steps before the horizon")
-    largest, where, size = -1.0, None, 0.0
+    most, where, size = -1.0, None, 0.0
     for k in range(mdp.n_rewards):
         for end in extrema(mdp, sol.Q[k]):
             typed = _unrolled(sol, k, np.vstack([end, np.zeros((1, mdp.n_contexts))]))
-            apart = np.where(mask, np.abs(typed - sol.Q[k]), 0.0)
-            size = max(size, float(np.abs(np.where(mask, typed, 0.0)).max()))
-            if apart.max() > largest:
-                t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
-                largest, where = float(apart.max()), {"t": int(t), "s'": int(s), "k": k}
-    return Sides(largest, 0.0, size + size_of_values(sol), where=where)
+            size = max(size, largest(typed, mask))
+            apart, (t, s) = farthest(typed, sol.Q[k], mask)
+            if apart > most:
+                most, where = apart, {"t": t, "s'": s, "k": k}
+    return Sides(most, 0.0, size + size_of_values(sol), where=where)
 
 
 def unrolling_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -154,28 +175,27 @@ def unrolling_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None
     mask = np.asarray(mdp.reach.nexts & ~mdp.ended)
     if not mask.any():
         raise NotApplicable("every episode ends with its first action")
-    largest, where = -1.0, None
+    most, where = -1.0, None
     for k in range(mdp.n_rewards):
         repaired = _unrolled(sol, k, sol.V[k] / mdp.beta)
-        apart = np.where(mask, np.abs(repaired - sol.Q[k]), 0.0)
-        if apart.max() > largest:
-            t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
-            largest, where = float(apart.max()), {"t": int(t), "s'": int(s), "k": k}
+        apart, (t, s) = farthest(repaired, sol.Q[k], mask)
+        if apart > most:
+            most, where = apart, {"t": t, "s'": s, "k": k}
     error = 32 * EPS * mdp.order * size_of_values(sol)
-    return Sides(largest, 0.0, size_of_values(sol) + mdp.beta, where=where, error=error)
+    return Sides(most, 0.0, size_of_values(sol) + mdp.beta, where=where, error=error)
 
 
-def forward_law(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+@of_instance
+def forward_law(mdp: TokenMDP) -> Sides:
     """(13): the law of the next L tokens is a softmax linear in psi((s,a)).
 
     ``log P(a_{t+1..t+L} | s_{t+1})``, centred over the A**L continuations, would have to lie in the
     column space of psi over the reachable next contexts with L steps to come. lhs: largest residual
     in nats. At L = 1 this is ss.asm0 at those contexts.
     """
-    mdp = sol.mdp
     steps = np.arange(mdp.steps) <= mdp.steps - 1 - mdp.order
     live = mdp.reach.nexts & ~mdp.ended & (steps[:, None] | (mdp.horizon is None))
-    rows, _, contexts = reference_rows(sol, live)
+    rows, _, contexts = reference_rows(mdp, live)
     if len(rows) == 0:
         raise NotApplicable(f"no action has L = {mdp.order} more steps before the horizon")
     if len(rows) * mdp.n_contexts > MAX_CONTINUATIONS:
@@ -198,13 +218,14 @@ def forward_law(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     return Sides(float(np.abs(residual).max()), 0.0, float(np.abs(law).max()), error=error)
 
 
-def gaussian(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+@of_instance
+def gaussian(mdp: TokenMDP) -> Sides:
     """A.1: ``ref ∝ exp(−‖psi(s) − nu_ref(a)‖²/2)``, at the least-norm nu_ref.
 
     ``−‖psi − nu‖²/2 = psi·nu − ‖nu‖²/2 − ‖psi‖²/2``, so it needs ``‖nu_ref(a)‖`` constant. lhs: the
     largest distance of the two log-laws (nats).
     """
-    rows, logits, _ = reference_rows(sol)
+    rows, logits, _ = reference_rows(mdp)
     if len(rows) == 0:
         raise NotApplicable("no context has a feature")
     inner, _, of_nu = _products(rows, logits)
@@ -233,7 +254,8 @@ def _logit_law(sol: Solution, divisor: float) -> Sides:
     largest, where = -1.0, None
     for k in range(mdp.n_rewards):
         specialist = sol.specialists[k]
-        kl = specialist.divergence(tilt(mdp, sol.Q[k] / divisor), fine=False)
+        other = specialist if divisor == mdp.beta else tilt(mdp, sol.Q[k] / divisor)
+        kl = specialist.divergence(other, fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
         mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)
         apart = np.where(mdp.reach.states, kl + mass, 0.0)

@@ -191,7 +191,7 @@ def test_diameters_by_brute_force(kind):
 
 def test_reference_rows_follow_the_start_feature():
     mdp = generate("softmax", 7, A=3, L=1, T=2)
-    rows, logits, contexts = reference_rows(solve(mdp))
+    rows, logits, contexts = reference_rows(mdp)
     assert len(rows) == len(logits) == len(contexts)
     assert contexts[-1] == mdp.start_context
     np.testing.assert_array_equal(rows[-1], mdp.start_feature)

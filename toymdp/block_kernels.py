@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .kernels import divergence_term
+
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
 
 
@@ -67,19 +69,38 @@ def soft_backward_exp(columns, dead, gain, z):
 
 
 @njit(cache=True, nogil=True)
-def centre(G, top, centred):
-    """Write each block's maximum [T, S/A] and G [T, S] less it."""
+def centre(G, top, span, centred):
+    """Write each block's maximum and range [T, S/A], and G [T, S] less the maximum."""
     T, blocks = top.shape
     A = G.shape[1] // blocks
     for t in range(T):
         for y in range(blocks):
             first = y * A
-            most = G[t, first]
+            most, least = G[t, first], G[t, first]
             for a in range(1, A):
                 most = max(most, G[t, first + a])
+                least = min(least, G[t, first + a])
             top[t, y] = most
+            span[t, y] = most - least
             for a in range(A):
                 centred[t, first + a] = G[t, first + a] - most
+
+
+@njit(cache=True, nogil=True)
+def reference_sums(columns, f, out):
+    """Write ``out[t, s] = Σ_a ref[s, a]·f[t, s']`` for f [T, S] on next contexts."""
+    T, contexts = f.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead = np.zeros((A + 3, CHUNK))
+    for low in range(0, B, CHUNK):
+        n = min(CHUNK, B - low)
+        for t in range(T):
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = f[t, first + a]
+            block_product(columns, ahead, low, n, out[t])
 
 
 @njit(cache=True, nogil=True)
@@ -121,6 +142,50 @@ def tilted_divergence(columns, e, g, h, sums, log_g, log_h, kl):
         for s in range(contexts):
             found = kl[t, s] / sums[t, s] + (log_h[t, s] - log_g[t, s])
             kl[t, s] = max(found, 0.0) if sums[t, s] < np.inf else 0.0
+
+
+@njit(cache=True, nogil=True)
+def near_divergence(columns, e, G, H, sums, log_z_G, log_z_H, near, kl):
+    """Write ``KL(π_G ‖ π_H)`` again at the marked states, from terms that do not cancel.
+
+    e = exp(G) up to a scale for each block, ``π_G = ref·e/sums``; log_z the log-partitions [T, S].
+    See kernels.row_divergence: the same sums, a chunk of contexts at a time.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead, apart = np.empty((A, CHUNK)), np.empty((A, CHUNK))
+    shift, mean, bend, wide = np.empty((4, CHUNK))
+    for t in range(T):
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            marked = False
+            for x1 in range(A):
+                marked |= near[t, x1 * B + low : x1 * B + low + n].any()
+            if not marked:
+                continue
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = e[t, first + a]
+                    apart[a, i] = G[t, first + a] - H[t, first + a]
+            for x1 in range(A):
+                base = x1 * B + low
+                for i in range(n):
+                    shift[i] = log_z_H[t, base + i] - log_z_G[t, base + i]
+                    mean[i], bend[i], wide[i] = 0.0, 0.0, 0.0
+                for a in range(A):
+                    column, weight, gap = columns[a, base : base + n], ahead[a], apart[a]
+                    for i in range(n):
+                        x = gap[i] + shift[i]
+                        p = column[i] * weight[i]
+                        mean[i] += p * x
+                        bend[i] += p * divergence_term(x)
+                        wide[i] = max(wide[i], abs(x) if column[i] > 0.0 else 0.0)
+                for i in range(n):
+                    if near[t, base + i]:
+                        total = bend[i] if wide[i] <= 0.1 else max(mean[i], 0.0)
+                        kl[t, base + i] = total / sums[t, base + i]
 
 
 @njit(cache=True, nogil=True)

@@ -23,32 +23,6 @@ ROW_FLOOR = 1e-280
 
 
 @njit(cache=True, nogil=True)
-def soft_backward_log(ref, live, q, v):
-    """Fill ``v[m, t] = log Σ_a ref·exp(q + v[m, t+1])`` with one scale a block: (4) over β.
-
-    q [M, S] = r/β; v [M, T+1, S] = V/β with the last slice set.
-    """
-    M, steps, contexts = v.shape[0], v.shape[1] - 1, v.shape[2]
-    A = ref.shape[1]
-    B = contexts // A
-    logits = np.empty(A)
-    e = np.empty(A)
-    p = np.empty(A)
-    for m in range(M):
-        for t in range(steps - 1, -1, -1):
-            for y in range(B):
-                top = -np.inf
-                for a in range(A):
-                    logits[a] = q[m, y * A + a] + v[m, t + 1, y * A + a]
-                    top = max(top, logits[a])
-                for a in range(A):
-                    e[a] = np.exp(logits[a] - top)
-                for x1 in range(A):
-                    s = x1 * B + y
-                    v[m, t, s] = row_weights(ref[s], logits, e, top, p) if live[s] else 0.0
-
-
-@njit(cache=True, nogil=True)
 def row_weights(ref_row, logits, e, top, p):
     """Write ``p ∝ ref_row·exp(logits)`` and return ``log Σ ref_row·exp(logits)``.
 
@@ -140,11 +114,16 @@ def row_divergence(ref_row, p, G, log_z_G, H, log_z_H):
     bend = 0.0
     for a in range(p.shape[0]):
         if p[a] > 0.0:
-            x = G[a] - H[a] + shift
-            tail = x * (-1 / 5040 + x * (1 / 40320 - x / 362880))
-            tail = x * (-1 / 6 + x * (1 / 24 + x * (-1 / 120 + x * (1 / 720 + tail))))
-            bend += p[a] * x * x * (0.5 + tail)
+            bend += p[a] * divergence_term(G[a] - H[a] + shift)
     return bend
+
+
+@njit(cache=True, nogil=True)
+def divergence_term(x):
+    """``e^{-x} − 1 + x`` by its series, for ``|x| ≤ 0.1``."""
+    tail = x * (-1 / 5040 + x * (1 / 40320 - x / 362880))
+    tail = x * (-1 / 6 + x * (1 / 24 + x * (-1 / 120 + x * (1 / 720 + tail))))
+    return x * x * (0.5 + tail)
 
 
 @njit(cache=True, nogil=True)
@@ -189,19 +168,29 @@ def allowed_range(ref_row, f):
 
 
 @njit(cache=True, nogil=True)
-def extrema(ref, states, F, low, high):
-    """Write the least and largest ``F[t, s']`` over allowed tokens at the marked states."""
+def extrema(ref, full, states, F, low, high):
+    """Write the least and largest ``F[t, s']`` over allowed tokens at the marked states.
+
+    full [S] marks the rows that allow every token: they all have the range of their block.
+    """
     T, contexts = F.shape
     A = ref.shape[1]
     B = contexts // A
     for t in range(T):
-        for s in range(contexts):
-            low[t, s] = 0.0
-            high[t, s] = 0.0
-            if not states[t, s]:
-                continue
-            first = (s % B) * A
-            low[t, s], high[t, s] = allowed_range(ref[s], F[t, first : first + A])
+        for y in range(B):
+            f = F[t, y * A : y * A + A]
+            least, most = f[0], f[0]
+            for a in range(1, A):
+                least = min(least, f[a])
+                most = max(most, f[a])
+            for x1 in range(A):
+                s = x1 * B + y
+                if not states[t, s]:
+                    low[t, s], high[t, s] = 0.0, 0.0
+                elif full[s]:
+                    low[t, s], high[t, s] = least, most
+                else:
+                    low[t, s], high[t, s] = allowed_range(ref[s], f)
 
 
 @njit(cache=True, nogil=True)
@@ -258,30 +247,44 @@ def occupancy_forward(ref, states, G, d, n):
 
 
 @njit(cache=True, nogil=True)
-def hard_backward(allowed, states, first_cost, second_cost, tolerance, C, D):
+def hard_backward(allowed, full, states, first_cost, second_cost, tolerance, C, D):
     """Minimise the total of ``first_cost[t, s']``, ties broken towards the least second total.
 
     Two tokens tie when their totals differ by at most ``tolerance`` (rounding must not decide).
-    C, D [T+1, S]: both totals under the minimising policy, last slices set.
+    C, D [T+1, S]: both totals under the minimising policy, last slices set. full [S] marks the rows
+    that allow every token: one choice serves them all, for they share their next contexts.
     """
     T, contexts = first_cost.shape
     A = allowed.shape[1]
     B = contexts // A
+    c = np.empty(A)
+    d = np.empty(A)
+    every = np.ones(A, np.bool_)
     for t in range(T - 1, -1, -1):
-        for s in range(contexts):
-            C[t, s] = 0.0
-            D[t, s] = 0.0
-            if not states[t, s]:
-                continue
-            first = (s % B) * A
-            least = np.inf
+        for y in range(B):
             for a in range(A):
-                if allowed[s, a]:
-                    least = min(least, first_cost[t, first + a] + C[t + 1, first + a])
-            best = np.inf
-            for a in range(A):
-                c = first_cost[t, first + a] + C[t + 1, first + a]
-                if allowed[s, a] and c <= least + tolerance:
-                    best = min(best, second_cost[t, first + a] + D[t + 1, first + a])
-            C[t, s] = least
-            D[t, s] = best
+                c[a] = first_cost[t, y * A + a] + C[t + 1, y * A + a]
+                d[a] = second_cost[t, y * A + a] + D[t + 1, y * A + a]
+            least, best = cheapest(every, c, d, tolerance)
+            for x1 in range(A):
+                s = x1 * B + y
+                if not states[t, s]:
+                    C[t, s], D[t, s] = 0.0, 0.0
+                elif full[s]:
+                    C[t, s], D[t, s] = least, best
+                else:
+                    C[t, s], D[t, s] = cheapest(allowed[s], c, d, tolerance)
+
+
+@njit(cache=True, nogil=True)
+def cheapest(allowed, c, d, tolerance):
+    """Least of c [A] over the allowed tokens, and the least d among those that tie with it."""
+    least = np.inf
+    for a in range(c.shape[0]):
+        if allowed[a]:
+            least = min(least, c[a])
+    best = np.inf
+    for a in range(c.shape[0]):
+        if allowed[a] and c[a] <= least + tolerance:
+            best = min(best, d[a])
+    return least, best

@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import kernels, ratio_kernels, until_eos
+from . import (
+    block_kernels,
+    kernels,
+    ratio_kernels,
+    sampler_kernels,
+    scan_kernels,
+    soup_kernels,
+    until_eos,
+)
 from .errors import InstanceError
 from .features import Array, IntArray
 from .mdp import TokenMDP
-from .tilt import Occupancy, tilt
+from .reach import Mask
+from .tilt import Occupancy, Tilt, tilt
 
 
 def log_partition(mdp: TokenMDP, G: Array) -> Array:
     """Return ``log E_ref e^G`` [T, S] in nats."""
     return tilt(mdp, G).log_partition
+
+
+def expectation(mdp: TokenMDP, f: Array) -> Array:
+    """Return ``E_ref f`` [T, S] for f [T, S] on next contexts; 1 where nothing follows."""
+    found = np.empty_like(f)
+    block_kernels.reference_sums(mdp.columns, np.ascontiguousarray(f), found)
+    found.ravel()[mdp.reach.absent] = 1.0
+    return found
 
 
 def tilted_means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
@@ -46,6 +63,46 @@ def occupancy(mdp: TokenMDP, G: Array) -> Occupancy:
     return tilt(mdp, G).occupancy
 
 
+def mixture(weights: Array, fields: Array) -> Array:
+    """Return ``Σ_k weights_k·fields_k`` [R, S] of fields [K, R, S], on one thread."""
+    mixed = np.empty(fields.shape[1:])
+    soup_kernels.mix(np.ascontiguousarray(fields), np.asarray(weights, dtype=np.float64), mixed)
+    return mixed
+
+
+def largest(F: Array, mask: Mask) -> float:
+    """Return the largest ``|F|`` at the marked places, 0 if none is marked."""
+    return float(scan_kernels.largest(F.ravel(), mask.ravel())[0])
+
+
+def farthest(F: Array, G: Array, mask: Mask) -> tuple[float, tuple[int, ...]]:
+    """Return the largest ``|F − G|`` at the marked places, and its index."""
+    most, place = scan_kernels.farthest(F.ravel(), G.ravel(), mask.ravel())
+    return float(most), tuple(int(i) for i in np.unravel_index(place, F.shape))
+
+
+def rejection_sampler(target: Tilt, ratio: Tilt, shift: Array) -> tuple[Array, Array]:
+    """Compare what a rejection sampler draws with ``target``, both [T, S].
+
+    It draws a from ref and accepts it with probability ``min(1, exp(h(s') + shift(s)))``, h [T, S]
+    the logits of ``ratio``. Returned: the total variation and the chance that a draw is accepted.
+    """
+    mdp, room = target.mdp, sampler_kernels.SHIFT_ROOM
+    exponent = ratio.to_states(shift, ratio.blocks[0])
+    scale = np.exp(np.clip(exponent, -room, room))
+    apart, accepted = np.empty_like(shift), np.empty_like(shift)
+    weights = ratio.weights, scale, target.weights, target.sums
+    sampler_kernels.accepted_laws(mdp.columns, *weights, apart, accepted)
+    for table in (apart, accepted):
+        table.ravel()[mdp.reach.absent] = 0.0
+    lost = (accepted <= sampler_kernels.ACCEPT_FLOOR) | (target.sums <= kernels.ROW_FLOOR)
+    rows = mdp.reach.states & (lost | (np.abs(exponent) > room))
+    if rows.any():
+        arrays = ratio.logits, shift, target.logits, apart, accepted
+        sampler_kernels.accepted_rows(mdp.ref, rows, *arrays)
+    return apart, accepted
+
+
 def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
     """Return n sequences of tokens [n, T] drawn from the policy with logits G [T, S].
 
@@ -72,23 +129,22 @@ def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:
     """Return the least and largest ``F[t, s']`` over allowed tokens, each [T, S]."""
     low, high = np.empty(F.shape), np.empty(F.shape)
-    kernels.extrema(mdp.ref, mdp.reach.states, np.ascontiguousarray(F), low, high)
+    reach = mdp.reach
+    kernels.extrema(mdp.ref, reach.full, reach.states, np.ascontiguousarray(F), low, high)
     return low, high
 
 
 def importance_ratio(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
     """Return ``log M̄`` ≥ 0 and ``log M̲`` ≤ 0 [T, S], the extremes of ``log π/ref``, π ∝ ref·e^q."""
-    upper, lower = np.empty(q.shape), np.empty(q.shape)
-    q = np.ascontiguousarray(q)
-    ratio_kernels.ratio_extremes(mdp.ref, mdp.reach.states, q, upper, lower)
-    return upper, lower
+    return tilt(mdp, q).importance_ratio
 
 
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
     """Return ``max_a min(q − low, high − q)`` and ``high − low`` over allowed tokens, [T, S]."""
     extent, span = np.empty(q.shape), np.empty(q.shape)
     q = np.ascontiguousarray(q)
-    ratio_kernels.inner_extent(mdp.ref, mdp.reach.states, q, extent, span)
+    reach = mdp.reach
+    ratio_kernels.inner_extent(mdp.ref, reach.full, reach.states, q, extent, span)
     return extent, span
 
 
@@ -109,6 +165,6 @@ def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, flo
         return float(C0[mdp.start_context]), float(D0[mdp.start_context])
     C = np.zeros((mdp.steps + 1, mdp.n_contexts))
     D = np.zeros_like(C)
-    allowed, states = mdp.reach.allowed, mdp.reach.states
-    kernels.hard_backward(allowed, states, first, second, tolerance, C, D)
+    reach = mdp.reach
+    kernels.hard_backward(reach.allowed, reach.full, reach.states, first, second, tolerance, C, D)
     return float(C[0, mdp.start_context]), float(D[0, mdp.start_context])

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import IntArray
+
 Mask = NDArray[np.bool_]
 
 
@@ -28,6 +30,16 @@ class Reach:
     def n_triples(self) -> int:
         """Number of reachable (t, s, a)."""
         return int((self.states * self.allowed.sum(axis=1)).sum())
+
+    @cached_property
+    def full(self) -> Mask:
+        """[S]: every token is allowed; all such rows of a block share its extremes."""
+        return np.asarray(self.allowed.all(axis=1))
+
+    @cached_property
+    def absent(self) -> IntArray:
+        """Flat indices into [T, S] of what is no reachable state."""
+        return np.flatnonzero(~self.states)
 
     @cached_property
     def any_state(self) -> Mask:

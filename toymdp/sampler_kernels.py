@@ -2,8 +2,8 @@
 # mypy: disallow-untyped-calls=False, check-untyped-defs=False
 """Compiled arithmetic of section 4: answers drawn from ref, its two losses, and its two soups.
 
-The distances to a soup are sums over tokens of unnormalised weights, with one exponential for each
-next context; rows in which those underflow, or might, are done again in the log domain.
+The distances to a soup are sums over tokens of unnormalised weights, which take no exponential;
+rows in which those underflow, or might, are done again in the log domain.
 """
 
 from __future__ import annotations
@@ -150,68 +150,69 @@ def fit_answers(U, margins, rounding, z):
 
 
 @njit(cache=True, nogil=True)
-def rejection_sampler(ref, columns, states, H, shift, G, apart, accepted):
-    """Compare the law of a rejection sampler with ``π_G`` at the marked states (0 elsewhere).
+def accepted_laws(columns, e, scale, f, sums, apart, accepted):
+    """Compare the law of a rejection sampler with the policy ``ref·f/sums``, both [T, S].
 
-    It draws a from ref and accepts it with probability ``min(1, exp(H[t, s'] + shift[t, s]))``.
-    Written: total variation to ``π_G`` and the chance that a draw is accepted, both [T, S].
-    H, G [T, S] on next contexts; shift [T, S] on states; columns [A, S] is ref transposed.
+    It draws a from ref and accepts it with probability ``min(1, e[t, s']·scale[t, s])``. Written:
+    the total variation between the two and the chance that a draw is accepted.
+    columns [A, S] is ref transposed; e, f [T, S] on next contexts; scale, sums [T, S] on states.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead, other = np.empty((A, CHUNK)), np.empty((A, CHUNK))
+    accept, rest, distance = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    for low in range(0, B, CHUNK):
+        n = min(CHUNK, B - low)
+        for t in range(T):
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = e[t, first + a]
+                    other[a, i] = f[t, first + a]
+            for x1 in range(A):
+                base = x1 * B + low
+                size = scale[t, base : base + n]
+                total = accepted[t, base : base + n]
+                total[:] = 0.0
+                for a in range(A):
+                    column, weight = columns[a, base : base + n], ahead[a]
+                    for i in range(n):
+                        total[i] += column[i] * min(1.0, size[i] * weight[i])
+                for i in range(n):
+                    # rows of which either is below its floor are done again by accepted_rows
+                    accept[i] = 1.0 / max(total[i], ACCEPT_FLOOR)
+                    rest[i] = 1.0 / max(sums[t, base + i], ROW_FLOOR)
+                    distance[i] = 0.0
+                for a in range(A):
+                    column, weight, law = columns[a, base : base + n], ahead[a], other[a]
+                    for i in range(n):
+                        p = min(1.0, size[i] * weight[i]) * accept[i]
+                        distance[i] += column[i] * abs(p - law[i] * rest[i])
+                for i in range(n):
+                    apart[t, base + i] = 0.5 * distance[i]
+
+
+@njit(cache=True, nogil=True)
+def accepted_rows(ref, rows, H, shift, G, apart, accepted):
+    """The same at the marked rows, each by itself in the log domain: acceptance ``e^{H + shift}``.
+
+    H, G [T, S] on next contexts, the logits of the ratio and of the policy; shift [T, S] on states.
     """
     T, contexts = H.shape
     A = ref.shape[1]
     B = contexts // A
-    e, f = np.empty((A, CHUNK)), np.empty((A, CHUNK))
-    top, scale = np.empty(CHUNK), np.empty(CHUNK)
-    total, rest, distance = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    weights, others = np.empty(A), np.empty(A)
+    p, q, e = np.empty(A), np.empty(A), np.empty(A)
     for t in range(T):
-        for low in range(0, B, CHUNK):
-            n = min(CHUNK, B - low)
-            for i in range(n):
-                first = (low + i) * A
-                top[i] = block_weights(H[t], first, weights)
-                block_weights(G[t], first, others)
+        for s in range(contexts):
+            if rows[t, s]:
+                first = (s % B) * A
+                h, g = H[t, first : first + A], G[t, first : first + A]
+                accepted[t, s] = np.exp(accepted_weights(ref[s], h, shift[t, s], p))
+                row_weights(ref[s], g, e, block_weights(g, 0, e), q)
+                apart[t, s] = 0.0
                 for a in range(A):
-                    e[a, i] = weights[a]
-                    f[a, i] = others[a]
-            for x1 in range(A):
-                base = x1 * B + low
-                for i in range(n):
-                    scale[i] = np.exp(
-                        min(max(top[i] + shift[t, base + i], -SHIFT_ROOM), SHIFT_ROOM)
-                    )
-                    total[i], rest[i], distance[i] = 0.0, 0.0, 0.0
-                for a in range(A):
-                    column = columns[a, base : base + n]
-                    for i in range(n):
-                        total[i] += column[i] * min(1.0, scale[i] * e[a, i])
-                        rest[i] += column[i] * f[a, i]
-                for i in range(n):
-                    accepted[t, base + i] = total[i]
-                    # rows in which a sum is 0 or may have underflowed are done again below
-                    total[i] = 1.0 / max(total[i], ACCEPT_FLOOR)
-                    rest[i] = 1.0 / max(rest[i], ROW_FLOOR)
-                for a in range(A):
-                    column = columns[a, base : base + n]
-                    for i in range(n):
-                        p = min(1.0, scale[i] * e[a, i]) * total[i]
-                        distance[i] += column[i] * abs(p - f[a, i] * rest[i])
-                for i in range(n):
-                    s = base + i
-                    apart[t, s] = 0.5 * distance[i]
-                    if not states[t, s]:
-                        apart[t, s] = 0.0
-                        accepted[t, s] = 0.0
-                        continue
-                    lost = accepted[t, s] <= ACCEPT_FLOOR or rest[i] >= 1.0 / ROW_FLOOR
-                    if lost or abs(top[i] + shift[t, s]) > SHIFT_ROOM:
-                        h = H[t, (low + i) * A : (low + i + 1) * A]
-                        g = G[t, (low + i) * A : (low + i + 1) * A]
-                        accepted[t, s] = np.exp(accepted_weights(ref[s], h, shift[t, s], weights))
-                        row_weights(ref[s], g, f[:, i], block_weights(g, 0, others), others)
-                        apart[t, s] = 0.0
-                        for a in range(A):
-                            apart[t, s] += 0.5 * abs(weights[a] - others[a])
+                    apart[t, s] += 0.5 * abs(p[a] - q[a])
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,8 @@ Each solution has a shadow on another road: what moves between the two is roundi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import weakref
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -53,6 +54,8 @@ class Solution:
     status: str
     road: Road
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    # weakly: two solutions that held each other would wait for the garbage collector
+    cast_by: weakref.ref[Solution] | None = field(default=None, repr=False)
 
     def policy(self, k: int) -> Array:
         """Return the specialist ``π_k ∝ ref·exp(Q_k/β)``, eq (2), as [T, S, A]."""
@@ -66,7 +69,12 @@ class Solution:
     @cached_property
     def specialists(self) -> tuple[Tilt, ...]:
         """The specialists ``π_k``, eq (2)."""
-        return tuple(tilt(self.mdp, q / self.mdp.beta) for q in self.Q)
+        return tuple(tilt(self.mdp, q) for q in self.exponents)
+
+    @cached_property
+    def exponents(self) -> Array:
+        """``Q_k/β`` [K, T, S], the specialists' logits over ref, in nats."""
+        return np.asarray(self.Q / self.mdp.beta)
 
     @cached_property
     def bespoke(self) -> Tilt:
@@ -95,8 +103,14 @@ class Solution:
 
     @cached_property
     def shadow(self) -> Solution:
-        """The same instance solved on the other road; what moves between the two is rounding."""
-        return solve(self.mdp, road=_SHADOW[self.road])
+        """The same instance solved on the other road; what moves between the two is rounding.
+
+        A shadow's own shadow is the solution it was cast by, as long as that is in use.
+        """
+        first = self.cast_by() if self.cast_by is not None else None
+        if first is not None:
+            return first
+        return replace(solve(self.mdp, road=_SHADOW[self.road]), cast_by=weakref.ref(self))
 
 
 def solve(mdp: TokenMDP, *, road: Road | None = None) -> Solution:
@@ -159,17 +173,44 @@ def _fits(rewards: Array, beta: float, horizon: int) -> bool:
 
 def _backward(ref: Array, live: Mask, rewards: Array, beta: float, T: int, road: Road) -> Array:
     """V [M, T+1, S] by the chosen road."""
-    M, S = rewards.shape
     if road == "log":
-        v = np.zeros((M, T + 1, S))
-        kernels.soft_backward_log(ref, live, rewards / beta, v)
-        v *= beta
-        return v
+        return beta * _block_by_block(ref, live, rewards / beta, T)
     if road == "rows":
         return _row_by_row(ref, live, rewards, beta, T)
     V = np.log(desirability(ref, live, rewards / beta, T, T + 1))
     V *= beta
     return V
+
+
+def _block_by_block(ref: Array, live: Mask, q: Array, T: int) -> Array:
+    """V/β [M, T+1, S] by (4) in the log domain, one scale a block; q [M, S] = r/β.
+
+    A row that forbids, or nearly forbids, all that is large in its block is scaled by itself.
+    """
+    (M, S), A = q.shape, ref.shape[1]
+    blocks = _blocks(ref)
+    top, span = np.empty((2, M, S // A))
+    centred, rows = np.empty((2, M, S))
+    v = np.zeros((M, T + 1, S))
+    for t in range(T - 1, -1, -1):
+        ahead = q + v[:, t + 1]
+        block_kernels.centre(ahead, top, span, centred)
+        weights = np.exp(centred).reshape(M, S // A, A)
+        sums = np.matmul(blocks, weights.transpose(1, 2, 0)).transpose(2, 1, 0)
+        lost = live & (sums.reshape(M, S) <= kernels.ROW_FLOOR)
+        with np.errstate(divide="ignore"):
+            found = (np.log(sums) + top[:, None, :]).reshape(M, S)
+        if lost.any():
+            kernels.tilted_means(ref, lost, ahead, np.empty((0, M, S)), rows, np.empty((0, M, S)))
+            np.copyto(found, rows, where=lost)
+        v[:, t] = np.where(live, found, 0.0)
+    return v
+
+
+def _blocks(ref: Array) -> Array:
+    """The stochastic blocks ``Π_y[x1, a] = ref[(x1, y), a]`` as [S/A, A, A]."""
+    S, A = ref.shape
+    return ref.reshape(A, S // A, A).transpose(1, 0, 2)
 
 
 def _row_by_row(ref: Array, live: Mask, rewards: Array, beta: float, T: int) -> Array:
@@ -214,7 +255,7 @@ def desirability(ref: Array, live: Mask, rewards: Array, T: int, rows: int) -> A
 def _by_blocks(ref: Array, dead: IntArray, gain: Array, T: int) -> Array:
     """The same [M, T+1, S] by batched matrix products of the blocks."""
     (M, S), A = gain.shape, ref.shape[1]
-    blocks = ref.reshape(A, S // A, A).transpose(1, 0, 2)
+    blocks = _blocks(ref)
     weight = np.ascontiguousarray(gain.T)  # rewards innermost: the products then run over them
     z = np.empty((T + 1, S, M))
     z[T] = 1.0

@@ -17,11 +17,12 @@ def mix(Q, mu, G):
     """Write ``G = Σ_k mu_k Q_k`` for Q [K, T, S]."""
     K, T, contexts = Q.shape
     for t in range(T):
-        for s in range(contexts):
-            total = 0.0
-            for k in range(K):
-                total += mu[k] * Q[k, t, s]
-            G[t, s] = total
+        total = G[t]
+        total[:] = 0.0
+        for k in range(K):
+            weight, field = mu[k], Q[k, t]
+            for s in range(contexts):
+                total[s] += weight * field[s]
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from . import block_kernels, kernels, until_eos
+from . import block_kernels, kernels, ratio_kernels, until_eos
 from .features import Array
 from .mdp import TokenMDP
 
@@ -45,46 +45,71 @@ class Tilt:
     logits: Array
 
     @cached_property
-    def _blocks(self) -> tuple[Array, Array]:
-        """The largest logit of each block [T, S/A], and the logits [T, S] less it."""
+    def blocks(self) -> tuple[Array, Array, Array]:
+        """The largest logit and the range of each block [T, S/A], and the logits less it [T, S]."""
         T, S = self.logits.shape
-        top, centred = np.empty((T, S // self.mdp.vocab_size)), np.empty((T, S))
-        block_kernels.centre(self.logits, top, centred)
-        return top, centred
+        top, span = np.empty((2, T, S // self.mdp.vocab_size))
+        centred = np.empty((T, S))
+        block_kernels.centre(self.logits, top, span, centred)
+        return top, span, centred
 
     @cached_property
-    def _weights(self) -> Array:
+    def weights(self) -> Array:
         """[T, S]: ``exp`` of the centred logits."""
-        return np.asarray(np.exp(self._blocks[1]))
+        return np.asarray(np.exp(self.blocks[2]))
 
     @cached_property
-    def _sums(self) -> Array:
+    def sums(self) -> Array:
         """[T, S]: ``E_ref`` of the weights; infinite at unreachable states."""
         sums = np.empty_like(self.logits)
-        ones = np.ones_like(self.logits)
-        block_kernels.tilted_sums(self.mdp.columns, self._weights, ones, sums)
-        sums[~self.mdp.reach.states] = np.inf
+        block_kernels.reference_sums(self.mdp.columns, self.weights, sums)
+        sums.ravel()[self.mdp.reach.absent] = np.inf
         return sums
 
     @cached_property
     def _log_sums(self) -> Array:
         """[T, S]: log-partition less the block's maximum."""
-        return np.asarray(np.log(self._sums))
+        with np.errstate(divide="ignore"):  # sums that underflow are not read
+            return np.asarray(np.log(self.sums))
 
     @cached_property
-    def _plain(self) -> bool:
+    def plain(self) -> bool:
         """Whether no reachable row of weights may have lost terms to underflow."""
-        return bool(self._sums.min() > kernels.ROW_FLOOR)
+        return bool(self.sums.min() > kernels.ROW_FLOOR)
 
     @cached_property
     def log_partition(self) -> Array:
         """``log E_ref e^G`` [T, S] in nats."""
-        if not self._plain:
+        if not self.plain:
             return self._by_rows(np.empty((0, *self.logits.shape)))[0]
-        A = self.mdp.vocab_size
-        shape = (len(self.logits), A, -1)
-        found = self._log_sums.reshape(shape) + self._blocks[0][:, None, :]
-        return np.where(self.mdp.reach.states, found.reshape(self.logits.shape), 0.0)
+        return self.to_states(self._log_sums, self.blocks[0])
+
+    def to_states(self, f: Array, of_block: Array) -> Array:
+        """``f + of_block`` [T, S] for f on states and of_block [T, S/A]; 0 where none is."""
+        T, S = self.logits.shape
+        found = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
+        found.ravel()[self.mdp.reach.absent] = 0.0
+        return found
+
+    @cached_property
+    def importance_ratio(self) -> tuple[Array, Array]:
+        """``log max_a π/ref`` ≥ 0 and ``log min_a π/ref`` ≤ 0 [T, S] over allowed tokens.
+
+        ``max π/ref = 1/E_ref[e^{G − max G}]``. Where most of the mass is near the maximum its
+        logarithm is ``−log1p(−E_ref[1 − e^{G − max G}])``, in which nothing cancels; elsewhere the
+        sum itself has the digits.
+        """
+        mdp, (_, span, centred) = self.mdp, self.blocks
+        missing = np.empty_like(self.logits)
+        block_kernels.reference_sums(mdp.columns, -np.expm1(centred), missing)
+        near = -np.log1p(-np.minimum(missing, 0.5))
+        upper = np.where(missing < 0.5, near, -self._log_sums)
+        lower = np.minimum(self.to_states(upper, -span), 0.0)
+        upper.ravel()[mdp.reach.absent] = 0.0
+        rows = mdp.reach.states & ~(mdp.reach.full & (self.sums > kernels.ROW_FLOOR))
+        if rows.any():
+            ratio_kernels.ratio_extremes(mdp.ref, rows, self.logits, upper, lower)
+        return upper, lower
 
     def _by_rows(self, F: Array) -> tuple[Array, Array]:
         log_z, means = np.empty_like(self.logits), np.empty_like(F)
@@ -95,11 +120,11 @@ class Tilt:
     def mean(self, f: Array) -> Array:
         """``E_π f`` [T, S] of f [T, S] on next contexts."""
         f = np.ascontiguousarray(f)
-        if not self._plain:
+        if not self.plain:
             return np.asarray(self._by_rows(f[None])[1][0])
         sums = np.empty_like(f)
-        block_kernels.tilted_sums(self.mdp.columns, self._weights, f, sums)
-        sums /= self._sums
+        block_kernels.tilted_sums(self.mdp.columns, self.weights, f, sums)
+        sums /= self.sums
         return sums
 
     def divergence(self, other: Tilt, *, fine: bool = True) -> Array:
@@ -111,17 +136,17 @@ class Tilt:
         """
         states = self.mdp.reach.states
         kl = np.empty_like(self.logits)
-        if not (self._plain and other._plain):
+        if not (self.plain and other.plain):
             kernels.divergences(self.mdp.ref, states, self.logits, other.logits, kl)
             return kl
-        logits, scales = (self._blocks[1], other._blocks[1]), (self._log_sums, other._log_sums)
-        arrays = self._weights, *logits, self._sums, *scales, kl
+        logits, scales = (self.blocks[2], other.blocks[2]), (self._log_sums, other._log_sums)
+        arrays = self.weights, *logits, self.sums, *scales, kl
         block_kernels.tilted_divergence(self.mdp.columns, *arrays)
         near = states & (kl < NEAR)
         if fine and near.any():
-            again = np.empty_like(kl)
-            kernels.divergences(self.mdp.ref, near, self.logits, other.logits, again)
-            np.copyto(kl, again, where=near)
+            laws = self.weights, self.logits, other.logits, self.sums
+            scales = self.log_partition, other.log_partition
+            block_kernels.near_divergence(self.mdp.columns, *laws, *scales, near, kl)
         return kl
 
     def value(self, payoff: Array, extra: Array | None = None) -> Array:
@@ -131,15 +156,14 @@ class Tilt:
         result hold the stationary value.
         """
         mdp = self.mdp
-        extra = np.zeros_like(self.logits) if extra is None else extra
+        extra = np.zeros_like(self.logits) if extra is None else np.ascontiguousarray(extra)
         payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
         if mdp.horizon is None:
             value = until_eos.policy_value(mdp, self.table[0], self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
         U = np.zeros((mdp.steps + 1, mdp.n_contexts))
-        extra = np.ascontiguousarray(extra)
-        if self._plain:
-            block_kernels.tilted_backward(mdp.columns, self._weights, self._sums, payoff, extra, U)
+        if self.plain:
+            block_kernels.tilted_backward(mdp.columns, self.weights, self.sums, payoff, extra, U)
         else:
             kernels.evaluate_backward(mdp.ref, mdp.reach.states, self.logits, payoff, extra, U)
         return U
@@ -154,8 +178,8 @@ class Tilt:
             d[0] = until_eos.visits(mdp, self.table[0])
         else:
             d[0, mdp.start_context] = 1.0
-        if self._plain:
-            block_kernels.tilted_forward(mdp.columns, self._weights, self._sums, d, n)
+        if self.plain:
+            block_kernels.tilted_forward(mdp.columns, self.weights, self.sums, d, n)
         else:
             kernels.occupancy_forward(mdp.ref, states, self.logits, d, n)
         return Occupancy(d, n)

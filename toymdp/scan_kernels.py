@@ -1,0 +1,47 @@
+"""Compiled scans of tables, each one pass that keeps nothing: the largest entry, the least slack.
+
+Tables and masks are flat arrays of one length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def largest(f, mask):
+    """Return the largest ``|f|`` at the marked places, 0 if none is marked, and where it is."""
+    most, place = 0.0, 0
+    for i in range(f.shape[0]):
+        if mask[i] and abs(f[i]) > most:
+            most, place = abs(f[i]), i
+    return most, place
+
+
+@njit(cache=True, nogil=True)
+def farthest(f, g, mask):
+    """Return the largest ``|f − g|`` at the marked places, 0 if none is marked, and where it is."""
+    most, place = 0.0, 0
+    for i in range(f.shape[0]):
+        if mask[i] and abs(f[i] - g[i]) > most:
+            most, place = abs(f[i] - g[i]), i
+    return most, place
+
+
+@njit(cache=True, nogil=True)
+def tightest(lhs, rhs, mask, floor):
+    """Return where ``rhs − lhs`` is least among the marked places, −1 if none is left.
+
+    Places where neither side exceeds ``floor`` in size are passed over; a slack that is no number
+    counts as least of all.
+    """
+    place, least = -1, np.inf
+    for i in range(lhs.shape[0]):
+        if mask[i] and not (abs(lhs[i]) <= floor and abs(rhs[i]) <= floor):
+            slack = rhs[i] - lhs[i]
+            if place < 0 or not slack >= least:
+                place, least = i, slack
+                if np.isnan(slack):
+                    break
+    return place
