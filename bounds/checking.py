@@ -13,7 +13,7 @@ from toymdp.optimum import SoupOptimum
 
 from .claim import Array, Check, Claim, Subject
 from .registry import select
-from .soups import standard_lambdas
+from .soups import forget_soups, standard_lambdas
 from .worlds import subject_of
 
 
@@ -43,6 +43,21 @@ def check(
     claims = [claim for claim in select(pattern) if claim.world == world]
     if optimum is None and isinstance(subject, Solution) and needs_optimum(claims):
         optimum = soup_optimum(subject.mdp, subject, seed=seed)
+    try:
+        return _judge(claims, subject, optimum, lam, seed)
+    finally:
+        if isinstance(subject, Solution):
+            forget_soups(subject)
+
+
+def _judge(
+    claims: Sequence[Claim],
+    subject: Subject,
+    optimum: SoupOptimum | None,
+    lam: Array | Sequence[float] | None,
+    seed: int,
+) -> list[Check]:
+    """The outcomes of the claims, in their order."""
     if lam is not None:
         at = np.asarray(lam, dtype=np.float64)
         return [_evaluate(claim, subject, at, optimum) for claim in claims]

@@ -146,7 +146,7 @@ def at_start(sol: Solution) -> Solution:
     only = np.zeros(sol.Q_w.shape, dtype=bool)
     only[0, sol.mdp.start_context] = True
     found = replace(sol, cache={"judged": only})
-    found.__dict__["shadow"] = replace(
+    found.__dict__["second_road"] = replace(
         sol.shadow, cache={"judged": only}, cast_by=weakref.ref(found)
     )
     return found
@@ -160,6 +160,18 @@ def soup(sol: Solution, lam: Array) -> Soup:
     if len(held) > SOUPS_KEPT:
         del held[next(iter(held))]
     return found
+
+
+def forget_soups(sol: Solution) -> None:
+    """Let go of the soups that a solution, its shadow and their copies at other β' keep.
+
+    A soup refers back to its solution: until the garbage collector comes, neither would be freed.
+    """
+    for held in (sol, sol.__dict__.get("second_road")):
+        if held is not None:
+            held.cache.pop("soups", None)
+            if "moved" in held.cache:
+                forget_soups(held.cache["moved"])
 
 
 def reference_norm(sol: Solution) -> Array:

@@ -123,7 +123,7 @@ def test_desirability_needs_the_reference_not_the_reward():
     assert one(mdp, "ss.lemma1.desirability").verdict == "holds"
     sol = solve(mdp)
     bent = replace(sol, V=sol.V + 0.1 * np.sin(np.arange(25)), cache={})
-    bent.__dict__["shadow"] = bent  # a wrong table that two roads agree on
+    bent.__dict__["second_road"] = bent  # a wrong table that two roads agree on
     assert one(bent, "ss.lemma1.desirability").verdict == "violated"
 
 

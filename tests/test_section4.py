@@ -39,7 +39,7 @@ def judge(claim: Claim, sol, lam=None, opt=None) -> Check:
 def disturbed(sol, **changes):
     """A solution with some tables replaced, that its own second road agrees with."""
     bent = replace(sol, cache={}, **changes)
-    bent.__dict__["shadow"] = bent
+    bent.__dict__["second_road"] = bent
     return bent
 
 

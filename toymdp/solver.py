@@ -101,15 +101,18 @@ class Solution:
         """``V_k`` at the start context, [K]."""
         return np.asarray(self.V[:, 0, self.mdp.start_context])
 
-    @cached_property
+    @property
     def shadow(self) -> Solution:
         """The same instance solved on the other road; what moves between the two is rounding.
 
         A shadow's own shadow is the solution it was cast by, as long as that is in use.
         """
         first = self.cast_by() if self.cast_by is not None else None
-        if first is not None:
-            return first
+        return self.second_road if first is None else first
+
+    @cached_property
+    def second_road(self) -> Solution:
+        """The shadow of a solution that is none itself."""
         return replace(solve(self.mdp, road=_SHADOW[self.road]), cast_by=weakref.ref(self))
 
 
