@@ -121,10 +121,11 @@ def tilted_sums(columns, e, f, out):
 
 
 @njit(cache=True, nogil=True)
-def tilted_divergence(columns, e, g, h, sums, log_g, log_h, kl):
-    """Write ``KL = E_π[g − h] + log E_ref e^h − log E_ref e^g`` [T, S], ``π = ref·e/sums``.
+def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
+    """Write ``KL = E_π[g − h] + log E_ref e^h − log E_ref e^g`` [T, S], ``π = ref·e·inverse``.
 
-    e = exp(g); g, h [T, S] on next contexts; sums, log_g, log_h [T, S] on states.
+    e = exp(g); g, h [T, S] on next contexts; inverse, log_g, log_h [T, S] on states, all 0 where
+    there is none.
     """
     T, contexts = e.shape
     A = columns.shape[0]
@@ -138,17 +139,23 @@ def tilted_divergence(columns, e, g, h, sums, log_g, log_h, kl):
                 for a in range(A):
                     ahead[a, i] = e[t, first + a] * (g[t, first + a] - h[t, first + a])
             block_product(columns, ahead, low, n, kl[t])
-    for t in range(T):
-        for s in range(contexts):
-            found = kl[t, s] / sums[t, s] + (log_h[t, s] - log_g[t, s])
-            kl[t, s] = max(found, 0.0) if sums[t, s] < np.inf else 0.0
+            for x1 in range(A):
+                part = slice(x1 * B + low, x1 * B + low + n)
+                found, scale, first, second = (
+                    kl[t, part],
+                    inverse[t, part],
+                    log_g[t, part],
+                    log_h[t, part],
+                )
+                for i in range(n):
+                    found[i] = max(found[i] * scale[i] + (second[i] - first[i]), 0.0)
 
 
 @njit(cache=True, nogil=True)
-def near_divergence(columns, e, G, H, sums, log_z_G, log_z_H, near, kl):
+def near_divergence(columns, e, G, H, inverse, log_z_G, log_z_H, near, kl):
     """Write ``KL(π_G ‖ π_H)`` again at the marked states, from terms that do not cancel.
 
-    e = exp(G) up to a scale for each block, ``π_G = ref·e/sums``; log_z the log-partitions [T, S].
+    e = exp(G) up to a scale for each block, ``π_G = ref·e·inverse``; log_z the log-partitions [T, S].
     See kernels.row_divergence: the same sums, a chunk of contexts at a time.
     """
     T, contexts = e.shape
@@ -185,37 +192,41 @@ def near_divergence(columns, e, G, H, sums, log_z_G, log_z_H, near, kl):
                 for i in range(n):
                     if near[t, base + i]:
                         total = bend[i] if wide[i] <= 0.1 else max(mean[i], 0.0)
-                        kl[t, base + i] = total / sums[t, base + i]
+                        kl[t, base + i] = total * inverse[t, base + i]
 
 
 @njit(cache=True, nogil=True)
-def tilted_backward(columns, e, sums, payoff, extra, U):
-    """Fill ``U[t] = extra[t] + E_π[payoff[t, s'] + U[t+1, s']]`` for ``π = ref·e/sums``.
+def tilted_backward(columns, e, inverse, payoff, extra, U):
+    """Fill ``U[t] = extra[t] + E_π[payoff[t, s'] + U[t+1, s']]`` for ``π = ref·e·inverse``.
 
-    e, payoff [T, S] on next contexts; sums, extra [T, S] on states, sums infinite where none is
-    reachable; U [T+1, S] with the last slice set.
+    e [T, S] and payoff [T, S], or [1, S] for all steps, on next contexts; inverse, extra [T, S] on
+    states, inverse 0 where there is none; U [T+1, S] with the last slice set.
     """
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
     ahead = np.zeros((A + 3, CHUNK))
     for t in range(T - 1, -1, -1):
+        gain = payoff[min(t, payoff.shape[0] - 1)]
         for low in range(0, B, CHUNK):
             n = min(CHUNK, B - low)
             for i in range(n):
                 first = (low + i) * A
                 for a in range(A):
-                    ahead[a, i] = e[t, first + a] * (payoff[t, first + a] + U[t + 1, first + a])
+                    ahead[a, i] = e[t, first + a] * (gain[first + a] + U[t + 1, first + a])
             block_product(columns, ahead, low, n, U[t])
-        for s in range(contexts):
-            U[t, s] = U[t, s] / sums[t, s] + extra[t, s] if sums[t, s] < np.inf else 0.0
+            for x1 in range(A):
+                part = slice(x1 * B + low, x1 * B + low + n)
+                value, scale, more = U[t, part], inverse[t, part], extra[t, part]
+                for i in range(n):
+                    value[i] = value[i] * scale[i] + more[i] if scale[i] > 0.0 else 0.0
 
 
 @njit(cache=True, nogil=True)
-def tilted_forward(columns, e, sums, d, n):
-    """Fill ``n[t, s'] = Σ_s d[t, s]·π(s'|s)`` and ``d[t+1]`` from it, for ``π = ref·e/sums``.
+def tilted_forward(columns, e, inverse, d, n):
+    """Fill ``n[t, s'] = Σ_s d[t, s]·π(s'|s)`` and ``d[t+1]`` from it, for ``π = ref·e·inverse``.
 
-    d [T, S] on states with ``d[0]`` given; sums [T, S] infinite where none is reachable; n [T, S]
+    d [T, S] on states with ``d[0]`` given; inverse [T, S] is 0 where there is no state; n [T, S]
     on next contexts.
     """
     T, contexts = e.shape
@@ -224,8 +235,9 @@ def tilted_forward(columns, e, sums, d, n):
     flow = np.empty(contexts)
     onto = np.empty((A, CHUNK))
     for t in range(T):
+        visits, scale = d[t], inverse[t]
         for s in range(contexts):
-            flow[s] = d[t, s] / sums[t, s]
+            flow[s] = visits[s] * scale[s]
         for low in range(0, B, CHUNK):
             m = min(CHUNK, B - low)
             for a in range(A):
@@ -242,5 +254,6 @@ def tilted_forward(columns, e, sums, d, n):
                 for a in range(A):
                     n[t, first + a] = e[t, first + a] * onto[a, i]
         if t + 1 < T:
+            reached, going, scale = n[t], d[t + 1], inverse[t + 1]
             for s in range(contexts):
-                d[t + 1, s] = n[t, s] if sums[t + 1, s] < np.inf else 0.0
+                going[s] = reached[s] if scale[s] > 0.0 else 0.0

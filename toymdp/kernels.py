@@ -168,29 +168,27 @@ def allowed_range(ref_row, f):
 
 
 @njit(cache=True, nogil=True)
-def extrema(ref, full, states, F, low, high):
-    """Write the least and largest ``F[t, s']`` over allowed tokens at the marked states.
-
-    full [S] marks the rows that allow every token: they all have the range of their block.
-    """
-    T, contexts = F.shape
-    A = ref.shape[1]
-    B = contexts // A
+def block_range(F, low, high):
+    """Write the least and largest ``F[t, s']`` of each block, both [T, S/A]."""
+    T, blocks = low.shape
+    A = F.shape[1] // blocks
     for t in range(T):
-        for y in range(B):
-            f = F[t, y * A : y * A + A]
-            least, most = f[0], f[0]
+        for y in range(blocks):
+            least, most = F[t, y * A], F[t, y * A]
             for a in range(1, A):
-                least = min(least, f[a])
-                most = max(most, f[a])
-            for x1 in range(A):
-                s = x1 * B + y
-                if not states[t, s]:
-                    low[t, s], high[t, s] = 0.0, 0.0
-                elif full[s]:
-                    low[t, s], high[t, s] = least, most
-                else:
-                    low[t, s], high[t, s] = allowed_range(ref[s], f)
+                least = min(least, F[t, y * A + a])
+                most = max(most, F[t, y * A + a])
+            low[t, y], high[t, y] = least, most
+
+
+@njit(cache=True, nogil=True)
+def row_range(ref, rows, F, low, high):
+    """Write the least and largest ``F[t, s']`` over allowed tokens at the rows t·S + s."""
+    contexts, A = ref.shape
+    for row in rows:
+        t, s = row // contexts, row % contexts
+        first = (s % (contexts // A)) * A
+        low[t, s], high[t, s] = allowed_range(ref[s], F[t, first : first + A])
 
 
 @njit(cache=True, nogil=True)
@@ -247,33 +245,39 @@ def occupancy_forward(ref, states, G, d, n):
 
 
 @njit(cache=True, nogil=True)
-def hard_backward(allowed, full, states, first_cost, second_cost, tolerance, C, D):
+def hard_backward(allowed, full, whole, states, first_cost, second_cost, tolerance, C, D):
     """Minimise the total of ``first_cost[t, s']``, ties broken towards the least second total.
 
     Two tokens tie when their totals differ by at most ``tolerance`` (rounding must not decide).
     C, D [T+1, S]: both totals under the minimising policy, last slices set. full [S] marks the rows
-    that allow every token: one choice serves them all, for they share their next contexts.
+    that allow every token: one choice serves them all, for they share their next contexts; whole
+    [T] the steps at which every context is such a state.
     """
     T, contexts = first_cost.shape
     A = allowed.shape[1]
     B = contexts // A
-    c = np.empty(A)
-    d = np.empty(A)
+    c = np.empty(contexts)
+    d = np.empty(contexts)
     every = np.ones(A, np.bool_)
     for t in range(T - 1, -1, -1):
+        for s in range(contexts):
+            c[s] = first_cost[t, s] + C[t + 1, s]
+            d[s] = second_cost[t, s] + D[t + 1, s]
         for y in range(B):
-            for a in range(A):
-                c[a] = first_cost[t, y * A + a] + C[t + 1, y * A + a]
-                d[a] = second_cost[t, y * A + a] + D[t + 1, y * A + a]
-            least, best = cheapest(every, c, d, tolerance)
-            for x1 in range(A):
-                s = x1 * B + y
-                if not states[t, s]:
-                    C[t, s], D[t, s] = 0.0, 0.0
-                elif full[s]:
-                    C[t, s], D[t, s] = least, best
-                else:
-                    C[t, s], D[t, s] = cheapest(allowed[s], c, d, tolerance)
+            C[t, y], D[t, y] = cheapest(
+                every, c[y * A : y * A + A], d[y * A : y * A + A], tolerance
+            )
+        for x1 in range(1, A):
+            C[t, x1 * B : x1 * B + B] = C[t, :B]
+            D[t, x1 * B : x1 * B + B] = D[t, :B]
+        if whole[t]:
+            continue
+        for s in range(contexts):
+            if not states[t, s]:
+                C[t, s], D[t, s] = 0.0, 0.0
+            elif not full[s]:
+                block = slice((s % B) * A, (s % B) * A + A)
+                C[t, s], D[t, s] = cheapest(allowed[s], c[block], d[block], tolerance)
 
 
 @njit(cache=True, nogil=True)
@@ -281,10 +285,8 @@ def cheapest(allowed, c, d, tolerance):
     """Least of c [A] over the allowed tokens, and the least d among those that tie with it."""
     least = np.inf
     for a in range(c.shape[0]):
-        if allowed[a]:
-            least = min(least, c[a])
+        least = min(least, c[a] if allowed[a] else np.inf)
     best = np.inf
     for a in range(c.shape[0]):
-        if allowed[a] and c[a] <= least + tolerance:
-            best = min(best, d[a])
+        best = min(best, d[a] if allowed[a] and c[a] <= least + tolerance else np.inf)
     return least, best

@@ -6,6 +6,8 @@ one policy is asked several things, hold its Tilt instead.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import (
@@ -21,7 +23,7 @@ from .errors import InstanceError
 from .features import Array, IntArray
 from .mdp import TokenMDP
 from .reach import Mask
-from .tilt import Occupancy, Tilt, tilt
+from .tilt import LARGEST, Occupancy, Tilt, tilt
 
 
 def log_partition(mdp: TokenMDP, G: Array) -> Array:
@@ -33,7 +35,7 @@ def expectation(mdp: TokenMDP, f: Array) -> Array:
     """Return ``E_ref f`` [T, S] for f [T, S] on next contexts; 1 where nothing follows."""
     found = np.empty_like(f)
     block_kernels.reference_sums(mdp.columns, np.ascontiguousarray(f), found)
-    found.ravel()[mdp.reach.absent] = 1.0
+    scan_kernels.fill(found.ravel(), mdp.reach.absent, 1.0)
     return found
 
 
@@ -91,11 +93,11 @@ def rejection_sampler(target: Tilt, ratio: Tilt, shift: Array) -> tuple[Array, A
     exponent = ratio.to_states(shift, ratio.blocks[0])
     scale = np.exp(np.clip(exponent, -room, room))
     apart, accepted = np.empty_like(shift), np.empty_like(shift)
-    weights = ratio.weights, scale, target.weights, target.sums
+    weights = ratio.weights, scale, target.weights, target.scales[0]
     sampler_kernels.accepted_laws(mdp.columns, *weights, apart, accepted)
     for table in (apart, accepted):
-        table.ravel()[mdp.reach.absent] = 0.0
-    lost = (accepted <= sampler_kernels.ACCEPT_FLOOR) | (target.sums <= kernels.ROW_FLOOR)
+        scan_kernels.fill(table.ravel(), mdp.reach.absent, 0.0)
+    lost = (accepted <= sampler_kernels.ACCEPT_FLOOR) | (target.scales[0] >= LARGEST)
     rows = mdp.reach.states & (lost | (np.abs(exponent) > room))
     if rows.any():
         arrays = ratio.logits, shift, target.logits, apart, accepted
@@ -128,10 +130,24 @@ def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
 
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:
     """Return the least and largest ``F[t, s']`` over allowed tokens, each [T, S]."""
-    low, high = np.empty(F.shape), np.empty(F.shape)
-    reach = mdp.reach
-    kernels.extrema(mdp.ref, reach.full, reach.states, np.ascontiguousarray(F), low, high)
-    return low, high
+    return _by_block(mdp, F, kernels.block_range, kernels.row_range)
+
+
+def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Array, Array]:
+    """Two facts [T, S] about the allowed values of F [T, S]: found once for each block.
+
+    Only the rows that forbid a token are looked at one by one.
+    """
+    F = np.ascontiguousarray(F)
+    T, S = F.shape
+    A, reach = mdp.vocab_size, mdp.reach
+    shared, found = np.empty((2, T, S // A)), np.empty((2, T, S))
+    of_block(F, shared[0], shared[1])
+    found.reshape(2, T, A, S // A)[:] = shared[:, :, None]
+    of_rows(mdp.ref, reach.partial, F, found[0], found[1])
+    for table in found:
+        scan_kernels.fill(table.ravel(), reach.absent, 0.0)
+    return found[0], found[1]
 
 
 def importance_ratio(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
@@ -141,11 +157,7 @@ def importance_ratio(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
 
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
     """Return ``max_a min(q − low, high − q)`` and ``high − low`` over allowed tokens, [T, S]."""
-    extent, span = np.empty(q.shape), np.empty(q.shape)
-    q = np.ascontiguousarray(q)
-    reach = mdp.reach
-    ratio_kernels.inner_extent(mdp.ref, reach.full, reach.states, q, extent, span)
-    return extent, span
+    return _by_block(mdp, q, ratio_kernels.block_extent, ratio_kernels.row_extent)
 
 
 def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, float]:
@@ -156,9 +168,7 @@ def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, flo
     Raises SolverError where the minimum does not exist (until ``eos``).
     """
     first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
-    used = mdp.reach.nexts
-    size = float(np.abs(np.where(used, first, 0.0)).max(initial=0.0))
-    tolerance = 32 * np.finfo(float).eps * size * mdp.steps
+    tolerance = 32 * np.finfo(float).eps * largest(first, mdp.reach.nexts) * mdp.steps
     if mdp.horizon is None:
         tolerance *= mdp.n_contexts
         C0, D0 = until_eos.hard_minimum(mdp, first[0], second[0], tolerance)
@@ -166,5 +176,6 @@ def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, flo
     C = np.zeros((mdp.steps + 1, mdp.n_contexts))
     D = np.zeros_like(C)
     reach = mdp.reach
-    kernels.hard_backward(reach.allowed, reach.full, reach.states, first, second, tolerance, C, D)
+    rows = reach.allowed, reach.full, reach.whole, reach.states
+    kernels.hard_backward(*rows, first, second, tolerance, C, D)
     return float(C[0, mdp.start_context]), float(D[0, mdp.start_context])

@@ -37,33 +37,32 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
 
 
 @njit(cache=True, nogil=True)
-def inner_extent(ref, full, states, q, extent, span):
-    """Write how far q's allowed values lie inside their range, and the range, both [T, S].
-
-    extent = max_a min(q − low, high − q): 0 where q takes at most two values. full [S] marks the
-    rows that allow every token: one answer serves all of a block.
-    """
-    T, contexts = q.shape
-    A = ref.shape[1]
-    B = contexts // A
+def block_extent(q, extent, span):
+    """Write how far each block's values lie inside their range, and the range, both [T, S/A]."""
+    T, blocks = extent.shape
+    A = q.shape[1] // blocks
     every = np.ones(A)
     for t in range(T):
-        for y in range(B):
-            values = q[t, y * A : y * A + A]
-            inside, width = extent_of(every, values)
-            for x1 in range(A):
-                s = x1 * B + y
-                if not states[t, s]:
-                    extent[t, s], span[t, s] = 0.0, 0.0
-                elif full[s]:
-                    extent[t, s], span[t, s] = inside, width
-                else:
-                    extent[t, s], span[t, s] = extent_of(ref[s], values)
+        for y in range(blocks):
+            extent[t, y], span[t, y] = extent_of(every, q[t, y * A : y * A + A])
+
+
+@njit(cache=True, nogil=True)
+def row_extent(ref, rows, q, extent, span):
+    """The same of the values that are allowed at the rows t·S + s, into [T, S]."""
+    contexts, A = ref.shape
+    for row in rows:
+        t, s = row // contexts, row % contexts
+        first = (s % (contexts // A)) * A
+        extent[t, s], span[t, s] = extent_of(ref[s], q[t, first : first + A])
 
 
 @njit(cache=True, nogil=True)
 def extent_of(ref_row, values):
-    """``max_a min(q − low, high − q)`` and ``high − low`` of the allowed values [A]."""
+    """``max_a min(q − low, high − q)`` and ``high − low`` of the allowed values [A].
+
+    The first is 0 where q takes at most two values.
+    """
     low, high = allowed_range(ref_row, values)
     extent = 0.0
     for a in range(values.shape[0]):

@@ -37,6 +37,16 @@ class Reach:
         return np.asarray(self.allowed.all(axis=1))
 
     @cached_property
+    def partial(self) -> IntArray:
+        """Flat indices into [T, S] of the reachable states that forbid a token."""
+        return np.flatnonzero(self.states & ~self.full)
+
+    @cached_property
+    def whole(self) -> Mask:
+        """[T]: every context is a reachable state that allows every token."""
+        return np.asarray((self.states & self.full).all(axis=1))
+
+    @cached_property
     def absent(self) -> IntArray:
         """Flat indices into [T, S] of what is no reachable state."""
         return np.flatnonzero(~self.states)

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from .block_kernels import CHUNK
-from .kernels import ROW_FLOOR, block_weights, row_weights
+from .kernels import block_weights, row_weights
 
 # An acceptance is a block's exponential times a row's. While the row's exponent stays below the
 # first, a block's term that underflowed was worth less than e^-400: nothing beside the second.
@@ -150,18 +150,18 @@ def fit_answers(U, margins, rounding, z):
 
 
 @njit(cache=True, nogil=True)
-def accepted_laws(columns, e, scale, f, sums, apart, accepted):
-    """Compare the law of a rejection sampler with the policy ``ref·f/sums``, both [T, S].
+def accepted_laws(columns, e, scale, f, inverse, apart, accepted):
+    """Compare the law of a rejection sampler with the policy ``ref·f·inverse``, both [T, S].
 
     It draws a from ref and accepts it with probability ``min(1, e[t, s']·scale[t, s])``. Written:
     the total variation between the two and the chance that a draw is accepted.
-    columns [A, S] is ref transposed; e, f [T, S] on next contexts; scale, sums [T, S] on states.
+    columns [A, S] is ref transposed; e, f [T, S] on next contexts; scale, inverse [T, S] on states.
     """
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
     ahead, other = np.empty((A, CHUNK)), np.empty((A, CHUNK))
-    accept, rest, distance = np.empty(CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    accept, distance = np.empty(CHUNK), np.empty(CHUNK)
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
@@ -179,10 +179,10 @@ def accepted_laws(columns, e, scale, f, sums, apart, accepted):
                     column, weight = columns[a, base : base + n], ahead[a]
                     for i in range(n):
                         total[i] += column[i] * min(1.0, size[i] * weight[i])
+                rest = inverse[t, base : base + n]
                 for i in range(n):
                     # rows of which either is below its floor are done again by accepted_rows
                     accept[i] = 1.0 / max(total[i], ACCEPT_FLOOR)
-                    rest[i] = 1.0 / max(sums[t, base + i], ROW_FLOOR)
                     distance[i] = 0.0
                 for a in range(A):
                     column, weight, law = columns[a, base : base + n], ahead[a], other[a]

@@ -1,4 +1,4 @@
-"""Compiled scans of tables, each one pass that keeps nothing: the largest entry, the least slack.
+"""Compiled scans of tables, each one pass: the largest entry, the least slack, a value put in place.
 
 Tables and masks are flat arrays of one length.
 """
@@ -45,3 +45,10 @@ def tightest(lhs, rhs, mask, floor):
                 if np.isnan(slack):
                     break
     return place
+
+
+@njit(cache=True, nogil=True)
+def fill(f, places, value):
+    """Set f to ``value`` at the given places."""
+    for i in places:
+        f[i] = value

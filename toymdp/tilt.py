@@ -13,13 +13,14 @@ from functools import cached_property
 
 import numpy as np
 
-from . import block_kernels, kernels, ratio_kernels, until_eos
+from . import block_kernels, kernels, ratio_kernels, scan_kernels, until_eos
 from .features import Array
 from .mdp import TokenMDP
 
 # Below this many nats a divergence is summed again from non-negative terms: at logits less than
 # 0.1 apart (KL ≤ 0.1²/8) the short form would cancel digits.
 NEAR = 1e-6
+LARGEST = 1.0 / kernels.ROW_FLOOR  # a normaliser's reciprocal beyond which terms may be lost
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,36 +60,34 @@ class Tilt:
         return np.asarray(np.exp(self.blocks[2]))
 
     @cached_property
-    def sums(self) -> Array:
-        """[T, S]: ``E_ref`` of the weights; infinite at unreachable states."""
-        sums = np.empty_like(self.logits)
+    def scales(self) -> tuple[Array, Array]:
+        """The reciprocal and the logarithm of ``E_ref`` of the weights [T, S]; 0 where no state."""
+        sums, absent = np.empty_like(self.logits), self.mdp.reach.absent
         block_kernels.reference_sums(self.mdp.columns, self.weights, sums)
-        sums.ravel()[self.mdp.reach.absent] = np.inf
-        return sums
-
-    @cached_property
-    def _log_sums(self) -> Array:
-        """[T, S]: log-partition less the block's maximum."""
-        with np.errstate(divide="ignore"):  # sums that underflow are not read
-            return np.asarray(np.log(self.sums))
+        scan_kernels.fill(sums.ravel(), absent, 1.0)
+        with np.errstate(divide="ignore", over="ignore"):  # what underflows is not read
+            logs = np.log(sums)
+            inverse = np.reciprocal(sums, out=sums)
+        scan_kernels.fill(inverse.ravel(), absent, 0.0)
+        return inverse, logs
 
     @cached_property
     def plain(self) -> bool:
         """Whether no reachable row of weights may have lost terms to underflow."""
-        return bool(self.sums.min() > kernels.ROW_FLOOR)
+        return bool(self.scales[0].max() < LARGEST)
 
     @cached_property
     def log_partition(self) -> Array:
         """``log E_ref e^G`` [T, S] in nats."""
         if not self.plain:
             return self._by_rows(np.empty((0, *self.logits.shape)))[0]
-        return self.to_states(self._log_sums, self.blocks[0])
+        return self.to_states(self.scales[1], self.blocks[0])
 
     def to_states(self, f: Array, of_block: Array) -> Array:
         """``f + of_block`` [T, S] for f on states and of_block [T, S/A]; 0 where none is."""
         T, S = self.logits.shape
         found = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
-        found.ravel()[self.mdp.reach.absent] = 0.0
+        scan_kernels.fill(found.ravel(), self.mdp.reach.absent, 0.0)
         return found
 
     @cached_property
@@ -103,10 +102,10 @@ class Tilt:
         missing = np.empty_like(self.logits)
         block_kernels.reference_sums(mdp.columns, -np.expm1(centred), missing)
         near = -np.log1p(-np.minimum(missing, 0.5))
-        upper = np.where(missing < 0.5, near, -self._log_sums)
+        upper = np.where(missing < 0.5, near, -self.scales[1])
         lower = np.minimum(self.to_states(upper, -span), 0.0)
-        upper.ravel()[mdp.reach.absent] = 0.0
-        rows = mdp.reach.states & ~(mdp.reach.full & (self.sums > kernels.ROW_FLOOR))
+        scan_kernels.fill(upper.ravel(), mdp.reach.absent, 0.0)
+        rows = mdp.reach.states & ~(mdp.reach.full & (self.scales[0] < LARGEST))
         if rows.any():
             ratio_kernels.ratio_extremes(mdp.ref, rows, self.logits, upper, lower)
         return upper, lower
@@ -124,7 +123,7 @@ class Tilt:
             return np.asarray(self._by_rows(f[None])[1][0])
         sums = np.empty_like(f)
         block_kernels.tilted_sums(self.mdp.columns, self.weights, f, sums)
-        sums /= self.sums
+        sums *= self.scales[0]
         return sums
 
     def divergence(self, other: Tilt, *, fine: bool = True) -> Array:
@@ -139,12 +138,12 @@ class Tilt:
         if not (self.plain and other.plain):
             kernels.divergences(self.mdp.ref, states, self.logits, other.logits, kl)
             return kl
-        logits, scales = (self.blocks[2], other.blocks[2]), (self._log_sums, other._log_sums)
-        arrays = self.weights, *logits, self.sums, *scales, kl
+        laws = self.weights, self.blocks[2], other.blocks[2]
+        arrays = *laws, *self.scales, other.scales[1], kl
         block_kernels.tilted_divergence(self.mdp.columns, *arrays)
         near = states & (kl < NEAR)
         if fine and near.any():
-            laws = self.weights, self.logits, other.logits, self.sums
+            laws = self.weights, self.logits, other.logits, self.scales[0]
             scales = self.log_partition, other.log_partition
             block_kernels.near_divergence(self.mdp.columns, *laws, *scales, near, kl)
         return kl
@@ -157,14 +156,17 @@ class Tilt:
         """
         mdp = self.mdp
         extra = np.zeros_like(self.logits) if extra is None else np.ascontiguousarray(extra)
-        payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
+        payoff = np.ascontiguousarray(np.atleast_2d(payoff))
         if mdp.horizon is None:
             value = until_eos.policy_value(mdp, self.table[0], self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
         U = np.zeros((mdp.steps + 1, mdp.n_contexts))
         if self.plain:
-            block_kernels.tilted_backward(mdp.columns, self.weights, self.sums, payoff, extra, U)
+            block_kernels.tilted_backward(
+                mdp.columns, self.weights, self.scales[0], payoff, extra, U
+            )
         else:
+            payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
             kernels.evaluate_backward(mdp.ref, mdp.reach.states, self.logits, payoff, extra, U)
         return U
 
@@ -179,7 +181,7 @@ class Tilt:
         else:
             d[0, mdp.start_context] = 1.0
         if self.plain:
-            block_kernels.tilted_forward(mdp.columns, self.weights, self.sums, d, n)
+            block_kernels.tilted_forward(mdp.columns, self.weights, self.scales[0], d, n)
         else:
             kernels.occupancy_forward(mdp.ref, states, self.logits, d, n)
         return Occupancy(d, n)
