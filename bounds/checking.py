@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +14,13 @@ import numpy as np
 from toymdp import Solution, soup_optimum
 from toymdp.optimum import SoupOptimum
 
-from .claim import Array, Check, Claim, Subject
+from .claim import Array, Check, Claim, Sides, Subject
 from .registry import select
 from .soups import forget_soups, standard_lambdas
 from .worlds import subject_of
+
+PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
+THREADS = 2  # two roads; the λ are dealt out to them as well
 
 
 def needs_optimum(claims: Sequence[Claim]) -> bool:
@@ -44,10 +50,23 @@ def check(
     if optimum is None and isinstance(subject, Solution) and needs_optimum(claims):
         optimum = soup_optimum(subject.mdp, subject, seed=seed)
     try:
-        return _judge(claims, subject, optimum, lam, seed)
+        with _pool(subject) as pool:
+            return _judge(claims, subject, optimum, lam, seed, pool)
     finally:
         if isinstance(subject, Solution):
             forget_soups(subject)
+
+
+@contextmanager
+def _pool(subject: Subject) -> Iterator[Executor | None]:
+    """Threads for a large instance, whose tables take longer than handing them over; else None."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    large = isinstance(subject, Solution) and subject.Q_w.size >= PARALLEL
+    if not large or (cores or 1) < 2:
+        yield None
+        return
+    with ThreadPoolExecutor(THREADS) as pool:
+        yield pool
 
 
 def _judge(
@@ -56,39 +75,44 @@ def _judge(
     optimum: SoupOptimum | None,
     lam: Array | Sequence[float] | None,
     seed: int,
+    pool: Executor | None,
 ) -> list[Check]:
     """The outcomes of the claims, in their order."""
     if lam is not None:
         at = np.asarray(lam, dtype=np.float64)
-        return [_evaluate(claim, subject, at, optimum) for claim in claims]
+        return [_evaluate(claim, subject, at, optimum, pool) for claim in claims]
     everywhere = [claim for claim in claims if claim.at == "every"]
     found = {
-        claim.id: _evaluate(claim, subject, None, optimum)
+        claim.id: _evaluate(claim, subject, None, optimum, pool)
         for claim in claims
         if claim.at != "every"
     }
     if everywhere:
         assert optimum is not None
         assert isinstance(subject, Solution)
-        found |= _at_worst_lambdas(everywhere, subject, optimum, seed)
+        found |= _at_worst_lambdas(everywhere, subject, optimum, seed, pool)
     return [found[claim.id] for claim in claims]
 
 
 def _evaluate(
-    claim: Claim, subject: Subject, lam: Array | None, optimum: SoupOptimum | None
+    claim: Claim,
+    subject: Subject,
+    lam: Array | None,
+    optimum: SoupOptimum | None,
+    pool: Executor | None,
 ) -> Check:
     """Judge a claim at the given λ, or where it speaks of one λ or none."""
     if claim.at == "instance":
-        return claim.evaluate(subject, None, optimum)
+        return claim.evaluate(subject, None, optimum, pool=pool)
     assert optimum is not None
     if lam is not None:
-        return claim.evaluate(subject, lam, optimum)
-    found = claim.evaluate(subject, optimum.lam, optimum)
+        return claim.evaluate(subject, lam, optimum, pool=pool)
+    found = claim.evaluate(subject, optimum.lam, optimum, pool=pool)
     return replace(found, lam_name="optimum", evidence=optimum.evidence)
 
 
 def _at_worst_lambdas(
-    claims: Sequence[Claim], sol: Solution, optimum: SoupOptimum, seed: int
+    claims: Sequence[Claim], sol: Solution, optimum: SoupOptimum, seed: int, pool: Executor | None
 ) -> dict[str, Check]:
     """Judge claims about every λ, each at the λ of the standard set with the least margin.
 
@@ -96,24 +120,39 @@ def _at_worst_lambdas(
     the other, for all claims: the tables of a soup are shared by the claims and then let go.
     """
     lambdas = standard_lambdas(sol, optimum, seed)
-    margins: dict[str, dict[str, float]] = {claim.id: {} for claim in claims}
-    outcomes: dict[str, list[Check]] = {claim.id: [] for claim in claims}
-    for name, lam in lambdas.items():
-        for claim in claims:
-            if not (claim.zero or lam.any()):
-                continue
-            margin = claim.margin(sol, lam, optimum)
+    in_turn = map if pool is None else pool.map
+
+    def margins(name: str) -> list[tuple[float, Sides] | Check | None]:
+        lam = lambdas[name]
+        spoken_of = [claim.zero or lam.any() for claim in claims]
+        return [
+            claim.margin(sol, lam, optimum) if spoken else None
+            for claim, spoken in zip(claims, spoken_of, strict=True)
+        ]
+
+    least: dict[str, tuple[float, str, Sides]] = {}
+    others: dict[str, list[Check]] = {claim.id: [] for claim in claims}
+    for name, row in zip(lambdas, in_turn(margins, lambdas), strict=True):
+        for claim, margin in zip(claims, row, strict=True):
             if isinstance(margin, Check):
-                outcomes[claim.id].append(replace(margin, lam_name=name))
-            else:
-                margins[claim.id][name] = margin
-    least = {key: min(found, key=lambda n: found[n]) for key, found in margins.items() if found}
+                others[claim.id].append(replace(margin, lam_name=name))
+            elif margin and (claim.id not in least or margin[0] < least[claim.id][0]):
+                least[claim.id] = margin[0], name, margin[1]
+
+    def judged(name: str) -> dict[str, Check]:
+        lam = lambdas[name]
+        return {
+            claim.id: replace(
+                claim.evaluate(sol, lam, optimum, own=least[claim.id][2]), lam_name=name
+            )
+            for claim in claims
+            if claim.id in least and least[claim.id][1] == name
+        }
+
     found: dict[str, Check] = {}
-    for name, lam in lambdas.items():
-        for claim in claims:
-            if least.get(claim.id) == name:
-                found[claim.id] = replace(claim.evaluate(sol, lam, optimum), lam_name=name)
-    return {claim.id: _worst(found.get(claim.id), outcomes[claim.id]) for claim in claims}
+    for part in in_turn(judged, dict.fromkeys(name for _, name, _ in least.values())):
+        found |= part
+    return {claim.id: _worst(found.get(claim.id), others[claim.id]) for claim in claims}
 
 
 def _worst(decided: Check | None, others: Sequence[Check]) -> Check:

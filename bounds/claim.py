@@ -9,7 +9,9 @@ inside the radius is ``undecided``; rounding never decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -146,18 +148,29 @@ class Claim:
     needs_optimum: bool = False
     world: str = "token-mdp/1"
 
-    def evaluate(self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None) -> Check:
-        """Judge the claim at one λ [K] (None where it names none)."""
+    def evaluate(
+        self,
+        subject: Subject,
+        lam: Array | None,
+        optimum: SoupOptimum | None,
+        *,
+        own: Sides | None = None,
+        pool: Executor | None = None,
+    ) -> Check:
+        """Judge the claim at one λ [K] (None where it names none).
+
+        own: the sides on the first road where they are known. pool: takes the second road meanwhile.
+        """
         base, reasons, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
             return blocked
+        second = partial(self.sides, subject.shadow, lam, optimum)
+        later = None if pool is None else pool.submit(second)
         try:
-            sides = self.sides(subject, lam, optimum)
-            shadow = self.sides(subject.shadow, lam, optimum)
-        except NotApplicable as outcome:
-            return Check(verdict="not-applicable", reason=str(outcome), **base)
-        except Undecidable as outcome:
-            return Check(verdict="undecided", reason=str(outcome), **base)
+            sides = own or self.sides(subject, lam, optimum)
+            shadow = second() if later is None else later.result()
+        except (NotApplicable, Undecidable) as outcome:
+            return self._without_sides(outcome, base)
         error = error_radius(sides, shadow, subject.depth)
         if not np.isfinite([sides.lhs, sides.rhs, error]).all():
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
@@ -173,22 +186,26 @@ class Claim:
 
     def margin(
         self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None
-    ) -> float | Check:
-        """Slack in units of its rounding floor, by one road only; a Check where there is none.
+    ) -> tuple[float, Sides] | Check:
+        """Slack in units of its rounding floor, with the sides; a Check where there is none.
 
-        For an equality the margin is minus the distance. It ranks many λ, so that the second road
-        need be taken for the worst alone.
+        By one road only: it ranks many λ, so that the second need be taken for the worst alone.
+        For an equality the margin is minus the distance.
         """
-        _, _, blocked = self._hypotheses(subject, lam)
+        base, _, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
             return blocked
         try:
             sides = self.sides(subject, lam, optimum)
-        except (NotApplicable, Undecidable):
-            return self.evaluate(subject, lam, optimum)
+        except (NotApplicable, Undecidable) as outcome:
+            return self._without_sides(outcome, base)
         floor = rounding_floor(sides, subject.depth) + sides.error
         slack = sides.slack if self.kind == "inequality" else -abs(sides.slack)
-        return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf
+        return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf, sides
+
+    def _without_sides(self, outcome: Exception, base: Mapping[str, Any]) -> Check:
+        verdict: Verdict = "undecided" if isinstance(outcome, Undecidable) else "not-applicable"
+        return Check(verdict=verdict, reason=str(outcome), **base)
 
     def _hypotheses(
         self, subject: Subject, lam: Array | None

@@ -12,7 +12,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import inner_extent, log_partition, mixture
+from toymdp.policies import inner_extent, log_partition
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
@@ -116,17 +116,6 @@ def penalty(sol: Solution, here: Soup, divergence: Callable[[Solution], Array]) 
     )
 
 
-def mixed_partition_excess(sol: Solution, here: Soup) -> Array:
-    """``−(β/β')B(s)`` [T, S] of (16): what weighting the specialists costs, in reward units.
-
-    ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β') Σ λ_k V_k``.
-    """
-    beta = sol.mdp.beta
-    partition = beta * here.size * here.sharpened.log_partition
-    values = mixture(here.lam, sol.V)[:-1]
-    return np.asarray(beta / here.beta_prime * (partition - values))
-
-
 def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """(16) with ``D₂(ref‖π_k)`` for Δ_k, times β/β', at every reachable state:
 
@@ -138,7 +127,7 @@ def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     """
     assert lam is not None
     here = soup(sol, lam)
-    lhs = mixed_partition_excess(sol, here)
+    lhs = here.mixed_partition_excess
     rhs = penalty(sol, here, renyi_divergences)
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 

@@ -122,12 +122,11 @@ def gap_identity(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> S
     """
     assert lam is not None
     here = soup(sol, lam)
-    states = here.occupancy.states
     beta = sol.mdp.beta
     excess = 0.0 if here.size == 0 else here.temperature - beta
     terms = {
-        "β E Σ KL(soup‖π_w)": beta * float((states * here.kl_to_w).sum()),
-        "(β'/|λ|₁ − β) E Σ KL(soup‖ref)": excess * float((states * here.kl_ref).sum()),
+        "β E Σ KL(soup‖π_w)": beta * here.expected(here.kl_to_w),
+        "(β'/|λ|₁ − β) E Σ KL(soup‖ref)": excess * here.expected(here.kl_ref),
     }
     scale = size_of_values(sol) + beta * sol.mdp.steps
     return Sides(here.gap, here.gap_by_identity, scale, terms)
@@ -148,16 +147,11 @@ def gap_sharp(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Side
     """
     assert lam is not None
     here = soup(sol, lam)
-    states = here.occupancy.states
-    rate = formulas.gap_rate(
-        formulas.hoeffding(logit_span(sol, here)), here.kl_ref, sol.mdp.beta, here.temperature
-    )
-    terms = {
-        "β E Σ span²/8": sol.mdp.beta
-        * float((states * formulas.hoeffding(logit_span(sol, here))).sum())
-    }
+    by_span = formulas.hoeffding(logit_span(sol, here))
+    rate = formulas.gap_rate(by_span, here.kl_ref, sol.mdp.beta, here.temperature)
+    terms = {"β E Σ span²/8": sol.mdp.beta * here.expected(by_span)}
     scale = size_of_values(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, float((states * rate).sum()), scale, terms)
+    return Sides(here.gap, here.expected(rate), scale, terms)
 
 
 def feature_rate(sol: Solution, here: Soup) -> Array:
@@ -182,7 +176,7 @@ def gap_sharp_features(sol: Solution, lam: Array | None, opt: SoupOptimum | None
     here = soup(sol, lam)
     rate = formulas.gap_rate(feature_rate(sol, here), here.kl_ref, sol.mdp.beta, here.temperature)
     scale = size_of_values(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, float((here.occupancy.states * rate).sum()), scale)
+    return Sides(here.gap, here.expected(rate), scale)
 
 
 TABLE = (

@@ -175,13 +175,13 @@ def _minimiser_visits(sol: Solution, here: Soup) -> Array:
 def feature_rungs(sol: Solution, here: Soup) -> dict[str, float]:
     """The features rung taken apart: by diameter alone, by Jeffreys alone, by the better."""
     n = here.logit_norm / here.beta_prime
-    beta, states = sol.mdp.beta, here.occupancy.states
+    beta = sol.mdp.beta
     excess = 0.0 if here.size == 0 else here.temperature - beta
-    rest = excess * float((states * here.kl_ref).sum())
+    rest = excess * here.expected(here.kl_ref)
     diameter = formulas.hoeffding(feature_span(sol).diameters * n)
     jeffreys = (here.mean_norm + bespoke_norm(sol)) * n
     both = feature_rate(sol, here)
     return {
-        name: beta * float((states * rate).sum()) + rest
+        name: beta * here.expected(rate) + rest
         for name, rate in (("diameter", diameter), ("Jeffreys", jeffreys), ("better", both))
     }

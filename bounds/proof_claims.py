@@ -16,7 +16,6 @@ from . import formulas
 from .claim import Array, Claim, NotApplicable, Sides, Undecidable, worst
 from .delta_claims import (
     deltas,
-    mixed_partition_excess,
     penalty,
     ratio_extremes,
     renyi_divergences,
@@ -94,7 +93,7 @@ def step_b(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """
     assert lam is not None
     here = soup(sol, lam)
-    lhs = mixed_partition_excess(sol, here)
+    lhs = here.mixed_partition_excess
     rhs = penalty(sol, here, deltas)
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
@@ -115,15 +114,10 @@ def step_c_jensen(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 
-def _partition_drop(sol: Solution, lam: Array) -> Array:
-    """``β(log E_ref e^{Q_w/β} − log E_ref e^{Σ λ_k Q_k/β'})`` [T, S], at most −(β/β')C(s)."""
-    return np.asarray(sol.V_w[:-1] - sol.mdp.beta * soup(sol, lam).policy.log_partition)
-
-
 def _lipschitz(sol: Solution, lam: Array, norms: Array) -> Sides:
     here, beta = soup(sol, lam), sol.mdp.beta
     rhs = norms * (beta / here.beta_prime) * here.logit_norm
-    lhs = _partition_drop(sol, lam)
+    lhs = here.partition_drop
     return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
 
 

@@ -83,7 +83,7 @@ def size_of_answers(sol: Solution) -> float:
     """
     drawn = answers(sol)
     values = drawn.total(np.abs(sol.Q)) + drawn.total(np.abs(sol.V), 1)
-    return float(values.max()) + sol.mdp.beta * drawn.going.shape[1]
+    return float(values.max() + sol.mdp.beta * drawn.going.shape[1])
 
 
 def _rounding(sol: Solution, size: float) -> float:
@@ -201,7 +201,10 @@ def explicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     assert lam is not None
     here = soup(sol, lam)
     found = _to_soup(sol, here, tilt(sol.mdp, mixture(lam, sol.Q)))
-    halfway = _to_soup(sol, here, tilt(sol.mdp, mixture(lam / sol.mdp.beta, sol.Q)))
+    beta = sol.mdp.beta
+    halfway = (
+        found if beta == 1.0 else _to_soup(sol, here, tilt(sol.mdp, mixture(lam / beta, sol.Q)))
+    )
     return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
 
 
@@ -215,12 +218,16 @@ def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
     return _to_soup(sol, here, here.mixed)
 
 
-def reference_divergences(sol: Solution) -> Array:
-    """``KL(ref‖π_k) = (V_k − E_ref Q_k)/β`` [K, T, S] in nats, cached."""
-    if "reference divergences" not in sol.cache:
+def printed_offsets(sol: Solution) -> Array:
+    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats, cached: of the printed log-ratio less its log-bound.
+
+    Both are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
+    """
+    if "printed offsets" not in sol.cache:
+        values = sol.V[:, :-1]
         means = np.stack([sol.reference.mean(q) for q in sol.Q])
-        sol.cache["reference divergences"] = (sol.V[:, :-1] - means) / sol.mdp.beta
-    found: Array = sol.cache["reference divergences"]
+        sol.cache["printed offsets"] = ((values - means) - values) / sol.mdp.beta
+    found: Array = sol.cache["printed offsets"]
     return found
 
 
@@ -247,9 +254,8 @@ def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     assert lam is not None
     beta = sol.mdp.beta
     log_ratio = mixture(lam / beta, sol.exponents)
-    log_norm = mixture(lam / beta, sol.V)[:-1] / beta
-    log_bound = -mixture(lam / beta, reference_divergences(sol))
-    return _sampled(sol, soup(sol, lam), tilt(sol.mdp, log_ratio), -log_norm - log_bound)
+    shift = mixture(lam / beta, printed_offsets(sol))
+    return _sampled(sol, soup(sol, lam), tilt(sol.mdp, log_ratio), shift)
 
 
 def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:

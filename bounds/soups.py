@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
-from functools import cached_property
+from threading import get_ident
 
 import numpy as np
 
 from toymdp import Solution
+from toymdp.lazy import cached_property
 from toymdp.optimum import SoupOptimum
 from toymdp.policies import largest, mixture
 from toymdp.tilt import Occupancy, Tilt, tilt
@@ -125,12 +126,32 @@ class Soup:
         ratio = self.beta_prime / self.sol.mdp.beta
         return float(16 * EPS * (ratio * nu[-1] + np.abs(self.lam) @ nu[:-1]))
 
+    def expected(self, f: Array) -> float:
+        """``E_{π~_λ} Σ_t f(t, s_t)`` from the start, for f [T, S] on states."""
+        return float(np.einsum("ts,ts->", self.occupancy.states, f))
+
+    @cached_property
+    def mixed_partition_excess(self) -> Array:
+        """``−(β/β')B(s)`` [T, S] of (16): what weighting the specialists costs, in reward units.
+
+        ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β') Σ λ_k V_k``.
+        """
+        beta = self.sol.mdp.beta
+        partition = beta * self.size * self.sharpened.log_partition
+        values = mixture(self.lam, self.sol.V)[:-1]
+        return np.asarray(beta / self.beta_prime * (partition - values))
+
+    @cached_property
+    def partition_drop(self) -> Array:
+        """``β(log E_ref e^{Q_w/β} − log E_ref e^{Σ λ_k Q_k/β'})`` [T, S]: at most −(β/β')C(s)."""
+        return np.asarray(self.sol.V_w[:-1] - self.sol.mdp.beta * self.policy.log_partition)
+
     @cached_property
     def gap_by_identity(self) -> float:
         """The gap by ss.thm1.gap.identity: the soup's expected divergence rate."""
         beta = self.sol.mdp.beta
         rate = gap_rate(self.kl_to_w, self.kl_ref, beta, self.temperature)
-        return float((self.occupancy.states * rate).sum())
+        return self.expected(rate)
 
 
 def judged_states(sol: Solution) -> Mask:
@@ -138,7 +159,8 @@ def judged_states(sol: Solution) -> Mask:
 
     ``at_start`` narrows them to the start, where Theorem 1 uses its steps.
     """
-    return np.asarray(sol.mdp.reach.states & sol.cache.get("judged", True))
+    states = sol.mdp.reach.states
+    return states & sol.cache["judged"] if "judged" in sol.cache else states
 
 
 def at_start(sol: Solution) -> Solution:
@@ -153,8 +175,8 @@ def at_start(sol: Solution) -> Solution:
 
 
 def soup(sol: Solution, lam: Array) -> Soup:
-    """Return the soup at λ [K]; the last few are kept on the solution, with their tables."""
-    held: dict[bytes, Soup] = sol.cache.setdefault("soups", {})
+    """Return the soup at λ [K]; each thread keeps its last few on the solution, with their tables."""
+    held: dict[bytes, Soup] = sol.cache.setdefault(("soups", get_ident()), {})
     found = held.pop(lam.tobytes(), None) or Soup(sol, lam)
     held[lam.tobytes()] = found  # a dict keeps its order: the latest is last
     if len(held) > SOUPS_KEPT:
@@ -169,7 +191,8 @@ def forget_soups(sol: Solution) -> None:
     """
     for held in (sol, sol.__dict__.get("second_road")):
         if held is not None:
-            held.cache.pop("soups", None)
+            for key in [key for key in held.cache if key[0] == "soups"]:
+                del held.cache[key]
             if "moved" in held.cache:
                 forget_soups(held.cache["moved"])
 

@@ -8,12 +8,13 @@ bounds name, and their combinations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 
 from toymdp import Solution, TokenMDP
 from toymdp.features import Dense, Features, Tabular
+from toymdp.lazy import cached_property
 
 from .claim import EPS, Array
 
@@ -91,6 +92,15 @@ class FeatureSpan:
         left, sigma, right = np.linalg.svd(root[:, None] * rows, full_matrices=False)
         keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
         return rows, root, left[:, keep], right[keep].T / sigma[keep]
+
+    @cached_property
+    def rewards(self) -> Fit:
+        """Fit of r_1..r_K and r_w, by one nu for all steps."""
+        mdp = self.mdp
+        rewards = np.vstack([mdp.rewards, mdp.reward_w])
+        return self.fit(
+            np.broadcast_to(rewards[:, None], (len(rewards), mdp.steps, mdp.n_contexts))
+        )
 
     @property
     def independent(self) -> bool:
@@ -233,10 +243,7 @@ def feature_span(sol: Solution) -> FeatureSpan:
 def value_fits(sol: Solution) -> tuple[Fit, Fit]:
     """Fits of the rewards (r_1..r_K, r_w) and of the optimal values (Q_1..Q_K, Q_w), cached."""
     if "fits" not in sol.cache:
-        mdp, span = sol.mdp, feature_span(sol)
-        rewards = np.vstack([mdp.rewards, mdp.reward_w])
-        stepped = np.broadcast_to(rewards[:, None], (len(rewards), mdp.steps, mdp.n_contexts))
-        values = np.concatenate([sol.Q, sol.Q_w[None]])
-        sol.cache["fits"] = (span.fit(stepped), span.fit(values))
+        span = feature_span(sol)
+        sol.cache["fits"] = (span.rewards, span.fit(np.concatenate([sol.Q, sol.Q_w[None]])))
     fits: tuple[Fit, Fit] = sol.cache["fits"]
     return fits

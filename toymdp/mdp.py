@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from .door import (
 )
 from .errors import InstanceError
 from .features import Array, Features, read_features
+from .lazy import cached_property
 from .reach import Mask, Reach, reach
 
 FORMAT = "token-mdp/1"

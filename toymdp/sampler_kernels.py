@@ -65,8 +65,8 @@ def loss_minimisers(data, Q, beta, nexts, t, v):
     """Write the v [K, m] that minimise ``E_data[e^{q−v} − (q − v) − 1]``, ``q = Q_k/β``, in nats.
 
     data [K, m, A]: laws of the tokens at m states, whose next contexts start at nexts [m] in row
-    t [m] of Q. Bisection of the slope ``1 − E_data e^{q−v}``, which increases in v and changes sign
-    between the least and the largest q of the data.
+    t [m] of Q. The slope ``1 − E_data e^{q−v}`` increases in v and changes sign between the least
+    and the largest q of the data: a bracket is narrowed until only rounding is left of it.
     """
     K, m, A = data.shape
     x = np.empty(A)
@@ -80,20 +80,34 @@ def loss_minimisers(data, Q, beta, nexts, t, v):
                     x[a] = np.log(data[k, i, a]) + q
                     low = min(low, q)
                     high = max(high, q)
-            # the slope is rounded: a little beyond the bracket keeps the root inside
-            width = 16 * np.finfo(np.float64).eps * (1.0 + abs(low) + abs(high))
-            low, high = low - width, high + width
-            while high - low > width / 16:
-                middle = 0.5 * (low + high)
-                mean = 0.0
-                for a in range(A):
-                    # a term above 1 settles the sign alone: none need be larger than e
-                    mean += np.exp(min(x[a] - middle, 1.0))
-                if mean <= 1.0:
-                    high = middle
-                else:
-                    low = middle
-            v[k, i] = 0.5 * (low + high)
+            v[k, i] = root_of_slope(x, low, high)
+
+
+@njit(cache=True, nogil=True)
+def root_of_slope(x, low, high):
+    """Where ``Σ_a e^{x_a − v}`` falls to 1, between low and high.
+
+    Bisection, and once the bracket is short Newton's step from its left end: the sum is convex, so
+    the step stops short of the root, and a nudge of half the tolerance takes the last one past it.
+    """
+    # the slope is rounded: a little beyond the bracket keeps the root inside
+    width = 16 * np.finfo(np.float64).eps * (1.0 + abs(low) + abs(high))
+    low, high = low - width, high + width
+    above, steps = 0.0, 0  # the sum at low, once it is known
+    while high - low > width / 16:
+        middle = 0.5 * (low + high)
+        if 1.0 < above < 3.0 and steps < 12:
+            middle = min(middle, low + (1.0 - 1.0 / above) + width / 32)
+            steps += 1
+        total = 0.0
+        for a in range(x.shape[0]):
+            # a term above 1 settles the sign alone: none need be larger than e
+            total += np.exp(min(x[a] - middle, 1.0))
+        if total <= 1.0:
+            high = middle
+        else:
+            low, above = middle, total
+    return 0.5 * (low + high)
 
 
 @njit(cache=True, nogil=True)
@@ -160,7 +174,7 @@ def accepted_laws(columns, e, scale, f, inverse, apart, accepted):
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead, other = np.empty((A, CHUNK)), np.empty((A, CHUNK))
+    ahead, other, chances = np.empty((3, A, CHUNK))
     accept, distance = np.empty(CHUNK), np.empty(CHUNK)
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
@@ -176,19 +190,19 @@ def accepted_laws(columns, e, scale, f, inverse, apart, accepted):
                 total = accepted[t, base : base + n]
                 total[:] = 0.0
                 for a in range(A):
-                    column, weight = columns[a, base : base + n], ahead[a]
+                    column, weight, chance = columns[a, base : base + n], ahead[a], chances[a]
                     for i in range(n):
-                        total[i] += column[i] * min(1.0, size[i] * weight[i])
+                        chance[i] = min(1.0, size[i] * weight[i])
+                        total[i] += column[i] * chance[i]
                 rest = inverse[t, base : base + n]
                 for i in range(n):
                     # rows of which either is below its floor are done again by accepted_rows
                     accept[i] = 1.0 / max(total[i], ACCEPT_FLOOR)
                     distance[i] = 0.0
                 for a in range(A):
-                    column, weight, law = columns[a, base : base + n], ahead[a], other[a]
+                    column, chance, law = columns[a, base : base + n], chances[a], other[a]
                     for i in range(n):
-                        p = min(1.0, size[i] * weight[i]) * accept[i]
-                        distance[i] += column[i] * abs(p - law[i] * rest[i])
+                        distance[i] += column[i] * abs(chance[i] * accept[i] - law[i] * rest[i])
                 for i in range(n):
                     apart[t, base + i] = 0.5 * distance[i]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ import numpy as np
 from . import block_kernels, kernels, until_eos
 from .errors import InstanceError
 from .features import Array, IntArray
+from .lazy import cached_property
 from .mdp import TokenMDP
 from .reach import Mask
 from .tilt import Tilt, tilt

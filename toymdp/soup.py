@@ -14,12 +14,12 @@ either direction.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from . import soup_kernels
 from .features import Array
+from .lazy import cached_property
 from .solver import Solution
 from .tilt import tilt
 

@@ -9,12 +9,12 @@ the compiled row-by-row recursions of toymdp.kernels take over, which rescale ea
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from . import block_kernels, kernels, ratio_kernels, scan_kernels, until_eos
 from .features import Array
+from .lazy import cached_property
 from .mdp import TokenMDP
 
 # Below this many nats a divergence is summed again from non-negative terms: at logits less than
@@ -138,14 +138,15 @@ class Tilt:
         if not (self.plain and other.plain):
             kernels.divergences(self.mdp.ref, states, self.logits, other.logits, kl)
             return kl
-        laws = self.weights, self.blocks[2], other.blocks[2]
-        arrays = *laws, *self.scales, other.scales[1], kl
-        block_kernels.tilted_divergence(self.mdp.columns, *arrays)
+        (inverse, log_sums), columns = self.scales, self.mdp.columns
+        centred = self.blocks[2], other.blocks[2]
+        block_kernels.tilted_divergence(
+            columns, self.weights, *centred, inverse, log_sums, other.scales[1], kl
+        )
         near = states & (kl < NEAR)
         if fine and near.any():
-            laws = self.weights, self.logits, other.logits, self.scales[0]
-            scales = self.log_partition, other.log_partition
-            block_kernels.near_divergence(self.mdp.columns, *laws, *scales, near, kl)
+            logits, log_z = (self.logits, other.logits), (self.log_partition, other.log_partition)
+            block_kernels.near_divergence(columns, self.weights, *logits, inverse, *log_z, near, kl)
         return kl
 
     def value(self, payoff: Array, extra: Array | None = None) -> Array:
@@ -191,6 +192,12 @@ class Tilt:
         """``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states."""
         mdp, A = self.mdp, self.mdp.vocab_size
         T = len(self.logits)
+        if self.plain:
+            law = np.empty((T, mdp.n_contexts, A))
+            weights = self.weights.reshape(T, 1, -1, A)
+            np.multiply(mdp.ref.reshape(A, -1, A), weights, out=law.reshape(T, A, -1, A))
+            law *= self.scales[0][..., None]
+            return law
         with np.errstate(divide="ignore"):
             logits = np.log(mdp.ref).reshape(1, A, -1, A) + self.logits.reshape(T, 1, -1, A)
         logits = logits.reshape(T, mdp.n_contexts, A)
