@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from toymdp import Solution, soup_optimum
 from toymdp.optimum import SoupOptimum
@@ -20,7 +23,7 @@ from .soups import forget_soups, standard_lambdas
 from .worlds import subject_of
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
-THREADS = 2  # two roads; the λ are dealt out to them as well
+Y = TypeVar("Y")
 
 
 def needs_optimum(claims: Sequence[Claim]) -> bool:
@@ -59,14 +62,41 @@ def check(
 
 @contextmanager
 def _pool(subject: Subject) -> Iterator[Executor | None]:
-    """Threads for a large instance, whose tables take longer than handing them over; else None."""
+    """A thread for a large instance, whose tables take longer than handing them over; else None."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     large = isinstance(subject, Solution) and subject.Q_w.size >= PARALLEL
     if not large or (cores or 1) < 2:
         yield None
         return
-    with ThreadPoolExecutor(THREADS) as pool:
+    # one thread beside the caller's, for the second road; those of BLAS would only be in their way
+    with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
         yield pool
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """The thread pools of the linear algebra libraries in use; looking for them takes a while."""
+    return ThreadpoolController()
+
+
+def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None) -> list[Y]:
+    """``[run(x) for x in items]``, of which the pool takes its share."""
+    todo = deque(enumerate(items))
+    done: dict[int, Y] = {}
+
+    def work() -> None:
+        while True:
+            try:
+                i, item = todo.popleft()
+            except IndexError:  # asking first whether any is left would race
+                return
+            done[i] = run(item)
+
+    helper = None if pool is None else pool.submit(work)
+    work()
+    if helper is not None:
+        helper.result()
+    return [done[i] for i in sorted(done)]
 
 
 def _judge(
@@ -78,37 +108,36 @@ def _judge(
     pool: Executor | None,
 ) -> list[Check]:
     """The outcomes of the claims, in their order."""
-    if lam is not None:
-        at = np.asarray(lam, dtype=np.float64)
-        return [_evaluate(claim, subject, at, optimum, pool) for claim in claims]
-    everywhere = [claim for claim in claims if claim.at == "every"]
-    found = {
-        claim.id: _evaluate(claim, subject, None, optimum, pool)
+    at = None if lam is None else np.asarray(lam, dtype=np.float64)
+    everywhere = [claim for claim in claims if claim.at == "every" and lam is None]
+    begun = {
+        claim.id: _begin(claim, subject, at, optimum, pool)
         for claim in claims
-        if claim.at != "every"
+        if claim not in everywhere
     }
+    found: dict[str, Check] = {}
     if everywhere:
         assert optimum is not None
         assert isinstance(subject, Solution)
-        found |= _at_worst_lambdas(everywhere, subject, optimum, seed, pool)
-    return [found[claim.id] for claim in claims]
+        found = _at_worst_lambdas(everywhere, subject, optimum, seed, pool)
+    return [found[claim.id] if claim.id in found else begun[claim.id]() for claim in claims]
 
 
-def _evaluate(
+def _begin(
     claim: Claim,
     subject: Subject,
     lam: Array | None,
     optimum: SoupOptimum | None,
     pool: Executor | None,
-) -> Check:
-    """Judge a claim at the given λ, or where it speaks of one λ or none."""
+) -> Callable[[], Check]:
+    """Begin to judge a claim at the given λ, or where it speaks of one λ or none."""
     if claim.at == "instance":
-        return claim.evaluate(subject, None, optimum, pool=pool)
+        return claim.begin(subject, None, optimum, pool=pool)
     assert optimum is not None
     if lam is not None:
-        return claim.evaluate(subject, lam, optimum, pool=pool)
-    found = claim.evaluate(subject, optimum.lam, optimum, pool=pool)
-    return replace(found, lam_name="optimum", evidence=optimum.evidence)
+        return claim.begin(subject, lam, optimum, pool=pool)
+    rest = claim.begin(subject, optimum.lam, optimum, pool=pool)
+    return lambda: replace(rest(), lam_name="optimum", evidence=optimum.evidence)
 
 
 def _at_worst_lambdas(
@@ -120,7 +149,6 @@ def _at_worst_lambdas(
     the other, for all claims: the tables of a soup are shared by the claims and then let go.
     """
     lambdas = standard_lambdas(sol, optimum, seed)
-    in_turn = map if pool is None else pool.map
 
     def margins(name: str) -> list[tuple[float, Sides] | Check | None]:
         lam = lambdas[name]
@@ -132,7 +160,7 @@ def _at_worst_lambdas(
 
     least: dict[str, tuple[float, str, Sides]] = {}
     others: dict[str, list[Check]] = {claim.id: [] for claim in claims}
-    for name, row in zip(lambdas, in_turn(margins, lambdas), strict=True):
+    for name, row in zip(lambdas, _shared(margins, lambdas, pool), strict=True):
         for claim, margin in zip(claims, row, strict=True):
             if isinstance(margin, Check):
                 others[claim.id].append(replace(margin, lam_name=name))
@@ -150,7 +178,7 @@ def _at_worst_lambdas(
         }
 
     found: dict[str, Check] = {}
-    for part in in_turn(judged, dict.fromkeys(name for _, name, _ in least.values())):
+    for part in _shared(judged, dict.fromkeys(name for _, name, _ in least.values()), pool):
         found |= part
     return {claim.id: _worst(found.get(claim.id), others[claim.id]) for claim in claims}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -155,23 +155,50 @@ class Claim:
         optimum: SoupOptimum | None,
         *,
         own: Sides | None = None,
-        pool: Executor | None = None,
     ) -> Check:
         """Judge the claim at one λ [K] (None where it names none).
 
-        own: the sides on the first road where they are known. pool: takes the second road meanwhile.
+        own: the sides on the first road, where they are known.
+        """
+        return self.begin(subject, lam, optimum, own=own)()
+
+    def begin(
+        self,
+        subject: Subject,
+        lam: Array | None,
+        optimum: SoupOptimum | None,
+        *,
+        own: Sides | None = None,
+        pool: Executor | None = None,
+    ) -> Callable[[], Check]:
+        """Take the first road now and return what takes the second and judges: see ``evaluate``.
+
+        pool: takes the second road in the meantime.
         """
         base, reasons, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
-            return blocked
+            return partial(replace, blocked)
         second = partial(self.sides, subject.shadow, lam, optimum)
-        later = None if pool is None else pool.submit(second)
+        later = second if pool is None else pool.submit(second).result
         try:
             sides = own or self.sides(subject, lam, optimum)
-            shadow = second() if later is None else later.result()
+        except (NotApplicable, Undecidable) as outcome:
+            # the outcome itself would keep its traceback, and with it every table, alive
+            return partial(replace, self._without_sides(outcome, base))
+        return partial(self._judge, base, reasons, sides, later, subject.depth)
+
+    def _judge(
+        self,
+        base: dict[str, Any],
+        reasons: Mapping[str, str],
+        sides: Sides,
+        second: Callable[[], Sides],
+        depth: int,
+    ) -> Check:
+        try:
+            error = error_radius(sides, second(), depth)
         except (NotApplicable, Undecidable) as outcome:
             return self._without_sides(outcome, base)
-        error = error_radius(sides, shadow, subject.depth)
         if not np.isfinite([sides.lhs, sides.rhs, error]).all():
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
             return Check(verdict="undecided", reason=text, **base)

@@ -255,7 +255,7 @@ def _logit_law(sol: Solution, divisor: float) -> Sides:
     for k in range(mdp.n_rewards):
         specialist = sol.specialists[k]
         other = specialist if divisor == mdp.beta else tilt(mdp, sol.Q[k] / divisor)
-        kl = specialist.divergence(other, fine=False)
+        kl = 0.0 if other is specialist else specialist.divergence(other, fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
         mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)
         apart = np.where(mdp.reach.states, kl + mass, 0.0)
