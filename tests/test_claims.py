@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import random_mdp
 
-from bounds import CLAIMS, assert_claim, check
+from bounds import CLAIMS, assert_claim, check, checking
 from bounds.claim import Check, NotApplicable, Sides, Undecidable, decide, worst
 from bounds.hypotheses import HYPOTHESES, Hypothesis
 from bounds.soups import soup, standard_lambdas
@@ -377,3 +377,49 @@ def test_claims_about_every_weight_are_judged_where_they_are_worst(seed):
         elif "undecided" in verdicts:
             assert found.verdict == "undecided"
     assert broken
+
+
+@pytest.mark.parametrize("family", ["dirichlet", "low-rank", "tree"])
+def test_two_threads_judge_as_one(family, monkeypatch):
+    """The same records to the last digit, whichever thread took which λ or road."""
+    mdp = generate(family, 3)
+    one = check(mdp)
+    monkeypatch.setattr(checking, "PARALLEL", 1)
+    for _ in range(3):
+        assert check(mdp) == one
+
+
+def test_a_claim_that_fails_in_the_other_thread_fails_here(monkeypatch):
+    monkeypatch.setattr(checking, "PARALLEL", 1)
+    sol = solve(random_mdp(0))
+
+    def on_shadow(outcome):
+        def sides(s, lam, opt):
+            if s is sol.shadow:
+                raise outcome
+            return Sides(0.0, 1.0, 1.0)
+
+        return sides
+
+    claim = CLAIMS["ss.eq2-4"]
+    for outcome, verdict in (
+        (NotApplicable("x"), "not-applicable"),
+        (Undecidable("x"), "undecided"),
+    ):
+        with checking._pool(sol) as pool:
+            found = replace(claim, sides=on_shadow(outcome)).begin(sol, None, None, pool=pool)()
+        assert (found.verdict, found.reason) == (verdict, "x")
+    with checking._pool(sol) as pool, pytest.raises(ZeroDivisionError):
+        replace(claim, sides=on_shadow(ZeroDivisionError())).begin(sol, None, None, pool=pool)()
+
+
+def test_the_least_slack_is_found_and_no_number_is_not_passed_over():
+    lhs, rhs = np.array([[0.0, 3.0], [1.0, 1e-20]]), np.array([[9.0, 5.0], [2.0, 0.0]])
+    everywhere = np.ones((2, 2), dtype=bool)
+    assert worst(lhs, rhs, everywhere, 1.0, ("t", "s")).where == {"t": 1, "s": 0}
+    assert worst(lhs, rhs, ~np.eye(2, dtype=bool), 1.0, ("t", "s")).where == {"t": 1, "s": 0}
+    assert worst(lhs, rhs, np.eye(2, dtype=bool), 1.0, ("t", "s")).where == {"t": 0, "s": 0}
+    rhs[0, 1] = np.nan
+    assert worst(lhs, rhs, everywhere, 1.0, ("t", "s")).where == {"t": 0, "s": 1}
+    with pytest.raises(NotApplicable):
+        worst(0 * lhs, 0 * lhs, everywhere, 1.0, ("t", "s"))

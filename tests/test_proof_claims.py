@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import random_mdp
+from scipy.special import logsumexp
 
 from bounds import check
 from bounds.claim import Check
@@ -14,6 +16,7 @@ from bounds.delta_claims import deltas, renyi_divergences
 from bounds.hypotheses import reference_rows
 from bounds.soups import soup, specialist_totals, specialist_values
 from bounds.span import FeatureSpan
+from bounds.spectral_claims import _unrolled
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.classics import rare_token
 from toymdp.families import generate
@@ -41,6 +44,43 @@ def test_kl_classic_by_hand():
     assert found.verdict == "violated"
     assert one(mdp, "ss.thm1.kl.repaired", lam=[-1.0]).verdict == "holds"
     assert one(mdp, "ss.proof.C.lipschitz", lam=[-1.0]).verdict in ("holds", "violated")
+
+
+def unrolled_by_hand(mdp, k, last, t, s):
+    """``r + β log E exp(Σ r/β + last)`` after s' = s at step t, over all L − 1 tokens between."""
+    steps = np.inf if mdp.horizon is None else mdp.horizon
+    S, A = mdp.n_contexts, mdp.vocab_size
+
+    def log_mean(t, s, left):
+        if mdp.ended[s] or t >= steps:
+            return 0.0
+        if left == 0:
+            return last[0 if mdp.horizon is None else t, s]
+        used = np.flatnonzero(mdp.ref[s] > 0)
+        nexts = (s * A + used) % S
+        values = [mdp.rewards[k, n] / mdp.beta + log_mean(t + 1, n, left - 1) for n in nexts]
+        return logsumexp(values, b=mdp.ref[s, used])
+
+    return mdp.rewards[k, s] + mdp.beta * log_mean(t + 1, s, mdp.order - 1)
+
+
+@pytest.mark.parametrize("beta", [1.0, 1e-4])
+@pytest.mark.parametrize("horizon", [5, None])
+def test_unrolling_over_the_tokens_between(horizon, beta):
+    """Both domains, by enumeration; until eos one row stands for every step."""
+    mdp = random_mdp(3, L=3, T=horizon, eos=2, beta=4.0, forbid=0.2)
+    sol = solve(mdp)
+    sol = replace(sol, mdp=mdp.replace(beta=beta), cache={})
+    rows = mdp.steps + 1 if horizon else 2
+    last = np.random.default_rng(0).normal(size=(rows, mdp.n_contexts))
+    last[:, mdp.ended] = 0.0
+    if horizon:
+        last[:-1][~mdp.reach.states] = 0.0
+        last[-1] = 0.0
+    found = _unrolled(sol, 1, last)
+    for t, s in np.argwhere(mdp.reach.nexts)[::5]:
+        expected = unrolled_by_hand(sol.mdp, 1, last, t, s)
+        assert found[t, s] == pytest.approx(expected, rel=1e-11, abs=1e-13)
 
 
 @pytest.mark.parametrize("beta", [1.0, 0.5])

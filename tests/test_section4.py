@@ -413,6 +413,17 @@ def test_rejection_kernel_far_from_underflow_and_in_it():
             assert accepted[t, s] == pytest.approx(expected[1], abs=8 * tolerance + 1e-14)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-12, 1.0, 30.0, 1e3, 1e5])
+@pytest.mark.parametrize("tokens", [1, 2, 7])
+def test_the_slope_of_the_loss_is_found_to_change_sign_at_the_log_sum(size, tokens):
+    rng = np.random.default_rng(tokens)
+    for _ in range(50):
+        q, law = size * rng.normal(size=tokens), rng.dirichlet(np.full(tokens, 0.3))
+        x = np.log(np.maximum(law, 1e-300)) + q
+        found = sampler_kernels.root_of_slope(x, q.min(), q.max())
+        assert found == pytest.approx(logsumexp(x), abs=4e-15 * (1 + np.abs(q).max()))
+
+
 # -- the Bradley–Terry loss ----------------------------------------------------------------------
 
 

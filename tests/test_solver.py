@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from conftest import random_mdp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bounds import check
 from toymdp import InstanceError, SolverError, TokenMDP, soft_values, solve
 from toymdp.policies import (
     divergence,
@@ -313,3 +317,36 @@ def test_hard_minimum_until_eos_and_its_absence():
 def test_trajectory_count():
     assert trajectory_count(random_mdp(20, A=3, T=4)) == 81
     assert trajectory_count(random_mdp(20, T=None, eos=2)) is None
+
+
+def test_a_shadow_casts_the_solution_back_and_both_are_freed():
+    """No cycle keeps the tables alive: with the collector off, the last name frees them all."""
+    sol = solve(random_mdp(22))
+    shadow = sol.shadow
+    assert shadow.road != sol.road
+    assert shadow.shadow is sol
+    gc.disable()
+    try:
+        check(sol)
+        seen = [weakref.ref(sol), weakref.ref(shadow)]
+        del sol, shadow
+        assert [there() for there in seen] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_shadow_outlives_what_cast_it():
+    shadow = solve(random_mdp(23)).shadow
+    again = shadow.shadow  # the caster is gone: solved anew
+    assert again.road != shadow.road
+    np.testing.assert_allclose(again.V, shadow.V, atol=1e-12)
+
+
+@pytest.mark.parametrize("forbid", [0.0, 0.4])
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e6])
+def test_log_roads_where_blocks_underflow(forbid, scale):
+    """One scale a block against one a row, with rewards that leave nothing of most tokens."""
+    mdp = random_mdp(24, A=5, L=2, T=6, forbid=forbid, scale=scale, eos=4)
+    block, rows = solve(mdp, road="log"), solve(mdp, road="rows")
+    np.testing.assert_allclose(block.V, rows.V, rtol=1e-13, atol=1e-12)
+    assert block.status == "solved"

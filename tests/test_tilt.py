@@ -5,6 +5,8 @@ import pytest
 from conftest import random_mdp
 from scipy.special import logsumexp
 
+from toymdp import kernels, ratio_kernels
+from toymdp.policies import extrema, inner_extent, rejection_sampler
 from toymdp.tilt import NEAR, tilt
 
 
@@ -76,3 +78,69 @@ def test_nothing_is_counted_after_the_end():
     assert (visits.states[~mdp.reach.states] == 0).all()
     assert (visits.nexts[:, mdp.ended] > 0).any()
     assert (visits.states.sum(axis=1)[1:] < 1).all()
+
+
+def eight(seed, forbid):
+    """Blocks of 64 contexts and a ninth part: chunks that are full, and one that is not."""
+    return random_mdp(seed, A=9, L=3, T=4, forbid=forbid)
+
+
+@pytest.mark.parametrize("forbid", [0.0, 0.02, 0.5])
+def test_near_divergences_are_those_of_the_rows(forbid):
+    """The chunked kernel against the row-by-row one, which shares its series only."""
+    mdp = eight(0, forbid)
+    rng = np.random.default_rng(1)
+    G, f = rng.normal(size=(2, mdp.steps, mdp.n_contexts))
+    H = G + 10.0 ** rng.uniform(-9, -1, size=(mdp.steps, 1)) * f
+    expected = np.empty_like(G)
+    kernels.divergences(mdp.ref, mdp.reach.states, G, H, expected)
+    found = tilt(mdp, G).divergence(tilt(mdp, H))
+    assert ((found > 0) & (found < NEAR)).any()
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-25)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 20.0, 2e3])
+@pytest.mark.parametrize("forbid", [0.0, 0.02, 0.5])
+def test_facts_of_blocks_are_those_of_their_rows(size, forbid):
+    """Extremes, extents and ratios found once a block, against each allowed row by itself."""
+    mdp = eight(2, forbid)
+    q = size * np.random.default_rng(3).normal(size=(mdp.steps, mdp.n_contexts))
+    states = mdp.reach.states
+    low, high = extrema(mdp, q)
+    extent, span = inner_extent(mdp, q)
+    upper, lower = tilt(mdp, q).importance_ratio
+    rows = np.zeros((2, *q.shape))
+    ratio_kernels.ratio_extremes(mdp.ref, states, q, rows[0], rows[1])
+    np.testing.assert_allclose(upper, rows[0], rtol=1e-13, atol=0)
+    np.testing.assert_allclose(lower, rows[1], rtol=1e-13, atol=0)
+    for table in (low, high, extent, span, upper, lower):
+        assert (table[~states] == 0).all()
+    for t, s in np.argwhere(states)[::37]:
+        seen = q[t, (s * 9 + np.flatnonzero(mdp.ref[s] > 0)) % 729]
+        inside = np.minimum(seen - seen.min(), seen.max() - seen)
+        assert (low[t, s], high[t, s]) == (seen.min(), seen.max())
+        assert (extent[t, s], span[t, s]) == (inside.max(), np.ptp(seen))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_tables_are_laws_by_either_road(size):
+    mdp = random_mdp(6, forbid=0.3)
+    G = size * np.random.default_rng(2).normal(size=(mdp.steps, mdp.n_contexts))
+    policy = tilt(mdp, G)
+    assert policy.plain is (size == 1.0)
+    np.testing.assert_allclose(policy.table, np.exp(brute(mdp, G)[1]), rtol=1e-12, atol=1e-300)
+
+
+def test_a_sampler_that_accepts_by_the_ratio_draws_from_the_policy():
+    """With the ratio's own maximum for a bound nothing is clipped; with less, the best is."""
+    mdp = eight(4, 0.1)
+    G = np.random.default_rng(5).normal(size=(mdp.steps, mdp.n_contexts))
+    policy, (_, high) = tilt(mdp, G), extrema(mdp, G)
+    apart, accepted = rejection_sampler(policy, policy, -high)
+    assert apart.max() < 1e-15
+    np.testing.assert_allclose(
+        accepted[mdp.reach.states],
+        np.exp(policy.log_partition - high)[mdp.reach.states],
+        rtol=1e-13,
+    )
+    assert rejection_sampler(policy, policy, 1.0 - high)[0].max() > 0.01

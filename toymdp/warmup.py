@@ -13,10 +13,14 @@ from .optimum import soup_optimum
 from .policies import (
     divergence,
     extrema,
+    farthest,
     hard_minimum,
     importance_ratio,
+    inner_extent,
+    largest,
     occupancy,
     policy_value,
+    rejection_sampler,
 )
 from .solver import solve
 
@@ -58,6 +62,10 @@ def compile_kernels() -> None:
     divergence(mdp, logits, logits)
     extrema(mdp, logits)
     importance_ratio(mdp, logits)
+    inner_extent(mdp, logits)
+    largest(logits, mdp.reach.nexts)
+    farthest(logits, logits, mdp.reach.nexts)
+    rejection_sampler(sol.bespoke, sol.bespoke, logits)
     hard_minimum(mdp, logits, logits)
     policy_value(mdp, logits, logits)
     occupancy(mdp, logits)
