@@ -217,7 +217,8 @@ class Claim:
         """Slack in units of its rounding floor, with the sides; a Check where there is none.
 
         By one road only: it ranks many λ, so that the second need be taken for the worst alone.
-        For an equality the margin is minus the distance.
+        For an equality the margin is minus the distance, and distances below the floor are alike:
+        which λ is reported shall not hang on rounding.
         """
         base, _, blocked = self._hypotheses(subject, lam)
         if blocked is not None:
@@ -227,7 +228,7 @@ class Claim:
         except (NotApplicable, Undecidable) as outcome:
             return self._without_sides(outcome, base)
         floor = rounding_floor(sides, subject.depth) + sides.error
-        slack = sides.slack if self.kind == "inequality" else -abs(sides.slack)
+        slack = sides.slack if self.kind == "inequality" else -max(abs(sides.slack), floor)
         return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf, sides
 
     def _without_sides(self, outcome: Exception, base: Mapping[str, Any]) -> Check:

@@ -6,6 +6,7 @@ from the arguments. Divergences in nats, values and bounds in reward units.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -58,11 +59,9 @@ def anchored_delta(log_anchor: Tensor, log_lower: Tensor) -> Tensor:
     Worked: a = 1, M̲ = 0.9 give log(1/0.99).
     """
     xp = array_namespace(log_anchor, log_lower)
-    double = log_anchor + xp.log(2.0 * xp.ones_like(log_anchor))
-    floor = TINY + xp.zeros_like(double)
-    above_one, above_lower = -xp.expm1(-double), -xp.expm1(log_lower - double)
-    above_one = xp.where(above_one > TINY, above_one, floor)
-    above_lower = xp.where(above_lower > TINY, above_lower, floor)
+    double = log_anchor + math.log(2.0)
+    above_one = xp.clip(-xp.expm1(-double), min=TINY)
+    above_lower = xp.clip(-xp.expm1(log_lower - double), min=TINY)
     return xp.log(above_one) - log_lower - xp.log(above_lower)
 
 

@@ -18,9 +18,6 @@ from .claim import EPS, Array, Mask
 from .formulas import gap_rate
 from .span import feature_span, value_fits
 
-# A soup of a large instance holds many tables; claims are judged one λ after the other.
-SOUPS_KEPT = 3
-
 
 @dataclass(frozen=True, eq=False)
 class Soup:
@@ -175,13 +172,15 @@ def at_start(sol: Solution) -> Solution:
 
 
 def soup(sol: Solution, lam: Array) -> Soup:
-    """Return the soup at λ [K]; each thread keeps its last few on the solution, with their tables."""
-    held: dict[bytes, Soup] = sol.cache.setdefault(("soups", get_ident()), {})
-    found = held.pop(lam.tobytes(), None) or Soup(sol, lam)
-    held[lam.tobytes()] = found  # a dict keeps its order: the latest is last
-    if len(held) > SOUPS_KEPT:
-        del held[next(iter(held))]
-    return found
+    """Return the soup at λ [K]; each thread keeps its last one on the solution, with its tables."""
+    key = ("soup", get_ident())
+    held: Soup | None = sol.cache.get(key)
+    if held is None or not np.array_equal(held.lam, lam):
+        # the old one is let go first: the tables of a large instance are then made in its place
+        del held
+        sol.cache.pop(key, None)
+        held = sol.cache[key] = Soup(sol, lam)
+    return held
 
 
 def forget_soups(sol: Solution) -> None:
@@ -191,7 +190,7 @@ def forget_soups(sol: Solution) -> None:
     """
     for held in (sol, sol.__dict__.get("second_road")):
         if held is not None:
-            for key in [key for key in held.cache if key[0] == "soups"]:
+            for key in [key for key in held.cache if key[0] == "soup"]:
                 del held.cache[key]
             if "moved" in held.cache:
                 forget_soups(held.cache["moved"])

@@ -124,12 +124,15 @@ def _unrolled(sol: Solution, k: int, last: Array) -> Array:
     reward, ahead = mdp.rewards[k] / mdp.beta, last[: T + first].copy()
     fits = np.abs(reward).max() * mdp.order + np.abs(last).max() < EXPONENT_ROOM
     if fits:
-        gain = np.exp(reward)
-        np.exp(ahead, out=ahead)
+        gain, ahead = np.exp(reward), np.exp(ahead)
+        following = ahead.copy()
     for _ in range(mdp.order - 1):
         # one more step of expectation, for every t at once: value at t from value at t + 1
-        nexts = ahead[first:]
-        ahead[:T] = expectation(mdp, gain * nexts) if fits else log_partition(mdp, reward + nexts)
+        if fits:
+            expectation(mdp, gain, ahead[first:], following[:T])
+            ahead, following = following, ahead
+        else:
+            ahead[:T] = log_partition(mdp, reward + ahead[first:])
     if fits:
         np.log(ahead, out=ahead)
     return np.asarray(mdp.rewards[k] + mdp.beta * ahead[first:])

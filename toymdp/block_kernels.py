@@ -105,7 +105,10 @@ def reference_sums(columns, f, out):
 
 @njit(cache=True, nogil=True)
 def tilted_sums(columns, e, f, out):
-    """Write ``out[t, s] = Σ_a ref[s, a]·e[t, s']·f[t, s']`` for e, f [T, S] on next contexts."""
+    """Write ``out[t, s] = Σ_a ref[s, a]·e[t, s']·f[t, s']`` for e, f [T, S] on next contexts.
+
+    e may be [1, S], the same at every step.
+    """
     T, contexts = f.shape
     A = columns.shape[0]
     B = contexts // A
@@ -113,10 +116,11 @@ def tilted_sums(columns, e, f, out):
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
+            weight = e[min(t, e.shape[0] - 1)]
             for i in range(n):
                 first = (low + i) * A
                 for a in range(A):
-                    ahead[a, i] = e[t, first + a] * f[t, first + a]
+                    ahead[a, i] = weight[first + a] * f[t, first + a]
             block_product(columns, ahead, low, n, out[t])
 
 

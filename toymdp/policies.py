@@ -31,12 +31,13 @@ def log_partition(mdp: TokenMDP, G: Array) -> Array:
     return tilt(mdp, G).log_partition
 
 
-def expectation(mdp: TokenMDP, f: Array) -> Array:
-    """Return ``E_ref f`` [T, S] for f [T, S] on next contexts; 1 where nothing follows."""
-    found = np.empty_like(f)
-    block_kernels.reference_sums(mdp.columns, np.ascontiguousarray(f), found)
-    scan_kernels.fill(found.ravel(), mdp.reach.absent, 1.0)
-    return found
+def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
+    """Write ``E_ref[gain·f]`` into out [T, S], 1 where nothing follows.
+
+    gain: [S], f: [T, S], both on next contexts; out is another array than f.
+    """
+    block_kernels.tilted_sums(mdp.columns, gain[None], f, out)
+    scan_kernels.fill(out.ravel(), mdp.reach.absent, 1.0)
 
 
 def tilted_means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
