@@ -70,7 +70,10 @@ def _pool(subject: Subject) -> Iterator[Executor | None]:
         return
     # one thread beside the caller's, for the second road; those of BLAS would only be in their way
     with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
-        yield pool
+        try:
+            yield pool
+        finally:  # what is still waiting is not asked for any more, least of all after Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @lru_cache(maxsize=1)
@@ -90,7 +93,11 @@ def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None
                 i, item = todo.popleft()
             except IndexError:  # asking first whether any is left would race
                 return
-            done[i] = run(item)
+            try:
+                done[i] = run(item)
+            except BaseException:
+                todo.clear()  # for the other thread as well
+                raise
 
     helper = None if pool is None else pool.submit(work)
     work()

@@ -79,7 +79,8 @@ def _moved(sol: Solution) -> Solution:
         assert sol.mdp.beta_prime is not None
         moved = sol.mdp.replace(beta_prime=BETA_PRIME_FACTOR * sol.mdp.beta_prime)
         deltas(sol), value_fits(sol), bespoke_norm(sol), reference_norm(sol)
-        kept = {k: v for k, v in sol.cache.items() if k[0] not in ("soup", "hypothesis")}
+        # a copy first: another thread may add to it meanwhile
+        kept = {k: v for k, v in sol.cache.copy().items() if k[0] not in ("soup", "hypothesis")}
         sol.cache.setdefault("moved", replace(sol, mdp=moved, cache=kept, cast_by=None))
     found = sol.cache["moved"]
     assert isinstance(found, Solution)

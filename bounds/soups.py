@@ -179,7 +179,7 @@ def soup(sol: Solution, lam: Array) -> Soup:
         # the old one is let go first: the tables of a large instance are then made in its place
         del held
         sol.cache.pop(key, None)
-        held = sol.cache[key] = Soup(sol, lam)
+        held = sol.cache[key] = Soup(sol, lam.copy())
     return held
 
 
@@ -190,8 +190,9 @@ def forget_soups(sol: Solution) -> None:
     """
     for held in (sol, sol.__dict__.get("second_road")):
         if held is not None:
-            for key in [key for key in held.cache if key[0] == "soup"]:
-                del held.cache[key]
+            for key in list(held.cache):
+                if key[0] == "soup":
+                    held.cache.pop(key, None)
             if "moved" in held.cache:
                 forget_soups(held.cache["moved"])
 

@@ -163,7 +163,7 @@ def unrolling_printed(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
             typed = _unrolled(sol, k, np.vstack([end, np.zeros((1, mdp.n_contexts))]))
             size = max(size, largest(typed, mask))
             apart, (t, s) = farthest(typed, sol.Q[k], mask)
-            if apart > most:
+            if np.isnan(apart) or apart > most:
                 most, where = apart, {"t": t, "s'": s, "k": k}
     return Sides(most, 0.0, size + size_of_values(sol), where=where)
 
@@ -182,7 +182,7 @@ def unrolling_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None
     for k in range(mdp.n_rewards):
         repaired = _unrolled(sol, k, sol.V[k] / mdp.beta)
         apart, (t, s) = farthest(repaired, sol.Q[k], mask)
-        if apart > most:
+        if np.isnan(apart) or apart > most:
             most, where = apart, {"t": t, "s'": s, "k": k}
     error = 32 * EPS * mdp.order * size_of_values(sol)
     return Sides(most, 0.0, size_of_values(sol) + mdp.beta, where=where, error=error)
@@ -254,18 +254,17 @@ def logits_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
 def _logit_law(sol: Solution, divisor: float) -> Sides:
     """Largest ``KL(π_k ‖ softmax(log ref + Q_k/divisor))``, π_k normalised by V_k as in (2)."""
     mdp = sol.mdp
-    largest, where = -1.0, None
+    most, where = -1.0, None
     for k in range(mdp.n_rewards):
         specialist = sol.specialists[k]
         other = specialist if divisor == mdp.beta else tilt(mdp, sol.Q[k] / divisor)
         kl = 0.0 if other is specialist else specialist.divergence(other, fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
         mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)
-        apart = np.where(mdp.reach.states, kl + mass, 0.0)
-        if apart.max() > largest:
-            t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
-            largest, where = float(apart.max()), {"t": int(t), "s": int(s), "k": k}
-    return Sides(largest, 0.0, 1.0 + size_of_values(sol) / min(mdp.beta, 1.0), where=where)
+        apart, (t, s) = farthest(kl + mass, np.zeros_like(mass), mdp.reach.states)
+        if np.isnan(apart) or apart > most:
+            most, where = apart, {"t": t, "s": s, "k": k}
+    return Sides(most, 0.0, 1.0 + size_of_values(sol) / min(mdp.beta, 1.0), where=where)
 
 
 TABLE = (

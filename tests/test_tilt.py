@@ -6,7 +6,7 @@ from conftest import random_mdp
 from scipy.special import logsumexp
 
 from toymdp import kernels, ratio_kernels
-from toymdp.policies import extrema, inner_extent, rejection_sampler
+from toymdp.policies import extrema, farthest, inner_extent, largest, rejection_sampler
 from toymdp.tilt import NEAR, tilt
 
 
@@ -144,3 +144,14 @@ def test_a_sampler_that_accepts_by_the_ratio_draws_from_the_policy():
         rtol=1e-13,
     )
     assert rejection_sampler(policy, policy, 1.0 - high)[0].max() > 0.01
+
+
+def test_scans_return_what_is_no_number():
+    f, mask = np.array([[1.0, -3.0], [2.0, -9.0]]), np.array([[True, True], [True, False]])
+    assert largest(f, mask) == 3.0
+    assert farthest(f, np.add(f, [[0.5, 0.0], [-1.0, 7.0]]), mask) == (1.0, (1, 0))
+    assert farthest(f, f, mask)[0] == largest(f, np.zeros_like(mask)) == 0.0
+    f[0, 0] = np.nan
+    assert np.isnan(largest(f, mask))
+    assert np.isnan(farthest(f, np.zeros((2, 2)), mask)[0])
+    assert largest(f, ~mask) == 9.0

@@ -1,6 +1,7 @@
 """Compiled scans of tables, each one pass: the largest entry, the least slack, a value put in place.
 
-Tables and masks are flat arrays of one length.
+Tables and masks are flat arrays of one length. What is no number counts as worst of all: it is
+returned, never passed over.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ def largest(f, mask):
     """Return the largest ``|f|`` at the marked places, 0 if none is marked, and where it is."""
     most, place = 0.0, 0
     for i in range(f.shape[0]):
-        if mask[i] and abs(f[i]) > most:
+        if mask[i] and not abs(f[i]) <= most:
             most, place = abs(f[i]), i
+            if np.isnan(most):
+                break
     return most, place
 
 
@@ -24,8 +27,10 @@ def farthest(f, g, mask):
     """Return the largest ``|f − g|`` at the marked places, 0 if none is marked, and where it is."""
     most, place = 0.0, 0
     for i in range(f.shape[0]):
-        if mask[i] and abs(f[i] - g[i]) > most:
+        if mask[i] and not abs(f[i] - g[i]) <= most:
             most, place = abs(f[i] - g[i]), i
+            if np.isnan(most):
+                break
     return most, place
 
 
@@ -33,8 +38,7 @@ def farthest(f, g, mask):
 def tightest(lhs, rhs, mask, floor):
     """Return where ``rhs − lhs`` is least among the marked places, −1 if none is left.
 
-    Places where neither side exceeds ``floor`` in size are passed over; a slack that is no number
-    counts as least of all.
+    Places where neither side exceeds ``floor`` in size are passed over.
     """
     place, least = -1, np.inf
     for i in range(lhs.shape[0]):
