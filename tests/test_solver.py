@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import weakref
 
 import numpy as np
@@ -350,3 +351,13 @@ def test_log_roads_where_blocks_underflow(forbid, scale):
     block, rows = solve(mdp, road="log"), solve(mdp, road="rows")
     np.testing.assert_allclose(block.V, rows.V, rtol=1e-13, atol=1e-12)
     assert block.status == "solved"
+
+
+def test_a_solution_survives_pickling_whatever_was_asked_of_it():
+    sol = solve(random_mdp(25))
+    check(sol)
+    again = pickle.loads(pickle.dumps(sol))
+    assert (again.cache, again.cast_by) == ({}, None)
+    np.testing.assert_array_equal(again.Q, sol.Q)
+    assert [c.verdict for c in check(again)] == [c.verdict for c in check(sol)]
+    assert pickle.loads(pickle.dumps(sol.shadow)).shadow.road != sol.shadow.road

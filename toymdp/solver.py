@@ -9,7 +9,7 @@ Each solution has a shadow on another road: what moves between the two is roundi
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -56,6 +56,11 @@ class Solution:
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
     # weakly: two solutions that held each other would wait for the garbage collector
     cast_by: weakref.ref[Solution] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles and copies hold the fields; what was derived from them is derived again."""
+        kept = {part.name: getattr(self, part.name) for part in fields(self)}
+        return kept | {"cache": {}, "cast_by": None}
 
     def policy(self, k: int) -> Array:
         """Return the specialist ``π_k ∝ ref·exp(Q_k/β)``, eq (2), as [T, S, A]."""
