@@ -423,3 +423,11 @@ def test_the_least_slack_is_found_and_no_number_is_not_passed_over():
     assert worst(lhs, rhs, everywhere, 1.0, ("t", "s")).where == {"t": 0, "s": 1}
     with pytest.raises(NotApplicable):
         worst(0 * lhs, 0 * lhs, everywhere, 1.0, ("t", "s"))
+
+
+def test_a_soup_does_not_follow_the_array_it_was_asked_at():
+    sol, lam = solve(random_mdp(0)), np.array([0.5, 0.5])
+    before = soup(sol, lam).gap
+    lam[:] = [1.0, 0.0]
+    assert soup(sol, lam).gap != before
+    assert soup(sol, np.array([0.5, 0.5])).gap == before

@@ -307,6 +307,20 @@ def test_hard_minimum_by_enumeration_and_its_ties():
     assert found == pytest.approx(min(paths(0, mdp.start_context)))
 
 
+@pytest.mark.parametrize("forbid", [False, True])
+def test_hard_minimum_ties_what_only_rounding_tells_apart(forbid):
+    """0.1 + 0.2 and 0.3 + 0 are one total: the tie goes to the path of the smaller second total."""
+    weights = np.ones((9, 3))
+    weights[0, 2] = 0.0 if forbid else 1.0  # a row that forbids a token is judged by itself
+    mdp = random_mdp(0, A=3, L=2, T=2).replace(ref_weights=weights, start=[0, 0])
+    cost = np.full((2, 9), 9.0)
+    cost[0, :2], cost[1, [0, 3]] = [0.1, 0.3], [0.2, 0.0]
+    length = np.zeros((2, 9))
+    length[0, :2] = [1.0, 2.0]
+    total, second = hard_minimum(mdp, cost, length)
+    assert (total, second) == (pytest.approx(0.3), 1.0)
+
+
 def test_hard_minimum_until_eos_and_its_absence():
     mdp = random_mdp(19, T=None, eos=2)
     ones = np.ones((1, 9))
