@@ -425,6 +425,13 @@ def test_the_least_slack_is_found_and_no_number_is_not_passed_over():
         worst(0 * lhs, 0 * lhs, everywhere, 1.0, ("t", "s"))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_identities_are_reported_at_the_optimum_and_not_where_rounding_was_worst(seed):
+    for name in ("gap.identity", "betaprime"):
+        (found,) = check(random_mdp(seed), f"ss.*{name}")
+        assert (found.verdict, found.lam_name) == ("holds", "optimum")
+
+
 def test_a_soup_does_not_follow_the_array_it_was_asked_at():
     sol, lam = solve(random_mdp(0)), np.array([0.5, 0.5])
     before = soup(sol, lam).gap

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from bounds import check
 from bounds.claim import Check
-from bounds.delta_claims import deltas, renyi_divergences
+from bounds.delta_claims import deltas, penalty, renyi_divergences
 from bounds.hypotheses import reference_rows
 from bounds.soups import soup, specialist_totals, specialist_values
 from bounds.span import FeatureSpan
@@ -248,3 +248,12 @@ def test_soup_tables_against_explicit_policies():
         to_ref = np.where(p > 0, p * np.log(p / mdp.ref), 0.0).sum(axis=2)
     for table, expected in ((here.kl_to_w, to_w), (here.kl_from_w, from_w), (here.kl_ref, to_ref)):
         np.testing.assert_allclose(table, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_penalties_are_those_of_their_own_divergence():
+    sol, lam = solve(random_mdp(5, K=3)), np.array([-0.2, 0.3, -0.4])
+    here = soup(sol, lam)
+    for divergence in (deltas, renyi_divergences, deltas):
+        by_hand = 0.2 * divergence(sol)[0] + 0.4 * divergence(sol)[2]  # β = β' = 1
+        np.testing.assert_allclose(penalty(sol, here, divergence), by_hand, rtol=1e-14)
+    assert np.abs(penalty(sol, here, deltas) - penalty(sol, here, renyi_divergences)).max() > 1e-3

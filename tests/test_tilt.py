@@ -92,6 +92,8 @@ def test_near_divergences_are_those_of_the_rows(forbid):
     rng = np.random.default_rng(1)
     G, f = rng.normal(size=(2, mdp.steps, mdp.n_contexts))
     H = G + 10.0 ** rng.uniform(-9, -1, size=(mdp.steps, 1)) * f
+    # far apart where some rows of a block may go and others not: the others are near all the same
+    H += 5.0 * (rng.random(G.shape) < 0.1)
     expected = np.empty_like(G)
     kernels.divergences(mdp.ref, mdp.reach.states, G, H, expected)
     found = tilt(mdp, G).divergence(tilt(mdp, H))
@@ -144,6 +146,18 @@ def test_a_sampler_that_accepts_by_the_ratio_draws_from_the_policy():
         rtol=1e-13,
     )
     assert rejection_sampler(policy, policy, 1.0 - high)[0].max() > 0.01
+
+
+def test_a_sampler_of_ref_against_a_policy_whose_weights_underflow():
+    """Everything is accepted; the target sits on what rows allow far below their block's best."""
+    mdp = random_mdp(7, A=4, forbid=0.4)
+    G = 1e4 * np.random.default_rng(8).normal(size=(mdp.steps, mdp.n_contexts))
+    target, flat = tilt(mdp, G), np.zeros_like(G)
+    assert not target.plain
+    apart, accepted = rejection_sampler(target, tilt(mdp, flat), flat)
+    expected = 0.5 * np.abs(np.exp(brute(mdp, G)[1]) - mdp.ref).sum(axis=2)
+    np.testing.assert_allclose(apart, np.where(mdp.reach.states, expected, 0.0), atol=1e-11)
+    np.testing.assert_allclose(accepted[mdp.reach.states], 1.0, atol=1e-15)
 
 
 def test_scans_return_what_is_no_number():
