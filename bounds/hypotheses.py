@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,38 +39,49 @@ class Hypothesis:
         return outcome
 
 
-def reference_rows(mdp: TokenMDP, at: Mask | None = None) -> tuple[Array, Array, IntArray]:
-    """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts.
+Rows = tuple[Array, Array, IntArray]
 
-    Dense features come as [n, d]; one-hots, which are n distinct unit vectors, as their scales [n].
+
+@lru_cache(maxsize=2)
+def reference_rows(mdp: TokenMDP) -> Rows:
+    """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts, read-only.
 
     psi(s) at t ≥ 1 is the feature of the step before; the start has ``start_feature``, or that of
-    its last L tokens if it is met again, or one of its own (then it is no row here). at: [T, S],
-    the next contexts to list instead of all that are states later. bos is not a token here, and
-    contexts that forbid another one have -inf.
+    its last L tokens if it is met again, or one of its own (then it is no row here).
     """
-    span = span_of(mdp)
-    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
-    if at is not None:
-        later = at
-    elif mdp.horizon is None:
+    if mdp.horizon is None:
         later = mdp.reach.nexts & mdp.reach.states
     else:
         later = np.vstack([mdp.reach.states[1:], np.zeros_like(mdp.reach.states[:1])])
-    if not span.per_step:
-        later = np.asarray(later.any(axis=0))[None]
-    t, s = np.nonzero(later)
-    features = mdp.features
+    rows, logits, s = rows_at(mdp, later)
+    if mdp.start_feature is not None:
+        rows, s = np.vstack([rows, mdp.start_feature]), np.append(s, mdp.start_context)
+        logits = np.vstack([logits, _log_reference(mdp)[mdp.start_context]])
+    for table in (rows, logits, s):
+        table.setflags(write=False)
+    return rows, logits, s
+
+
+def rows_at(mdp: TokenMDP, at: Mask) -> Rows:
+    """The same at the marked next contexts [T, S].
+
+    Dense features come as [n, d]; one-hots, which are n distinct unit vectors, as their scales [n].
+    bos is not a token here, and contexts that forbid another one have -inf.
+    """
+    span, features = span_of(mdp), mdp.features
+    t, s = np.nonzero(at if span.per_step else at.any(axis=0, keepdims=True))
     if isinstance(features, Dense):
         rows = features.values[t, s] if features.per_step else features.values[s]
     else:
         rows = span.norms[t, s]
-    if mdp.start_feature is not None and at is None:
-        rows = np.vstack([rows, mdp.start_feature])
-        s = np.append(s, mdp.start_context)
+    return np.asarray(rows), _log_reference(mdp)[s], s
+
+
+def _log_reference(mdp: TokenMDP) -> Array:
+    """``log ref`` [S, A'] of all tokens but bos."""
+    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
     with np.errstate(divide="ignore"):
-        logits = np.log(mdp.ref if tokens.all() else mdp.ref[:, tokens])
-    return np.asarray(rows), logits[s], s
+        return np.asarray(np.log(mdp.ref if tokens.all() else mdp.ref[:, tokens]))
 
 
 def softmax_reference(sol: Solution, lam: Array | None) -> Outcome:

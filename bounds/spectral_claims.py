@@ -18,7 +18,7 @@ from toymdp.solver import EXPONENT_ROOM
 from toymdp.tilt import tilt
 
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, SidesFunction, Undecidable
-from .hypotheses import reference_rows
+from .hypotheses import reference_rows, rows_at
 from .soups import size_of_values
 from .span import RANK_TOLERANCE
 
@@ -198,7 +198,7 @@ def forward_law(mdp: TokenMDP) -> Sides:
     """
     steps = np.arange(mdp.steps) <= mdp.steps - 1 - mdp.order
     live = mdp.reach.nexts & ~mdp.ended & (steps[:, None] | (mdp.horizon is None))
-    rows, _, contexts = reference_rows(mdp, live)
+    rows, _, contexts = rows_at(mdp, live)
     if len(rows) == 0:
         raise NotApplicable(f"no action has L = {mdp.order} more steps before the horizon")
     if len(rows) * mdp.n_contexts > MAX_CONTINUATIONS:
