@@ -87,23 +87,6 @@ def centre(G, top, span, centred):
 
 
 @njit(cache=True, nogil=True)
-def reference_sums(columns, f, out):
-    """Write ``out[t, s] = Σ_a ref[s, a]·f[t, s']`` for f [T, S] on next contexts."""
-    T, contexts = f.shape
-    A = columns.shape[0]
-    B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
-    for low in range(0, B, CHUNK):
-        n = min(CHUNK, B - low)
-        for t in range(T):
-            for i in range(n):
-                first = (low + i) * A
-                for a in range(A):
-                    ahead[a, i] = f[t, first + a]
-            block_product(columns, ahead, low, n, out[t])
-
-
-@njit(cache=True, nogil=True)
 def tilted_sums(columns, e, f, out):
     """Write ``out[t, s] = Σ_a ref[s, a]·e[t, s']·f[t, s']`` for e, f [T, S] on next contexts.
 

@@ -62,8 +62,7 @@ class Tilt:
     @cached_property
     def scales(self) -> tuple[Array, Array]:
         """The reciprocal and the logarithm of ``E_ref`` of the weights [T, S]; 0 where no state."""
-        sums, absent = np.empty_like(self.logits), self.mdp.reach.absent
-        block_kernels.reference_sums(self.mdp.columns, self.weights, sums)
+        sums, absent = self._reference_mean(self.weights), self.mdp.reach.absent
         scan_kernels.fill(sums.ravel(), absent, 1.0)
         with np.errstate(divide="ignore", over="ignore"):  # what underflows is not read
             logs = np.log(sums)
@@ -99,8 +98,7 @@ class Tilt:
         sum itself has the digits.
         """
         mdp, (_, span, centred) = self.mdp, self.blocks
-        missing = np.empty_like(self.logits)
-        block_kernels.reference_sums(mdp.columns, -np.expm1(centred), missing)
+        missing = self._reference_mean(-np.expm1(centred))
         near = -np.log1p(-np.minimum(missing, 0.5))
         upper = np.where(missing < 0.5, near, -self.scales[1])
         lower = np.minimum(self.to_states(upper, -span), 0.0)
@@ -109,6 +107,12 @@ class Tilt:
         if rows.any():
             ratio_kernels.ratio_extremes(mdp.ref, rows, self.logits, upper, lower)
         return upper, lower
+
+    def _reference_mean(self, f: Array) -> Array:
+        """``E_ref f`` [T, S] of f [T, S] on next contexts, 0 where nothing is allowed."""
+        found, once = np.empty_like(f), np.ones((1, f.shape[1]))
+        block_kernels.tilted_sums(self.mdp.columns, once, f, found)
+        return found
 
     def _by_rows(self, F: Array) -> tuple[Array, Array]:
         log_z, means = np.empty_like(self.logits), np.empty_like(F)
