@@ -86,7 +86,7 @@ def lemma1(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
 def lemma1_per_step(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     """(6) with a nu_t of its own for each step."""
     fields = np.concatenate([sol.Q, sol.Q_w[None]])
-    return _fit_sides(feature_span(sol).fit_each_step(fields), sol)
+    return _fit_sides(feature_span(sol).fit_each_step(fields, sol.mdp.beta), sol)
 
 
 @lru_cache(maxsize=32)

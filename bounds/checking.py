@@ -9,12 +9,13 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from toymdp import Solution, soup_optimum
+from toymdp import InstanceError, Solution, soup_optimum
 from toymdp.optimum import SoupOptimum
 
 from .claim import Array, Check, Claim, Sides, Subject
@@ -23,6 +24,7 @@ from .soups import forget_soups, standard_lambdas
 from .worlds import subject_of
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
+ONE_POOL = Lock()
 Y = TypeVar("Y")
 
 
@@ -65,15 +67,19 @@ def _pool(subject: Subject) -> Iterator[Executor | None]:
     """A thread for a large instance, whose tables take longer than handing them over; else None."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     large = isinstance(subject, Solution) and subject.Q_w.size >= PARALLEL
-    if not large or (cores or 1) < 2:
+    # two at once would set the threads of BLAS back in the wrong order: the later goes without
+    if not large or (cores or 1) < 2 or not ONE_POOL.acquire(blocking=False):
         yield None
         return
-    # one thread beside the caller's, for the second road; those of BLAS would only be in their way
-    with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
-        try:
-            yield pool
-        finally:  # what is still waiting is not asked for any more, least of all after Ctrl-C
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        # a thread beside the caller's, for the second road; those of BLAS would be in their way
+        with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
+            try:
+                yield pool
+            finally:  # what is still waiting is not asked for any more, least of all after Ctrl-C
+                pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        ONE_POOL.release()
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +121,7 @@ def _judge(
     pool: Executor | None,
 ) -> list[Check]:
     """The outcomes of the claims, in their order."""
-    at = None if lam is None else np.asarray(lam, dtype=np.float64)
+    at = None if lam is None else _weights(lam, subject)
     everywhere = [claim for claim in claims if claim.at == "every" and lam is None]
     begun = {
         claim.id: _begin(claim, subject, at, optimum, pool)
@@ -128,6 +134,16 @@ def _judge(
         assert isinstance(subject, Solution)
         found = _at_worst_lambdas(everywhere, subject, optimum, seed, pool)
     return [found[claim.id] if claim.id in found else begun[claim.id]() for claim in claims]
+
+
+def _weights(lam: Array | Sequence[float], subject: Subject) -> Array:
+    """The given λ as an array [K]. Raises InstanceError unless it is K finite numbers."""
+    found = np.array(lam, dtype=np.float64)
+    K = subject.mdp.n_rewards if isinstance(subject, Solution) else found.size
+    if found.shape != (K,) or not np.isfinite(found).all():
+        rule = f"must be {K} finite numbers, one for each reward"
+        raise InstanceError.of("lam", found.tolist(), rule, "give one weight for each reward")
+    return found
 
 
 def _begin(

@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import scan_kernels
+from toymdp import SolverError, scan_kernels
 from toymdp.optimum import SoupOptimum
 
 Array = NDArray[np.float64]
@@ -182,7 +182,7 @@ class Claim:
         later = second if pool is None else pool.submit(second).result
         try:
             sides = own or self.sides(subject, lam, optimum)
-        except (NotApplicable, Undecidable) as outcome:
+        except (NotApplicable, Undecidable, SolverError) as outcome:
             # the outcome itself would keep its traceback, and with it every table, alive
             return partial(replace, self._without_sides(outcome, base))
         return partial(self._judge, base, reasons, sides, later, subject.depth)
@@ -197,7 +197,7 @@ class Claim:
     ) -> Check:
         try:
             error = error_radius(sides, second(), depth)
-        except (NotApplicable, Undecidable) as outcome:
+        except (NotApplicable, Undecidable, SolverError) as outcome:
             return self._without_sides(outcome, base)
         if not np.isfinite([sides.lhs, sides.rhs, error]).all():
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
@@ -225,14 +225,14 @@ class Claim:
             return blocked
         try:
             sides = self.sides(subject, lam, optimum)
-        except (NotApplicable, Undecidable) as outcome:
+        except (NotApplicable, Undecidable, SolverError) as outcome:
             return self._without_sides(outcome, base)
         floor = rounding_floor(sides, subject.depth) + sides.error
         slack = sides.slack if self.kind == "inequality" else -max(abs(sides.slack), floor)
         return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf, sides
 
     def _without_sides(self, outcome: Exception, base: Mapping[str, Any]) -> Check:
-        verdict: Verdict = "undecided" if isinstance(outcome, Undecidable) else "not-applicable"
+        verdict: Verdict = "not-applicable" if isinstance(outcome, NotApplicable) else "undecided"
         return Check(verdict=verdict, reason=str(outcome), **base)
 
     def _hypotheses(

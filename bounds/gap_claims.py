@@ -20,7 +20,7 @@ from .soups import (
     Soup,
     bespoke_norm,
     reference_norm,
-    size_of_values,
+    size_of_returns,
     soup,
     specialist_totals,
 )
@@ -78,8 +78,8 @@ def gap(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     terms = gap_terms(sol, here)
     rhs = float(formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"]))
     where = {"t": 0, "s": sol.mdp.start_context}
-    radius = gap_rounding(sol, here, terms)
-    return Sides(here.gap, rhs, size_of_values(sol), terms, where, error=radius)
+    radius = gap_rounding(sol, here, terms) + here.value_error
+    return Sides(here.gap, rhs, size_of_returns(sol), terms, where, error=radius)
 
 
 def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -109,7 +109,7 @@ def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     last = float(bespoke_norm(sol)[_start(sol)]) * error
     terms = {"reward term": first, "penalty": penalty, "logit term": last}
     rhs = float(formulas.gap_bound(first, penalty, last))
-    return Sides(here.gap, rhs, size_of_values(sol), terms)
+    return Sides(here.gap, rhs, size_of_returns(sol), terms, error=here.value_error)
 
 
 def gap_identity(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -128,8 +128,8 @@ def gap_identity(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> S
         "β E Σ KL(soup‖π_w)": beta * here.expected(here.kl_to_w),
         "(β'/|λ|₁ − β) E Σ KL(soup‖ref)": excess * here.expected(here.kl_ref),
     }
-    scale = size_of_values(sol) + beta * sol.mdp.steps
-    return Sides(here.gap, here.gap_by_identity, scale, terms)
+    scale = size_of_returns(sol) + beta * sol.mdp.steps
+    return Sides(here.gap, here.gap_by_identity, scale, terms, error=2 * here.value_error)
 
 
 def logit_span(sol: Solution, here: Soup) -> Array:
@@ -150,8 +150,8 @@ def gap_sharp(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Side
     by_span = formulas.hoeffding(logit_span(sol, here))
     rate = formulas.gap_rate(by_span, here.kl_ref, sol.mdp.beta, here.temperature)
     terms = {"β E Σ span²/8": sol.mdp.beta * here.expected(by_span)}
-    scale = size_of_values(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, here.expected(rate), scale, terms)
+    scale = size_of_returns(sol) + sol.mdp.beta * sol.mdp.steps
+    return Sides(here.gap, here.expected(rate), scale, terms, error=2 * here.value_error)
 
 
 def feature_rate(sol: Solution, here: Soup) -> Array:
@@ -175,8 +175,8 @@ def gap_sharp_features(sol: Solution, lam: Array | None, opt: SoupOptimum | None
     assert lam is not None
     here = soup(sol, lam)
     rate = formulas.gap_rate(feature_rate(sol, here), here.kl_ref, sol.mdp.beta, here.temperature)
-    scale = size_of_values(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, here.expected(rate), scale)
+    scale = size_of_returns(sol) + sol.mdp.beta * sol.mdp.steps
+    return Sides(here.gap, here.expected(rate), scale, error=2 * here.value_error)
 
 
 TABLE = (

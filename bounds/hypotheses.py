@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import Solution, TokenMDP
+from toymdp import Solution, SolverError, TokenMDP
 from toymdp.features import Dense, IntArray
 
 from .claim import EPS, Array, Mask, Subject
-from .soups import size_of_values, soup, specialist_values
+from .soups import size_of_returns, size_of_values, soup, specialist_values
 from .span import RANK_TOLERANCE, feature_span, span_of, value_fits
 
 Outcome = tuple[bool | None, str]
@@ -34,7 +34,10 @@ class Hypothesis:
         """Return the outcome, computed once for each solution and λ."""
         key = ("hypothesis", self.id, None if lam is None else lam.tobytes())
         if key not in sol.cache:
-            sol.cache[key] = self.test(sol, lam)
+            try:
+                sol.cache[key] = self.test(sol, lam)
+            except SolverError as failure:
+                sol.cache[key] = None, str(failure)
         outcome: Outcome = sol.cache[key]
         return outcome
 
@@ -197,7 +200,7 @@ def beats_one_hot(sol: Solution, lam: Array | None) -> Outcome:
     assert lam is not None
     best = float(specialist_values(sol).max())
     slack = soup(sol, lam).value - best
-    error = 64 * EPS * sol.depth * size_of_values(sol)
+    error = 64 * EPS * sol.depth * size_of_returns(sol)
     if slack >= -error:  # a one-hot λ ties with itself
         return True, ""
     return False, f"J(λ) falls short of a specialist's value by {-slack:.4g}"

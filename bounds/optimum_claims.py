@@ -16,7 +16,7 @@ from .kl_claims import kl
 from .soups import (
     bespoke_norm,
     reference_norm,
-    size_of_values,
+    size_of_returns,
     soup,
     specialist_values,
 )
@@ -32,7 +32,8 @@ def gap_nonnegative(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     ``β|λ|₁ ≤ β'``.
     """
     assert lam is not None
-    return Sides(0.0, soup(sol, lam).gap, size_of_values(sol))
+    here = soup(sol, lam)
+    return Sides(0.0, here.gap, size_of_returns(sol), error=here.value_error)
 
 
 def beats_specialists(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -44,7 +45,7 @@ def beats_specialists(sol: Solution, lam: Array | None, opt: SoupOptimum | None)
     values = specialist_values(sol)
     k = int(np.argmax(values))
     terms = {f"V_w^π_{i}": v for i, v in enumerate(values.tolist())}
-    return Sides(float(values[k]), soup(sol, opt.lam).value, size_of_values(sol), terms, {"k": k})
+    return Sides(float(values[k]), soup(sol, opt.lam).value, size_of_returns(sol), terms, {"k": k})
 
 
 def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -64,12 +65,12 @@ def beta_prime_free(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
     name = max(pairs, key=lambda n: abs(pairs[n][0] - pairs[n][1]) / (1 + abs(pairs[n][0])))
     first, second = pairs[name]
     terms = {n: v for n, (v, _) in pairs.items()}
-    radius = 0.0
+    radius = soup(sol, lam).value_error
     if name == "right side of (9)":
         radius = kl(sol, lam, None).error
     elif name == "right side of (10)":
         radius = gap_rounding(sol, soup(sol, lam), gap_terms(sol, soup(sol, lam)))
-    return Sides(first, second, size_of_values(sol) * (1 + 1 / mdp.beta) + abs(first), terms,
+    return Sides(first, second, size_of_returns(sol) * (1 + 1 / mdp.beta) + abs(first), terms,
                  error=2 * radius, note=f"compared at: {name}")  # fmt: skip
 
 

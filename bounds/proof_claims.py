@@ -25,6 +25,7 @@ from .soups import (
     bespoke_norm,
     judged_states,
     reference_norm,
+    size_of_returns,
     size_of_values,
     soup,
     specialist_totals,
@@ -72,7 +73,7 @@ def step_a(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     assert lam is not None
     weights = np.abs(lam) / np.abs(lam).sum()
     lhs = _least(sol, weights @ (sol.mdp.reward_w - sol.mdp.rewards))
-    return Sides(lhs, float(weights @ _differences(sol)), size_of_values(sol))
+    return Sides(lhs, float(weights @ _differences(sol)), size_of_returns(sol))
 
 
 def step_a_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
@@ -83,7 +84,7 @@ def step_a_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -
         pairs = sol.mdp.reward_w - sol.mdp.rewards
         sol.cache["least"] = np.array([_least(sol, pair) for pair in pairs])
     lhs = float(weights @ sol.cache["least"])
-    return Sides(lhs, float(weights @ _differences(sol)), size_of_values(sol))
+    return Sides(lhs, float(weights @ _differences(sol)), size_of_returns(sol))
 
 
 def step_b(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:

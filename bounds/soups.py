@@ -11,7 +11,7 @@ import numpy as np
 from toymdp import Solution
 from toymdp.lazy import cached_property
 from toymdp.optimum import SoupOptimum
-from toymdp.policies import largest, mixture
+from toymdp.policies import extrema, largest, mixture
 from toymdp.tilt import Occupancy, Tilt, tilt
 
 from .claim import EPS, Array, Mask
@@ -73,6 +73,18 @@ class Soup:
         if self.size == 0:
             return regularised_value(self.sol, self.policy, 0.0, self.kl_ref)
         return regularised_value(self.sol, self.policy, self.temperature, self.kl_ref)
+
+    @cached_property
+    def value_error(self) -> float:
+        """Rounding radius of J until ``eos`` beyond that of its terms; 0 with a finite horizon.
+
+        What is solved with is 1 − P, known to a unit in the last place of 1: the longer the soup
+        goes on, the less is known of when it ends, and J is off by as much of all it adds up.
+        """
+        if self.sol.mdp.horizon is not None:
+            return 0.0
+        steps = float(self.occupancy.states.sum())
+        return 8 * EPS * steps * (steps * size_of_returns(self.sol) + abs(self.value))
 
     @property
     def gap(self) -> float:
@@ -267,6 +279,12 @@ def standard_lambdas(
     return found
 
 
+def logit_range(policy: Tilt) -> float:
+    """Largest range of a policy's logits over the allowed tokens of a reachable state, in nats."""
+    low, high = extrema(policy.mdp, policy.logits)
+    return float((high - low).max())
+
+
 def size_of_values(sol: Solution) -> float:
     """What value differences are taken of: the largest |Q| and |r| at reachable places, plus β.
 
@@ -276,5 +294,18 @@ def size_of_values(sol: Solution) -> float:
     if "size" not in sol.cache:
         used = sol.mdp.reach.nexts
         values = max(largest(q, used) for q in (*sol.Q, sol.Q_w))
-        sol.cache["size"] = max(values, float(np.abs(sol.mdp.rewards).max())) + sol.mdp.beta
+        rewards = float(np.abs(sol.mdp.rewards[:, used.any(axis=0)]).max())
+        sol.cache["size"] = max(values, rewards) + sol.mdp.beta
     return float(sol.cache["size"])
+
+
+def size_of_returns(sol: Solution) -> float:
+    """The same of what policies earn, which are known no better than their logits.
+
+    Rounding a logit of size Q/β moves what the policy earns by as much of the range of Q. It
+    counts where that range is many β.
+    """
+    if "size of returns" not in sol.cache:
+        span = max(logit_range(policy) for policy in (*sol.specialists, sol.bespoke))
+        sol.cache["size of returns"] = size_of_values(sol) * (1.0 + span / 8.0)
+    return float(sol.cache["size of returns"])

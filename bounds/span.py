@@ -141,8 +141,11 @@ class FeatureSpan:
                 )
         return np.broadcast_to(found, (mdp.steps, S))
 
-    def fit(self, X: Array) -> Fit:
-        """Fit fields X [M, T, S] on next contexts."""
+    def fit(self, X: Array, known_to: float = 0.0) -> Fit:
+        """Fit fields X [M, T, S] on next contexts.
+
+        known_to: size of what X was computed from, where that may be larger than X itself.
+        """
         if isinstance(self.features, Tabular) and self.per_step:
             return self._interpolate(X)
         X = np.where(self.used, X, 0.0)
@@ -150,7 +153,7 @@ class FeatureSpan:
             self._fit_dense(X) if isinstance(self.features, Dense) else self._fit_tabular(X)
         )
         residual = np.where(self.used, X - fitted, 0.0)
-        size = np.abs(X).max(axis=(1, 2), initial=0.0)
+        size = np.maximum(np.abs(X).max(axis=(1, 2), initial=0.0), known_to)
         terms = nu.shape[1] if isinstance(self.features, Dense) else 1
         error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
         return Fit(nu, residual, error, size, np.abs(residual).max(axis=(1, 2)))
@@ -193,12 +196,12 @@ class FeatureSpan:
         fitted = np.broadcast_to(mean[:, None, :], X.shape)
         return nu[:, self.used.any(axis=0)], fitted, np.zeros(len(X))
 
-    def fit_each_step(self, X: Array) -> Fit:
+    def fit_each_step(self, X: Array, known_to: float = 0.0) -> Fit:
         """Fit with a nu_t of its own for every step: residuals only (nu is left empty)."""
         parts = []
         for t in range(self.mdp.steps):
             single = _OneStep(self, t)
-            parts.append(single.fit(X[:, t : t + 1]))
+            parts.append(single.fit(X[:, t : t + 1], known_to))
         return Fit(
             np.empty((len(X), 0)),
             np.concatenate([p.residual for p in parts], axis=1),
@@ -244,6 +247,9 @@ def value_fits(sol: Solution) -> tuple[Fit, Fit]:
     """Fits of the rewards (r_1..r_K, r_w) and of the optimal values (Q_1..Q_K, Q_w), cached."""
     if "fits" not in sol.cache:
         span = feature_span(sol)
-        sol.cache["fits"] = (span.rewards, span.fit(np.concatenate([sol.Q, sol.Q_w[None]])))
+        sol.cache["fits"] = (
+            span.rewards,
+            span.fit(np.concatenate([sol.Q, sol.Q_w[None]]), sol.mdp.beta),
+        )
     fits: tuple[Fit, Fit] = sol.cache["fits"]
     return fits

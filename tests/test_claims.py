@@ -438,3 +438,14 @@ def test_a_soup_does_not_follow_the_array_it_was_asked_at():
     lam[:] = [1.0, 0.0]
     assert soup(sol, lam).gap != before
     assert soup(sol, np.array([0.5, 0.5])).gap == before
+
+
+def test_only_one_check_at_a_time_takes_a_thread(monkeypatch):
+    monkeypatch.setattr(checking, "PARALLEL", 1)
+    sol = solve(random_mdp(0))
+    with checking._pool(sol) as first, checking._pool(sol) as second:
+        assert (first is None, second is None) == (False, True)
+    with pytest.raises(KeyboardInterrupt), checking._pool(sol):
+        raise KeyboardInterrupt
+    with checking._pool(sol) as third:
+        assert third is not None

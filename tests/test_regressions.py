@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from bounds.cli import main
 from bounds.ledger import OutputFile
 from bounds.witness import Witness
 from bounds.worlds import load_any, load_instance
-from toymdp import InstanceError, TokenMDP, solve, soup_optimum
-from toymdp.policies import divergence
+from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
+from toymdp.families import generate
+from toymdp.policies import divergence, mixture, occupancy, policy_value
 
 ONE_HOT = {"kind": "tabular", "per_step": True, "scale": 1.0}
 
@@ -169,3 +171,109 @@ def test_too_many_specialists_for_enclosing_the_optimum_are_refused(tmp_path):
     Witness("w", mdp, "ss.thm1.kl", None, 0, {"lhs": 1.0, "rhs": 0.0}).save(path)
     with pytest.raises(WitnessError, match="K = 9"):
         certify(path)
+
+
+def no_digits(rewards, beta_prime=None) -> TokenMDP:
+    """Until eos, where going on costs so much that a soup of negative weight hardly ever ends."""
+    return plain(
+        vocab_size=3, horizon=None, eos=2, rewards=rewards, beta_prime=beta_prime,
+        w=[1 / len(rewards)] * len(rewards),
+        ref_weights=[[0.33, 0.41, 0.4], [0.11, 0.36, 0.68], [0.67, 0.05, 0.43]],
+        features={"kind": "tabular", "per_step": False, "scale": 1.0},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cost", [5.0, 20.0, 37.0, 100.0])
+def test_a_soup_that_hardly_ends_is_undecided_and_never_the_optimum(cost):
+    """1 − P has no digits of a chance of e^-37 to end: J came out as 4e19 above V_w."""
+    mdp = no_digits([[-cost, -0.57 * cost, 0.0]])
+    sol = solve(mdp)
+    opt = soup_optimum(mdp, sol)
+    assert sol.value_w + 1e-9 >= opt.J
+    assert pytest.approx(sol.value_w, abs=1e-9) == opt.J  # K = 1: λ = 1 is π_w itself
+    no_false_violation(mdp)
+    found = {c.claim: c for c in check(mdp, "ss.thm1.gap.identity,ss.eq8.upper", lam=[-0.99])}
+    if cost > 30:
+        assert {c.verdict for c in found.values()} == {"undecided"}
+        assert "no digits left" in found["ss.eq8.upper"].reason
+
+
+def test_policies_that_never_end_raise_and_do_not_warn():
+    mdp = no_digits([[-37.0, -37.0, 0.0], [0.0, -60.0, 0.0]])
+    away = np.array([[1e3, 1e3, 0.0]])
+    with pytest.raises(SolverError, match="no digits left"):
+        policy_value(mdp, away, mdp.reward_w)
+    with pytest.raises(SolverError, match="no digits left"):
+        occupancy(mdp, away)
+    no_false_violation(mdp)
+
+
+def test_the_radius_of_values_covers_the_rounding_of_large_logits():
+    """A logit of 6e4 nats is known to 1e-11: J, of size 4e4, is off by 1e-7 and not by 1e-11."""
+    mdp = plain(
+        vocab_size=3, horizon=2, w=[0.3, 0.7],
+        ref_weights=[[0, 0.269, 0.223], [0, 0, 1], [0.462, 0.161, 0]],
+        rewards=[[-2e4, 2e4, 1e4], [-4e4, 2e4, 6e4]],
+    )  # fmt: skip
+    for scale in (1.0, 10.0):
+        larger = mdp.replace(rewards=scale * mdp.rewards)
+        for lam in ([0.18182037774571305, -0.3694971315501944], [0.3, 0.7], [-0.5, 0.1]):
+            (found,) = check(larger, "ss.betaprime", lam=lam)
+            assert found.verdict != "violated"
+            assert found.error > 1e-16 * (scale * 6e4) ** 2 / 8
+        no_false_violation(larger)
+
+
+@pytest.mark.parametrize("lam", [[0.1, 0.1], [], [0.1] * 5, 0.3, [[0.1] * 3], [math.nan, 0.1, 0.1]])
+def test_weights_of_another_length_or_no_numbers_are_refused(lam):
+    mdp = generate("dirichlet", 2)
+    assert mdp.n_rewards == 3
+    with pytest.raises(InstanceError, match="must be 3 finite numbers"):
+        check(mdp, "ss.eq8.upper", lam=lam)
+    with pytest.raises(ValueError, match="weights for"):
+        mixture(np.ones(2), np.ones((3, 4, 5)))
+
+
+def test_zero_rewards_are_linear_in_any_features():
+    """Q is 0 up to β times a rounding, which no rounding of Q itself can tell."""
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        mdp = plain(
+            vocab_size=5, horizon=3, ref_weights=rng.dirichlet(np.ones(5), size=5),
+            rewards=np.zeros((1, 5)), features={"kind": "dense", "values": rng.normal(size=(5, 2))},
+        )  # fmt: skip
+        found = {c.claim: c for c in check(mdp)}
+        assert found["ss.lemma1"].verdict == found["ss.lemma1.per-step"].verdict == "holds"
+        assert found["ss.thm1.kl.repaired"].hypotheses["q-linear"]
+
+
+@pytest.mark.parametrize("never", [1e13, 1e17])
+def test_rewards_that_are_never_earned_change_no_verdict(never):
+    """bos is not emitted: what reaching it would pay must not drown what is there."""
+
+    def verdicts(x: float) -> dict[str, str]:
+        mdp = plain(
+            vocab_size=3, horizon=2, start=[2], bos=2, beta=2.0, w=[0.5, 0.5],
+            ref_weights=[[1, 2, 0], [3, 1, 0], [1, 1, 0]], rewards=[[0, 1, x], [1, 0, x]],
+        )  # fmt: skip
+        return {c.claim: c.verdict for c in check(mdp)}
+
+    assert verdicts(never) == verdicts(0.0)
+    assert verdicts(0.0)["ss.eq7.logit"] == "violated"
+
+
+def test_no_number_in_a_policy_is_no_number_in_its_divergences():
+    mdp = generate("dirichlet", 1)
+    bad = np.full((mdp.steps, mdp.n_contexts), np.nan)
+    for G, H in ((bad, 0 * np.nan_to_num(bad)), (np.zeros_like(bad), bad)):
+        assert np.isnan(divergence(mdp, G, H)[mdp.reach.states]).any()
+
+
+def test_two_threads_may_look_for_optima_at_once():
+    """The program of a step has parameters: each thread has its own."""
+    cases = [generate("dirichlet", seed) for seed in range(6)]
+    expected = [soup_optimum(mdp).J for mdp in cases]
+    with ThreadPoolExecutor(3) as pool:
+        for _ in range(3):
+            found = pool.map(lambda mdp: soup_optimum(mdp).J, cases)
+            assert list(found) == pytest.approx(expected, rel=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import random_mdp
@@ -184,7 +186,7 @@ def test_an_objective_that_never_improves_ends_the_ascent(monkeypatch):
     """Whatever J does, an ascent stops: here every trial is refused, and moves carry solver noise."""
     objective = SoupObjective(solve(random_mdp(12)))
     monkeypatch.setattr(SoupObjective, "value", lambda self, nu: -1e9)
-    program = ascent_module._program(2)
+    program = ascent_module._program(2, threading.get_ident())
     monkeypatch.setattr(program, "solve", lambda g, root, u, radius: np.array([1e-8, -1e-8]))
     found = ascend(objective, np.array([0.5, 0.3]))
     assert found.steps <= ascent_module.MAX_STEPS

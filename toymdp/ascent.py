@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import get_ident
 
 import cvxpy as cp
 import numpy as np
@@ -77,7 +78,8 @@ class _Step:
 
 
 @lru_cache(maxsize=64)
-def _program(K: int) -> _Step:
+def _program(K: int, thread: int) -> _Step:
+    """The program of one thread: its parameters are no thing to share."""
     return _Step(K)
 
 
@@ -120,7 +122,7 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
         root = _concave_root(H)
         accepted = False
         while not accepted and radius > 1e-12:
-            move = _program(len(u)).solve(g, root, u, radius)
+            move = _program(len(u), get_ident()).solve(g, root, u, radius)
             if move is None:
                 radius *= 0.25
                 continue

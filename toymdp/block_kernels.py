@@ -135,7 +135,8 @@ def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
                     log_h[t, part],
                 )
                 for i in range(n):
-                    found[i] = max(found[i] * scale[i] + (second[i] - first[i]), 0.0)
+                    short = found[i] * scale[i] + (second[i] - first[i])
+                    found[i] = 0.0 if short < 0.0 else short  # what is no number stays none
 
 
 @njit(cache=True, nogil=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from .ascent import ROUNDING, Ascent, ascend
 from .branch import Bound, Report, branch_and_bound, why_no_bound
+from .errors import SolverError
 from .features import Array
 from .mdp import TokenMDP
 from .policies import occupancy
@@ -148,6 +149,10 @@ def soup_optimum(
             progress(name)
         if np.any(nu):
             ascents.append(ascend(objective, nu, name))
+    # a start without a value (until eos, a soup that hardly ends) is no ascent
+    ascents = [ascent for ascent in ascents if np.isfinite(ascent.value)]
+    if not ascents:
+        raise SolverError("no start has a soup that ends: raise beta, or set a finite horizon")
     best = _best(ascents, objective.scale)
     bound, no_bound = None, None
     if tolerance is not None:

@@ -68,8 +68,10 @@ def occupancy(mdp: TokenMDP, G: Array) -> Occupancy:
 
 def mixture(weights: Array, fields: Array) -> Array:
     """Return ``Σ_k weights_k·fields_k`` [R, S] of fields [K, R, S], on one thread."""
-    mixed = np.empty(fields.shape[1:])
-    soup_kernels.mix(np.ascontiguousarray(fields), np.asarray(weights, dtype=np.float64), mixed)
+    weights, mixed = np.asarray(weights, dtype=np.float64), np.empty(fields.shape[1:])
+    if weights.shape != fields.shape[:1]:  # the kernel would read beyond its end
+        raise ValueError(f"{weights.shape} weights for {len(fields)} fields")
+    soup_kernels.mix(np.ascontiguousarray(fields), weights, mixed)
     return mixed
 
 

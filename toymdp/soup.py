@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import soup_kernels
+from .errors import SolverError
 from .features import Array
 from .lazy import cached_property
 from .solver import Solution
@@ -73,11 +74,11 @@ class SoupObjective:
         return float(self.values(np.asarray(nu)[None])[0])
 
     def values(self, nus: Array) -> Array:
-        """Return J at each row of nus [N, K]."""
+        """Return J at each row of nus [N, K]; −∞ where a soup until ``eos`` ends too rarely."""
         mdp = self.sol.mdp
         mus = np.ascontiguousarray(np.asarray(nus, dtype=np.float64) / mdp.beta)
         if mdp.horizon is None:
-            return np.array([self._until_eos(mu)[0] for mu in mus])
+            return np.array([self._resolved_value(mu) for mu in mus])
         out = np.empty(len(mus))
         soup_kernels.soup_values(
             mdp.ref, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context, mus, out
@@ -91,7 +92,10 @@ class SoupObjective:
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
         if mdp.horizon is None:
-            value, G, U, kl, d = self._until_eos(mu)
+            try:
+                value, G, U, kl, d = self._until_eos(mu)
+            except SolverError:  # as in values: never the best, and nowhere to go from
+                return SoupPoint(np.asarray(nu, dtype=np.float64), -np.inf, np.zeros(len(Q)), 0.0)
         else:
             G, kl = np.empty(Q.shape[1:]), np.empty(Q.shape[1:])
             U = np.zeros((mdp.steps + 1, mdp.n_contexts))
@@ -142,6 +146,13 @@ class SoupObjective:
         U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
         soup_kernels.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
         return float(U[0, mdp.start_context]), G, U, kl, self.sol.reference.occupancy.states
+
+    def _resolved_value(self, mu: Array) -> float:
+        """J at mu until ``eos``; −∞ where the soup ends too rarely to be told what it earns."""
+        try:
+            return self._until_eos(mu)[0]
+        except SolverError:
+            return -np.inf
 
     def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
         """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon."""

@@ -13,7 +13,7 @@ entries at most 1 and a solution at least 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -25,6 +25,7 @@ from .features import Array
 if TYPE_CHECKING:
     from .mdp import TokenMDP
 
+LONGEST = 1e10  # expected steps of a policy beyond which six digits of its totals are lost
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -115,22 +116,46 @@ def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, sp.csc_matr
 
 
 def policy_value(mdp: TokenMDP, policy: Array, gain: Array) -> Array:
-    """Expected total of ``gain`` [S] (per visited context) until ``eos`` [S]."""
-    states, matrix = policy_matrix(mdp, policy)
-    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    """Expected total of ``gain`` [S] (per visited context) until ``eos`` [S].
+
+    Raises SolverError where the policy ends too rarely for its totals to have digits.
+    """
+    states, factor, _ = _resolved(mdp, policy)
     value = np.zeros(mdp.n_contexts)
-    value[states] = spla.spsolve(system, gain[states])
+    value[states] = factor.solve(gain[states])
     return value
 
 
 def visits(mdp: TokenMDP, policy: Array) -> Array:
-    """Expected number of visits to each context [S] before ``eos``."""
-    states, matrix = policy_matrix(mdp, policy)
-    system = (sp.identity(len(states), format="csc") - matrix.T).tocsc()
-    source = (states == mdp.start_context).astype(float)
+    """Expected number of visits to each context [S] before ``eos``; raises as policy_value."""
+    states, _, visited = _resolved(mdp, policy)
     found = np.zeros(mdp.n_contexts)
-    found[states] = spla.spsolve(system, source)
+    found[states] = visited
     return found
+
+
+def _resolved(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, Any, Array]:
+    """Reachable contexts, the factors of 1 − P under ``policy`` [S, A], and the visits to each.
+
+    ``1 − P`` is a subtraction: of a chance to end below 1e-16 a step nothing is left in it, and
+    the answers are noise of either sign. The expected number of steps says how much is lost.
+    """
+    states, matrix = policy_matrix(mdp, policy)
+    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    source = (states == mdp.start_context).astype(float)
+    try:
+        factor = spla.splu(system)
+    except RuntimeError:  # exactly singular: some context never ends
+        raise SolverError(_endless("never")) from None
+    steps, visited = factor.solve(np.ones(len(states))), factor.solve(source, trans="T")
+    seen = steps[visited != 0]
+    if not (np.isfinite(steps).all() and (seen > 0).all() and (seen < LONGEST).all()):
+        raise SolverError(_endless(f"after {np.abs(seen).max():.3g} steps or more"))
+    return states, factor, visited
+
+
+def _endless(when: str) -> str:
+    return f"a policy ends {when}: what it earns until eos has no digits left in doubles"
 
 
 def hard_minimum(
