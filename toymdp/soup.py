@@ -78,7 +78,7 @@ class SoupObjective:
         mdp = self.sol.mdp
         mus = np.ascontiguousarray(np.asarray(nus, dtype=np.float64) / mdp.beta)
         if mdp.horizon is None:
-            return np.array([self._resolved_value(mu) for mu in mus])
+            return np.array([self._until_eos(mu)[0] for mu in mus])
         out = np.empty(len(mus))
         soup_kernels.soup_values(
             mdp.ref, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context, mus, out
@@ -92,10 +92,7 @@ class SoupObjective:
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
         if mdp.horizon is None:
-            try:
-                value, G, U, kl, d = self._until_eos(mu)
-            except SolverError:  # as in values: never the best, and nowhere to go from
-                return SoupPoint(np.asarray(nu, dtype=np.float64), -np.inf, np.zeros(len(Q)), 0.0)
+            value, G, U, kl, d = self._until_eos(mu)
         else:
             G, kl = np.empty(Q.shape[1:]), np.empty(Q.shape[1:])
             U = np.zeros((mdp.steps + 1, mdp.n_contexts))
@@ -147,20 +144,20 @@ class SoupObjective:
         soup_kernels.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
         return float(U[0, mdp.start_context]), G, U, kl, self.sol.reference.occupancy.states
 
-    def _resolved_value(self, mu: Array) -> float:
-        """J at mu until ``eos``; −∞ where the soup ends too rarely to be told what it earns."""
-        try:
-            return self._until_eos(mu)[0]
-        except SolverError:
-            return -np.inf
-
     def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
-        """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon."""
+        """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon.
+
+        A soup that ends too rarely to be told what it earns has the value −∞ and no visits: it is
+        never the best, and the slope there is 0.
+        """
         mdp = self.sol.mdp
         size = float(np.abs(mu).sum())
         eta = 1.0 / size if size > 0 else 0.0
         G = np.tensordot(mu, self.sol.Q, axes=1)
         policy = tilt(mdp, G)
         kl = policy.divergence(self.sol.reference)
-        U = policy.value(mdp.reward_w, -eta * kl)
+        try:
+            U = policy.value(mdp.reward_w, -eta * kl)
+        except SolverError:
+            return -np.inf, G, np.zeros((2, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states

@@ -153,6 +153,11 @@ class Tilt:
             block_kernels.near_divergence(columns, self.weights, *logits, inverse, *log_z, near, kl)
         return kl
 
+    @cached_property
+    def chain(self) -> until_eos.Chain:
+        """What the policy does until ``eos``, where there is no horizon."""
+        return until_eos.policy_chain(self.mdp, self.table[0])
+
     def value(self, payoff: Array, extra: Array | None = None) -> Array:
         """``U[t, s] = E_π Σ (payoff[t', s'] + extra[t', s'])`` from (t, s) on, as [T+1, S].
 
@@ -163,7 +168,7 @@ class Tilt:
         extra = np.zeros_like(self.logits) if extra is None else np.ascontiguousarray(extra)
         payoff = np.ascontiguousarray(np.atleast_2d(payoff))
         if mdp.horizon is None:
-            value = until_eos.policy_value(mdp, self.table[0], self.mean(payoff)[0] + extra[0])
+            value = self.chain.total(self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
         U = np.zeros((mdp.steps + 1, mdp.n_contexts))
         if self.plain:
@@ -182,7 +187,7 @@ class Tilt:
         states = mdp.reach.states
         d, n = np.zeros_like(self.logits), np.zeros_like(self.logits)
         if mdp.horizon is None:
-            d[0] = until_eos.visits(mdp, self.table[0])
+            d[0, self.chain.states] = self.chain.visits
         else:
             d[0, mdp.start_context] = 1.0
         if self.plain:

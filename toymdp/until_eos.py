@@ -13,6 +13,7 @@ entries at most 1 and a solution at least 1.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,30 +116,29 @@ def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, sp.csc_matr
     return states, chain(mdp, policy[states[row], token])
 
 
-def policy_value(mdp: TokenMDP, policy: Array, gain: Array) -> Array:
-    """Expected total of ``gain`` [S] (per visited context) until ``eos`` [S].
-
-    Raises SolverError where the policy ends too rarely for its totals to have digits.
-    """
-    states, factor, _ = _resolved(mdp, policy)
-    value = np.zeros(mdp.n_contexts)
-    value[states] = factor.solve(gain[states])
-    return value
-
-
-def visits(mdp: TokenMDP, policy: Array) -> Array:
-    """Expected number of visits to each context [S] before ``eos``; raises as policy_value."""
-    states, _, visited = _resolved(mdp, policy)
-    found = np.zeros(mdp.n_contexts)
-    found[states] = visited
-    return found
-
-
-def _resolved(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, Any, Array]:
-    """Reachable contexts, the factors of 1 − P under ``policy`` [S, A], and the visits to each.
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """What a policy does until ``eos``: the reachable contexts [n], visits to each, factors of 1 − P.
 
     ``1 − P`` is a subtraction: of a chance to end below 1e-16 a step nothing is left in it, and
     the answers are noise of either sign. The expected number of steps says how much is lost.
+    """
+
+    states: np.ndarray
+    visits: Array
+    factor: Any
+
+    def total(self, gain: Array) -> Array:
+        """Expected total of ``gain`` [S] (per visited context) until ``eos`` [S]."""
+        value = np.zeros_like(gain)
+        value[self.states] = self.factor.solve(gain[self.states])
+        return value
+
+
+def policy_chain(mdp: TokenMDP, policy: Array) -> Chain:
+    """Factor 1 − P under ``policy`` [S, A].
+
+    Raises SolverError where the policy ends too rarely for its totals to have digits.
     """
     states, matrix = policy_matrix(mdp, policy)
     system = (sp.identity(len(states), format="csc") - matrix).tocsc()
@@ -147,11 +147,11 @@ def _resolved(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, Any, Array]:
         factor = spla.splu(system)
     except RuntimeError:  # exactly singular: some context never ends
         raise SolverError(_endless("never")) from None
-    steps, visited = factor.solve(np.ones(len(states))), factor.solve(source, trans="T")
-    seen = steps[visited != 0]
+    steps, visits = factor.solve(np.ones(len(states))), factor.solve(source, trans="T")
+    seen = steps[visits != 0]
     if not (np.isfinite(steps).all() and (seen > 0).all() and (seen < LONGEST).all()):
         raise SolverError(_endless(f"after {np.abs(seen).max():.3g} steps or more"))
-    return states, factor, visited
+    return Chain(states, visits, factor)
 
 
 def _endless(when: str) -> str:
