@@ -21,7 +21,7 @@ import cvxpy as cp
 import numpy as np
 from scipy.special import expit
 
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, Claim, Sides, Undecidable
 from .pair_worlds import FORMAT, Link, PairSubject

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 
 from toymdp import InstanceError
-from toymdp.door import integer, positive, table
+from toymdp.validators import integer, positive, table
 
 from .claim import Array
 from .stored import Stored, nudged

@@ -7,8 +7,13 @@ from functools import lru_cache
 import numpy as np
 
 from toymdp import Solution, SolverError, TokenMDP
-from toymdp.optimum import SoupOptimum
-from toymdp.roads import MAX_TRAJECTORIES, cone_value, enumerated_value, trajectory_count
+from toymdp.exact.cross_checks import (
+    MAX_TRAJECTORIES,
+    cone_value,
+    enumerated_value,
+    trajectory_count,
+)
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, Undecidable
 from .hypotheses import HYPOTHESES

@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from toymdp import InstanceError, Solution, soup_optimum
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import Array, Check, Claim, Sides, Subject
 from .registry import select

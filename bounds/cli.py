@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from toymdp import InstanceError, SolverError
-from toymdp.corpus import CorpusError
+from toymdp.families.corpus import CorpusError
 
 from .commands.certify import certify
 from .commands.claims import claims

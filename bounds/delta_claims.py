@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from toymdp import Solution
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import inner_extent, log_partition
+from toymdp.exact.scans import inner_extent, log_partition
+from toymdp.soup.optimum import SoupOptimum
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst

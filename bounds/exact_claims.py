@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .attribute_worlds import FORMAT, AttributeSubject
 from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable

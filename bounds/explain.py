@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toymdp import InstanceError, Solution, soup_optimum
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import Array, Check
 from .hypotheses import HYPOTHESES

@@ -9,21 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import Solution, SolverError
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, hard_minimum, mixture
+from toymdp.exact.scans import extrema, hard_minimum, mixture
+from toymdp.soup.optimum import SoupOptimum
 
 from . import formulas
 from .claim import EPS, Array, Claim, Sides, Undecidable
 from .delta_claims import deltas
 from .kl_claims import THEOREM
-from .soups import (
-    Soup,
-    bespoke_norm,
-    reference_norm,
-    size_of_returns,
-    soup,
-    specialist_totals,
-)
+from .soups import Soup, bespoke_norm, reference_norm, size_of_returns, soup, specialist_totals
 from .span import feature_span, value_fits
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from toymdp import Solution, SolverError, TokenMDP
-from toymdp.features import Dense, IntArray
+from toymdp.worlds.features import Dense, IntArray
 
 from .claim import EPS, Array, Mask, Subject
 from .soups import size_of_returns, size_of_values, soup, specialist_values

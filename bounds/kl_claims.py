@@ -9,18 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import Solution
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema
+from toymdp.exact.scans import extrema
+from toymdp.soup.optimum import SoupOptimum
 
 from . import formulas
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
-from .soups import (
-    bespoke_norm,
-    judged_states,
-    reference_norm,
-    size_of_values,
-    soup,
-)
+from .soups import bespoke_norm, judged_states, reference_norm, size_of_values, soup
 from .span import feature_span
 
 THEOREM = ("ss.asm1", "ss.asm2", "q-linear", "lambda-in-domain")

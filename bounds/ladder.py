@@ -15,9 +15,9 @@ import cvxpy as cp
 import numpy as np
 
 from toymdp import Solution, SolverError
-from toymdp.features import Tabular
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, hard_minimum, occupancy, tilted_means
+from toymdp.exact.scans import extrema, hard_minimum, occupancy, tilted_means
+from toymdp.soup.optimum import SoupOptimum
+from toymdp.worlds.features import Tabular
 
 from . import formulas
 from .claim import Array

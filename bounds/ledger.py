@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from toymdp import InstanceError
-from toymdp.fileio import to_json
+from toymdp.files import to_json
 
 from .claim import Check
 

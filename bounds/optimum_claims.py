@@ -7,19 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from toymdp import Solution
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import Array, Claim, NotApplicable, Sides
 from .delta_claims import deltas
 from .gap_claims import gap_rounding, gap_terms
 from .kl_claims import kl
-from .soups import (
-    bespoke_norm,
-    reference_norm,
-    size_of_returns,
-    soup,
-    specialist_values,
-)
+from .soups import bespoke_norm, reference_norm, size_of_returns, soup, specialist_values
 from .span import value_fits
 
 BETA_PRIME_FACTOR = 3.7  # how far ss.betaprime moves β'; any factor other than 1 would do

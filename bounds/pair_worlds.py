@@ -12,7 +12,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 
 from toymdp import InstanceError
-from toymdp.door import positive, table
+from toymdp.validators import positive, table
 
 from .claim import EPS, Array
 from .stored import Stored, nudged

@@ -9,17 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import Solution, SolverError
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import hard_minimum
+from toymdp.exact.scans import hard_minimum
+from toymdp.soup.optimum import SoupOptimum
 
 from . import formulas
 from .claim import Array, Claim, NotApplicable, Sides, Undecidable, worst
-from .delta_claims import (
-    deltas,
-    penalty,
-    ratio_extremes,
-    renyi_divergences,
-)
+from .delta_claims import deltas, penalty, ratio_extremes, renyi_divergences
 from .kl_claims import divergence_scale
 from .soups import (
     bespoke_norm,

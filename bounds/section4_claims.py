@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import Solution, sampler_kernels
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, largest, mixture, rejection_sampler
-from toymdp.tilt import Tilt, tilt
+from toymdp import Solution, kernels
+from toymdp.exact.policy import Tilt, tilt
+from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
 from .soups import Soup, size_of_values, soup
@@ -55,7 +55,7 @@ def answers(sol: Solution) -> Answers:
     contexts = np.empty((DRAWS, heights.shape[1] + 1), dtype=np.int64)
     going = np.empty(heights.shape, dtype=np.bool_)
     ladder, start = np.cumsum(mdp.ref, axis=1), mdp.start_context
-    sampler_kernels.draw_answers(ladder, mdp.ended, start, heights, contexts, going)
+    kernels.sampling.draw_answers(ladder, mdp.ended, start, heights, contexts, going)
     whole = np.flatnonzero(mdp.ended[contexts[:, -1]] | (mdp.horizon is not None))
     if len(whole) == 0:
         raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
@@ -71,7 +71,7 @@ def returns_by_policy(sol: Solution) -> Array:
     i, t = np.nonzero(drawn.going)
     norms, taken = np.zeros((len(sol.Q), *drawn.going.shape)), np.empty((len(sol.Q), len(i)))
     rows, s = np.minimum(t, sol.mdp.steps - 1), drawn.contexts[i, t]
-    sampler_kernels.log_norms(sol.mdp.ref, sol.Q, sol.mdp.beta, rows, s, taken)
+    kernels.sampling.log_norms(sol.mdp.ref, sol.Q, sol.mdp.beta, rows, s, taken)
     norms[:, i, t] = taken
     return np.asarray(drawn.total(sol.Q) - sol.mdp.beta * norms.sum(axis=-1))
 
@@ -131,9 +131,9 @@ def gumbel(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
     data = np.repeat(mdp.ref[None, s], len(sol.Q), axis=0)
     found, plain, twice = (np.empty(data.shape[:2]) for _ in range(3))
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    sampler_kernels.loss_minimisers(data, sol.Q, beta, nexts, t, found)
-    sampler_kernels.log_norms(mdp.ref, sol.Q, beta, t, s, plain)
-    sampler_kernels.log_norms(mdp.ref, sol.Q, 0.5 * beta, t, s, twice)
+    kernels.sampling.loss_minimisers(data, sol.Q, beta, nexts, t, found)
+    kernels.sampling.log_norms(mdp.ref, sol.Q, beta, t, s, plain)
+    kernels.sampling.log_norms(mdp.ref, sol.Q, 0.5 * beta, t, s, twice)
     values, found = sol.V[:, t, s], beta * found
     k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
@@ -166,7 +166,7 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     rank, z = int((size > RANK_TOLERANCE * size[0]).sum()), np.empty(len(X))
     dropped = float(np.linalg.norm(mdp.w) * size[rank:].max(initial=0.0))
     U = np.ascontiguousarray(U[:, :rank])
-    radius = sampler_kernels.fit_answers(U, margins, rounding + dropped, z)
+    radius = kernels.sampling.fit_answers(U, margins, rounding + dropped, z)
     if not np.isfinite(radius):
         raise Undecidable("the pairs are so one-sided that rounding hides where the loss is least")
     full = soup(sol, mdp.w).beta_prime / mdp.beta

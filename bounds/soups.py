@@ -9,10 +9,10 @@ from threading import get_ident
 import numpy as np
 
 from toymdp import Solution
-from toymdp.lazy import cached_property
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import extrema, largest, mixture
-from toymdp.tilt import Occupancy, Tilt, tilt
+from toymdp.cached import cached_property
+from toymdp.exact.policy import Occupancy, Tilt, tilt
+from toymdp.exact.scans import extrema, largest, mixture
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, Mask
 from .formulas import gap_rate

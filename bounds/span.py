@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.features import Dense, Features, Tabular
-from toymdp.lazy import cached_property
+from toymdp.cached import cached_property
+from toymdp.worlds.features import Dense, Features, Tabular
 
 from .claim import EPS, Array
 

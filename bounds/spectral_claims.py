@@ -12,10 +12,10 @@ from functools import lru_cache, wraps
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.optimum import SoupOptimum
-from toymdp.policies import expectation, extrema, farthest, largest, log_partition
-from toymdp.solver import EXPONENT_ROOM
-from toymdp.tilt import tilt
+from toymdp.exact.policy import tilt
+from toymdp.exact.scans import expectation, extrema, farthest, largest, log_partition
+from toymdp.exact.solution import EXPONENT_ROOM
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, Claim, Mask, NotApplicable, Sides, SidesFunction, Undecidable
 from .hypotheses import reference_rows, rows_at

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from toymdp import InstanceError
-from toymdp.fileio import write_fields
+from toymdp.files import write_fields
 
 from .claim import EPS, Array
 

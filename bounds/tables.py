@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toymdp import TokenMDP
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import Check, Claim
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, ndtr, xlogy
 
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
 from .topic_worlds import FORMAT, TopicSubject

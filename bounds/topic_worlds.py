@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toymdp import InstanceError
-from toymdp.door import integer, positive, table
+from toymdp.validators import integer, positive, table
 
 from .claim import Array
 from .pair_worlds import SYMMETRY_TOLERANCE

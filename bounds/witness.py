@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toymdp import InstanceError, TokenMDP
-from toymdp.fileio import read_json, to_plain
+from toymdp.files import read_json, to_plain
 
 FORMAT = "soup-witness/1"
 KEYS = ("format", "instance", "claim", "lambda", "seed", "expected")

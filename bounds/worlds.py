@@ -9,7 +9,7 @@ from typing import Any
 
 from toymdp import InstanceError, Solution, TokenMDP, solve
 from toymdp.families import FAMILIES
-from toymdp.fileio import read_fields, read_json
+from toymdp.files import read_fields, read_json
 
 from . import attribute_worlds, pair_worlds, topic_worlds
 from .claim import Subject

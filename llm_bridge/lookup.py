@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from toymdp import InstanceError, Solution, TokenMDP
-from toymdp.features import Tabular
+from toymdp.worlds.features import Tabular
 
 from .backend import peft, torch, transformers
 from .bank import Bank

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 
 from bounds.span import value_fits
 from toymdp import Solution, TokenMDP, solve
-from toymdp.ascent import ascend
-from toymdp.features import Array
-from toymdp.optimum import projection
-from toymdp.soup import SoupObjective
+from toymdp.soup.ascent import ascend
+from toymdp.soup.objective import SoupObjective
+from toymdp.soup.optimum import projection
+from toymdp.worlds.features import Array
 
 from .canvas import BLACK, BLUE, VERMILION, canvas
 from .table import Row, Track, quietly

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
-from toymdp.soup import SoupObjective
+from toymdp.soup.objective import SoupObjective
 
 from .canvas import HEAT, VERMILION, canvas
 from .table import Row, Track, quietly

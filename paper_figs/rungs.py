@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from bounds.ladder import RUNGS, ladder
 from toymdp import solve, soup_optimum
-from toymdp.classics import rare_first_token
 from toymdp.families import generate
+from toymdp.families.classics import rare_first_token
 
 from .canvas import BLUE, ORANGE, VERMILION, canvas
 from .table import Row, Track, quietly

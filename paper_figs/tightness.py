@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 
 from bounds import check
 from toymdp import solve, soup_optimum
-from toymdp.classics import rare_first_token
 from toymdp.families import generate
+from toymdp.families.classics import rare_first_token
 
 from .canvas import BLUE, GREEN, ORANGE, canvas
 from .table import Row, Track, quietly

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bounds import check
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp.classics import rare_first_token
+from toymdp.families.classics import rare_first_token
 
 from .canvas import canvas
 from .table import Row, Track, quietly

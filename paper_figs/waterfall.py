@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from bounds.explain import explain
 from toymdp import solve, soup_optimum
-from toymdp.classics import rare_first_token
+from toymdp.families.classics import rare_first_token
 
 from .canvas import BLACK, BLUE, GREY, VERMILION, canvas
 from .table import Row, Track, quietly

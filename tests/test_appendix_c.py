@@ -16,7 +16,7 @@ from scipy.special import expit
 from bounds import appendix_c_claims
 from bounds.pair_worlds import CLASSICS, FAMILIES, Link, PreferencePairs, subject
 from toymdp import InstanceError
-from toymdp.fileio import read_json
+from toymdp.files import read_json
 
 CLAIMS = {claim.id: claim for claim in appendix_c_claims.TABLE}
 PRINTED, REPAIRED = "ss.appC.iterated", "ss.appC.iterated.repaired"

@@ -7,10 +7,12 @@ import pytest
 from bound_worlds import ball_points, opposite, world
 from conftest import random_mdp
 
-from toymdp import InstanceError, TokenMDP, branch, optimum, solve, soup_optimum
-from toymdp.branch import branch_and_bound, halve, orthants
-from toymdp.optimum import grid_search
-from toymdp.soup import SoupObjective
+from toymdp import InstanceError, TokenMDP, solve, soup_optimum
+from toymdp.soup import bound as branch
+from toymdp.soup import optimum
+from toymdp.soup.bound import branch_and_bound, halve, orthants
+from toymdp.soup.objective import SoupObjective
+from toymdp.soup.optimum import grid_search
 
 
 def start_value(sol) -> float:

@@ -23,7 +23,7 @@ from bounds.cli import main
 from bounds.registry import CLAIMS
 from bounds.witness import Witness, load_witness, stored_certificates
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp.soup import SoupObjective
+from toymdp.soup.objective import SoupObjective
 
 STORED = sorted((Path(certificates.__file__).parents[1] / "witnesses").glob("*.json"))
 

@@ -16,9 +16,9 @@ from bounds.soups import soup, standard_lambdas
 from bounds.span import FeatureSpan
 from bounds.witness import stored_witnesses
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
-from toymdp.classics import CLASSICS, lemma1_softmax, rare_first_token
+from toymdp.exact.scans import policy_table
 from toymdp.families import generate
-from toymdp.policies import policy_table
+from toymdp.families.classics import CLASSICS, lemma1_softmax, rare_first_token
 
 TOKEN_CLAIMS = [c for c in CLAIMS.values() if c.world == "token-mdp/1"]
 

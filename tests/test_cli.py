@@ -14,7 +14,7 @@ from conftest import random_mdp
 from bounds import CLAIMS
 from bounds.witness import load_witness, stored_witnesses
 from toymdp import InstanceError
-from toymdp.classics import rare_first_token
+from toymdp.families.classics import rare_first_token
 
 RECORD_KEYS = {
     "instance", "sha256", "claim", "status", "verdict", "lhs", "rhs", "slack", "error",

@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toymdp.corpus import BUNDLED, CorpusError, corpus_fields
-from toymdp.text import BOS, END, build_vocabulary, contexts, perplexity, witten_bell, words
+from toymdp.families.corpus import BUNDLED, CorpusError, corpus_fields
+from toymdp.families.vocabulary import (
+    BOS,
+    END,
+    build_vocabulary,
+    contexts,
+    perplexity,
+    witten_bell,
+    words,
+)
 
 A, S = 32, 32**2
 

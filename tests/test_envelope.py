@@ -14,11 +14,12 @@ import pytest
 from bound_worlds import world
 from conftest import random_mdp
 
-from toymdp import TokenMDP, radii, solve, soup_kernels
-from toymdp.box_kernels import bezier_points, quadratic_maximum, tilted_maximum
-from toymdp.branch import branch_and_bound, halve, orthants
-from toymdp.envelope_kernels import envelope, envelopes
-from toymdp.soup import SoupObjective
+from toymdp import TokenMDP, kernels, solve
+from toymdp.kernels.boxes import bezier_points, quadratic_maximum, tilted_maximum
+from toymdp.kernels.envelopes import envelope, envelopes
+from toymdp.soup import rounding as radii
+from toymdp.soup.bound import branch_and_bound, halve, orthants
+from toymdp.soup.objective import SoupObjective
 
 
 def simplex(rng, K: int, size: float) -> np.ndarray:
@@ -71,9 +72,9 @@ def soup_tables(sol, nu):
     U = np.zeros((mdp.steps + 1, mdp.n_contexts))
     mu = nu / mdp.beta
     size = np.abs(mu).sum()
-    soup_kernels.mix(sol.Q, mu, G)
+    kernels.soups.mix(sol.Q, mu, G)
     eta = 1 / size if size > 0 else 0.0
-    soup_kernels.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
+    kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
     return U
 
 

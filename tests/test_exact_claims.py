@@ -18,7 +18,7 @@ from bounds.attribute_worlds import CLASSICS, FAMILIES, AttributeSet, subject
 from bounds.claim import Sides
 from bounds.hypotheses import HYPOTHESES
 from toymdp import InstanceError
-from toymdp.fileio import read_json
+from toymdp.files import read_json
 
 CLAIMS = {claim.id: claim for claim in exact_claims.TABLE}
 FILTERED = "ex.thm5.1.filter"

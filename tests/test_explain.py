@@ -14,8 +14,8 @@ from bounds.explain import PROOFS, explain
 from bounds.ladder import RUNGS, feature_rungs, ladder
 from bounds.soups import at_start, soup
 from toymdp import InstanceError, solve, soup_optimum
-from toymdp.classics import lemma1_softmax, rare_first_token
 from toymdp.families import generate
+from toymdp.families.classics import lemma1_softmax, rare_first_token
 
 
 def test_gap_walk_names_the_step_that_breaks():

@@ -13,8 +13,8 @@ from scipy.optimize import minimize_scalar
 
 from paper_figs import bases, desirability, landscape, lemma1, tightness
 from paper_figs.command import settings
-from toymdp.classics import rare_first_token
 from toymdp.families import generate
+from toymdp.families.classics import rare_first_token
 
 
 @lru_cache(maxsize=32)

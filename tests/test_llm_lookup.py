@@ -14,7 +14,7 @@ from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
 from llm_bridge.measures import measure, soup_weights  # noqa: E402
 from toymdp import solve  # noqa: E402
-from toymdp.policies import extrema  # noqa: E402
+from toymdp.exact.scans import extrema  # noqa: E402
 
 LAMS = np.array([[0.9, -0.5, 0.2], [0.0, 0.0, 0.0], [0.3, 0.4, 0.3]])
 TOLERANCE = 1e-9  # the brief asks 1e-6

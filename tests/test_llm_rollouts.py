@@ -14,7 +14,7 @@ from llm_bridge.identity import rollout_gap, rollout_rates  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.stream import Line  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
-from toymdp.policies import policy_table  # noqa: E402
+from toymdp.exact.scans import policy_table  # noqa: E402
 
 LAM = np.array([0.9, -0.5, 0.2])
 

@@ -14,14 +14,7 @@ from bounds.appendix_c_claims import maxima  # noqa: E402
 from bounds.pair_worlds import PreferencePairs, subject  # noqa: E402
 from llm_bridge.data import Pair  # noqa: E402
 from llm_bridge.measures import mix  # noqa: E402
-from llm_bridge.souping import (  # noqa: E402
-    Implicit,
-    Pad,
-    PadSF,
-    answers_by,
-    lora_layers,
-    parameter_soup,
-)
+from llm_bridge.souping import Implicit, Pad, PadSF, answers_by, lora_layers, parameter_soup  # noqa: E402
 from llm_bridge.weights import (  # noqa: E402
     binary_rows,
     deltas_of,

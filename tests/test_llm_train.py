@@ -11,14 +11,7 @@ from llm_models import tiny_bank  # noqa: E402
 
 from llm_bridge.data import Pair  # noqa: E402
 from llm_bridge.losses import binary_gumbel, bradley_terry  # noqa: E402
-from llm_bridge.train import (  # noqa: E402
-    Recipe,
-    accuracy,
-    batches,
-    log_ratios_of,
-    tokenised,
-    train_adapter,
-)
+from llm_bridge.train import Recipe, accuracy, batches, log_ratios_of, tokenised, train_adapter  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 PAIRS = [

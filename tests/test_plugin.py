@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import random_mdp
 
-from toymdp.classics import lemma1_softmax, rare_first_token
+from toymdp.families.classics import lemma1_softmax, rare_first_token
 
 pytest_plugins = ["pytester"]
 

@@ -18,9 +18,9 @@ from bounds.soups import soup, specialist_totals, specialist_values
 from bounds.span import FeatureSpan
 from bounds.spectral_claims import _unrolled
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp.classics import rare_token
+from toymdp.exact.scans import policy_table
 from toymdp.families import generate
-from toymdp.policies import policy_table
+from toymdp.families.classics import rare_token
 
 
 def one(subject, claim: str, **options) -> Check:

@@ -18,8 +18,8 @@ from bounds.ledger import OutputFile
 from bounds.witness import Witness
 from bounds.worlds import load_any, load_instance
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
+from toymdp.exact.scans import divergence, mixture, occupancy, policy_value
 from toymdp.families import generate
-from toymdp.policies import divergence, mixture, occupancy, policy_value
 
 ONE_HOT = {"kind": "tabular", "per_step": True, "scale": 1.0}
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toymdp import soup_kernels
-from toymdp.envelope_kernels import envelope
+from toymdp import kernels
+from toymdp.kernels.envelopes import envelope
 
 A, S, START = 4, 16, 15
 
@@ -33,9 +33,9 @@ class Bare:
         """U at both steps of the soup with logits ν·q, by the objective's kernel."""
         G, kl, U = np.zeros((2, S)), np.zeros((2, S)), np.zeros((3, S))
         table = np.ascontiguousarray(np.moveaxis(self.q, 2, 0))
-        soup_kernels.mix(table, nu, G)
+        kernels.soups.mix(table, nu, G)
         eta = self.beta / np.abs(nu).sum()
-        soup_kernels.soup_backward(self.ref, self.states, G, self.reward, eta, U, kl)
+        kernels.soups.soup_backward(self.ref, self.states, G, self.reward, eta, U, kl)
         return U
 
     def excess(self, corners, rng) -> float:

@@ -19,8 +19,8 @@ from test_cli import soupcheck
 
 from bounds import CLAIMS, check, report
 from bounds.suite import Case
-from toymdp.classics import lemma1_softmax, rare_first_token
 from toymdp.families import generate
+from toymdp.families.classics import lemma1_softmax, rare_first_token
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 CERTIFICATE = {

@@ -7,7 +7,7 @@ import pytest
 from conftest import random_mdp
 
 from toymdp import InstanceError
-from toymdp.policies import occupancy, sample
+from toymdp.exact.scans import occupancy, sample
 
 
 def contexts(mdp, tokens):

@@ -18,9 +18,9 @@ from bounds.search.worlds import random_population
 from bounds.soups import soup
 from bounds.witness import stored_witnesses
 from toymdp import solve, soup_optimum
+from toymdp.exact.scans import divergence
 from toymdp.families import dirichlet
-from toymdp.policies import divergence
-from toymdp.soup import SoupObjective
+from toymdp.soup.objective import SoupObjective
 
 torch.set_num_threads(1)
 

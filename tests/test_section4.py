@@ -18,10 +18,10 @@ from bounds import section4_claims
 from bounds.claim import Check, Claim
 from bounds.section4_claims import TABLE, answers, returns_by_policy
 from bounds.soups import Soup, soup, standard_lambdas
-from toymdp import sampler_kernels, solve, soup_optimum
+from toymdp import kernels, solve, soup_optimum
+from toymdp.exact.policy import tilt
+from toymdp.exact.scans import policy_table, rejection_sampler
 from toymdp.families import generate
-from toymdp.policies import policy_table, rejection_sampler
-from toymdp.tilt import tilt
 
 CLAIMS = {claim.id.removeprefix("ss.sec4."): claim for claim in TABLE}
 PROVED = [claim for claim in TABLE if claim.status == "proved"]
@@ -139,7 +139,7 @@ def test_draws_follow_the_reference():
     ladder = np.cumsum(mdp.ref, axis=1)
     heights = np.random.default_rng(0).random((20_000, 1))
     contexts, going = np.empty((20_000, 2), dtype=np.int64), np.empty((20_000, 1), dtype=bool)
-    sampler_kernels.draw_answers(ladder, mdp.ended, 0, heights, contexts, going)
+    kernels.sampling.draw_answers(ladder, mdp.ended, 0, heights, contexts, going)
     counts = np.bincount(contexts[:, 1], minlength=4)
     low, high = binom.interval(1 - 1e-6, 20_000, mdp.ref[0])
     assert ((low <= counts) & (counts <= high)).all()
@@ -148,7 +148,7 @@ def test_draws_follow_the_reference():
         rungs = np.array([[0.0, 0.5 * last, last, last]] * 4)
         ends = np.array([[0.0], [np.nextafter(1.0, 0.0)]])
         two = np.empty((2, 2), dtype=np.int64)
-        sampler_kernels.draw_answers(rungs, mdp.ended, 0, ends, two, np.empty((2, 1), bool))
+        kernels.sampling.draw_answers(rungs, mdp.ended, 0, ends, two, np.empty((2, 1), bool))
         assert two[:, 1].tolist() == [1, 2]
 
 
@@ -180,7 +180,7 @@ def test_gumbel_loss_by_a_general_minimiser():
         v = np.empty((1, 1))
         zero = np.zeros(1, dtype=np.int64)
         law = np.ascontiguousarray(data[None, None])
-        sampler_kernels.loss_minimisers(law, sol.Q[k : k + 1], mdp.beta, zero, zero, v)
+        kernels.sampling.loss_minimisers(law, sol.Q[k : k + 1], mdp.beta, zero, zero, v)
         assert v[0, 0] == pytest.approx(general, abs=1e-6)
         assert v[0, 0] == pytest.approx(logsumexp(q, b=data), rel=1e-14, abs=1e-15)
         offsets.append(mdp.beta * v[0, 0] - sol.V[k, 0, s])
@@ -420,7 +420,7 @@ def test_the_slope_of_the_loss_is_found_to_change_sign_at_the_log_sum(size, toke
     for _ in range(50):
         q, law = size * rng.normal(size=tokens), rng.dirichlet(np.full(tokens, 0.3))
         x = np.log(np.maximum(law, 1e-300)) + q
-        found = sampler_kernels.root_of_slope(x, q.min(), q.max())
+        found = kernels.sampling.root_of_slope(x, q.min(), q.max())
         assert found == pytest.approx(logsumexp(x), abs=4e-15 * (1 + np.abs(q).max()))
 
 
@@ -529,7 +529,7 @@ def test_the_radius_of_the_fit_contains_the_minimiser(size, rounding):
     U = rng.normal(size=(12, 2))
     margins = size * (U @ np.array([0.7, -0.4]) + 0.3 * rng.normal(size=12))
     z = np.empty(12)
-    radius = sampler_kernels.fit_answers(U, margins, rounding, z)
+    radius = kernels.sampling.fit_answers(U, margins, rounding, z)
     off = np.abs(z - exact_fit(U, margins)).max()
     assert 0 < radius < 1
     assert off <= radius
@@ -544,7 +544,7 @@ def test_the_fit_keeps_its_digits_where_choices_are_nearly_certain(sign):
     U = 1.0 + 0.1 * rng.random(size=(12, 2))
     margins = sign * (20.0 + 10.0 * rng.random(12))
     z = np.empty(12)
-    radius = sampler_kernels.fit_answers(U, margins, 1e-14, z)
+    radius = kernels.sampling.fit_answers(U, margins, 1e-14, z)
     assert np.abs(z - exact_fit(U, margins)).max() <= radius < 1e-9
 
 
@@ -552,4 +552,4 @@ def test_the_fit_keeps_its_digits_where_choices_are_nearly_certain(sign):
 def test_tails_keep_their_digits(z):
     with mpmath.workdps(40):
         exact = 1 / (1 + mpmath.exp(mpmath.mpf(z)))
-        assert abs(sampler_kernels.tail(z) / exact - 1) < 1e-15
+        assert abs(kernels.sampling.tail(z) / exact - 1) < 1e-15

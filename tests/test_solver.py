@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from bounds import check
 from toymdp import InstanceError, SolverError, TokenMDP, soft_values, solve
-from toymdp.policies import (
+from toymdp.exact.cross_checks import cone_value, enumerated_value, trajectory_count
+from toymdp.exact.scans import (
     divergence,
     extrema,
     hard_minimum,
@@ -25,8 +26,7 @@ from toymdp.policies import (
     policy_value,
     tilted_means,
 )
-from toymdp.roads import cone_value, enumerated_value, trajectory_count
-from toymdp.until_eos import spectral_radius
+from toymdp.exact.until_eos import spectral_radius
 
 
 def slow_values(mdp: TokenMDP, reward: np.ndarray) -> np.ndarray:

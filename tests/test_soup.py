@@ -9,11 +9,11 @@ import pytest
 from conftest import random_mdp
 
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp import ascent as ascent_module
-from toymdp.ascent import ascend
-from toymdp.optimum import default_starts, grid_search
-from toymdp.policies import divergence, occupancy, policy_table
-from toymdp.soup import SoupObjective
+from toymdp.exact.scans import divergence, occupancy, policy_table
+from toymdp.soup import ascent as ascent_module
+from toymdp.soup.ascent import ascend
+from toymdp.soup.objective import SoupObjective
+from toymdp.soup.optimum import default_starts, grid_search
 
 WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
 

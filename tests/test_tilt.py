@@ -5,9 +5,9 @@ import pytest
 from conftest import random_mdp
 from scipy.special import logsumexp
 
-from toymdp import kernels, ratio_kernels
-from toymdp.policies import extrema, farthest, inner_extent, largest, rejection_sampler
-from toymdp.tilt import NEAR, tilt
+from toymdp import kernels
+from toymdp.exact.policy import NEAR, tilt
+from toymdp.exact.scans import extrema, farthest, inner_extent, largest, rejection_sampler
 
 
 def brute(mdp, G):
@@ -95,7 +95,7 @@ def test_near_divergences_are_those_of_the_rows(forbid):
     # far apart where some rows of a block may go and others not: the others are near all the same
     H += 5.0 * (rng.random(G.shape) < 0.1)
     expected = np.empty_like(G)
-    kernels.divergences(mdp.ref, mdp.reach.states, G, H, expected)
+    kernels.rows.divergences(mdp.ref, mdp.reach.states, G, H, expected)
     found = tilt(mdp, G).divergence(tilt(mdp, H))
     assert ((found > 0) & (found < NEAR)).any()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-25)
@@ -112,7 +112,7 @@ def test_facts_of_blocks_are_those_of_their_rows(size, forbid):
     extent, span = inner_extent(mdp, q)
     upper, lower = tilt(mdp, q).importance_ratio
     rows = np.zeros((2, *q.shape))
-    ratio_kernels.ratio_extremes(mdp.ref, states, q, rows[0], rows[1])
+    kernels.ratios.ratio_extremes(mdp.ref, states, q, rows[0], rows[1])
     np.testing.assert_allclose(upper, rows[0], rtol=1e-13, atol=0)
     np.testing.assert_allclose(lower, rows[1], rtol=1e-13, atol=0)
     for table in (low, high, extent, span, upper, lower):

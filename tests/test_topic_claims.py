@@ -13,7 +13,7 @@ from bounds import topic_claims
 from bounds.hypotheses import HYPOTHESES
 from bounds.topic_worlds import CLASSICS, FAMILIES, TopicCloud, subject
 from toymdp import InstanceError
-from toymdp.fileio import read_json
+from toymdp.files import read_json
 
 CLAIMS = {claim.id: claim for claim in topic_claims.TABLE}
 

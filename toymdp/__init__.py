@@ -1,9 +1,9 @@
 """Worlds and exact solutions: instance -> Solution."""
 
 from .errors import InstanceError, SolverError
-from .mdp import TokenMDP
-from .optimum import SoupOptimum, soup_optimum
-from .solver import Solution, soft_values, solve
+from .exact.solution import Solution, soft_values, solve
+from .soup.optimum import SoupOptimum, soup_optimum
+from .worlds.token_mdp import TokenMDP
 
 __all__ = [
     "InstanceError",

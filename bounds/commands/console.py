@@ -11,8 +11,8 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from toymdp import branch
-from toymdp.warmup import bounds_are_cached, compile_kernels, kernels_are_cached
+from toymdp.soup import bound as branch
+from toymdp.warm_up import bounds_are_cached, compile_kernels, kernels_are_cached
 
 Item = TypeVar("Item")
 WIDTH = 132  # of tables where there is no terminal to ask

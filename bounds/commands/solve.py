@@ -11,7 +11,7 @@ import typer
 
 from toymdp import InstanceError, TokenMDP, soup_optimum
 from toymdp import solve as solve_instance
-from toymdp.optimum import SoupOptimum
+from toymdp.soup.optimum import SoupOptimum
 
 from .. import tables
 from ..ledger import OutputFile, dump, number

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from toymdp import TokenMDP
-from toymdp.features import Dense, Tabular
+from toymdp.worlds.features import Dense, Tabular
 
 from ..claim import Array
 

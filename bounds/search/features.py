@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.policies import policy_table
+from toymdp.exact.scans import policy_table
 
 from ..claim import Array
 from ..soups import soup

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from toymdp import Solution, TokenMDP, solve, soup_optimum
-from toymdp.ascent import ascend
-from toymdp.soup import SoupObjective
+from toymdp.soup.ascent import ascend
+from toymdp.soup.objective import SoupObjective
 
 from ..checking import check
 from ..claim import Array, Check

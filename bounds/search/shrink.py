@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
-from toymdp.features import Dense, Tabular
+from toymdp.worlds.features import Dense, Tabular
 
 from ..claim import Array
 from ..registry import CLAIMS

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bounds import CLAIMS, check
 from toymdp import TokenMDP, soft_values, solve, soup_optimum
-from toymdp.solver import _row_by_row
+from toymdp.exact.solution import _row_by_row
 
 
 def best(run: Callable[[], object], repeats: int = 5) -> float:

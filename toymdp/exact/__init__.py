@@ -1,0 +1,1 @@
+"""What is true of an instance: optimal values, and what any policy is worth."""

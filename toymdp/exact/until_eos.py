@@ -1,0 +1,179 @@
+"""Instances without a horizon: linear systems in the desirability instead of a recursion.
+
+Until ``eos`` the soft Bellman equation (2)–(4) is, with ``z = exp(V/β)`` and ``z = 1`` once ended,
+
+    z(s) = Σ_a ref(a|s) exp(r(s')/β) z(s'),
+
+one linear system for each reward (Todorov 2006). Its least non-negative solution is the value iff
+the matrix over contexts that go on has spectral radius below 1; otherwise the objective is
+unbounded. Rewards of ±1e4 β would overflow, so the system is first balanced by its max-plus
+solution ``h`` (the log-weight of the single best trajectory): ``D⁻¹MD`` with ``D = diag(e^h)`` has
+entries at most 1 and a solution at least 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+from ..errors import SolverError
+from ..worlds.features import Array
+
+if TYPE_CHECKING:
+    from ..worlds.token_mdp import TokenMDP
+
+LONGEST = 1e10  # expected steps of a policy beyond which six digits of its totals are lost
+Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def edges(mdp: TokenMDP) -> Edges:
+    """Return reachable contexts [n], and for each transition its row in them, s' and token."""
+    states = np.flatnonzero(mdp.reach.states[0])
+    row, token = np.nonzero(mdp.reach.allowed[states])
+    block = states[row] % (mdp.n_contexts // mdp.vocab_size)
+    return states, row, block * mdp.vocab_size + token, token
+
+
+def chain(mdp: TokenMDP, weights: Array) -> sp.csc_matrix:
+    """Sparse [n, n] matrix of the given edge weights between contexts that go on."""
+    states, row, nexts, _ = edges(mdp)
+    index = np.full(mdp.n_contexts, -1)
+    index[states] = np.arange(len(states))
+    inside = index[nexts] >= 0
+    shape = (len(states), len(states))
+    return sp.csc_matrix((weights[inside], (row[inside], index[nexts[inside]])), shape=shape)
+
+
+def best_trajectory(log_weight: Array, row: np.ndarray, nexts: np.ndarray, states: np.ndarray,
+                    contexts: int, ended: np.ndarray) -> Array | None:  # fmt: skip
+    """Max-plus value of each context [S] (Bellman–Ford), or None if a cycle gains weight."""
+    h = np.where(ended, 0.0, -np.inf)
+    for _ in range(len(states) + 1):
+        reached = np.full(len(states), -np.inf)
+        np.maximum.at(reached, row, log_weight + h[nexts])
+        if np.array_equal(reached, h[states]):
+            return h
+        h[states] = np.maximum(reached, h[states])
+    return None
+
+
+def spectral_radius(matrix: sp.csc_matrix) -> float:
+    """Largest modulus of an eigenvalue; dense below 200 rows, Arnoldi above."""
+    if matrix.shape[0] < 200:
+        return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
+    found = spla.eigs(matrix, k=1, which="LM", return_eigenvectors=False)
+    return float(np.abs(found[0]))
+
+
+def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
+    """Return V [S] for one reward [S] in reward units.
+
+    Raises SolverError if the spectral radius of the desirability system is 1 or more.
+    """
+    states, row, nexts, token = edges(mdp)
+    log_weight = np.log(mdp.ref[states[row], token]) + reward[nexts] / mdp.beta
+    h = best_trajectory(log_weight, row, nexts, states, mdp.n_contexts, mdp.ended)
+    if h is None:
+        raise SolverError(_unbounded(mdp, which, "a cycle of contexts gains more than ref costs"))
+    weight = np.exp(log_weight + h[nexts] - h[states[row]])
+    matrix = chain(mdp, weight)
+    source = np.zeros(len(states))
+    np.add.at(source, row, np.where(mdp.ended[nexts], weight, 0.0))
+    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    ones = np.ones(len(states))
+    try:
+        factor = spla.splu(system)
+        witness = factor.solve(ones)
+        solution = factor.solve(source)
+    except RuntimeError:  # an exactly singular system: the radius is 1
+        raise SolverError(_unbounded(mdp, which, "spectral radius 1")) from None
+    # a positive vector that the matrix strictly shrinks proves the radius below 1
+    if (witness <= 0).any() or (system @ witness < 0.5).any() or (solution <= 0).any():
+        raise SolverError(
+            _unbounded(mdp, which, f"spectral radius {spectral_radius(matrix):.6g} ≥ 1")
+        )
+    # one refinement step: the system is well scaled but may be close to singular
+    solution = solution + factor.solve(source - system @ solution)
+    V = np.zeros(mdp.n_contexts)
+    V[states] = mdp.beta * (h[states] + np.log(solution))
+    return V
+
+
+def _unbounded(mdp: TokenMDP, which: str, reason: str) -> str:
+    return (
+        f"{which}: no finite value until eos ({reason}) at beta = {mdp.beta:g}; "
+        "raise beta, lower the rewards, or set a finite horizon"
+    )
+
+
+def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, sp.csc_matrix]:
+    """Reachable contexts and the transition matrix between them under ``policy`` [S, A]."""
+    states, row, _, token = edges(mdp)
+    return states, chain(mdp, policy[states[row], token])
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """What a policy does until ``eos``: the reachable contexts [n], visits to each, factors of 1 − P.
+
+    ``1 − P`` is a subtraction: of a chance to end below 1e-16 a step nothing is left in it, and
+    the answers are noise of either sign. The expected number of steps says how much is lost.
+    """
+
+    states: np.ndarray
+    visits: Array
+    factor: Any
+
+    def total(self, gain: Array) -> Array:
+        """Expected total of ``gain`` [S] (per visited context) until ``eos`` [S]."""
+        value = np.zeros_like(gain)
+        value[self.states] = self.factor.solve(gain[self.states])
+        return value
+
+
+def policy_chain(mdp: TokenMDP, policy: Array) -> Chain:
+    """Factor 1 − P under ``policy`` [S, A].
+
+    Raises SolverError where the policy ends too rarely for its totals to have digits.
+    """
+    states, matrix = policy_matrix(mdp, policy)
+    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    source = (states == mdp.start_context).astype(float)
+    try:
+        factor = spla.splu(system)
+    except RuntimeError:  # exactly singular: some context never ends
+        raise SolverError(_endless("never")) from None
+    steps, visits = factor.solve(np.ones(len(states))), factor.solve(source, trans="T")
+    seen = steps[visits != 0]
+    if not (np.isfinite(steps).all() and (seen > 0).all() and (seen < LONGEST).all()):
+        raise SolverError(_endless(f"after {np.abs(seen).max():.3g} steps or more"))
+    return Chain(states, visits, factor)
+
+
+def _endless(when: str) -> str:
+    return f"a policy ends {when}: what it earns until eos has no digits left in doubles"
+
+
+def hard_minimum(
+    mdp: TokenMDP, first: Array, second: Array, tolerance: float
+) -> tuple[Array, Array]:
+    """Least total of ``first`` [S] until ``eos`` and the least total of ``second`` among its ties.
+
+    Raises SolverError where the minimum does not exist (a cycle of negative cost).
+    """
+    states, row, nexts, _ = edges(mdp)
+    C = best_trajectory(-first[nexts], row, nexts, states, mdp.n_contexts, mdp.ended)
+    if C is None:
+        raise SolverError("the minimising policy does not exist: a cycle lowers the total for ever")
+    C = -C
+    tied = first[nexts] + C[nexts] <= C[states[row]] + tolerance
+    D = best_trajectory(
+        -second[nexts[tied]], row[tied], nexts[tied], states, mdp.n_contexts, mdp.ended
+    )
+    if D is None:
+        raise SolverError("the tie-break of the minimising policy has no least total")
+    return np.where(np.isfinite(C), C, 0.0), np.where(np.isfinite(D), -D, 0.0)

@@ -1,0 +1,202 @@
+"""The ``corpus`` family: real text and real human labels -> the fields of a token-mdp/1 instance.
+
+The reference policy is a Witten-Bell n-gram model of the texts, reward k a logistic regression of
+attribute k on n-gram indicators of the next context: the logit of a text is an intercept plus the
+sum of ``r_k(s') = psi(s')·theta_k`` over its tokens, ``</s>`` included. So Assumption 1 (r in the
+span of psi) holds by construction. All is fitted on 80 % of the groups (questions) and judged on
+the others; the n-grams and the L2 strength are chosen inside the 80 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .corpus_files import BUNDLED, check_field, check_integer, read_corpus
+from .corpus_rewards import (
+    design_matrix,
+    fit_reward,
+    held_out_scores,
+    indicators,
+    reachable_next,
+    split_groups,
+)
+from .vocabulary import (
+    BOS,
+    END,
+    CorpusError,
+    build_vocabulary,
+    contexts,
+    perplexity,
+    witten_bell,
+    words,
+)
+
+__all__ = ["BUNDLED", "CorpusError", "corpus_fields"]
+
+EXAMPLES = 8  # words shown of each class
+
+
+def corpus_fields(
+    text: str | Path | None = None,
+    labels: str | Path | None = None,
+    *,
+    vocab_size: int = 32,
+    order: int = 2,
+    horizon: int = 12,
+    width: int | None = None,
+    features: Literal["ngram", "one-hot"] = "ngram",
+    ending: Literal["pad", "eos"] = "pad",
+    w: Sequence[float] | None = None,
+    beta: float = 1.0,
+    smoothing: float = 1.0,
+    limit_gib: float = 2.0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Fields of a token-mdp/1 instance (S = vocab_size**order contexts) from text and labels.
+
+    ``text`` None: the bundled TruthfulQA answers, attributes truthful and informative. Otherwise a
+    UTF-8 file with one text per line (a blank line is an empty text), or ``.jsonl`` rows with
+    "text", optional "group" (never split over train and held-out; without it equal texts stay
+    together) and, if ``labels`` is None, "labels" {attribute: number}. ``labels``: CSV, a header of
+    attribute names and a row per text. Label numbers lie in [0,1]; the class is label >= 0.5.
+
+    ``ending`` "pad": after ``</s>`` comes only ``</s>``, and each reward is shifted by a constant
+    per token (no policy changes) so that its least value on a reachable next context is exactly 0;
+    before the shift padding earns 0, through an indicator of its own (``</s>``,``</s>``). With
+    ``order`` 1 that indicator cannot exist, and the weight of ``</s>`` itself is fixed at 0.
+    ``ending`` "eos": ``eos`` is set and nothing is shifted (that would pay for length).
+
+    ``width`` is the most features: ``vocab_size`` unigrams, then the n-grams of 2..order tokens the
+    training texts say most about (default 64, or half again the vocabulary if that is more).
+    ``smoothing`` as in ``witten_bell``. Rewards are in units of
+    log-odds. Raises ``CorpusError``, one line that says what to do.
+    """
+    A, L = vocab_size, order
+    padded = ending == "pad" and L > 1  # padding has an indicator of its own
+    check_integer("vocab_size", A, 8, 64)
+    check_integer("order", L, 1, 16)
+    check_integer("horizon", horizon, 1)
+    width = max(64, A + A // 2) if width is None else width
+    check_integer("width", width, A + padded, of=" (all unigrams, and the padding)")
+    check_integer("seed", seed, 0)
+    check_field(features in ("ngram", "one-hot"), "features", features, "'ngram' or 'one-hot'")
+    check_field(ending in ("pad", "eos"), "ending", ending, "'pad' or 'eos'")
+    check_field(0 < beta < math.inf, "beta", beta, "positive and finite")
+    check_field(0 < smoothing < math.inf, "smoothing", smoothing, "positive and finite")
+    corpus = read_corpus(text, labels)
+    K = len(corpus.attributes)
+    weights = np.full(K, 1 / K) if w is None else np.asarray(w, dtype=float)
+    simplex = weights.shape == (K,) and bool((weights >= 0).all()) and abs(weights.sum() - 1) < 1e-9
+    check_field(
+        simplex, "w", w, f"{K} numbers >= 0 that sum to 1 (one for each of {corpus.attributes})"
+    )
+    gib = 8 * A**L * (A + K + (width if features == "ngram" else 0)) / 2**30
+    if gib > limit_gib:
+        raise CorpusError(
+            f"vocab_size = {A}, order = {L}: {A**L} contexts need {gib:.3g} GiB, the limit is "
+            f"{limit_gib:g} GiB; lower order or vocab_size, or raise limit_gib"
+        )
+    rng = np.random.default_rng(seed)
+    train = split_groups(corpus.groups, np.ones(len(corpus.texts), dtype=bool), rng)
+    inner = split_groups(corpus.groups, train, rng)  # the others of train choose the L2 strength
+    y = corpus.labels
+    for k, attribute in enumerate(corpus.attributes):
+        for where, part in (("", slice(None)), (" among the training texts", train)):
+            share = float((y[part, k] >= 0.5).mean())
+            if share in (0.0, 1.0):
+                raise CorpusError(
+                    f"{corpus.source}: attribute {attribute!r} has only one class{where} (all "
+                    f"{'>=' if share else '<'} 0.5); a reward needs both: add texts or drop it"
+                )
+
+    split_words = [words(t) for t in corpus.texts]
+    vocabulary = build_vocabulary(
+        [t for t, keep in zip(split_words, train, strict=True) if keep],
+        y[train], A, seed, corpus.source,
+    )  # fmt: skip
+    token, text_of = vocabulary.encode(split_words)
+    context = contexts(token, text_of, L, A)
+    seen = train[text_of]
+    ref = witten_bell(context[seen], token[seen], L, A, smoothing)
+    unigram = witten_bell(np.zeros(int(seen.sum()), dtype=np.int64), token[seen], 0, A, smoothing)
+    held_perplexity = perplexity(ref, context[~seen], token[~seen])
+    unigram_perplexity = perplexity(unigram, 0 * context[~seen], token[~seen])
+
+    nxt = (context * A + token) % A**L
+    X, grams = design_matrix(nxt, text_of, train, y, A, L, width - A - padded)
+    if ending == "pad" and L == 1:
+        X = X.multiply(np.arange(X.shape[1]) != END).tocsr()
+    seen_before = {tuple(t) for t, keep in zip(split_words, train, strict=True) if keep}
+    fresh = ~train & np.array([tuple(t) not in seen_before for t in split_words])
+    fits = [fit_reward(X, y[:, k], train, inner) for k in range(K)]
+    theta = np.array([theta for theta, _, _ in fits])
+    if padded:
+        grams = [*grams, (2, END * A + END)]
+        theta = np.hstack([theta, -theta[:, [END]]])
+    psi = indicators(A, L, grams)
+    rewards = theta @ psi.T
+    if ending == "pad":
+        ref.reshape(-1, A, A)[:, END] = np.eye(A)[END]
+    shift = np.zeros(K)
+    if ending == "pad":
+        reached = reachable_next(ref, L, horizon)
+        shift = -rewards[:, reached].min(axis=1)
+        rewards += shift[:, None]
+
+    stem = "truthfulqa" if text is None else Path(text).stem
+    fields: dict[str, Any] = {
+        "format": "token-mdp/1",
+        "vocab_size": A,
+        "order": L,
+        "horizon": horizon,
+        "start": [BOS] * L,
+        "bos": BOS,
+        **({"eos": END} if ending == "eos" else {}),
+        "ref_weights": ref,
+        "rewards": rewards,
+        "beta": float(beta),
+        "w": weights.tolist(),
+        "features": {"kind": "dense", "values": psi}
+        if features == "ngram"
+        else {"kind": "tabular", "per_step": True, "scale": 1.0},
+        "name": f"corpus-{stem}-A{A}-L{L}-{ending}-seed{seed}",
+    }
+    names = vocabulary.names
+    fields["meta"] = {
+        "family": "corpus",
+        "source": corpus.source,
+        "seed": seed,
+        "attributes": corpus.attributes,
+        "tokens": [
+            {"token": names[i], "words": len(m), "examples": list(m[:EXAMPLES])}
+            for i, m in enumerate(vocabulary.members)
+        ],
+        "unknown_token": names[vocabulary.unknown],
+        "texts_train": int(train.sum()),
+        "texts_held_out": int((~train).sum()),
+        "texts_held_out_not_in_train": int(fresh.sum()),
+        "perplexity": held_perplexity,
+        "perplexity_unigram": unigram_perplexity,
+        "rewards": {
+            name: {
+                **held_out_scores(
+                    y[:, k] >= 0.5, X @ fits[k][0][: X.shape[1]] + fits[k][1], train, fresh
+                ),
+                "intercept": fits[k][1],
+                "l2": fits[k][2],
+                "shift": float(shift[k]),
+            }
+            for k, name in enumerate(corpus.attributes)
+        },
+        "ngrams": [
+            " ".join(names[code // A**i % A] for i in reversed(range(m))) for m, code in grams
+        ],
+        "ending": ending,
+        "smoothing": float(smoothing),
+    }
+    return fields

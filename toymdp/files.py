@@ -1,0 +1,136 @@
+"""Reading and writing ``token-mdp/1``: JSON, or NPZ with the same keys flattened by dots."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InstanceError
+
+REQUIRED = ("vocab_size", "order", "horizon", "start", "rewards", "beta", "w", "features")
+
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Return the fields of an instance file, ready for ``TokenMDP(**fields)``.
+
+    Raises InstanceError for a file that is missing, truncated, not of the format, or has keys the
+    format does not know (a misspelt key must not be ignored).
+    """
+    from .worlds.token_mdp import FORMAT, TokenMDP
+
+    found = _read_npz(path) if path.suffix == ".npz" else read_json(path)
+    if not isinstance(found.get("format"), str) or found["format"] != FORMAT:
+        remedy = f"this file must be '{FORMAT}'"
+        raise InstanceError.of(f"{path}: format", found.get("format"), "not an instance", remedy)
+    known = {f.name for f in fields(TokenMDP)}
+    for key in found:
+        if key not in known:
+            remedy = f"the keys are {sorted(known)}; free data goes in meta"
+            raise InstanceError.of(key, found[key], "no such key in token-mdp/1", remedy)
+    for key in REQUIRED:
+        if key not in found:
+            raise InstanceError.of(key, None, "missing", f"a token-mdp/1 file has {REQUIRED}")
+    return found
+
+
+def write_fields(found: Mapping[str, Any], path: Path) -> None:
+    """Write fields as JSON or NPZ by the suffix of ``path``."""
+    if path.suffix == ".npz":
+        flat = _flatten(found)
+        np.savez_compressed(path, allow_pickle=False, **flat)
+        return
+    text = json.dumps(found, default=_plain, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def to_json(found: Mapping[str, Any]) -> str:
+    """Return the canonical JSON text of an instance, the one its content hash is taken of."""
+    return json.dumps(found, default=_plain, allow_nan=False, sort_keys=True)
+
+
+def to_plain(found: Mapping[str, Any]) -> Any:
+    """Return the same data with arrays as lists and NumPy scalars as Python numbers."""
+    return json.loads(json.dumps(found, default=_plain, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; InstanceError says where it stops being one."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InstanceError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    except UnicodeDecodeError:
+        raise InstanceError(f"{path}: not UTF-8 text; save it as JSON in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InstanceError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg}); "
+            "is the file truncated?"
+        ) from None
+    except ValueError as error:  # a number with too many digits to read
+        raise InstanceError(f"{path}: {error}; write numbers that fit a double") from None
+    except RecursionError:
+        raise InstanceError(f"{path}: nested too deeply for an instance; see DESIGN") from None
+    if not isinstance(found, dict):
+        raise InstanceError(f"{path}: holds a {type(found).__name__}, not an object; see DESIGN")
+    return found
+
+
+def _flatten(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys joined by dots; ``meta`` as one JSON string; None written by leaving it out."""
+    flat: dict[str, Any] = {}
+    for key, value in found.items():
+        if key == "meta":
+            flat[key] = json.dumps(value, default=_plain)
+        elif isinstance(value, Mapping):
+            flat.update({f"{key}.{inner}": np.asarray(v) for inner, v in value.items()})
+        elif value is not None:
+            flat[key] = np.asarray(value)
+    return flat
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            flat = {key: archive[key] for key in archive.files}
+    except OSError as error:
+        reason = error.strerror or "not an NPZ archive"
+        raise InstanceError(f"{path}: cannot be read ({reason}); check the path") from None
+    except (*_BROKEN, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise InstanceError(
+            f"{path}: not an NPZ archive of plain arrays ({error}); is the file truncated?"
+        ) from None
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        plain = value.item() if value.ndim == 0 else value
+        if key == "meta":
+            try:
+                plain = json.loads(str(plain))
+            except json.JSONDecodeError as error:
+                raise InstanceError(f"{path}: meta is not a JSON string ({error.msg})") from None
+        outer, dot, inner = key.partition(".")
+        if dot:
+            found.setdefault(outer, {})[inner] = plain
+        else:
+            found[key] = plain
+    found.setdefault("horizon", None)
+    if isinstance(found.get("start"), np.ndarray):
+        found["start"] = found["start"].tolist()
+    return found

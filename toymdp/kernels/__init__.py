@@ -1,0 +1,27 @@
+"""Compiled arithmetic: arrays in, arrays written. Imported by exact/ and soup/ alone.
+
+A module of kernels is imported when it is first asked for, as in ``kernels.rows.divergences``:
+whoever only reads the catalogue or an instance does not wait for numba.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import blocks, boxes, envelopes, ratios, rows, sampling, scans, soups
+
+__all__ = ["blocks", "boxes", "envelopes", "ratios", "rows", "sampling", "scans", "soups"]
+
+
+# Below this a block-scaled row sum may have lost terms to underflow; the row is then rescaled by
+# its own maximum. Terms that vanish beside 1e-280 are smaller by 1e28 than what is kept.
+ROW_FLOOR = 1e-280
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f".{name}", __name__)

@@ -1,0 +1,247 @@
+"""Compiled products with the blocks of ref, innermost over contiguous contexts.
+
+With ``s = x1·B + y`` a step under any policy multiplies the block ``Π_y[x1, a] = ref[(x1,y), a]``
+with a function of the A contiguous next contexts ``y·A + a``. Here that product runs over CHUNK
+values of y at a time, so that it is vectorised and the weights of tokens are read in order; no
+exponential and no logarithm is taken. toymdp.kernels.rows holds the same recursions row by row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .rows import divergence_term
+
+CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
+
+
+@njit(cache=True, nogil=True)
+def block_product(columns, ahead, low, n, total):
+    """Write ``total[x1·B + y] = Σ_a ref[s, a]·ahead[a, y − low]`` for the n values of y from low.
+
+    columns [A, S] is ref transposed; ahead [A+3, CHUNK] has zeros in its last three rows.
+    """
+    A = columns.shape[0]
+    B = columns.shape[1] // A
+    for x1 in range(A):
+        base = x1 * B + low
+        part = total[base : base + n]
+        part[:] = 0.0
+        for a in range(0, A, 4):
+            # four tokens at once: one load and one store of the total for each
+            c0 = columns[a, base : base + n]
+            c1 = columns[min(a + 1, A - 1), base : base + n]
+            c2 = columns[min(a + 2, A - 1), base : base + n]
+            c3 = columns[min(a + 3, A - 1), base : base + n]
+            for i in range(n):
+                part[i] += (
+                    c0[i] * ahead[a, i]
+                    + c1[i] * ahead[a + 1, i]
+                    + c2[i] * ahead[a + 2, i]
+                    + c3[i] * ahead[a + 3, i]
+                )
+
+
+@njit(cache=True, nogil=True)
+def soft_backward_exp(columns, dead, gain, z):
+    """Fill ``z[m, t] = Σ_a ref·gain·z[m, t+1]``: (4) in the exponential domain, ``z = e^{V/β}``.
+
+    columns [A, S] is ref transposed; gain [M, S] = exp(r/β); z [M, R, S] holds the last slice in
+    row R-1 and is filled downwards. Linear: neither an exponential nor a logarithm is taken.
+    """
+    M, R, contexts = z.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead = np.zeros((A + 3, CHUNK))
+    for t in range(R - 2, -1, -1):
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            for m in range(M):
+                for i in range(n):
+                    first = (low + i) * A
+                    for a in range(A):
+                        ahead[a, i] = gain[m, first + a] * z[m, t + 1, first + a]
+                block_product(columns, ahead, low, n, z[m, t])
+        for m in range(M):
+            for i in range(dead.shape[0]):
+                z[m, t, dead[i]] = 1.0
+
+
+@njit(cache=True, nogil=True)
+def centre(G, top, span, centred):
+    """Write each block's maximum and range [T, S/A], and G [T, S] less the maximum."""
+    T, blocks = top.shape
+    A = G.shape[1] // blocks
+    for t in range(T):
+        for y in range(blocks):
+            first = y * A
+            most, least = G[t, first], G[t, first]
+            for a in range(1, A):
+                most = max(most, G[t, first + a])
+                least = min(least, G[t, first + a])
+            top[t, y] = most
+            span[t, y] = most - least
+            for a in range(A):
+                centred[t, first + a] = G[t, first + a] - most
+
+
+@njit(cache=True, nogil=True)
+def tilted_sums(columns, e, f, out):
+    """Write ``out[t, s] = Σ_a ref[s, a]·e[t, s']·f[t, s']`` for e, f [T, S] on next contexts.
+
+    e may be [1, S], the same at every step.
+    """
+    T, contexts = f.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead = np.zeros((A + 3, CHUNK))
+    for low in range(0, B, CHUNK):
+        n = min(CHUNK, B - low)
+        for t in range(T):
+            weight = e[min(t, e.shape[0] - 1)]
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = weight[first + a] * f[t, first + a]
+            block_product(columns, ahead, low, n, out[t])
+
+
+@njit(cache=True, nogil=True)
+def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
+    """Write ``KL = E_π[g − h] + log E_ref e^h − log E_ref e^g`` [T, S], ``π = ref·e·inverse``.
+
+    e = exp(g); g, h [T, S] on next contexts; inverse, log_g, log_h [T, S] on states, all 0 where
+    there is none.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead = np.zeros((A + 3, CHUNK))
+    for low in range(0, B, CHUNK):
+        n = min(CHUNK, B - low)
+        for t in range(T):
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = e[t, first + a] * (g[t, first + a] - h[t, first + a])
+            block_product(columns, ahead, low, n, kl[t])
+            for x1 in range(A):
+                part = slice(x1 * B + low, x1 * B + low + n)
+                found, scale, first, second = (
+                    kl[t, part],
+                    inverse[t, part],
+                    log_g[t, part],
+                    log_h[t, part],
+                )
+                for i in range(n):
+                    short = found[i] * scale[i] + (second[i] - first[i])
+                    found[i] = 0.0 if short < 0.0 else short  # what is no number stays none
+
+
+@njit(cache=True, nogil=True)
+def near_divergence(columns, e, G, H, inverse, log_z_G, log_z_H, near, kl):
+    """Write ``KL(π_G ‖ π_H)`` again at the marked states, from terms that do not cancel.
+
+    e = exp(G) up to a scale for each block, ``π_G = ref·e·inverse``; log_z the log-partitions [T, S].
+    See kernels.row_divergence: the same sums, a chunk of contexts at a time.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead, apart = np.empty((A, CHUNK)), np.empty((A, CHUNK))
+    shift, mean, bend, wide = np.empty((4, CHUNK))
+    for t in range(T):
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            marked = False
+            for x1 in range(A):
+                marked |= near[t, x1 * B + low : x1 * B + low + n].any()
+            if not marked:
+                continue
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = e[t, first + a]
+                    apart[a, i] = G[t, first + a] - H[t, first + a]
+            for x1 in range(A):
+                base = x1 * B + low
+                for i in range(n):
+                    shift[i] = log_z_H[t, base + i] - log_z_G[t, base + i]
+                    mean[i], bend[i], wide[i] = 0.0, 0.0, 0.0
+                for a in range(A):
+                    column, weight, gap = columns[a, base : base + n], ahead[a], apart[a]
+                    for i in range(n):
+                        x = gap[i] + shift[i]
+                        p = column[i] * weight[i]
+                        mean[i] += p * x
+                        bend[i] += p * divergence_term(x)
+                        wide[i] = max(wide[i], abs(x) if column[i] > 0.0 else 0.0)
+                for i in range(n):
+                    if near[t, base + i]:
+                        total = bend[i] if wide[i] <= 0.1 else max(mean[i], 0.0)
+                        kl[t, base + i] = total * inverse[t, base + i]
+
+
+@njit(cache=True, nogil=True)
+def tilted_backward(columns, e, inverse, payoff, extra, U):
+    """Fill ``U[t] = extra[t] + E_π[payoff[t, s'] + U[t+1, s']]`` for ``π = ref·e·inverse``.
+
+    e [T, S] and payoff [T, S], or [1, S] for all steps, on next contexts; inverse, extra [T, S] on
+    states, inverse 0 where there is none; U [T+1, S] with the last slice set.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    ahead = np.zeros((A + 3, CHUNK))
+    for t in range(T - 1, -1, -1):
+        gain = payoff[min(t, payoff.shape[0] - 1)]
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            for i in range(n):
+                first = (low + i) * A
+                for a in range(A):
+                    ahead[a, i] = e[t, first + a] * (gain[first + a] + U[t + 1, first + a])
+            block_product(columns, ahead, low, n, U[t])
+            for x1 in range(A):
+                part = slice(x1 * B + low, x1 * B + low + n)
+                value, scale, more = U[t, part], inverse[t, part], extra[t, part]
+                for i in range(n):
+                    value[i] = value[i] * scale[i] + more[i] if scale[i] > 0.0 else 0.0
+
+
+@njit(cache=True, nogil=True)
+def tilted_forward(columns, e, inverse, d, n):
+    """Fill ``n[t, s'] = Σ_s d[t, s]·π(s'|s)`` and ``d[t+1]`` from it, for ``π = ref·e·inverse``.
+
+    d [T, S] on states with ``d[0]`` given; inverse [T, S] is 0 where there is no state; n [T, S]
+    on next contexts.
+    """
+    T, contexts = e.shape
+    A = columns.shape[0]
+    B = contexts // A
+    flow = np.empty(contexts)
+    onto = np.empty((A, CHUNK))
+    for t in range(T):
+        visits, scale = d[t], inverse[t]
+        for s in range(contexts):
+            flow[s] = visits[s] * scale[s]
+        for low in range(0, B, CHUNK):
+            m = min(CHUNK, B - low)
+            for a in range(A):
+                part = onto[a]
+                part[:m] = 0.0
+                for x1 in range(A):
+                    base = x1 * B + low
+                    column = columns[a, base : base + m]
+                    weight = flow[base : base + m]
+                    for i in range(m):
+                        part[i] += column[i] * weight[i]
+            for i in range(m):
+                first = (low + i) * A
+                for a in range(A):
+                    n[t, first + a] = e[t, first + a] * onto[a, i]
+        if t + 1 < T:
+            reached, going, scale = n[t], d[t + 1], inverse[t + 1]
+            for s in range(contexts):
+                going[s] = reached[s] if scale[s] > 0.0 else 0.0

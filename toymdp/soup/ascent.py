@@ -1,0 +1,203 @@
+"""One ascent of the soup objective (8): successive convex programs, then Newton on the face.
+
+The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup.objective), so a
+local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
+maximises a concave quadratic model of J over ``u = σ∘ν ≥ 0, Σu ≤ 1`` inside a trust region
+(cvxpy, built once for each K); it is accepted on the true J. The last digits come from Newton
+steps on the face where the programs ended.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import get_ident
+
+import cvxpy as cp
+import numpy as np
+
+from ..worlds.features import Array
+from .objective import SoupObjective, SoupPoint
+
+STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
+TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
+SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
+NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
+EASY_STEPS = 2  # programs solved before Newton steps are tried
+MAX_STEPS = 60
+ROUNDING = 1e-14  # values of J this close, relative to its size, cannot be told apart
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """One start and where it ended. nu is [K], values in reward units."""
+
+    start: str
+    value_at_start: float
+    value: float
+    nu: tuple[float, ...]
+    steps: int
+    residual: float
+
+
+class _Step:
+    """The parametrised program of one step for K coordinates, compiled once."""
+
+    def __init__(self, K: int) -> None:
+        self.gradient = cp.Parameter(K)
+        self.root = cp.Parameter((K, K))
+        self.centre = cp.Parameter(K, nonneg=True)
+        self.radius = cp.Parameter(nonneg=True)
+        self.move = cp.Variable(K)
+        model = self.gradient @ self.move - 0.5 * cp.sum_squares(self.root @ self.move)
+        limits = [
+            self.centre + self.move >= 0,
+            cp.sum(self.centre + self.move) <= 1,
+            cp.norm_inf(self.move) <= self.radius,
+        ]
+        self.problem = cp.Problem(cp.Maximize(model), limits)
+
+    def solve(self, g: Array, root: Array, u: Array, radius: float) -> Array | None:
+        """Return the maximising move [K], or None if the solver has no answer."""
+        # the program is solved in units where the gradient is of order one
+        size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
+        self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
+        self.centre.value, self.radius.value = u, radius
+        try:
+            with warnings.catch_warnings():  # a step is judged on the true J, not on its accuracy
+                warnings.filterwarnings("ignore", "Solution may be inaccurate")
+                self.problem.solve(solver=cp.CLARABEL)
+        except cp.error.SolverError:
+            return None
+        found = self.move.value
+        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or found is None:
+            return None
+        ahead = np.maximum(u + found, 0.0)
+        return np.asarray(ahead / max(1.0, ahead.sum()) - u)
+
+
+@lru_cache(maxsize=64)
+def _program(K: int, thread: int) -> _Step:
+    """The program of one thread: its parameters are no thing to share."""
+    return _Step(K)
+
+
+def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
+    """Hessian [K, K] of J in u inside the orthant, by forward differences of the exact gradient."""
+    u = pattern * point.nu
+    g = point.gradient(pattern)
+    K = len(u)
+    H = np.empty((K, K))
+    for k in range(K):
+        shifted = u.copy()
+        shifted[k] += STEP
+        # the smooth piece extends past the budget; its sign pattern is σ by construction
+        there = objective.at(pattern * shifted)
+        H[k] = (there.gradient(pattern) - g) / STEP
+    return 0.5 * (H + H.T)
+
+
+def _concave_root(H: Array) -> Array:
+    """A square root [K, K] of the concave part of −H (positive eigenvalues of H dropped)."""
+    values, vectors = np.linalg.eigh(-H)
+    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+
+
+def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
+    """Climb from ν ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
+    start = point = objective.at(nu)
+    scale = objective.scale
+    radius, steps = 0.5, 0
+    while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
+        if steps >= EASY_STEPS:  # close enough, perhaps, for Newton steps to finish at once
+            finished = _polish(objective, point, scale)
+            if finished.residual <= TOLERANCE * scale:
+                point = finished
+                break
+        steps += 1
+        pattern = point.pattern()
+        g, u = point.gradient(pattern), pattern * point.nu
+        H = _curvature(objective, point, pattern)
+        root = _concave_root(H)
+        accepted = False
+        while not accepted and radius > 1e-12:
+            move = _program(len(u), get_ident()).solve(g, root, u, radius)
+            if move is None:
+                radius *= 0.25
+                continue
+            predicted = float(g @ move - 0.5 * np.sum((root @ move) ** 2))
+            ahead = u + move
+            if predicted <= 1e-16 * scale or not ahead.any():
+                break
+            value = objective.value(pattern * ahead)
+            gain = (value - point.value) / predicted
+            accepted = gain > 1e-4
+            if not gain >= 0.25:  # not-a-number shrinks too
+                # solver noise can make a move longer than the radius: shrink for certain
+                radius = 0.25 * min(radius, float(np.abs(move).max()))
+            elif gain > 0.75:
+                radius = min(2.0, 2.0 * radius)
+        if not accepted:
+            break
+        point = objective.at(pattern * ahead)
+    point = _polish(objective, _snap(objective, point), scale)
+    if not no_worse(point, start, scale):
+        point = start
+    nu_end = tuple(float(x) for x in point.nu)
+    return Ascent(name, start.value, point.value, nu_end, steps, point.residual)
+
+
+def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float) -> bool:
+    """Whether J is larger, or as large as a float can tell and nearer to first-order optimality.
+
+    J is flat at a maximum: values there agree to rounding at ν that differ by its square root, and
+    the residual tells which is nearer.
+    """
+    if abs(point.value - other.value) <= ROUNDING * scale:
+        return point.residual <= other.residual
+    return point.value > other.value
+
+
+def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
+    """Put coordinates within solver accuracy of 0, and of the budget, exactly there if J allows."""
+    nu = np.where(np.abs(point.nu) < SNAP, 0.0, point.nu)
+    size = float(np.abs(nu).sum())
+    for candidate in (nu, nu / size if size > NEAR_BUDGET else nu):
+        if candidate.any() and not np.array_equal(candidate, point.nu):
+            there = objective.at(candidate)
+            if there.value >= point.value - 1e-14 * objective.scale:
+                point = there
+    return point
+
+
+def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
+    """Newton steps on the active face while the KKT residual falls and J does not."""
+    for _ in range(8):
+        if point.residual <= 1e-14 * scale:
+            break
+        pattern = point.pattern()
+        u, g = pattern * point.nu, point.gradient(pattern)
+        free = np.flatnonzero(u > 0)
+        full = u.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
+        n = len(free)
+        system = np.zeros((n + full, n + full))
+        system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
+        target = np.zeros(n + full)
+        target[:n] = -g[free]
+        if full:
+            system[n, :n] = system[:n, n] = 1.0
+            target[n] = 1.0 - u.sum()
+        try:
+            move = np.linalg.solve(system, target)[:n]
+        except np.linalg.LinAlgError:
+            break
+        ahead = u.copy()
+        ahead[free] += move
+        if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
+            break
+        there = objective.at(pattern * ahead / max(1.0, ahead.sum()))
+        if there.residual >= point.residual or there.value < point.value - 1e-13 * scale:
+            break
+        point = there
+    return point

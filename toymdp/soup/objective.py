@@ -1,0 +1,163 @@
+"""The soup's objective ``J(λ)`` of (8), its exact gradient, and its kinks.
+
+Everything depends on λ and β' through ``mu = λ/β'`` only (claim ss.betaprime). The budget
+``β|λ|₁ ≤ β'`` is the unit ℓ₁ ball in ``ν = β·mu``, the variable used here: its gradients are in
+reward units. With ``C = E_π Σ KL(π‖ref)``,
+
+    J(ν) = E_π[Σ r_w] − (β/|ν|₁) C,
+
+smooth inside each orthant. Crossing ``ν_k = 0`` changes the sign of ``∂|ν|₁``, and since
+``∂J/∂|ν|₁ = βC/|ν|₁² ≥ 0`` every kink is convex: moving off a zero coordinate gains that much in
+either direction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import kernels
+from ..cached import cached_property
+from ..errors import SolverError
+from ..exact.policy import tilt
+from ..exact.solution import Solution
+from ..worlds.features import Array
+
+
+@dataclass(frozen=True, eq=False)
+class SoupPoint:
+    """Value and first-order facts of J at one ν, in reward units.
+
+    value: J. slope: [K], derivative at fixed |ν|₁. kink: derivative along |ν|₁, ≥ 0.
+    The one-sided derivative along ±e_k is ``±slope[k] ± sign(ν_k)·kink``, and ``±slope[k] + kink``
+    where ν_k = 0.
+    """
+
+    nu: Array
+    value: float
+    slope: Array
+    kink: float
+
+    def pattern(self) -> Array:
+        """Sign pattern σ [K] of the orthant to climb in: ν's, and at zeros the better side."""
+        better = np.where(self.slope < 0, -1.0, 1.0)
+        return np.where(self.nu == 0, better, np.sign(self.nu))
+
+    def gradient(self, pattern: Array) -> Array:
+        """Gradient [K] with respect to ``u = σ∘ν`` inside the orthant σ."""
+        return np.asarray(pattern * self.slope + self.kink)
+
+    @cached_property
+    def residual(self) -> float:
+        """KKT residual with the kink: ``max_{u' ≥ 0, Σu' ≤ 1} ∇J·(u' − u)``, in reward units."""
+        pattern = self.pattern()
+        g = self.gradient(pattern)
+        return float(max(g.max(), 0.0) - g @ (pattern * self.nu))
+
+
+@dataclass(frozen=True, eq=False)
+class SoupObjective:
+    """J over the unit ℓ₁ ball of ``ν = βλ/β'`` for one solved instance."""
+
+    sol: Solution
+
+    @cached_property
+    def scale(self) -> float:
+        """Size of what J is made of, in reward units: tolerances are relative to it."""
+        used = self.sol.mdp.reach.nexts
+        largest = max(float(np.abs(q[used]).max()) for q in (*self.sol.Q, self.sol.Q_w))
+        return largest if largest > 0 else self.sol.mdp.beta
+
+    def value(self, nu: Array) -> float:
+        """Return J(ν) in reward units; at 0 the value of ``ref``."""
+        return float(self.values(np.asarray(nu)[None])[0])
+
+    def values(self, nus: Array) -> Array:
+        """Return J at each row of nus [N, K]; −∞ where a soup until ``eos`` ends too rarely."""
+        mdp = self.sol.mdp
+        mus = np.ascontiguousarray(np.asarray(nus, dtype=np.float64) / mdp.beta)
+        if mdp.horizon is None:
+            return np.array([self._until_eos(mu)[0] for mu in mus])
+        out = np.empty(len(mus))
+        kernels.soups.soup_values(
+            mdp.ref, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context, mus, out
+        )
+        return out
+
+    def at(self, nu: Array) -> SoupPoint:
+        """Return value, slope and kink at ν ≠ 0 (one backward and one forward pass)."""
+        mdp, Q = self.sol.mdp, self.sol.Q
+        mu = np.asarray(nu, dtype=np.float64) / mdp.beta
+        size = float(np.abs(mu).sum())
+        eta = 1.0 / size
+        if mdp.horizon is None:
+            value, G, U, kl, d = self._until_eos(mu)
+        else:
+            G, kl = np.empty(Q.shape[1:]), np.empty(Q.shape[1:])
+            U = np.zeros((mdp.steps + 1, mdp.n_contexts))
+            kernels.soups.mix(Q, mu, G)
+            kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
+            d = np.zeros_like(G)
+            d[0, mdp.start_context] = 1.0
+            value = float(U[0, mdp.start_context])
+        field = np.empty_like(G)
+        kernels.soups.soup_forward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field)
+        slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
+        kink = eta * eta * float((d * kl).sum()) / mdp.beta
+        return SoupPoint(np.asarray(nu, dtype=np.float64), value, slope, kink)
+
+    @cached_property
+    def at_zero(self) -> tuple[float, Array, Array]:
+        """J(0), and the one-sided derivative there along u with |u|₁ = 1: ``slope·u − ½ uᵀ F u``.
+
+        slope: [K]; F: [K, K], the Fisher information ``Σ_t E_ref Cov(Q_j, Q_k)/β``. Both follow
+        from ``KL = ½ muᵀ Cov mu + O(mu³)``.
+        """
+        sol, mdp = self.sol, self.sol.mdp
+        G = np.zeros(sol.Q.shape[1:])
+        K = len(sol.Q)
+        value, _, U, _, d = self._reference(G)
+        ahead = mdp.reward_w + U[1:]
+        fields = [*sol.Q, ahead]
+        products = [q * f for i, q in enumerate(sol.Q) for f in fields[i:]]
+        means = np.stack([sol.reference.mean(f) for f in (*fields, *products)])
+        weight = means * d
+        slope, fisher = np.empty(K), np.empty((K, K))
+        row = K + 1
+        for i in range(K):
+            for j in range(i, K + 1):
+                cov = float((weight[row] - means[i] * means[j] * d).sum()) / mdp.beta
+                row += 1
+                if j == K:
+                    slope[i] = cov
+                else:
+                    fisher[i, j] = fisher[j, i] = cov
+        return value, slope, fisher
+
+    def _reference(self, G: Array) -> tuple[float, Array, Array, Array, Array]:
+        """Value tables of ``ref`` itself."""
+        mdp = self.sol.mdp
+        if mdp.horizon is None:
+            return self._until_eos(np.zeros(len(self.sol.Q)))
+        U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
+        kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
+        return float(U[0, mdp.start_context]), G, U, kl, self.sol.reference.occupancy.states
+
+    def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
+        """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon.
+
+        A soup that ends too rarely to be told what it earns has the value −∞ and no visits: it is
+        never the best, and the slope there is 0.
+        """
+        mdp = self.sol.mdp
+        size = float(np.abs(mu).sum())
+        eta = 1.0 / size if size > 0 else 0.0
+        G = np.tensordot(mu, self.sol.Q, axes=1)
+        policy = tilt(mdp, G)
+        kl = policy.divergence(self.sol.reference)
+        try:
+            U = policy.value(mdp.reward_w, -eta * kl)
+        except SolverError:
+            return -np.inf, G, np.zeros((2, mdp.n_contexts)), kl, np.zeros_like(G)
+        return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states

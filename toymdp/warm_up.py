@@ -1,0 +1,68 @@
+"""Compiling the kernels ahead of use, so that the wait is announced and happens once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .exact.scans import (
+    divergence,
+    extrema,
+    farthest,
+    hard_minimum,
+    importance_ratio,
+    inner_extent,
+    largest,
+    occupancy,
+    policy_value,
+    rejection_sampler,
+)
+from .exact.solution import solve
+from .soup.optimum import soup_optimum
+from .worlds.token_mdp import TokenMDP
+
+
+def kernels_are_cached() -> bool:
+    """Whether the kernels that every solve needs have an on-disk cache newer than their source."""
+    return _cached(kernels.rows.tilted_means, kernels.blocks.tilted_sums, kernels.soups.mix)
+
+
+def bounds_are_cached() -> bool:
+    """The same for the kernels of branch and bound."""
+    return _cached(kernels.boxes.place, kernels.envelopes.envelopes)
+
+
+def _cached(*compiled: Any) -> bool:
+    for kernel in compiled:
+        source = Path(kernel.py_func.__code__.co_filename)
+        folder = Path(kernel._cache.cache_path)
+        stamps = [p.stat().st_mtime for p in folder.glob(f"{source.stem}.*.nbi")]
+        if not stamps or max(stamps) < source.stat().st_mtime:
+            return False
+    return True
+
+
+def compile_kernels() -> None:
+    """Run every kernel once on a tiny instance."""
+    mdp = TokenMDP(
+        vocab_size=2, order=1, horizon=2, start=[0], ref_weights=np.ones((2, 2)),
+        rewards=np.eye(2), beta=1.0, w=np.array([0.5, 0.5]),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+    sol = solve(mdp)
+    solve(mdp, road="log")
+    soup_optimum(mdp, sol, draws=0)
+    logits = np.zeros((2, 2))
+    divergence(mdp, logits, logits)
+    extrema(mdp, logits)
+    importance_ratio(mdp, logits)
+    inner_extent(mdp, logits)
+    largest(logits, mdp.reach.nexts)
+    farthest(logits, logits, mdp.reach.nexts)
+    rejection_sampler(sol.bespoke, sol.bespoke, logits)
+    hard_minimum(mdp, logits, logits)
+    policy_value(mdp, logits, logits)
+    occupancy(mdp, logits)

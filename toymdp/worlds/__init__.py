@@ -1,0 +1,1 @@
+"""What an instance of each format is."""

@@ -1,0 +1,94 @@
+"""Which contexts, next contexts and triples have positive probability under ``ref``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import IntArray
+from ..cached import cached_property
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """Support of the reference policy from the start context.
+
+    states: [T, S]; nexts: [T, S], the contexts that the step-t action can lead to (ended ones
+    included); allowed: [S, A] tokens with positive weight. T is 1 for an instance until ``eos``,
+    whose tables hold at every step.
+    """
+
+    states: Mask
+    nexts: Mask
+    allowed: Mask
+
+    @cached_property
+    def n_triples(self) -> int:
+        """Number of reachable (t, s, a)."""
+        return int((self.states * self.allowed.sum(axis=1)).sum())
+
+    @cached_property
+    def full(self) -> Mask:
+        """[S]: every token is allowed; all such rows of a block share its extremes."""
+        return np.asarray(self.allowed.all(axis=1))
+
+    @cached_property
+    def partial(self) -> IntArray:
+        """Flat indices into [T, S] of the reachable states that forbid a token."""
+        return np.flatnonzero(self.states & ~self.full)
+
+    @cached_property
+    def whole(self) -> Mask:
+        """[T]: every context is a reachable state that allows every token."""
+        return np.asarray((self.states & self.full).all(axis=1))
+
+    @cached_property
+    def absent(self) -> IntArray:
+        """Flat indices into [T, S] of what is no reachable state."""
+        return np.flatnonzero(~self.states)
+
+    @cached_property
+    def any_state(self) -> Mask:
+        """[S]: reachable as a state at some step."""
+        return np.asarray(self.states.any(axis=0))
+
+
+def successors(states: Mask, allowed: Mask) -> Mask:
+    """[S] next contexts of the marked contexts, by the block structure.
+
+    Context ``s = x1·B + y`` (B = A**(L-1)) leads to the contiguous block ``y·A ... y·A + A-1``.
+    """
+    contexts, vocab = allowed.shape
+    live = (allowed & states[:, None]).reshape(vocab, contexts // vocab, vocab)
+    return np.asarray(live.any(axis=0)).reshape(contexts)
+
+
+def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
+    """Breadth-first support: exact, since a token is forbidden or it is not.
+
+    allowed: [S, A]; start: context index; ended: [S], contexts in which nothing follows.
+    """
+    contexts = allowed.shape[0]
+    first = np.zeros(contexts, dtype=bool)
+    first[start] = True
+    if horizon is None:
+        seen, frontier = first, first
+        nexts = np.zeros(contexts, dtype=bool)
+        while frontier.any():
+            new = successors(frontier, allowed)
+            nexts |= new
+            frontier = new & ~ended & ~seen
+            seen = seen | frontier
+        return Reach(seen[None], nexts[None], allowed)
+    states = np.zeros((horizon, contexts), dtype=bool)
+    nexts = np.zeros((horizon, contexts), dtype=bool)
+    current = first
+    for t in range(horizon):
+        states[t] = current
+        nexts[t] = successors(current, allowed)
+        current = nexts[t] & ~ended
+    return Reach(states, nexts, allowed)
