@@ -2,6 +2,6 @@
 
 from .checking import assert_claim, check
 from .claim import Check, Claim
-from .registry import CLAIMS
+from .claims.catalogue import CLAIMS
 
 __all__ = ["CLAIMS", "Check", "Claim", "assert_claim", "check"]

@@ -23,7 +23,7 @@ from toymdp import InstanceError
 from toymdp.validators import integer, positive, table
 
 from .claim import Array
-from .stored import Stored, nudged
+from .instance import Stored, nudged
 
 FORMAT, MOST_ATTRIBUTES = "attribute-set/1", 8  # γ looks at 3**n pairs of sets
 _POLICY_KEYS = ("base", "tilts", "reward", "pairs")

@@ -239,7 +239,7 @@ class Claim:
         self, subject: Subject, lam: Array | None
     ) -> tuple[dict[str, Any], dict[str, str], Check | None]:
         """Fields common to every outcome, reasons, and the outcome if a hypothesis is false."""
-        from .hypotheses import HYPOTHESES
+        from .claims.hypotheses import HYPOTHESES
 
         facts: dict[str, bool | None] = {}
         reasons: dict[str, str] = {}

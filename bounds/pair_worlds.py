@@ -15,7 +15,7 @@ from toymdp import InstanceError
 from toymdp.validators import positive, table
 
 from .claim import EPS, Array
-from .stored import Stored, nudged
+from .instance import Stored, nudged
 
 FORMAT = "preference-pairs/1"
 # a prior covariance whose eigenvalues spread further than this leaves its inverse no digits

@@ -22,8 +22,8 @@ import pytest
 
 from .checking import assert_claim
 from .claim import Check
-from .registry import CLAIMS, select
-from .worlds import load_any, subject_of
+from .claims.catalogue import CLAIMS, select
+from .kinds import load_any, subject_of
 
 _KINDS = (".json", ".npz")
 

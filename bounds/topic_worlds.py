@@ -19,8 +19,8 @@ from toymdp import InstanceError
 from toymdp.validators import integer, positive, table
 
 from .claim import Array
+from .instance import Stored, nudged
 from .pair_worlds import SYMMETRY_TOLERANCE
-from .stored import Stored, nudged
 
 FORMAT = "topic-cloud/1"
 SUM_TOLERANCE = 1e-9

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bounds.commands.console import tables_console
+from bounds.report.console import tables_console
 from toymdp import InstanceError
 
 from .command_run import diagnose, soup

@@ -14,7 +14,7 @@ import typer
 from platformdirs import user_cache_path
 from rich.console import Console
 
-from bounds.commands.console import tables_console
+from bounds.report.console import tables_console
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

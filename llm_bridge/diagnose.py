@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bounds.claim import Check, Sides, decide
-from bounds.registry import CLAIMS
+from bounds.claims.catalogue import CLAIMS
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

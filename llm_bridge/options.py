@@ -10,8 +10,8 @@ import numpy as np
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bounds.commands.console import status_console
-from bounds.ledger import OutputFile, dump
+from bounds.records.output import OutputFile, dump
+from bounds.report.console import status_console
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

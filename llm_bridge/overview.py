@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bounds.ledger import number, record
+from bounds.records.output import number, record
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

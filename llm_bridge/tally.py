@@ -13,7 +13,7 @@ import numpy as np
 
 from bounds import formulas
 from bounds.claim import NotApplicable, Sides, worst
-from bounds.ledger import number
+from bounds.records.output import number
 from toymdp.arrays import Array
 
 from .measures import Measures

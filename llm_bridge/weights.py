@@ -3,7 +3,7 @@
 Δ = ``β Σ_t log π_k/ref`` of the winner minus the loser [K], in reward units: the loss of section 4,
 ``−log σ(λᵀΔ)``, under which exact specialists and a user who answers at random in proportion give
 ``λ = w`` (ss.sec4.bt). Appendix C prints Δ over β; that reading is had with ``beta=1``. The updates are
-those of bounds.appendix_c_claims.
+those of bounds.claims.appendix_c.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from bounds.appendix_c_claims import printed_update
+from bounds.claims.appendix_c import printed_update
 from bounds.pair_worlds import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array

@@ -18,7 +18,7 @@ from statistics import mean, stdev
 import numpy as np
 from matplotlib.figure import Figure
 
-from bounds.span import value_fits
+from bounds.facts.linear_fit import value_fits
 from toymdp import Solution, TokenMDP, solve
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bounds.commands.console import tables_console, tracked, warm_up
-from bounds.ledger import OutputFile
+from bounds.records.output import OutputFile
+from bounds.report.console import tables_console, tracked, warm_up
 from toymdp import InstanceError
 
 from .canvas import WIDTHS

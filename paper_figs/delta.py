@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bounds.delta_claims import deltas, renyi_divergences, two_valued_states
+from bounds.claims.delta import deltas, renyi_divergences, two_valued_states
 from toymdp import solve
 from toymdp.families import generate
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bounds.ladder import RUNGS, ladder
+from bounds.proofs.ladder import RUNGS, ladder
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
-from bounds.ledger import versions
+from bounds.records.output import versions
 
 Row = dict[str, Any]
 Item = TypeVar("Item")

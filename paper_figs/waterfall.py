@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bounds.explain import explain
+from bounds.proofs.walk import explain
 from toymdp import solve, soup_optimum
 from toymdp.families.classics import rare_first_token
 

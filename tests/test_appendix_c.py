@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from bounds import appendix_c_claims
+from bounds.claims import appendix_c as appendix_c_claims
 from bounds.pair_worlds import CLASSICS, FAMILIES, Link, PreferencePairs, subject
 from toymdp import InstanceError
 from toymdp.files import read_json

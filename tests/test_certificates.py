@@ -19,9 +19,9 @@ from bounds.certificates.instance import load
 from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers, tighten
 from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
+from bounds.claims.catalogue import CLAIMS
 from bounds.cli import main
-from bounds.registry import CLAIMS
-from bounds.witness import Witness, load_witness, stored_certificates
+from bounds.records.witness import Witness, load_witness, stored_certificates
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.soup.objective import SoupObjective
 

@@ -11,10 +11,10 @@ from conftest import random_mdp
 
 from bounds import CLAIMS, assert_claim, check, checking
 from bounds.claim import Check, NotApplicable, Sides, Undecidable, decide, worst
-from bounds.hypotheses import HYPOTHESES, Hypothesis
-from bounds.soups import soup, standard_lambdas
-from bounds.span import FeatureSpan
-from bounds.witness import stored_witnesses
+from bounds.claims.hypotheses import HYPOTHESES, Hypothesis
+from bounds.facts.linear_fit import FeatureSpan
+from bounds.facts.soup import soup, standard_lambdas
+from bounds.records.witness import stored_witnesses
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
 from toymdp.exact.scans import policy_table
 from toymdp.families import generate

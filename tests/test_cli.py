@@ -12,7 +12,7 @@ import pytest
 from conftest import random_mdp
 
 from bounds import CLAIMS
-from bounds.witness import load_witness, stored_witnesses
+from bounds.records.witness import load_witness, stored_witnesses
 from toymdp import InstanceError
 from toymdp.families.classics import rare_first_token
 
@@ -111,9 +111,9 @@ def test_gate(tmp_path):
 
 
 def test_gate_closes_when_a_witness_breaks_nothing(tmp_path, monkeypatch):
-    from bounds import suite
     from bounds.commands import verify as command
-    from bounds.witness import Witness
+    from bounds.records.witness import Witness
+    from bounds.runs import cases as suite
 
     tame = Witness("tame", random_mdp(0), "ss.thm1.gap", None, 0, {"lhs": 1.0, "rhs": 0.0})
     case = suite.Case("tame", "witness", lambda: tame.instance, tame)

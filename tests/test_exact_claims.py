@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bounds import exact_claims
 from bounds.attribute_worlds import CLASSICS, FAMILIES, AttributeSet, subject
 from bounds.claim import Sides
-from bounds.hypotheses import HYPOTHESES
+from bounds.claims import exact_selection as exact_claims
+from bounds.claims.hypotheses import HYPOTHESES
 from toymdp import InstanceError
 from toymdp.files import read_json
 

@@ -10,9 +10,9 @@ import pytest
 from conftest import random_mdp
 
 from bounds import CLAIMS
-from bounds.explain import PROOFS, explain
-from bounds.ladder import RUNGS, feature_rungs, ladder
-from bounds.soups import at_start, soup
+from bounds.facts.soup import at_start, soup
+from bounds.proofs.ladder import RUNGS, feature_rungs, ladder
+from bounds.proofs.walk import PROOFS, explain
 from toymdp import InstanceError, solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import lemma1_softmax, rare_first_token

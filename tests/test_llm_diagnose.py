@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch")
 from llm_models import random_lines, tiny_bank  # noqa: E402
 
 from bounds import check  # noqa: E402
-from bounds.kl_claims import kl_any, kl_repaired  # noqa: E402
-from bounds.span import value_fits  # noqa: E402
+from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
+from bounds.facts.linear_fit import value_fits  # noqa: E402
 from llm_bridge.diagnose import (  # noqa: E402
     ChunkFile,
     effective_rank,

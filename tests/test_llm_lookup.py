@@ -8,8 +8,8 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
-from bounds.delta_claims import deltas, ratio_extremes, renyi_divergences  # noqa: E402
-from bounds.soups import soup  # noqa: E402
+from bounds.claims.delta import deltas, ratio_extremes, renyi_divergences  # noqa: E402
+from bounds.facts.soup import soup  # noqa: E402
 from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
 from llm_bridge.measures import measure, soup_weights  # noqa: E402

@@ -8,7 +8,7 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
-from bounds.soups import soup  # noqa: E402
+from bounds.facts.soup import soup  # noqa: E402
 from llm_bridge.generate import Mixer, Soup, alone, generate  # noqa: E402
 from llm_bridge.identity import rollout_gap, rollout_rates  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from bounds.appendix_c_claims import maxima  # noqa: E402
+from bounds.claims.appendix_c import maxima  # noqa: E402
 from bounds.pair_worlds import PreferencePairs, subject  # noqa: E402
 from llm_bridge.data import Pair  # noqa: E402
 from llm_bridge.measures import mix  # noqa: E402

@@ -12,11 +12,11 @@ from scipy.special import logsumexp
 
 from bounds import check
 from bounds.claim import Check
-from bounds.delta_claims import deltas, penalty, renyi_divergences
-from bounds.hypotheses import reference_rows
-from bounds.soups import soup, specialist_totals, specialist_values
-from bounds.span import FeatureSpan
-from bounds.spectral_claims import _unrolled
+from bounds.claims.delta import deltas, penalty, renyi_divergences
+from bounds.claims.hypotheses import reference_rows
+from bounds.claims.lemma1_proof import _unrolled
+from bounds.facts.linear_fit import FeatureSpan
+from bounds.facts.soup import soup, specialist_totals, specialist_values
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.exact.scans import policy_table
 from toymdp.families import generate

@@ -14,9 +14,9 @@ from conftest import random_mdp
 from bounds import check
 from bounds.certificates import WitnessError, certify
 from bounds.cli import main
-from bounds.ledger import OutputFile
-from bounds.witness import Witness
-from bounds.worlds import load_any, load_instance
+from bounds.kinds import load_any, load_instance
+from bounds.records.output import OutputFile
+from bounds.records.witness import Witness
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
 from toymdp.exact.scans import divergence, mixture, occupancy, policy_value
 from toymdp.families import generate

@@ -17,8 +17,9 @@ from conftest import random_mdp
 from playwright.sync_api import sync_playwright
 from test_cli import soupcheck
 
-from bounds import CLAIMS, check, report
-from bounds.suite import Case
+from bounds import CLAIMS, check
+from bounds.report import page as report
+from bounds.runs.cases import Case
 from toymdp.families import generate
 from toymdp.families.classics import lemma1_softmax, rare_first_token
 

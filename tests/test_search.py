@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from bounds import CLAIMS, check
-from bounds.search import features, plain
+from bounds.facts.soup import soup
+from bounds.records.witness import stored_witnesses
+from bounds.search import derivative_free as plain
+from bounds.search import witness_features as features
+from bounds.search.batch_solver import Sizes, soup_values
 from bounds.search.climb import ball, penalised
 from bounds.search.engine import State, search
-from bounds.search.features import SQUARED_NORM, UNIT, three_squares, unit_rows
 from bounds.search.judge import matched
-from bounds.search.model import Sizes, soup_values
 from bounds.search.objectives import OBJECTIVES, best_scale, facts, span_rate
-from bounds.search.worlds import random_population
-from bounds.soups import soup
-from bounds.witness import stored_witnesses
+from bounds.search.population import random_population
+from bounds.search.witness_features import SQUARED_NORM, UNIT, three_squares, unit_rows
 from toymdp import solve, soup_optimum
 from toymdp.exact.scans import divergence
 from toymdp.families import dirichlet

@@ -11,11 +11,11 @@ import torch
 
 from bounds import CLAIMS
 from bounds.cli import main
+from bounds.records.witness import load_witness, stored_witnesses
 from bounds.search import edits, shrink
 from bounds.search.engine import State, search
 from bounds.search.judge import Find, quick, verdict
 from bounds.search.shrink import Shrinker, bits
-from bounds.witness import load_witness, stored_witnesses
 from toymdp import TokenMDP
 from toymdp.families import dirichlet
 

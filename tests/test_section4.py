@@ -14,10 +14,10 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, rel_entr
 from scipy.stats import binom
 
-from bounds import section4_claims
 from bounds.claim import Check, Claim
-from bounds.section4_claims import TABLE, answers, returns_by_policy
-from bounds.soups import Soup, soup, standard_lambdas
+from bounds.claims import section4 as section4_claims
+from bounds.claims.section4 import TABLE, answers, returns_by_policy
+from bounds.facts.soup import Soup, soup, standard_lambdas
 from toymdp import kernels, solve, soup_optimum
 from toymdp.exact.policy import tilt
 from toymdp.exact.scans import policy_table, rejection_sampler

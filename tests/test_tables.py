@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from bounds.tables import records
+from bounds.report.tables import records
 
 
 def printed(table):

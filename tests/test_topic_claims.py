@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bounds import topic_claims
-from bounds.hypotheses import HYPOTHESES
+from bounds.claims import exact_topics as topic_claims
+from bounds.claims.hypotheses import HYPOTHESES
 from bounds.topic_worlds import CLASSICS, FAMILIES, TopicCloud, subject
 from toymdp import InstanceError
 from toymdp.files import read_json

@@ -8,8 +8,8 @@ PROVED or NOT PROVED (certificate).
 
 from __future__ import annotations
 
+from .catalogue import STATEMENTS
 from .certificate import Certificate, certify
 from .instance import WitnessError
-from .table import STATEMENTS
 
 __all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify"]

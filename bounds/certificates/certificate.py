@@ -12,11 +12,11 @@ from typing import Any
 
 from flint import arb, ctx
 
+from .catalogue import STATEMENTS, Statement
 from .hypotheses import HYPOTHESES
 from .instance import Witness, load, need
 from .maximisers import Box, maximisers
 from .statements import Point, Sides
-from .table import STATEMENTS, Statement
 from .values import Values
 
 MOST_BITS = 4096

@@ -12,8 +12,8 @@ from rich.table import Table
 from toymdp import InstanceError
 
 from .. import certificates
-from ..ledger import OutputFile, dump
-from .console import status_console, tables_console
+from ..records.output import OutputFile, dump
+from ..report.console import status_console, tables_console
 
 
 def certify(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from .. import tables
-from ..ledger import OutputFile, dump
-from ..registry import CLAIMS
-from ..witness import stored_witnesses
-from .console import tables_console
+from ..claims.catalogue import CLAIMS
+from ..records.output import OutputFile, dump
+from ..records.witness import stored_witnesses
+from ..report import tables
+from ..report.console import tables_console
 
 
 def claims(

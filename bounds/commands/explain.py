@@ -10,12 +10,12 @@ from rich.table import Table
 
 from toymdp import InstanceError, Solution
 
-from .. import tables
-from ..explain import Explanation
-from ..explain import explain as walk
-from ..ledger import OutputFile, dump
-from ..worlds import load_any, subject_of
-from .console import status_console, tables_console, warm_up
+from ..kinds import load_any, subject_of
+from ..proofs.walk import Explanation
+from ..proofs.walk import explain as walk
+from ..records.output import OutputFile, dump
+from ..report import tables
+from ..report.console import status_console, tables_console, warm_up
 
 
 def explain(

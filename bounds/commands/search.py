@@ -12,10 +12,10 @@ from rich.table import Table
 
 from toymdp import InstanceError
 
-from .. import tables
-from ..ledger import OutputFile, dump, number
-from ..registry import CLAIMS
-from .console import status_console, tables_console, warm_up
+from ..claims.catalogue import CLAIMS
+from ..records.output import OutputFile, dump, number
+from ..report import tables
+from ..report.console import status_console, tables_console, warm_up
 
 if TYPE_CHECKING:
     from ..search.engine import State

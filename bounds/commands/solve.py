@@ -13,9 +13,9 @@ from toymdp import InstanceError, TokenMDP, soup_optimum
 from toymdp import solve as solve_instance
 from toymdp.soup.optimum import SoupOptimum
 
-from .. import tables
-from ..ledger import OutputFile, dump, number
-from .console import bound_progress, tables_console, warm_up, warm_up_bounds
+from ..records.output import OutputFile, dump, number
+from ..report import tables
+from ..report.console import bound_progress, tables_console, warm_up, warm_up_bounds
 
 
 def solve(

@@ -11,14 +11,16 @@ from rich.table import Table
 from toymdp import InstanceError
 from toymdp.families import corpus, corpus_one_hot
 
-from .. import report, suite, tables
 from ..checking import check
-from ..ledger import OutputFile, content_hash, dump, record
-from ..registry import CLAIMS, select
-from ..suite import Case
-from ..witness import stored_certificates
-from ..worlds import ALL_FAMILIES
-from .console import tables_console, tracked, warm_up
+from ..claims.catalogue import CLAIMS, select
+from ..kinds import ALL_FAMILIES
+from ..records.output import OutputFile, content_hash, dump, record
+from ..records.witness import stored_certificates
+from ..report import page as report
+from ..report import tables
+from ..report.console import tables_console, tracked, warm_up
+from ..runs import cases as suite
+from ..runs.cases import Case
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 

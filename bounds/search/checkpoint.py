@@ -14,7 +14,7 @@ import numpy as np
 
 from toymdp import InstanceError
 
-from ..witness import Witness, load_witness
+from ..records.witness import Witness, load_witness
 from .engine import State, lead_of
 from .judge import Find, verdict
 

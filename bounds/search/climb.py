@@ -10,9 +10,9 @@ import torch
 from cmaes import CMA
 
 from ..claim import Array, Mask
-from .model import Batch, Tensor, soup_values
+from .batch_solver import Batch, Tensor, soup_values
 from .objectives import Facts, Objective, facts
-from .worlds import Population
+from .population import Population
 
 PENALTY = 3.0  # nats of objective for each gap's worth of J that the best challenger is ahead
 TOLERATED = 1e-3  # of the gap: a challenger this little ahead is left to the judge

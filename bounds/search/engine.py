@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from ..claim import Array
-from ..registry import CLAIMS
-from . import plain
+from ..claims.catalogue import CLAIMS
+from . import derivative_free as plain
+from .batch_solver import Sizes
 from .climb import Ranked, ascend, evolve
 from .judge import Find, best_find, verdict
-from .model import Sizes
 from .objectives import OBJECTIVES
-from .worlds import Population, random_population, random_sizes
+from .population import Population, random_population, random_sizes
 
 COUNT = 24  # instances climbed together
 STEPS = 300  # of Adam in a round

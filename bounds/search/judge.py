@@ -14,10 +14,10 @@ from toymdp.soup.objective import SoupObjective
 
 from ..checking import check
 from ..claim import Array, Check
-from ..registry import CLAIMS
+from ..claims.catalogue import CLAIMS
 from .climb import Ranked, ball
-from .features import constant_norm, logit_error, masses, one_hot_variants
 from .objectives import OBJECTIVES, Objective, best_scale, facts
+from .witness_features import constant_norm, logit_error, masses, one_hot_variants
 
 DRAWS = 24  # random starts of the optimum that an accepted witness is judged at
 MATCHES = 10  # rounds of moving w to |λ*|/|λ*|₁

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .model import FORBIDDEN, Batch, Tensor, occupancy, soup_values
+from .batch_solver import FORBIDDEN, Batch, Tensor, occupancy, soup_values
 
 SMALL = 1e-12
 

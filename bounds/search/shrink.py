@@ -21,7 +21,7 @@ from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
 from toymdp.worlds.features import Dense, Tabular
 
 from ..claim import Array
-from ..registry import CLAIMS
+from ..claims.catalogue import CLAIMS
 from . import edits
 from .edits import Draft, Edit
 from .judge import Find, dressed, estimate, matched, quick, verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from bounds.registry import select
+from bounds.claims.catalogue import select
 from bounds.search.engine import State, search
 
 

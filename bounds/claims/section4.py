@@ -1,0 +1,303 @@
+"""Section 4 of Spectral Souping: what its losses fit, and what its two kinds of soup draw from.
+
+``R_k = Σ_t r_k`` of an answer is in reward units, ``log π_k/ref = (Q_k − V_k)/β`` in nats. The soup
+is that of (7), ``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')``; β and β' are kept apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toymdp import Solution, kernels
+from toymdp.exact.policy import Tilt, tilt
+from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
+from toymdp.soup.optimum import SoupOptimum
+
+from ..claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
+from ..facts.soup import Soup, size_of_values, soup
+
+DRAWS = 64  # answers drawn from ref; one that is drawn twice counts once
+PAIRED = 48  # of them are compared with each other: 1128 pairs
+STEP_LIMIT = 2000  # until eos: an answer that has not ended by then is left out
+STATES = 512  # at most so many states for the Gumbel loss
+SEED = 0x54
+RANK_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Distinct complete trajectories from the start context, in the order ref drew them.
+
+    contexts: [n, N+1], s_0 .. s_N. going: [n, N], which steps were taken before eos.
+    """
+
+    contexts: NDArray[np.int64]
+    going: NDArray[np.bool_]
+
+    def total(self, table: Array, ahead: int = 0) -> Array:
+        """``Σ_t table[.., t + ahead, s_{t+1}]`` [.., n]; the table's last row holds ever after."""
+        rows = np.minimum(np.arange(self.going.shape[1]) + ahead, table.shape[-2] - 1)
+        found = table[..., rows, self.contexts[:, 1:]]
+        return np.asarray(np.where(self.going, found, 0.0).sum(axis=-1))
+
+
+def answers(sol: Solution) -> Answers:
+    """Seeded draws from ref, cached. Raises Undecidable if none has ended in time."""
+    if "answers" in sol.cache:
+        found: Answers = sol.cache["answers"]
+        return found
+    mdp = sol.mdp
+    heights = np.random.default_rng(SEED).random((DRAWS, mdp.horizon or STEP_LIMIT))
+    contexts = np.empty((DRAWS, heights.shape[1] + 1), dtype=np.int64)
+    going = np.empty(heights.shape, dtype=np.bool_)
+    ladder, start = np.cumsum(mdp.ref, axis=1), mdp.start_context
+    kernels.sampling.draw_answers(ladder, mdp.ended, start, heights, contexts, going)
+    whole = np.flatnonzero(mdp.ended[contexts[:, -1]] | (mdp.horizon is not None))
+    if len(whole) == 0:
+        raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
+    first = whole[np.sort(np.unique(contexts[whole], axis=0, return_index=True)[1])]
+    length = int(going[first].sum(axis=1).max())
+    sol.cache["answers"] = Answers(contexts[first, : length + 1], going[first, :length])
+    return answers(sol)
+
+
+def returns_by_policy(sol: Solution) -> Array:
+    """``β Σ_t log π_k/ref`` [K, n], π_k normalised from Q_k alone (no V), reward units."""
+    drawn = answers(sol)
+    i, t = np.nonzero(drawn.going)
+    norms, taken = np.zeros((len(sol.Q), *drawn.going.shape)), np.empty((len(sol.Q), len(i)))
+    rows, s = np.minimum(t, sol.mdp.steps - 1), drawn.contexts[i, t]
+    kernels.sampling.log_norms(sol.mdp.ref, sol.Q, sol.mdp.beta, rows, s, taken)
+    norms[:, i, t] = taken
+    return np.asarray(drawn.total(sol.Q) - sol.mdp.beta * norms.sum(axis=-1))
+
+
+def size_of_answers(sol: Solution) -> float:
+    """Largest ``Σ (|Q| + |V| + β)`` of an answer: what its return is a difference of.
+
+    A log-partition near 0 is known to a unit in the last place of 1, times β.
+    """
+    drawn = answers(sol)
+    values = drawn.total(np.abs(sol.Q)) + drawn.total(np.abs(sol.V), 1)
+    return float(values.max() + sol.mdp.beta * drawn.going.shape[1])
+
+
+def _rounding(sol: Solution, size: float) -> float:
+    """Error of exponents or returns that are sums of that size."""
+    return 32 * EPS * float(np.sqrt(sol.depth)) * (1.0 + size)
+
+
+def returns(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """``Σ_t Q − Σ_{t≥1} V = Σ_t r``, and ``β Σ log π_k/ref`` differs by as much between answers.
+
+    Proof. Sum ``Q_k(s_t,a_t) = r_k + V_k(s_{t+1})``, (3), over t. And ``β log π_k/ref``, which is
+    ``Q_k(s_t,a_t) − V_k(s_t)``, adds up to ``Σ r_k − V_k(s_0)``: the start's value cancels between
+    two answers to one prompt. Both on seeded draws from ref, all k; the sides are the worse one's.
+    """
+    drawn = answers(sol)
+    true = drawn.total(sol.mdp.rewards[:, None])
+    summed = drawn.total(sol.Q) - drawn.total(sol.V, 1)
+    by_policy = returns_by_policy(sol)
+    k, n = np.unravel_index(int(np.argmax(np.abs(summed - true))), true.shape)
+    lhs, rhs = float(summed[k, n]), float(true[k, n])
+    offset = by_policy - true
+    spread = np.ptp(offset, axis=1)
+    terms = {"off by, Q and V": abs(lhs - rhs), "off by, pairs": float(spread.max())}
+    if spread.max() > abs(lhs - rhs):
+        k = np.argmax(spread)
+        i, j = np.argmax(offset[k]), np.argmin(offset[k])
+        lhs, rhs = float(by_policy[k, i] - by_policy[k, j]), float(true[k, i] - true[k, j])
+    return Sides(lhs, rhs, size_of_answers(sol), terms, {"k": int(k)})
+
+
+def gumbel(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """``L_Gumbel`` with V free at each state and Q fixed is least at V*, if the data follow ref.
+
+    Proof. ``E_data[e^{(Q−V)/β} − (Q−V)/β − 1]`` is strictly convex in V with slope
+    ``(1 − E_data e^{(Q−V)/β})/β``, zero at ``V = β log E_data e^{Q/β}``: (4) where data and ref
+    agree. With π_k for the data it is ``V* + β D₂(π_k‖ref)``, D₂ Rényi's divergence.
+
+    Minimised at up to 512 seeded reachable states for every k, reward units, from Q alone.
+    """
+    mdp, beta = sol.mdp, sol.mdp.beta
+    states = np.argwhere(mdp.reach.states)
+    if len(states) > STATES:
+        states = np.random.default_rng(SEED).choice(states, STATES, replace=False, shuffle=False)
+    t, s = np.ascontiguousarray(states.T)
+    data = np.repeat(mdp.ref[None, s], len(sol.Q), axis=0)
+    found, plain, twice = (np.empty(data.shape[:2]) for _ in range(3))
+    nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
+    kernels.sampling.loss_minimisers(data, sol.Q, beta, nexts, t, found)
+    kernels.sampling.log_norms(mdp.ref, sol.Q, beta, t, s, plain)
+    kernels.sampling.log_norms(mdp.ref, sol.Q, 0.5 * beta, t, s, twice)
+    values, found = sol.V[:, t, s], beta * found
+    k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
+    off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
+    terms = {"states": float(len(s)), "largest offset, data from π_k": off}
+    where = {"t": int(t[m]), "s": int(s[m]), "k": int(k)}
+    lhs, rhs = float(found[k, m]), float(values[k, m])
+    return Sides(lhs, rhs, beta + size_of_values(sol), terms, where)
+
+
+def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """The loss in λ, with exact specialists and stochastic answers of w, is least at λ = w.
+
+    With ``x = ΔR`` [K] of a pair with one prompt and ``P = σ(w·x)``: ``L(λ) = −E[P log σ(λ·x) +
+    (1−P) log σ(−λ·x)]`` has slope ``E[(σ(λ·x) − P) x]``, zero at w, and curvature ``E[σ′ x xᵀ]``:
+    convex, and its minimisers are w plus what no pair shows (x·d = 0). λ* of (8) enters nowhere.
+    Ranking by the sign of w·x is separated by w itself: ``L(c w)`` falls for ever as c grows.
+
+    R_k is what the section takes, ``β Σ log π_k/ref``; the user sees ``Σ r_w``.
+    lhs: largest ``|x·(λ̂ − w)|`` over the pairs of up to 48 answers; rhs: 0.
+    """
+    mdp, own = sol.mdp, returns_by_policy(sol)
+    i, j = np.triu_indices(min(PAIRED, own.shape[1]), 1)
+    X = np.ascontiguousarray((own[:, i] - own[:, j]).T)
+    total = answers(sol).total(mdp.reward_w[None])
+    margins = total[i] - total[j]
+    rounding = _rounding(sol, size_of_answers(sol))
+    if len(X) == 0 or np.abs(X).max() <= rounding:
+        raise NotApplicable("no two answers drawn from ref differ in any return")
+    U, size, _ = np.linalg.svd(X, full_matrices=False)
+    rank, z = int((size > RANK_TOLERANCE * size[0]).sum()), np.empty(len(X))
+    dropped = float(np.linalg.norm(mdp.w) * size[rank:].max(initial=0.0))
+    U = np.ascontiguousarray(U[:, :rank])
+    radius = kernels.sampling.fit_answers(U, margins, rounding + dropped, z)
+    if not np.isfinite(radius):
+        raise Undecidable("the pairs are so one-sided that rounding hides where the loss is least")
+    full = soup(sol, mdp.w).beta_prime / mdp.beta
+    terms = {"pairs": float(len(X)), "gap at (β'/β)w": soup(sol, full * mdp.w).gap}
+    for c in (1, 10):
+        terms[f"ranked loss at {c}w"] = float(np.logaddexp(0.0, -c * np.abs(margins)).mean())
+    # below that w is outside the domain of (7)
+    terms |= {"gap at λ = w": soup(sol, mdp.w).gap} if full >= 1.0 else {}
+    terms |= {"gap at λ*": opt.gap} if opt is not None else {}
+    note = "with ranked answers no finite λ minimises the loss" if margins.any() else ""
+    apart, scale = float(np.abs(z - X @ mdp.w).max()), float(np.abs(X).max())
+    return Sides(apart, 0.0, scale, terms, error=radius + dropped, note=note)
+
+
+def _to_soup(sol: Solution, here: Soup, policy: Tilt) -> Sides:
+    """Largest ``KL(policy ‖ soup)`` over reachable states as an equality with 0."""
+    nexts = sol.mdp.reach.nexts
+    kl = policy.divergence(here.policy, fine=False)
+    t, s = np.unravel_index(int(np.argmax(kl)), kl.shape)
+    size = largest(policy.logits, nexts) + largest(here.logits, nexts)
+    error = _rounding(sol, size)
+    return Sides(float(kl[t, s]), 0.0, 1.0, {}, {"t": int(t), "s": int(s)}, error)
+
+
+def explicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """§4, explicit: ``(1 − Σλ_k) logit_ref + Σ λ_k logit_θk`` with ``logit_θk = logit_ref + Q_k``.
+
+    It adds up to ``logit_ref + Σ λ_k Q_k``; (7) has ``Σ λ_k Q_k/β'``. The two agree for every λ iff
+    β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
+    ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
+    """
+    assert lam is not None
+    here = soup(sol, lam)
+    found = _to_soup(sol, here, tilt(sol.mdp, mixture(lam, sol.Q)))
+    beta = sol.mdp.beta
+    halfway = (
+        found if beta == 1.0 else _to_soup(sol, here, tilt(sol.mdp, mixture(lam / beta, sol.Q)))
+    )
+    return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
+
+
+def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """The mixture with weights ``λ_k β/β'`` on ``log π_k`` is the soup of (7).
+
+    It is ``log ref + Σ (λ_kβ/β')(Q_k − V_k)/β``, and V_k is the same for all tokens.
+    """
+    assert lam is not None
+    here = soup(sol, lam)
+    return _to_soup(sol, here, here.mixed)
+
+
+def printed_offsets(sol: Solution) -> Array:
+    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats, cached: of the printed log-ratio less its log-bound.
+
+    Both are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
+    """
+    if "printed offsets" not in sol.cache:
+        values = sol.V[:, :-1]
+        means = np.stack([sol.reference.mean(q) for q in sol.Q])
+        sol.cache["printed offsets"] = ((values - means) - values) / sol.mdp.beta
+    found: Array = sol.cache["printed offsets"]
+    return found
+
+
+def _sampled(sol: Solution, here: Soup, ratio: Tilt, shift: Array) -> Sides:
+    """Largest total variation between what is accepted and the soup, as an equality with 0."""
+    mdp = sol.mdp
+    apart, accepted = rejection_sampler(here.policy, ratio, shift)
+    t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    terms = {"acceptance at start": float(accepted[0, mdp.start_context]),
+             "least acceptance": float(accepted.min(where=mdp.reach.states, initial=1.0))}  # fmt: skip
+    error = _rounding(sol, here.size * size_of_values(sol) * (mdp.beta**-2 + 1 / here.beta_prime))
+    return Sides(float(apart[t, s]), 0.0, 1.0, terms, {"t": int(t), "s": int(s)}, error)
+
+
+def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """§4, implicit: draw a ~ ref, u ~ U[0, M(s)], accept if ``u ≤ Π_k (π_k/ref)^{λ_k/β}``.
+
+    With ``h = Σ (λ_k/β²) Q_k`` the ratio is ``exp(h − Σ (λ_k/β²) V_k)``. The printed bound,
+    ``M = exp(−Σ λ_k KL(ref‖π_k)/β) = exp(E_ref h − Σ (λ_k/β²) V_k)``, is the ratio's geometric mean
+    under ref. ``P(u ≤ ratio) = min(1, ratio/M)``, so the law is ``∝ ref·min(1, exp(h − E_ref h))``:
+    tokens above the mean are no longer told apart, and were M a bound, h would still be the
+    exponent of (7) only for β² = β'. lhs: largest total variation to the soup; rhs: 0.
+    """
+    assert lam is not None
+    beta = sol.mdp.beta
+    log_ratio = mixture(lam / beta, sol.exponents)
+    shift = mixture(lam / beta, printed_offsets(sol))
+    return _sampled(sol, soup(sol, lam), tilt(sol.mdp, log_ratio), shift)
+
+
+def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+    """Rejection sampling with weights ``λ_k β/β'`` and ``M = max_a ratio`` draws from the soup.
+
+    ``Π_k (π_k/ref)^{λ_kβ/β'} = exp(Σ λ_k Q_k/β' − const)``, and with M an upper bound the chance of
+    acceptance is ``ratio/M`` itself: the law is ``∝ ref·ratio``, accepted with ``E_ref ratio/M``.
+    """
+    assert lam is not None
+    here = soup(sol, lam)
+    return _sampled(sol, here, here.mixed, -extrema(sol.mdp, here.mixed.logits)[1])
+
+
+def _claim(id: str, statement: str, status: Status, at: At, sides: Any, reason: str) -> Claim:
+    source, zero = "ours" if "repaired" in id else "SS §4", id != "ss.sec4.implicit"
+    return Claim(id, source, statement, status, "equality", at, sides, reason, zero=zero)
+
+
+TABLE: tuple[Claim, ...] = (
+    _claim("ss.sec4.return",
+        r"\textstyle\sum_t Q_k - \sum_{t\ge1} V_k = \sum_t r_k,\ \beta\Delta\sum_t"
+        r"\log\frac{\pi_k}{\pi_{ref}} = \Delta\sum_t r_k \text{ between answers to one prompt}",
+        "proved", "instance", returns, "the Bellman equation (3), telescoped"),
+    _claim("ss.sec4.gumbel",
+        r"\arg\min_V L_{Gumbel} = \beta\log E\,e^{Q/\beta} = V^* \text{ on data of }\pi_{ref}",
+        "proved", "instance", gumbel, "strictly convex in V; its slope vanishes there"),
+    _claim("ss.sec4.explicit",
+        r"(1-\textstyle\sum_k\lambda_k)\,\mathrm{logit}_{ref} + \sum_k\lambda_k"
+        r"(\mathrm{logit}_{ref} + Q_k) \text{ is the soup of (7)}",
+        "refuted", "every", explicit, "(7) divides Σ λ_k Q_k by β'"),
+    _claim("ss.sec4.explicit.repaired",
+        r"\pi_{ref}\prod_k(\pi_k/\pi_{ref})^{\lambda_k\beta/\beta'} \propto \tilde\pi_\lambda",
+        "proved", "every", explicit_repaired, "log π_k/ref is Q_k/β up to a constant"),
+    _claim("ss.sec4.bt",
+        r"\arg\min_\lambda -E\log\sigma(\lambda^\top\Delta R) = w \text{ on }\sigma(w^\top\Delta R)",
+        "proved", "instance", bradley_terry, "a convex loss whose slope vanishes at w"),
+    _claim("ss.sec4.implicit",
+        r"a \sim \pi_{ref},\ u \sim U[0, e^{-\sum_k\lambda_k KL(\pi_{ref}\|\pi_k)/\beta}],\ u \le "
+        r"\textstyle\prod_k(\pi_k/\pi_{ref})^{\lambda_k/\beta} \Rightarrow a \sim \tilde\pi_\lambda",
+        "refuted", "every", implicit, "that M is a geometric mean, not an upper bound"),
+    _claim("ss.sec4.implicit.repaired",
+        r"a \sim \pi_{ref},\ u \sim U[0, \max_a\rho],\ u \le \rho = \textstyle\prod_k"
+        r"(\pi_k/\pi_{ref})^{\lambda_k\beta/\beta'} \Rightarrow a \sim \tilde\pi_\lambda",
+        "proved", "every", implicit_repaired, "rejection sampling under an upper bound"),
+)  # fmt: skip

@@ -1,0 +1,255 @@
+"""``X(t, s, a) = psi((s, a))·nu``: does such a nu exist, and which is the shortest.
+
+CLAIMS: nu is compared on reachable rows only, and where it is not unique a bound is evaluated at
+the least-norm choice, which is linear in X. So fitting a few fields once gives every nu that the
+bounds name, and their combinations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from toymdp import Solution, TokenMDP
+from toymdp.cached import cached_property
+from toymdp.worlds.features import Dense, Features, Tabular
+
+from ..claim import EPS, Array
+
+# singular values below this share of the largest are linear dependence, not a direction
+RANK_TOLERANCE = 1e-12
+# a fit is only trusted if its rounding resolves the field to this share of its size
+FIT_RESOLUTION = 1e-7
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Least-squares coordinates of M fields on the features, over reachable (t, s').
+
+    nu: [M, D], least norm. residual: [M, T, S] (0 where unreachable), in the fields' units.
+    error: [M], radius of the rounding in each residual. size: [M], largest |X|.
+    largest: [M], largest |residual|.
+    """
+
+    nu: Array
+    residual: Array
+    error: Array
+    size: Array
+    largest: Array
+
+    @cached_property
+    def lengths(self) -> Array:
+        """``‖nu‖₂`` of each field [M]."""
+        return np.asarray(np.linalg.norm(self.nu, axis=1))
+
+    def exists(self) -> list[bool | None]:
+        """For each field: is there an exact nu; None where rounding cannot tell."""
+        verdicts: list[bool | None] = []
+        for largest, error, size in zip(self.largest, self.error, self.size, strict=True):
+            if error > FIT_RESOLUTION * max(size, np.finfo(float).tiny):
+                verdicts.append(None)
+            elif largest <= error:
+                verdicts.append(True)
+            else:
+                verdicts.append(False if largest > 8 * error else None)
+        return verdicts
+
+
+class FeatureSpan:
+    """The column space of an instance's feature rows at the reachable next contexts."""
+
+    def __init__(self, mdp: TokenMDP) -> None:
+        self.mdp = mdp
+        self.used = mdp.reach.nexts
+        features = mdp.features
+        assert isinstance(features, Dense | Tabular)  # read at the door
+        self.features: Features = features
+        norms = (
+            features.norms(mdp.steps)
+            if isinstance(features, Dense)
+            else features.scales(mdp.steps, mdp.n_contexts)
+        )
+        self.norms: Array = np.asarray(norms)
+
+    @property
+    def per_step(self) -> bool:
+        """Whether the features carry the step."""
+        return bool(self.features.per_step)
+
+    @cached_property
+    def _dense(self) -> tuple[Array, Array, Array, Array]:
+        """Rows [n, d], root multiplicities [n], and the truncated SVD as (left, right)."""
+        features = self.features
+        assert isinstance(features, Dense)
+        if features.per_step:
+            rows, count = features.values[self.used], np.ones(int(self.used.sum()))
+        else:
+            times = self.used.sum(axis=0)
+            rows, count = features.values[times > 0], times[times > 0].astype(float)
+        root = np.sqrt(count)
+        left, sigma, right = np.linalg.svd(root[:, None] * rows, full_matrices=False)
+        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
+        return rows, root, left[:, keep], right[keep].T / sigma[keep]
+
+    @cached_property
+    def rewards(self) -> Fit:
+        """Fit of r_1..r_K and r_w, by one nu for all steps."""
+        mdp = self.mdp
+        rewards = np.vstack([mdp.rewards, mdp.reward_w])
+        return self.fit(
+            np.broadcast_to(rewards[:, None], (len(rewards), mdp.steps, mdp.n_contexts))
+        )
+
+    @property
+    def independent(self) -> bool:
+        """Whether the feature rows of the reachable (t, s') are linearly independent.
+
+        With features that ignore the step, a context met at two steps has one row twice.
+        """
+        if not self.per_step and (self.used.sum(axis=0) > 1).any():
+            return False
+        if isinstance(self.features, Dense):
+            rows, _, left, _ = self._dense
+            return bool(left.shape[1] == len(rows))
+        return True
+
+    @cached_property
+    def diameters(self) -> Array:
+        """``diam_a psi((s,·))`` [T, S] over allowed tokens; of one-hots the two largest scales."""
+        mdp, features = self.mdp, self.features
+        A, S = mdp.vocab_size, mdp.n_contexts
+        allowed = mdp.reach.allowed.reshape(A, S // A, A)
+        stacked = self.norms if self.per_step else self.norms[:1]
+        found = np.empty((len(stacked), S))
+        for t, norms in enumerate(stacked):
+            if isinstance(features, Tabular):
+                scale = np.where(allowed, norms.reshape(1, S // A, A), 0.0)
+                top = np.sort(scale, axis=2)[:, :, -2:] if A > 1 else np.zeros((A, S, 1))
+                found[t] = np.where(
+                    (scale > 0).sum(axis=2) > 1, np.sqrt((top**2).sum(axis=2)), 0.0
+                ).reshape(S)
+                continue
+            values = features.values[t] if features.per_step else features.values
+            block = values.reshape(S // A, A, -1)
+            apart = np.linalg.norm(block[:, :, None] - block[:, None], axis=3)
+            for x1 in range(A):  # one leading token at a time: S·A numbers, not S·A²
+                both = allowed[x1][:, :, None] & allowed[x1][:, None]
+                found[t, x1 * (S // A) : (x1 + 1) * (S // A)] = np.where(both, apart, 0.0).max(
+                    axis=(1, 2)
+                )
+        return np.broadcast_to(found, (mdp.steps, S))
+
+    def fit(self, X: Array, known_to: float = 0.0) -> Fit:
+        """Fit fields X [M, T, S] on next contexts.
+
+        known_to: size of what X was computed from, where that may be larger than X itself.
+        """
+        if isinstance(self.features, Tabular) and self.per_step:
+            return self._interpolate(X)
+        X = np.where(self.used, X, 0.0)
+        nu, fitted, reach = (
+            self._fit_dense(X) if isinstance(self.features, Dense) else self._fit_tabular(X)
+        )
+        residual = np.where(self.used, X - fitted, 0.0)
+        size = np.maximum(np.abs(X).max(axis=(1, 2), initial=0.0), known_to)
+        terms = nu.shape[1] if isinstance(self.features, Dense) else 1
+        error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
+        return Fit(nu, residual, error, size, np.abs(residual).max(axis=(1, 2)))
+
+    def _interpolate(self, X: Array) -> Fit:
+        """One coordinate for each (t, s'): any field is fitted, and nothing is left."""
+        field = X.reshape(len(X), -1).take(np.flatnonzero(self.used), axis=1)
+        size = np.abs(field).max(axis=1, initial=0.0)
+        nothing = np.zeros(len(X))
+        residual = np.broadcast_to(nothing[:, None, None], X.shape)
+        error = 16 * EPS * (self.mdp.steps + 1) * size
+        return Fit(field / self.norms[self.used], residual, error, size, nothing)
+
+    def _mean_over_steps(self, X: Array) -> Array:
+        """[M, S]: mean of a field over the steps at which the context is reached."""
+        times = self.used.sum(axis=0)
+        return np.asarray(X.sum(axis=1) / np.where(times > 0, times, 1))
+
+    def _fit_dense(self, X: Array) -> tuple[Array, Array, Array]:
+        features = self.features
+        assert isinstance(features, Dense)
+        rows, root, left, right = self._dense
+        seen = self.used.any(axis=0)
+        target = X[:, self.used] if features.per_step else self._mean_over_steps(X)[:, seen]
+        nu = ((target * root) @ left) @ right.T
+        fitted = np.zeros(X.shape)
+        flat = nu @ rows.T
+        if features.per_step:
+            fitted[:, self.used] = flat
+        else:
+            fitted[:, :, self.used.any(axis=0)] = flat[:, None, :]
+        # the rounding of psi·nu grows with the sizes of the products that cancel in it
+        reach = (np.abs(nu) @ np.abs(rows).T).max(axis=1, initial=0.0)
+        return nu, fitted, reach
+
+    def _fit_tabular(self, X: Array) -> tuple[Array, Array, Array]:
+        """One coordinate for each s', the same at every step."""
+        mean = self._mean_over_steps(X)
+        nu = np.where(self.used.any(axis=0), mean / self.norms[0], 0.0)
+        fitted = np.broadcast_to(mean[:, None, :], X.shape)
+        return nu[:, self.used.any(axis=0)], fitted, np.zeros(len(X))
+
+    def fit_each_step(self, X: Array, known_to: float = 0.0) -> Fit:
+        """Fit with a nu_t of its own for every step: residuals only (nu is left empty)."""
+        parts = []
+        for t in range(self.mdp.steps):
+            single = _OneStep(self, t)
+            parts.append(single.fit(X[:, t : t + 1], known_to))
+        return Fit(
+            np.empty((len(X), 0)),
+            np.concatenate([p.residual for p in parts], axis=1),
+            np.max([p.error for p in parts], axis=0),
+            np.max([p.size for p in parts], axis=0),
+            np.max([p.largest for p in parts], axis=0),
+        )
+
+
+class _OneStep(FeatureSpan):
+    """The rows of a single step."""
+
+    def __init__(self, span: FeatureSpan, t: int) -> None:
+        self.mdp = span.mdp
+        self.features = span.features
+        self.used = span.used[t : t + 1]
+        self.norms = span.norms[t : t + 1]
+        self.t = t
+
+    @cached_property
+    def _dense(self) -> tuple[Array, Array, Array, Array]:
+        features = self.features
+        assert isinstance(features, Dense)
+        values = features.values[self.t] if features.per_step else features.values
+        rows = values[self.used[0]]
+        left, sigma, right = np.linalg.svd(rows, full_matrices=False)
+        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
+        return rows, np.ones(len(rows)), left[:, keep], right[keep].T / sigma[keep]
+
+
+@lru_cache(maxsize=4)
+def span_of(mdp: TokenMDP) -> FeatureSpan:
+    """Return the span of an instance's features, built once for a solution and its shadow."""
+    return FeatureSpan(mdp)
+
+
+def feature_span(sol: Solution) -> FeatureSpan:
+    """Return the span of the features of a solution's instance."""
+    return span_of(sol.mdp)
+
+
+def value_fits(sol: Solution) -> tuple[Fit, Fit]:
+    """Fits of the rewards (r_1..r_K, r_w) and of the optimal values (Q_1..Q_K, Q_w), cached."""
+    if "fits" not in sol.cache:
+        span = feature_span(sol)
+        sol.cache["fits"] = (
+            span.rewards,
+            span.fit(np.concatenate([sol.Q, sol.Q_w[None]]), sol.mdp.beta),
+        )
+    fits: tuple[Fit, Fit] = sol.cache["fits"]
+    return fits

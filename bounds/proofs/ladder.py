@@ -1,0 +1,187 @@
+"""The ladder of bounds on one gap: from the exact identity down to the printed bound.
+
+Each rung is a valid statement of its own claim; a rung that does not apply here (a hypothesis is
+false) has no value and says which. Two more rungs show what re-expressing the features could do for
+the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and every norm.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from toymdp import Solution, SolverError
+from toymdp.exact.scans import extrema, hard_minimum, occupancy, tilted_means
+from toymdp.soup.optimum import SoupOptimum
+from toymdp.worlds.features import Tabular
+
+from .. import formulas
+from ..claim import Array
+from ..claims.catalogue import CLAIMS
+from ..claims.gap import feature_rate, start_deltas
+from ..facts.linear_fit import feature_span
+from ..facts.soup import Soup, bespoke_norm, soup
+
+RUNGS = {
+    "identity": "ss.thm1.gap.identity",
+    "span": "ss.thm1.gap.sharp",
+    "features": "ss.thm1.gap.sharp-features",
+    "minimal repair": "ss.thm1.gap.minimal",
+    "printed (10)": "ss.thm1.gap",
+}
+GP_VARIABLES = 400  # one-hot coordinates up to which the best scale is a geometric program
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One bound on the gap: value in reward units, its ratio to the gap, and remarks."""
+
+    name: str
+    value: float | None
+    ratio: float | None
+    note: str = ""
+
+
+def ladder(sol: Solution, opt: SoupOptimum, lam: Array | None = None) -> list[Rung]:
+    """Return the rungs at λ* (or at lam [K]), the true gap first."""
+    lam = opt.lam if lam is None else lam
+    here = soup(sol, lam)
+    rungs = [Rung("true gap", here.gap, 1.0)]
+    for name, claim in RUNGS.items():
+        found = CLAIMS[claim].evaluate(sol, lam, opt)
+        note = found.reason if found.rhs is None else ""
+        rungs.append(_rung(name, found.rhs, here.gap, note))
+    if rungs[-1].value is not None:
+        rungs.extend(_rung(*item[:2], here.gap, item[2]) for item in _re_expressed(sol, here))
+    return rungs
+
+
+def _rung(name: str, value: float | None, gap: float, note: str) -> Rung:
+    ratio = value / gap if value is not None and gap > 0 else None
+    return Rung(name, value, ratio, note)
+
+
+def _fields(sol: Solution, here: Soup) -> tuple[Array, Array]:
+    """Reward mismatch and logit error of (10) as fields [T, S], in reward units."""
+    mdp = sol.mdp
+    mismatch = (mdp.w - np.abs(here.lam) / here.size) @ mdp.rewards
+    logits = sol.Q_w - (mdp.beta / here.beta_prime) * np.tensordot(here.lam, sol.Q, axes=1)
+    used = mdp.reach.nexts
+    return np.where(used, mismatch, 0.0), np.where(used, logits, 0.0)
+
+
+def _penalty(sol: Solution, here: Soup) -> float:
+    deltas = start_deltas(sol)
+    return float(formulas.negative_weight_penalty(deltas, here.lam, sol.mdp.beta, here.beta_prime))
+
+
+def _re_expressed(sol: Solution, here: Soup) -> Iterator[tuple[str, float | None, str]]:
+    """What (10) could be after the best change of features, from below and from above.
+
+    From below: ``‖Mᵀpsi‖·‖M⁻¹nu‖ ≥ |psi·nu|`` for every M, so (10) is at least what its terms are
+    with ``|psi·nu|`` in place of the product of norms; a single product comes as close to it as one
+    likes, both at once need not. From above: for one-hot features the best positive scale is a
+    geometric program, hence global within that class.
+    """
+    mdp = sol.mdp
+    mismatch, logits = _fields(sol, here)
+    ref = np.zeros_like(logits)
+    at_ref = tilted_means(mdp, ref, np.abs(logits)[None])[1][0, 0, mdp.start_context]
+    cost = np.abs(here.lam) @ (mdp.reward_w - mdp.rewards)
+    if np.abs(mismatch).max() > 1e-12 * np.abs(mdp.rewards).max():
+        # the minimising policy earns the least total; its absolute value bounds E Σ|mismatch|
+        try:
+            least = hard_minimum(mdp, np.broadcast_to(cost, ref.shape), ref)[0] / here.size
+        except SolverError:
+            return
+        first = abs(least)
+    else:
+        first = 0.0
+    floor = first + _penalty(sol, here) + float(at_ref)
+    yield "printed, any features ≥", floor, "no invertible re-expression goes below this"
+    features = mdp.features
+    variables = int(mdp.reach.nexts.sum())
+    if isinstance(features, Tabular) and features.per_step and variables <= GP_VARIABLES:
+        value, note = _best_scale(sol, here, mismatch, logits)
+        yield "printed, best one-hot scale", value, note
+
+
+def _best_scale(
+    sol: Solution, here: Soup, mismatch: Array, logits: Array
+) -> tuple[float | None, str]:
+    """Least (10) over positive scales of the one-hot features, as a geometric program.
+
+    The minimising policy of the first term is kept at the one of the given scale (its tie-break
+    looks at the norms), so the value is the bound of a scale, not a bound on all of them.
+    """
+    mdp = sol.mdp
+    used = mdp.reach.nexts
+    path = _minimiser_visits(sol, here)
+    visits = occupancy(mdp, np.zeros_like(logits)).nexts
+    first_step = np.zeros_like(visits)
+    first_step[0] = visits[0]
+    scale = cp.Variable(int(used.sum()), pos=True)
+
+    def product(weights: Array, field: Array) -> cp.Expression | float:
+        w, x = weights[used], np.abs(field[used])
+        keep_w, keep_x = np.flatnonzero(w > 0), np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
+        if len(keep_w) == 0 or len(keep_x) == 0:
+            return 0.0
+        mean = cp.sum(cp.multiply(w[keep_w], scale[keep_w]))
+        square = cp.sum(cp.multiply(x[keep_x] ** 2, scale[keep_x] ** -2.0))
+        return mean * square**0.5
+
+    terms = [product(path, mismatch), product(first_step, logits)]
+    live = [t for t in terms if not isinstance(t, float)]
+    penalty = _penalty(sol, here)
+    if not live:
+        return penalty, "both products vanish"
+    bounds = [scale >= 1e-9, scale <= 1e9]
+    problem = cp.Problem(cp.Minimize(sum(live[1:], live[0])), bounds)
+    try:
+        with warnings.catch_warnings():  # any scale gives a valid bound, accurate or not
+            warnings.filterwarnings("ignore", "Solution may be inaccurate")
+            problem.solve(gp=True, solver=cp.CLARABEL)
+    except cp.error.SolverError as error:
+        return None, f"geometric program: {error}"
+    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+        return None, f"geometric program: {problem.status}"
+    return float(problem.value) + penalty, "geometric program, scales in [1e-9, 1e9]"
+
+
+def _minimiser_visits(sol: Solution, here: Soup) -> Array:
+    """Expected visits [T, S] of next contexts under the minimising policy of Theorem 1.
+
+    Played as a deterministic policy read off the hard values: the sharpest softmax of minus the
+    cost-to-go, with ties shared (every tied policy has the same first term up to its norms).
+    """
+    mdp = sol.mdp
+    cost = np.abs(here.lam) @ (mdp.reward_w - mdp.rewards)
+    T, S = mdp.steps, mdp.n_contexts
+    ahead = np.zeros(S)
+    logits = np.zeros((T, S))
+    for t in range(T - 1, -1, -1):
+        field = np.broadcast_to(cost + ahead, (T, S))
+        low, _ = extrema(mdp, field)
+        logits[t] = -1e9 * (cost + ahead)
+        ahead = np.where(mdp.reach.states[t], low[t], 0.0)
+    return occupancy(mdp, logits).nexts
+
+
+def feature_rungs(sol: Solution, here: Soup) -> dict[str, float]:
+    """The features rung taken apart: by diameter alone, by Jeffreys alone, by the better."""
+    n = here.logit_norm / here.beta_prime
+    beta = sol.mdp.beta
+    excess = 0.0 if here.size == 0 else here.temperature - beta
+    rest = excess * here.expected(here.kl_ref)
+    diameter = formulas.hoeffding(feature_span(sol).diameters * n)
+    jeffreys = (here.mean_norm + bespoke_norm(sol)) * n
+    both = feature_rate(sol, here)
+    return {
+        name: beta * here.expected(rate) + rest
+        for name, rate in (("diameter", diameter), ("Jeffreys", jeffreys), ("better", both))
+    }

@@ -1,0 +1,163 @@
+"""Why a printed theorem fails on an instance: its proof walked, step by step, on that instance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toymdp import InstanceError, Solution, soup_optimum
+from toymdp.soup.optimum import SoupOptimum
+
+from ..claim import Array, Check
+from ..claims.catalogue import CLAIMS
+from ..claims.hypotheses import HYPOTHESES
+from ..facts.soup import at_start
+from ..records.output import number
+from .ladder import Rung, ladder
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a proof: the claim that is the step, what it says in words, what would save it.
+
+    saved_by: a hypothesis of HYPOTHESES under which the step is a theorem, or a sentence.
+    """
+
+    claim: str
+    says: str
+    saved_by: str = ""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The printed proof of a claim, and the true statements to put in its place."""
+
+    steps: tuple[Step, ...]
+    repairs: tuple[str, ...]
+    gap: bool = False
+
+
+PROOFS: Mapping[str, Proof] = {
+    "ss.lemma1": Proof(
+        (
+            Step("ss.asm1", "rewards are linear in the features"),
+            Step("ss.eq11", "the random-Fourier identity"),
+            Step("ss.eq12", "Q unrolled L steps", "the repaired ss.eq12.repaired"),
+            Step("ss.eq13", "the forward law is one softmax", "L = 1"),
+            Step(
+                "ss.proof.single-exponential",
+                "an integral of exponentials is one exponential",
+                "features-independent",
+            ),
+        ),
+        ("ss.lemma1.tabular", "ss.lemma1.desirability"),
+    ),
+    "ss.thm1.kl": Proof(
+        (
+            Step("ss.lemma1", "Q* is linear in the features", "features-independent"),
+            Step(
+                "ss.proof.C.lipschitz",
+                "log E_ref exp is Lipschitz in L¹(ref)",
+                "features-constant-norm",
+            ),
+        ),
+        ("ss.thm1.kl.repaired", "ss.thm1.kl.constant-norm"),
+    ),
+    "ss.thm1.gap": Proof(
+        (
+            Step("ss.lemma1", "Q* is linear in the features", "features-independent"),
+            Step("ss.eq8.onehot", "J(λ*) is at least every specialist's value"),
+            Step("ss.proof.nonneg.without", "|λ| may replace λ before V_k", "rewards-nonnegative"),
+            Step("ss.proof.A", "one policy is worst for all k at once", "λ one-hot (a single k)"),
+            Step("ss.proof.B", "a negative weight costs at most Δ_k"),
+            Step("ss.proof.C.jensen", "the power step"),
+            Step(
+                "ss.proof.C.lipschitz",
+                "log E_ref exp is Lipschitz in L¹(ref)",
+                "features-constant-norm",
+            ),
+        ),
+        ("ss.thm1.gap.minimal", "ss.thm1.gap.sharp", "ss.thm1.gap.identity"),
+        gap=True,
+    ),
+}
+_SAME = {"ss.lemma1.per-step": "ss.lemma1", "ss.thm1.kl.any": "ss.thm1.kl",
+         "ss.thm1.gap.constant-norm": "ss.thm1.gap"}  # fmt: skip
+
+
+def has_proof(claim: str) -> bool:
+    """Whether the claim's printed proof can be walked in steps."""
+    return _SAME.get(claim, claim) in PROOFS
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The claim's own check, its steps in order, the first that breaks, repairs, the ladder."""
+
+    claim: Check
+    steps: tuple[tuple[Step, Check], ...]
+    first_broken: int | None
+    saved: bool | None
+    repairs: tuple[Check, ...]
+    rungs: tuple[Rung, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+
+        def plain(c: Check) -> dict[str, Any]:
+            return {
+                "claim": c.claim, "status": c.status, "verdict": c.verdict, "lhs": number(c.lhs),
+                "rhs": number(c.rhs), "slack": number(c.slack), "error": number(c.error),
+                "reason": c.reason, "terms": {k: number(v) for k, v in c.terms.items()},
+                "where": None if c.where is None else dict(c.where),
+            }  # fmt: skip
+
+        broken = None
+        if self.first_broken is not None:
+            step = self.steps[self.first_broken][0]
+            broken = {"claim": step.claim, "says": step.says, "saved_by": step.saved_by,
+                      "saved_here": self.saved}  # fmt: skip
+        return {
+            "claim": plain(self.claim),
+            "lambda": None if self.claim.lam is None else list(self.claim.lam),
+            "steps": [{"says": s.says, **plain(c)} for s, c in self.steps],
+            "first_broken": broken,
+            "repairs": [plain(c) for c in self.repairs],
+            "ladder": [
+                {"rung": r.name, "value": number(r.value), "ratio": number(r.ratio), "note": r.note}
+                for r in self.rungs
+            ],
+        }
+
+
+def explain(sol: Solution, claim: str, optimum: SoupOptimum | None = None) -> Explanation:
+    """Walk the proof of a claim on a solved instance, at λ* and at the start context.
+
+    A claim without a printed proof of several steps is shown with its repair alone.
+    Raises InstanceError for an unknown claim, or one that speaks of another kind of instance.
+    """
+    if claim not in CLAIMS or CLAIMS[claim].world != "token-mdp/1":
+        raise InstanceError.of("claim", claim, "not a claim about token MDPs", "see `claims`")
+    opt = soup_optimum(sol.mdp, sol) if optimum is None else optimum
+    here = at_start(sol)
+
+    def judge(name: str, lam: Array | None, subject: Solution) -> Check:
+        found = CLAIMS[name]
+        return found.evaluate(subject, None if found.at == "instance" else lam, opt)
+
+    proof = PROOFS.get(_SAME.get(claim, claim), Proof((), _repairs(claim)))
+    steps = tuple((step, judge(step.claim, opt.lam, here)) for step in proof.steps)
+    broken = next((i for i, (_, c) in enumerate(steps) if c.verdict == "violated"), None)
+    saved: bool | None = None
+    if broken is not None and steps[broken][0].saved_by in HYPOTHESES:
+        saved = HYPOTHESES[steps[broken][0].saved_by].evaluate(sol, opt.lam)[0]
+    return Explanation(
+        judge(claim, opt.lam, sol), steps, broken, saved,
+        tuple(judge(name, opt.lam, here) for name in proof.repairs),
+        tuple(ladder(sol, opt)) if proof.gap and opt.lam.any() else (),
+    )  # fmt: skip
+
+
+def _repairs(claim: str) -> tuple[str, ...]:
+    return tuple(c for c in CLAIMS if c.startswith(f"{claim}.repaired"))

@@ -1,0 +1,1 @@
+"""Plain values in and out: records, ledgers, witnesses."""

@@ -1,0 +1,126 @@
+"""The ledger: JSON Lines, one record for each instance and claim (DESIGN, file formats)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from toymdp import InstanceError
+from toymdp.files import to_json
+
+from ..claim import Check
+
+_PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions that a number may depend on."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def content_hash(mdp: Any) -> str:
+    """SHA-256 of an instance's canonical JSON, its name and free data left out."""
+    fields = {k: v for k, v in mdp.fields().items() if k not in ("name", "meta")}
+    return hashlib.sha256(to_json(fields).encode()).hexdigest()
+
+
+def record(instance: str, sha256: str, check: Check, seed: int) -> dict[str, Any]:
+    """Return one ledger record: plain JSON numbers, null with a reason for what is missing."""
+    return {
+        "instance": instance,
+        "sha256": sha256,
+        "claim": check.claim,
+        "status": check.status,
+        "verdict": check.verdict,
+        "lhs": number(check.lhs),
+        "rhs": number(check.rhs),
+        "slack": number(check.slack),
+        "error": number(check.error),
+        "hypotheses": dict(check.hypotheses),
+        "reason": check.reason,
+        "terms": {k: number(v) for k, v in check.terms.items()},
+        "where": None if check.where is None else dict(check.where),
+        "lambda": None if check.lam is None else [number(x) for x in check.lam],
+        "lambda_name": check.lam_name,
+        "evidence": check.evidence,
+        "assumed": list(check.assumed),
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def number(value: float | None) -> float | None:
+    """Return a finite float or None: neither NaN nor infinity is ever written."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def dump(found: Mapping[str, Any]) -> str:
+    """One line of JSON."""
+    return json.dumps(found, allow_nan=False, ensure_ascii=False)
+
+
+class OutputFile:
+    """A file, or '-' for standard output, that never costs a result.
+
+    It is opened with the first line, so that a run which ends before loses nothing that was there,
+    and flushed with each, so that a killed run keeps what it had finished. If it cannot be opened
+    or written, the lines go to standard output instead and ``failure`` says why.
+
+    Raises InstanceError if the path is one of ``inputs``.
+    """
+
+    def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
+        self.path, self.failure = path, ""
+        self._file: TextIO | None = sys.stdout if path == "-" else None
+        taken = {p.resolve() for p in inputs}
+        if path not in (None, "-") and Path(str(path)).resolve() in taken:
+            raise InstanceError.of("--json", str(path), "is an input of this run", "name another")
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def write(self, lines: Iterable[str]) -> None:
+        """Write lines, each ended by a newline, and flush."""
+        if self.path is None:
+            return
+        for line in lines:
+            try:
+                if self._file is None:
+                    self._file = Path(self.path).open("w", encoding="utf-8")  # noqa: SIM115  # till exit
+                self._file.write(line + "\n")
+                self._file.flush()
+            except OSError as error:
+                self._close()
+                reason = error.strerror or str(error)
+                self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
+                self._file = sys.stdout
+                sys.stdout.write(line + "\n")
+
+    def _close(self) -> None:
+        if self._file is not None and self._file is not sys.stdout:
+            with contextlib.suppress(OSError):  # a full disk refuses the last flush as well
+                self._file.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()

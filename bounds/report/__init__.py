@@ -1,0 +1,1 @@
+"""Tables, plots and the page: they read records and compute nothing."""

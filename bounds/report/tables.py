@@ -1,0 +1,186 @@
+"""The tables a person reads: verdicts over instances, one instance in detail, the catalogue."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from toymdp import TokenMDP
+from toymdp.soup.optimum import SoupOptimum
+
+from ..claim import Check, Claim
+
+_STYLE = {
+    "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
+    "proved": "green", "refuted": "red", "open": "yellow",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check with the instance it was made on."""
+
+    instance: str
+    family: str
+    check: Check
+
+
+def _styled(word: str) -> Text:
+    return Text(word, style=_STYLE.get(word, ""))
+
+
+def short(value: float | None) -> str:
+    """A number in at most nine characters."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
+
+
+def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
+    """Rows with common keys as a table: the keys are its columns, numbers are kept short.
+
+    True and False read yes and no, None a dash; verdicts and statuses have their colours.
+    """
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
+    columns: list[str] = []
+    for i, row in enumerate(rows):
+        if i == 0:
+            columns = list(row)
+            for key in columns:
+                number = isinstance(row[key], int | float | None)
+                table.add_column(key, justify="right" if number else "left", overflow="fold")
+        table.add_row(*(_cell(row[key]) for key in columns))
+    return table
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, bool | np.bool_):
+        return Text("yes" if value else "no")
+    if isinstance(value, float | np.floating):
+        return Text(short(float(value)))
+    return Text("–") if value is None else _styled(str(value))
+
+
+def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:
+    """Claim, status, verdict counts, median and worst lhs/rhs, and where the worst is."""
+    grouped: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.check.claim].append(row)
+    table = Table(title="Verdicts over instances", title_justify="left", header_style="bold")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("status")
+    for name in ("holds", "violated", "n/a", "undecided"):
+        table.add_column(name, justify="right")
+    table.add_column("median lhs/rhs", justify="right")
+    table.add_column("worst", justify="right")
+    table.add_column("worst instance", overflow="fold")
+    for claim_id, found in grouped.items():
+        status = claims[claim_id].status
+        counts = Counter(row.check.verdict for row in found)
+        middle, most, name = tightness(claims[claim_id], found)
+        table.add_row(
+            claim_id, _styled(status),
+            *(_count(counts[v], v) for v in ("holds", "violated", "not-applicable", "undecided")),
+            middle, most, escape(name),
+        )  # fmt: skip
+    return table
+
+
+def _count(n: int, verdict: str) -> Text:
+    return Text(str(n) if n else "·", style=_STYLE[verdict] if n else "dim")
+
+
+def tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
+    """Median and largest ratio; for an equality the largest gap and nothing else."""
+    judged = [r for r in rows if r.check.verdict in ("holds", "violated", "undecided")]
+    if claim.kind == "equality":
+        gaps = [(abs(r.check.slack), r.instance) for r in judged if r.check.slack is not None]
+        if not gaps:
+            return "–", "–", ""
+        gap, name = max(gaps)
+        return "–", f"|Δ| {gap:.1e}" if gap else "exact", name if gap else ""
+    # an undecided row's ratio is that of two roundings
+    seen = [r for r in judged if r.check.verdict != "undecided"]
+    ratios = [(r.check.ratio, r.instance) for r in seen if r.check.ratio is not None]
+    if not ratios:
+        return "–", "–", ""
+    worst, name = max(ratios)
+    return short(median(ratio for ratio, _ in ratios)), short(worst), name
+
+
+def detail(name: str, checks: Sequence[Check]) -> Table:
+    """Every check of one instance with both sides and the reason."""
+    table = Table(title=escape(name), title_justify="left", header_style="bold")
+    table.add_column("claim", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("lhs", justify="right", no_wrap=True)
+    table.add_column("rhs", justify="right", no_wrap=True)
+    table.add_column("lhs/rhs", justify="right", no_wrap=True)
+    table.add_column("at", no_wrap=True)
+    table.add_column("why")
+    for c in checks:
+        table.add_row(
+            c.claim, _styled(c.verdict), short(c.lhs), short(c.rhs), short(c.ratio),
+            c.lam_name or "", escape(c.reason or _terms(c)),
+        )  # fmt: skip
+    return table
+
+
+def _terms(check: Check) -> str:
+    return ", ".join(f"{k} {short(v)}" for k, v in list(check.terms.items())[:3])
+
+
+def _bound(opt: SoupOptimum) -> str:
+    """The proved bound of J over all soups, and what it took."""
+    if opt.bound is None:
+        return opt.no_bound or ""
+    b = opt.bound
+    if b.method == "identity":
+        return f"{b.value:.10g}  (V_w, by the identity: too many specialists for more)"
+    verdict = "within" if b.reached else "NOT within"
+    text = f"{b.value:.10g}  (J + {b.gap:.3g}, {verdict} the {b.allowed:.3g} allowed; "
+    better = "; found a better soup" if b.ascents else ""
+    return f"{text}{b.pieces} pieces, {b.seconds:.2g} s, stopped by {b.stopped}{better})"
+
+
+def solution(mdp: TokenMDP, opt: SoupOptimum, values: Sequence[float], value_w: float) -> Table:
+    """V*, λ* and the gap of one instance."""
+    table = Table(title=escape(mdp.name or "instance"), title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    size = f"A = {mdp.vocab_size}, L = {mdp.order}, S = {mdp.n_contexts}, T = "
+    table.add_row("size", f"{size}{mdp.horizon or 'until eos'}, K = {mdp.n_rewards}")
+    table.add_row("V_k", "  ".join(short(v) for v in values))
+    table.add_row("V_w", f"{value_w:.10g}")
+    table.add_row("λ*", "  ".join(f"{x:.6g}" for x in opt.lam))
+    table.add_row("J(λ*)", f"{opt.J:.10g}")
+    table.add_row("gap", f"{opt.gap:.6g}")
+    if opt.bound is not None or opt.no_bound is not None:
+        table.add_row("upper bound of J", _bound(opt))
+    table.add_row("budget used", f"{opt.budget_used:.6g}")
+    table.add_row("KKT residual", f"{opt.kkt:.1e}  ({opt.status}, {opt.evidence})")
+    optima = f"{len(opt.starts)} starts, {opt.local_optima} local optima, spread {opt.spread:.3g}"
+    table.add_row("search", f"{optima}, won by {opt.start}")
+    return table
+
+
+def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -> Table:
+    """Id, source, status, why, hypotheses and stored witnesses."""
+    table = Table(title="Claims", title_justify="left", header_style="bold")
+    for name in ("id", "source", "status", "why", "hypotheses", "witness"):
+        table.add_column(name, no_wrap=name in ("id", "source"))
+    for c in claims:
+        table.add_row(
+            c.id, c.source, _styled(c.status), c.reason, ", ".join(c.hypotheses),
+            ", ".join(witnesses.get(c.id, ())),
+        )  # fmt: skip
+    return table

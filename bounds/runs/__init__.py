@@ -1,0 +1,1 @@
+"""What a run looks at, and how its tasks become records."""
