@@ -25,8 +25,8 @@ from toymdp.soup.objective import SoupObjective
 from toymdp.soup.optimum import projection
 from toymdp.worlds.features import Array
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLACK, BLUE, VERMILION, canvas
-from .table import Row, Track, quietly
 
 A, L, T, ATTRIBUTES = 4, 2, 4, 4
 ROWS = A + (T - 1) * A**L  # reachable (t, s')

@@ -19,8 +19,8 @@ from bounds.records.output import OutputFile
 from bounds.report.console import tables_console, tracked, warm_up
 from toymdp import InstanceError
 
+from .cached_table import Row, Track, cache_key, load, quietly, store, write_csv
 from .canvas import WIDTHS
-from .table import Row, Track, cache_key, load, quietly, store, write_csv
 
 FIGURES = {
     "tightness": "true gap against the printed, the minimal and the sharp bound",

@@ -12,8 +12,8 @@ from bounds.claims.delta import deltas, renyi_divergences, two_valued_states
 from toymdp import solve
 from toymdp.families import generate
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLUE, GREEN, ORANGE, VERMILION, canvas
-from .table import Row, Track, quietly
 
 FAMILIES = {
     "dirichlet": ("o", BLUE), "unit-norm": ("s", ORANGE), "tree": ("^", GREEN),

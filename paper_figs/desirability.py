@@ -16,8 +16,8 @@ from bounds import check
 from toymdp import Solution, solve
 from toymdp.families import generate
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLUE, ORANGE, canvas
-from .table import Row, Track, quietly
 
 SIZE = {"A": 6, "L": 2, "T": 4, "K": 1}
 QUICK = {"n": 2, "ranks": (2, 4)}

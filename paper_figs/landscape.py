@@ -17,8 +17,8 @@ from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.soup.objective import SoupObjective
 
+from .cached_table import Row, Track, quietly
 from .canvas import HEAT, VERMILION, canvas
-from .table import Row, Track, quietly
 
 SIZE = {"A": 4, "L": 2, "T": 4, "K": 2}
 LOCAL = 1e-3  # ends closer than this in ν are one local maximum

@@ -16,8 +16,8 @@ from bounds import check
 from toymdp import solve
 from toymdp.families import generate
 
+from .cached_table import Row, Track, quietly
 from .canvas import HEAT, canvas
-from .table import Row, Track, quietly
 
 CLAIMS = {
     "ss.lemma1": r"one $\nu$, as (6)",

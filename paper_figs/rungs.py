@@ -12,8 +12,8 @@ from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLUE, ORANGE, VERMILION, canvas
-from .table import Row, Track, quietly
 
 FAMILIES = {"dirichlet": (BLUE, "o", "-"), "tree": (ORANGE, "s", "--")}
 SEEDS = 200  # of a family, looked through until enough have a gap that can be seen

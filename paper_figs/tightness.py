@@ -16,8 +16,8 @@ from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLUE, GREEN, ORANGE, canvas
-from .table import Row, Track, quietly
 
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
 BOUNDS = {

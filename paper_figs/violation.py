@@ -17,8 +17,8 @@ from bounds import check
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.families.classics import rare_first_token
 
+from .cached_table import Row, Track, quietly
 from .canvas import canvas
-from .table import Row, Track, quietly
 
 RARE = 1  # context (0, 1): the rare first token was taken
 WITNESS = (16, 64.0)

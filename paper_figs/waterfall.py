@@ -14,8 +14,8 @@ from bounds.proofs.walk import explain
 from toymdp import solve, soup_optimum
 from toymdp.families.classics import rare_first_token
 
+from .cached_table import Row, Track, quietly
 from .canvas import BLACK, BLUE, GREY, VERMILION, canvas
-from .table import Row, Track, quietly
 
 WORDS = {
     "ss.lemma1": "$Q^*$ linear",

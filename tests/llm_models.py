@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from llm_bridge.loading import add_adapters
-from llm_bridge.pretrain import Shape, small_gemma, train_tokenizer
-from llm_bridge.stream import Line
-from llm_bridge.train import Recipe
+from llm_bridge.measure.stream import Line
+from llm_bridge.training.adapter import Recipe
+from llm_bridge.training.pretrain import Shape, small_gemma, train_tokenizer
 
 torch.set_num_threads(1)  # tiny tables: threads would only wait for each other
 

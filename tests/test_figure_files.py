@@ -14,7 +14,8 @@ from pypdf import PdfReader
 from test_cli import soupcheck
 from test_figures import quick
 
-from paper_figs import delta, table
+from paper_figs import cached_table as table
+from paper_figs import delta
 from paper_figs.canvas import WIDTHS
 from paper_figs.command import FIGURES, make, tabulate
 from toymdp import InstanceError

@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch")
 from llm_models import TEXTS, tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
-from llm_bridge import default_bank  # noqa: E402
-from llm_bridge.command_run import own  # noqa: E402
-from llm_bridge.data import truthfulqa  # noqa: E402
+from llm_bridge.commands.run import own  # noqa: E402
 from llm_bridge.loading import save_adapter  # noqa: E402
-from llm_bridge.pretrain import Pretraining, Shape  # noqa: E402
-from llm_bridge.train import Recipe  # noqa: E402
+from llm_bridge.preferences import truthfulqa  # noqa: E402
+from llm_bridge.training import default_bank  # noqa: E402
+from llm_bridge.training.adapter import Recipe  # noqa: E402
+from llm_bridge.training.pretrain import Pretraining, Shape  # noqa: E402
 
 VERDICTS = {"holds", "violated", "not-applicable", "undecided"}
 ROWS = [

@@ -11,7 +11,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from llm_bridge.data import (
+from llm_bridge.preferences import (
     Pair,
     Scored,
     ScoredSet,

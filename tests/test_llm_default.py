@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from bounds.cli import main  # noqa: E402
-from llm_bridge.data import ScoredSet, truthfulqa  # noqa: E402
-from llm_bridge.default_bank import (  # noqa: E402
+from llm_bridge.preferences import ScoredSet, truthfulqa  # noqa: E402
+from llm_bridge.training.default_bank import (  # noqa: E402
     ATTRIBUTES,
     LIMIT,
     USER,

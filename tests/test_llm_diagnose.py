@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -15,7 +16,15 @@ from llm_models import random_lines, tiny_bank  # noqa: E402
 from bounds import check  # noqa: E402
 from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
 from bounds.facts.linear_fit import value_fits  # noqa: E402
-from llm_bridge.diagnose import (  # noqa: E402
+from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
+from llm_bridge.measure.after_states import (  # noqa: E402
+    after_states,
+    decodability,
+    fit_linear,
+    norm_bound,
+    state_linearity,
+)
+from llm_bridge.measure.diagnose import (  # noqa: E402
     ChunkFile,
     effective_rank,
     feature_checks,
@@ -24,17 +33,9 @@ from llm_bridge.diagnose import (  # noqa: E402
     stream_checks,
     tally_lines,
 )
-from llm_bridge.features import (  # noqa: E402
-    after_states,
-    decodability,
-    fit_linear,
-    norm_bound,
-    state_linearity,
-)
-from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
-from llm_bridge.overview import kl_from_bespoke, sampled_prefixes  # noqa: E402
-from llm_bridge.stream import Line, stream  # noqa: E402
-from llm_bridge.tally import SoupSettings, Tally  # noqa: E402
+from llm_bridge.measure.diagnosis import kl_from_bespoke, sampled_prefixes  # noqa: E402
+from llm_bridge.measure.stream import Line, stream  # noqa: E402
+from llm_bridge.measure.totals import SoupSettings, Tally  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 
 LAM = np.array([0.6, -0.2])
@@ -214,7 +215,7 @@ def test_chunk_sizes_change_nothing(monkeypatch):
     bank, lines = tiny_bank(), random_lines(10)
     whole = tally_lines(bank, lines, gemma_settings(), batch=10)
     same(whole, tally_lines(bank, lines, gemma_settings(), batch=3))
-    monkeypatch.setitem(__import__("llm_bridge.stream").stream.BYTES, "cpu", 1)
+    monkeypatch.setitem(import_module("llm_bridge.measure.stream").BYTES, "cpu", 1)
     same(whole, tally_lines(bank, lines, gemma_settings(), batch=10))
 
 

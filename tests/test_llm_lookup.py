@@ -12,7 +12,7 @@ from bounds.claims.delta import deltas, ratio_extremes, renyi_divergences  # noq
 from bounds.facts.soup import soup  # noqa: E402
 from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
-from llm_bridge.measures import measure, soup_weights  # noqa: E402
+from llm_bridge.measure.measures import measure, soup_weights  # noqa: E402
 from toymdp import solve  # noqa: E402
 from toymdp.exact.scans import extrema  # noqa: E402
 
@@ -79,7 +79,7 @@ def test_divergences_of_every_pair_by_the_definition():
 def test_vocabulary_slices_change_nothing(monkeypatch):
     sol = solved(5)
     whole, _ = through_bridge(sol)
-    monkeypatch.setattr("llm_bridge.measures.SLICE", 3)
+    monkeypatch.setattr("llm_bridge.measure.measures.SLICE", 3)
     sliced, _ = through_bridge(sol)
     for name in ("log_upper", "log_lower", "delta", "renyi", "kl", "span", "gram"):
         apart = (getattr(whole, name) - getattr(sliced, name)).abs().max()

@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from llm_bridge.data import Pair  # noqa: E402
-from llm_bridge.prompting import Drift, Memory, greedy, margins, with_attributes  # noqa: E402
+from llm_bridge.methods.prompting import Drift, Memory, greedy, margins, with_attributes  # noqa: E402
+from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 WORDS = ("it", "mat", "so", "not")

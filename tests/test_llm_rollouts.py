@@ -9,10 +9,10 @@ from conftest import random_mdp
 torch = pytest.importorskip("torch")
 
 from bounds.facts.soup import soup  # noqa: E402
-from llm_bridge.generate import Mixer, Soup, alone, generate  # noqa: E402
-from llm_bridge.identity import rollout_gap, rollout_rates  # noqa: E402
+from llm_bridge.decoding import Mixer, Soup, alone, generate  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
-from llm_bridge.stream import Line  # noqa: E402
+from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
+from llm_bridge.measure.stream import Line  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 from toymdp.exact.scans import policy_table  # noqa: E402
 

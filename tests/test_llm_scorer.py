@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 from llm_models import tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
-from llm_bridge import scorer as learning  # noqa: E402
-from llm_bridge.data import Pair  # noqa: E402
-from llm_bridge.souping import Pad  # noqa: E402
-from llm_bridge.train import log_ratios_of, tokenised  # noqa: E402
+from llm_bridge.methods import scorer as learning  # noqa: E402
+from llm_bridge.methods.souping import Pad  # noqa: E402
+from llm_bridge.preferences import Pair  # noqa: E402
+from llm_bridge.training.adapter import log_ratios_of, tokenised  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 

@@ -12,10 +12,16 @@ from llm_models import tiny_bank  # noqa: E402
 
 from bounds.claims.appendix_c import maxima  # noqa: E402
 from bounds.pair_worlds import PreferencePairs, subject  # noqa: E402
-from llm_bridge.data import Pair  # noqa: E402
-from llm_bridge.measures import mix  # noqa: E402
-from llm_bridge.souping import Implicit, Pad, PadSF, answers_by, lora_layers, parameter_soup  # noqa: E402
-from llm_bridge.weights import (  # noqa: E402
+from llm_bridge.measure.measures import mix  # noqa: E402
+from llm_bridge.methods.souping import (  # noqa: E402
+    Implicit,
+    Pad,
+    PadSF,
+    answers_by,
+    lora_layers,
+    parameter_soup,
+)
+from llm_bridge.methods.weights import (  # noqa: E402
     binary_rows,
     deltas_of,
     fit_batch,
@@ -23,6 +29,7 @@ from llm_bridge.weights import (  # noqa: E402
     into_domain,
     prior,
 )
+from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 MU = torch.tensor([0.7, -0.4], dtype=torch.float64)

@@ -9,9 +9,16 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from llm_bridge.data import Pair  # noqa: E402
-from llm_bridge.losses import binary_gumbel, bradley_terry  # noqa: E402
-from llm_bridge.train import Recipe, accuracy, batches, log_ratios_of, tokenised, train_adapter  # noqa: E402
+from llm_bridge.preferences import Pair  # noqa: E402
+from llm_bridge.training.adapter import (  # noqa: E402
+    Recipe,
+    accuracy,
+    batches,
+    log_ratios_of,
+    tokenised,
+    train_adapter,
+)
+from llm_bridge.training.losses import binary_gumbel, bradley_terry  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 PAIRS = [

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from llm_bridge.backend import quiet_peft, transformers  # noqa: E402
 from llm_bridge.bank import REF, pad  # noqa: E402
-from llm_bridge.features import norm_bound  # noqa: E402
-from llm_bridge.generate import Soup, generate  # noqa: E402
+from llm_bridge.decoding import Soup, generate  # noqa: E402
 from llm_bridge.loading import add_adapters, load_bank, save_adapter  # noqa: E402
-from llm_bridge.measures import log_ratios, measure, mix  # noqa: E402
-from llm_bridge.souping import lora_layers, weight_space  # noqa: E402
-from llm_bridge.stream import stream  # noqa: E402
-from llm_bridge.train import Recipe  # noqa: E402
+from llm_bridge.measure.after_states import norm_bound  # noqa: E402
+from llm_bridge.measure.measures import log_ratios, measure, mix  # noqa: E402
+from llm_bridge.measure.stream import stream  # noqa: E402
+from llm_bridge.methods.souping import lora_layers, weight_space  # noqa: E402
+from llm_bridge.training.adapter import Recipe  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 MU = torch.tensor([0.7, -0.4], dtype=torch.float64)

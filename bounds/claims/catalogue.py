@@ -7,39 +7,17 @@ from fnmatch import fnmatchcase
 from toymdp import InstanceError
 
 from ..claim import Claim
-from . import (
-    appendix_c as appendix_c_claims,
-)
-from . import (
-    bellman as bellman_claims,
-)
-from . import (
-    delta as delta_claims,
-)
-from . import (
-    exact_selection as exact_claims,
-)
-from . import (
-    exact_topics as topic_claims,
-)
-from . import (
-    gap as gap_claims,
-)
-from . import (
-    kl as kl_claims,
-)
-from . import (
-    lemma1_proof as spectral_claims,
-)
-from . import (
-    optimum as optimum_claims,
-)
-from . import (
-    section4 as section4_claims,
-)
-from . import (
-    theorem1_proof as proof_claims,
-)
+from . import appendix_c as appendix_c_claims
+from . import bellman as bellman_claims
+from . import delta as delta_claims
+from . import exact_selection as exact_claims
+from . import exact_topics as topic_claims
+from . import gap as gap_claims
+from . import kl as kl_claims
+from . import lemma1_proof as spectral_claims
+from . import optimum as optimum_claims
+from . import section4 as section4_claims
+from . import theorem1_proof as proof_claims
 from .hypotheses import HYPOTHESES
 from .hypotheses_small_worlds import HYPOTHESES_EX
 

@@ -20,9 +20,9 @@ from rich.table import Table
 
 from llm_bridge.bank import Bank, pad
 from llm_bridge.loading import add_adapters
-from llm_bridge.pretrain import Shape, small_gemma
-from llm_bridge.stream import Line, states_at_once, stream
-from llm_bridge.train import Recipe
+from llm_bridge.measure.stream import Line, states_at_once, stream
+from llm_bridge.training.adapter import Recipe
+from llm_bridge.training.pretrain import Shape, small_gemma
 
 SHAPES = {
     "tiny": Shape(),

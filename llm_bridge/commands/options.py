@@ -16,8 +16,8 @@ from toymdp import InstanceError
 from toymdp.arrays import Array
 
 if TYPE_CHECKING:
-    from .bank import Bank
-    from .data import ScoredSet
+    from ..bank import Bank
+    from ..preferences import ScoredSet
 
 Model = Annotated[str | None, typer.Option(help="Folder or hub name; none: the bundled bank.")]
 Adapters = Annotated[list[str] | None, typer.Option("--adapter", help="Specialist, a folder.")]
@@ -78,7 +78,7 @@ def weights_of(text: str | None, data: ScoredSet) -> dict[str, float]:
 
 def hush() -> None:
     """Leave standard error to our own progress bars: transformers draws some while loading."""
-    from .backend import transformers
+    from ..backend import transformers
 
     transformers.utils.logging.disable_progress_bar()
 
@@ -88,8 +88,8 @@ def open_bank(
     revision: str | None, any_base: bool,
 ) -> Bank:  # fmt: skip
     """The bundled bank, or the one that the options name."""
-    from .default_bank import load_default
-    from .loading import load_bank
+    from ..loading import load_bank
+    from ..training.default_bank import load_default
 
     hush()
     if model is None:

@@ -19,9 +19,9 @@ from bounds import formulas
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from .backend import torch
-from .bank import Bank
-from .generate import Soup, generate
+from ..backend import torch
+from ..bank import Bank
+from ..decoding import Soup, generate
 from .measures import soup_weights
 from .stream import Line, stream
 

@@ -19,12 +19,12 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from .backend import torch
-from .bank import Bank
-from .data import ScoredSet, pairs_of, pretraining_text, truthfulqa
-from .loading import add_adapters, load_bank, load_model, save_adapter
+from ..backend import torch
+from ..bank import Bank
+from ..loading import add_adapters, load_bank, load_model, save_adapter
+from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
+from .adapter import Progress, Recipe, log_ratios_of, tokenised, train_adapter
 from .pretrain import Pretraining, Shape, pretrain, small_gemma, train_tokenizer
-from .train import Progress, Recipe, log_ratios_of, tokenised, train_adapter
 
 BASE, USER = "base", "user"
 ATTRIBUTES = ("truthful", "informative", "concise", "affirming")

@@ -16,7 +16,7 @@ from typing import Any
 from bounds import formulas
 from toymdp import InstanceError
 
-from .backend import torch
+from ..backend import torch
 
 Tensor = Any
 SLICE = 16384  # tokens of the vocabulary taken at once: what stays in a cache

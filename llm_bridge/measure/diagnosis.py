@@ -13,9 +13,11 @@ from bounds.records.output import number, record
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from .backend import peft, torch, transformers
-from .bank import Bank
-from .data import Pair, ScoredSet
+from ..backend import peft, torch, transformers
+from ..bank import Bank
+from ..preferences import Pair, ScoredSet
+from ..training.adapter import tokenised
+from .after_states import decodability, norm_bound, state_linearity
 from .diagnose import (
     effective_rank,
     feature_checks,
@@ -25,12 +27,10 @@ from .diagnose import (
     stream_checks,
     tally_lines,
 )
-from .features import decodability, norm_bound, state_linearity
-from .identity import ASSUMED, rollout_gap
 from .measures import soup_weights
+from .rollout_gap import ASSUMED, rollout_gap
 from .stream import Line, stream
-from .tally import SoupSettings, Tally
-from .train import tokenised
+from .totals import SoupSettings, Tally
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
 Track = Callable[[str, int], Callable[[int], None]]  # stage, total -> advance

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .backend import torch
-from .bank import Bank, pad
+from ..backend import torch
+from ..bank import Bank, pad
 from .measures import Measures, measure
 
 Tensor = Any

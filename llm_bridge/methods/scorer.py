@@ -16,11 +16,11 @@ from typing import Any
 
 from toymdp import InstanceError
 
-from .backend import torch
-from .bank import REF, Bank
-from .data import Pair
+from ..backend import torch
+from ..bank import REF, Bank
+from ..preferences import Pair
+from ..training.adapter import Answer, answer_logits, tokenised
 from .souping import Pad, PadSF
-from .train import Answer, answer_logits, tokenised
 
 Tensor = Any
 VARIANCE = 1.0

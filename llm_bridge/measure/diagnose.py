@@ -20,12 +20,12 @@ from bounds.claims.catalogue import CLAIMS
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from .backend import torch
-from .bank import Bank
-from .features import AfterStates, LinearFit, after_states, fit_linear, kl_bounds, logit_norm
+from ..backend import torch
+from ..bank import Bank
+from .after_states import AfterStates, LinearFit, after_states, fit_linear, kl_bounds, logit_norm
 from .measures import soup_weights
 from .stream import Chunk, Line, stream
-from .tally import SoupSettings, Tally, tally_of
+from .totals import SoupSettings, Tally, tally_of
 
 FORMAT = "soupcheck-llm-chunks/1"
 OPTIMAL = "each adapter is the optimal policy of its reward"

@@ -15,7 +15,7 @@ from toymdp import InstanceError
 
 from .backend import torch, transformers
 from .bank import Bank
-from .measures import mix
+from .measure.measures import mix
 
 Tensor = Any
 # raw logits [K+1, B, A], ids so far [B, n] -> logits [B, A] to draw from

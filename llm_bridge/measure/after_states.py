@@ -21,8 +21,8 @@ import numpy as np
 from bounds import formulas
 from toymdp.arrays import Array, IntArray
 
-from .backend import torch
-from .bank import REF, Bank, pad
+from ..backend import torch
+from ..bank import REF, Bank, pad
 from .measures import log_ratios, mix
 
 Tensor = Any

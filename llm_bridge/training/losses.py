@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import torch
+from ..backend import torch
 
 Tensor = Any
 

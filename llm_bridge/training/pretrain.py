@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .backend import tokenizers, torch, transformers
+from ..backend import tokenizers, torch, transformers
+from .adapter import Progress, schedule
 from .checkpoint import load_state, save_state
-from .train import Progress, schedule
 
 PAD, EOS, BOS = "<pad>", "<eos>", "<bos>"
 EOS_ID, BOS_ID = 1, 2  # their order in train_tokenizer

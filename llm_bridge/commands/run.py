@@ -39,8 +39,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from .bank import Bank
-    from .data import Pair, ScoredSet
+    from ..bank import Bank
+    from ..preferences import Pair, ScoredSet
 
 DEFAULT_BETA = 0.2  # that of the bundled bank's recipe
 FIT_PAIRS = 200
@@ -55,7 +55,14 @@ def fitted(
     bank: Bank, pairs: list[Pair], beta: float, beta_prime: float, how: str
 ) -> tuple[Array, dict[str, Any]]:
     """λ from pairs, brought into the domain; and what to say of it."""
-    from .weights import binary_rows, deltas_of, fit_batch, fit_sequential, into_domain, prior
+    from ..methods.weights import (
+        binary_rows,
+        deltas_of,
+        fit_batch,
+        fit_sequential,
+        into_domain,
+        prior,
+    )
 
     deltas = deltas_of(bank, pairs, beta)
     mean, covariance = prior(len(bank.names), PRIOR)
@@ -80,7 +87,7 @@ def scored(
     bank: Bank, texts: list[str], pairs: list[Pair], beta: float, tokens: int, seed: int
 ) -> dict[str, Any]:
     """Answers by PAD-SF, its scorer learnt from the user's pairs."""
-    from .scorer import fit_scorer, pad_sf_answers
+    from ..methods.scorer import fit_scorer, pad_sf_answers
 
     scorer, told = fit_scorer(bank, pairs, beta)
     encoded = [bank.encode(text) for text in texts]
@@ -92,7 +99,7 @@ def scored(
 
 def user_pairs(data: list[Pair] | ScoredSet, w: str | None, seed: int) -> list[Pair]:
     """Pairs of a user: as given, or from scored answers by ``--w``."""
-    from .data import pairs_of
+    from ..preferences import pairs_of
 
     if isinstance(data, list):
         return data[:FIT_PAIRS]
@@ -133,13 +140,13 @@ def diagnose(
 
     A killed run goes on after its last finished chunk when it is called again.
     """
+    from ..loading import dtype_of
+    from ..measure.diagnose import fingerprint
+    from ..measure.diagnosis import Effort, lines_of, overview
+    from ..measure.totals import SoupSettings
+    from ..preferences import read_preferences, truthfulqa
+    from ..training.default_bank import ATTRIBUTES, USER_WEIGHTS
     from . import tables
-    from .data import read_preferences, truthfulqa
-    from .default_bank import ATTRIBUTES, USER_WEIGHTS
-    from .diagnose import fingerprint
-    from .loading import dtype_of
-    from .overview import Effort, lines_of, overview
-    from .tally import SoupSettings
 
     if precision not in ("float32", "float64"):
         raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
@@ -230,9 +237,9 @@ def soup(
     json_path: Json = None,
 ) -> None:
     """Answer prompts with a soup of the specialists."""
-    from .data import question_prompt, read_preferences
-    from .measures import soup_weights
-    from .souping import answers_by
+    from ..measure.measures import soup_weights
+    from ..methods.souping import answers_by
+    from ..preferences import question_prompt, read_preferences
 
     choices = (*METHODS, BY_STATE, *PROMPTED)
     if method not in choices:
@@ -297,7 +304,7 @@ def prompted(
     budget: int, tokens: int, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Answers of EXACT or Drift, with the words or the weights they used."""
-    from .prompting import Drift, Memory
+    from ..methods.prompting import Drift, Memory
 
     if method == "drift":
         drift = Drift.learned(bank, history, words)

@@ -22,10 +22,10 @@ from typing import Any
 
 from toymdp import InstanceError
 
-from .backend import peft, torch
-from .bank import Bank
-from .generate import Soup, alone, generate
-from .measures import allowed_tokens, log_ratios
+from ..backend import peft, torch
+from ..bank import Bank
+from ..decoding import Soup, alone, generate
+from ..measure.measures import allowed_tokens, log_ratios
 
 Tensor = Any
 
@@ -169,7 +169,7 @@ class Pad:
 class PadSF:
     """PAD-SF: the weights are ``softmax_k(scorer·psi(s))``, a K-dimensional scorer on the state.
 
-    scorer: [K, d], learnt by llm_bridge.scorer. state: function from token ids [B, n] to the
+    scorer: [K, d], learnt by llm_bridge.methods.scorer. state: function from token ids [B, n] to the
     reference's states [B, d].
     """
 

@@ -14,7 +14,6 @@ import typer
 from bounds.report.console import tables_console
 from toymdp import InstanceError
 
-from .command_run import diagnose, soup
 from .options import (
     Beta,
     Device,
@@ -29,9 +28,10 @@ from .options import (
     steps_of,
     weights_of,
 )
+from .run import diagnose, soup
 
 if TYPE_CHECKING:
-    from .data import Pair, ScoredSet
+    from ..preferences import Pair, ScoredSet
 
 llm = typer.Typer(
     help="The same diagnostics on language models with LoRA adapters (extra: soupcheck[llm]).",
@@ -50,7 +50,8 @@ def make_default(
     json_path: Json = None,
 ) -> None:
     """Rebuild the bundled bank: pretrain, train four specialists and a user, judge them."""
-    from . import default_bank, tables
+    from ..training import default_bank
+    from . import tables
 
     hush()
     with bars() as stage:
@@ -86,10 +87,10 @@ def train(
     json_path: Json = None,
 ) -> None:
     """Train one specialist; a killed run goes on from its last checkpoint."""
-    from .data import pairs_of, read_preferences, truthfulqa
-    from .default_bank import BASE, folder
-    from .loading import add_adapters, load_model, save_adapter
-    from .train import Recipe, accuracy, train_adapter
+    from ..loading import add_adapters, load_model, save_adapter
+    from ..preferences import pairs_of, read_preferences, truthfulqa
+    from ..training.adapter import Recipe, accuracy, train_adapter
+    from ..training.default_bank import BASE, folder
 
     hush()
     choices: tuple[tuple[str, str, tuple[str, ...]], ...] = (

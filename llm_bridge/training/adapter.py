@@ -19,10 +19,10 @@ import numpy as np
 
 from toymdp import InstanceError
 
-from .backend import peft, torch
-from .bank import REF, Bank, pad
+from ..backend import peft, torch
+from ..bank import REF, Bank, pad
+from ..preferences import Pair
 from .checkpoint import load_state, save_state
-from .data import Pair
 from .losses import binary_gumbel, bradley_terry
 
 Tensor = Any

@@ -13,7 +13,7 @@ from typing import Any
 
 from toymdp import InstanceError
 
-from .backend import safetensors, torch
+from ..backend import safetensors, torch
 
 Tensor = Any
 

@@ -19,9 +19,9 @@ from bounds.pair_worlds import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from .bank import Bank
-from .data import Pair
-from .train import log_ratios_of, tokenised
+from ..bank import Bank
+from ..preferences import Pair
+from ..training.adapter import log_ratios_of, tokenised
 
 ITERATIONS = 100
 

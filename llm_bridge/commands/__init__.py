@@ -1,0 +1,1 @@
+"""``soupcheck llm``: one file a command."""

@@ -1,0 +1,1 @@
+"""Ways to answer for a user: soups of every kind, and words in the prompt."""

@@ -1,0 +1,1 @@
+"""Adapters, the small model and the bundled bank made from data."""
