@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from toymdp import InstanceError
-from toymdp.families import corpus, corpus_one_hot
+from toymdp.families.corpus import corpus, corpus_one_hot
 
 from ..checking import check
 from ..claims.catalogue import CLAIMS, select

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import InstanceError
 from ..worlds.token_mdp import TokenMDP
-from .random import corpus, corpus_one_hot, dirichlet, low_rank, softmax, tree, unit_norm
+from .corpus import corpus, corpus_one_hot
+from .random import dirichlet, low_rank, softmax, tree, unit_norm
 
 Family = Callable[..., TokenMDP]
 

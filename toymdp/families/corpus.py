@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from ..worlds.token_mdp import TokenMDP
 from .corpus_files import BUNDLED, check_field, check_integer, read_corpus
 from .corpus_rewards import (
     design_matrix,
@@ -36,7 +38,7 @@ from .vocabulary import (
     words,
 )
 
-__all__ = ["BUNDLED", "CorpusError", "corpus_fields"]
+__all__ = ["BUNDLED", "CorpusError", "corpus", "corpus_fields", "corpus_one_hot"]
 
 EXAMPLES = 8  # words shown of each class
 
@@ -200,3 +202,21 @@ def corpus_fields(
         "smoothing": float(smoothing),
     }
     return fields
+
+
+@lru_cache(maxsize=2)
+def _fitted(seed: int, options: tuple[tuple[str, Any], ...]) -> TokenMDP:
+    """One fit of the text serves both feature maps."""
+    return TokenMDP(**corpus_fields(seed=seed, **dict(options)))
+
+
+def corpus(seed: int = 0, **options: Any) -> TokenMDP:
+    """Real text and human labels: see ``corpus_fields`` for the options."""
+    return _fitted(seed, tuple(sorted(options.items())))
+
+
+def corpus_one_hot(seed: int = 0, **options: Any) -> TokenMDP:
+    """The corpus world under per-step one-hot features, where Lemma 1 is exact."""
+    world = corpus(seed, **options)
+    one_hot = {"kind": "tabular", "per_step": True, "scale": 1.0}
+    return world.replace(features=one_hot, name=f"{world.name}, one-hot")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import InstanceError
 from ..worlds.token_mdp import TokenMDP
-from .corpus import corpus_fields
 
 
 def _common(rng: np.random.Generator, K: int | None, beta: float | None) -> dict[str, Any]:
@@ -121,21 +119,3 @@ def tree(
         features={"kind": "tabular", "per_step": False, "scale": np.exp(rng.normal(size=S))},
         **common,
     )  # fmt: skip
-
-
-@lru_cache(maxsize=2)
-def _fitted(seed: int, options: tuple[tuple[str, Any], ...]) -> TokenMDP:
-    """One fit of the text serves both feature maps."""
-    return TokenMDP(**corpus_fields(seed=seed, **dict(options)))
-
-
-def corpus(seed: int = 0, **options: Any) -> TokenMDP:
-    """Real text and human labels: see toymdp.families.corpus.corpus_fields for the options."""
-    return _fitted(seed, tuple(sorted(options.items())))
-
-
-def corpus_one_hot(seed: int = 0, **options: Any) -> TokenMDP:
-    """The corpus world under per-step one-hot features, where Lemma 1 is exact."""
-    world = corpus(seed, **options)
-    one_hot = {"kind": "tabular", "per_step": True, "scale": 1.0}
-    return world.replace(features=one_hot, name=f"{world.name}, one-hot")
