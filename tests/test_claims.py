@@ -16,7 +16,7 @@ from bounds.facts.linear_fit import FeatureSpan
 from bounds.facts.soup import soup, standard_lambdas
 from bounds.records.witness import stored_witnesses
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
-from toymdp.exact.scans import policy_table
+from toymdp.exact.policy import Policy
 from toymdp.families import generate
 from toymdp.families.classics import CLASSICS, lemma1_softmax, rare_first_token
 
@@ -173,7 +173,7 @@ def test_gap_identity_by_tables():
     mdp = random_mdp(6, T=3, forbid=0.2, beta=0.8)
     sol = solve(mdp)
     lam = np.array([0.4, -0.3])
-    p, w = policy_table(mdp, soup(sol, lam).logits), sol.policy_w
+    p, w = Policy(mdp, soup(sol, lam).logits).table, sol.policy_w
 
     def walk(t, s):
         if t == 3:

@@ -14,7 +14,7 @@ from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
 from llm_bridge.measure.stream import Line  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
-from toymdp.exact.scans import policy_table  # noqa: E402
+from toymdp.exact.policy import Policy  # noqa: E402
 
 LAM = np.array([0.9, -0.5, 0.2])
 
@@ -53,7 +53,7 @@ def test_weights_of_all_answers_make_the_gap_exact(world):
     """Every answer, weighted by its probability under the soup: the identity without sampling."""
     sol, bank = world
     mdp, here = sol.mdp, soup(sol, LAM)
-    table = policy_table(mdp, here.logits)
+    table = Policy(mdp, here.logits).table
     lines, weights = [], []
 
     def walk(tokens, s, t, weight):
@@ -79,7 +79,7 @@ def test_generation_follows_the_soup_and_never_a_forbidden_token(world):
     mu = torch.tensor(LAM) * mdp.beta / mdp.beta_prime
     drawn = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
     first = np.bincount([a[0] for a in drawn], minlength=4) / len(drawn)
-    law = policy_table(mdp, soup(sol, LAM).logits)[0, mdp.start_context]
+    law = Policy(mdp, soup(sol, LAM).logits).table[0, mdp.start_context]
     assert (first[law == 0] == 0).all()
     assert np.abs(first - law).max() < 4 * 0.5 / np.sqrt(len(drawn))
     again = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)

@@ -18,7 +18,7 @@ from bounds.claims.lemma1_proof import _unrolled
 from bounds.facts.linear_fit import FeatureSpan
 from bounds.facts.soup import soup, specialist_totals, specialist_values
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp.exact.scans import policy_table
+from toymdp.exact.policy import Policy
 from toymdp.families import generate
 from toymdp.families.classics import rare_token
 
@@ -163,7 +163,7 @@ def test_specialist_totals_by_tables():
     sol = solve(mdp)
     totals, _ = specialist_totals(sol)
     for k in range(2):
-        table = policy_table(mdp, sol.Q[k] / mdp.beta)
+        table = Policy(mdp, sol.Q[k] / mdp.beta).table
         weight = np.zeros(9)
         weight[mdp.start_context] = 1.0
         expected = np.zeros(2)
@@ -241,7 +241,7 @@ def test_soup_tables_against_explicit_policies():
     mdp = random_mdp(8, forbid=0.3)
     sol = solve(mdp)
     here = soup(sol, np.array([0.5, -0.4]))
-    p, w = policy_table(mdp, here.logits), sol.policy_w
+    p, w = Policy(mdp, here.logits).table, sol.policy_w
     with np.errstate(divide="ignore", invalid="ignore"):
         to_w = np.where(p > 0, p * np.log(p / w), 0.0).sum(axis=2)
         from_w = np.where(w > 0, w * np.log(w / p), 0.0).sum(axis=2)

@@ -18,7 +18,8 @@ from bounds.kinds import load_any, load_instance
 from bounds.records.output import OutputFile
 from bounds.records.witness import Witness
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
-from toymdp.exact.scans import divergence, mixture, occupancy, policy_value
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import mixture
 from toymdp.families import generate
 
 ONE_HOT = {"kind": "tabular", "per_step": True, "scale": 1.0}
@@ -43,7 +44,7 @@ def test_divergence_when_an_allowed_token_has_underflowed():
     """p has lost a token to underflow that q = ref still gives 5 %: KL(p‖ref) = −log 0.95."""
     mdp = plain(ref_weights=[[0.95, 0.05], [0.95, 0.05]], rewards=[[1000.0, 0.0]])
     sol = solve(mdp)
-    kl = divergence(mdp, sol.Q_w / mdp.beta, np.zeros((1, 2)))
+    kl = Policy(mdp, sol.Q_w / mdp.beta).divergence(Policy(mdp, np.zeros((1, 2))))
     assert kl[0, 0] == pytest.approx(-math.log(0.95), rel=1e-12)
     assert soup_optimum(mdp, sol).gap == pytest.approx(0.0, abs=1e-9)
     no_false_violation(mdp)
@@ -202,9 +203,9 @@ def test_policies_that_never_end_raise_and_do_not_warn():
     mdp = no_digits([[-37.0, -37.0, 0.0], [0.0, -60.0, 0.0]])
     away = np.array([[1e3, 1e3, 0.0]])
     with pytest.raises(SolverError, match="no digits left"):
-        policy_value(mdp, away, mdp.reward_w)
+        Policy(mdp, away).value(mdp.reward_w)
     with pytest.raises(SolverError, match="no digits left"):
-        occupancy(mdp, away)
+        _ = Policy(mdp, away).occupancy
     no_false_violation(mdp)
 
 
@@ -266,7 +267,7 @@ def test_no_number_in_a_policy_is_no_number_in_its_divergences():
     mdp = generate("dirichlet", 1)
     bad = np.full((mdp.steps, mdp.n_contexts), np.nan)
     for G, H in ((bad, 0 * np.nan_to_num(bad)), (np.zeros_like(bad), bad)):
-        assert np.isnan(divergence(mdp, G, H)[mdp.reach.states]).any()
+        assert np.isnan(Policy(mdp, G).divergence(Policy(mdp, H))[mdp.reach.states]).any()
 
 
 def test_two_threads_may_look_for_optima_at_once():

@@ -7,7 +7,8 @@ import pytest
 from conftest import random_mdp
 
 from toymdp import InstanceError
-from toymdp.exact.scans import occupancy, sample
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import sample
 
 
 def contexts(mdp, tokens):
@@ -26,7 +27,7 @@ def test_frequencies_are_the_occupancies(eos):
     tokens = sample(mdp, G, n, seed=1)
     after = contexts(mdp, tokens)
     live = np.ones(n, dtype=bool)
-    for t, expected in enumerate(occupancy(mdp, G).nexts):
+    for t, expected in enumerate(Policy(mdp, G).occupancy.nexts):
         found = np.bincount(after[live, t], minlength=mdp.n_contexts) / n
         error = np.sqrt(expected * (1 - expected) / n)
         assert (np.abs(found - expected) <= 5 * error + 1e-12).all()

@@ -19,7 +19,7 @@ from bounds.search.objectives import OBJECTIVES, best_scale, facts, span_rate
 from bounds.search.population import random_population
 from bounds.search.witness_features import SQUARED_NORM, UNIT, three_squares, unit_rows
 from toymdp import solve, soup_optimum
-from toymdp.exact.scans import divergence
+from toymdp.exact.policy import Policy
 from toymdp.families import dirichlet
 from toymdp.soup.objective import SoupObjective
 
@@ -52,7 +52,7 @@ def test_batch_is_the_solver(A, L, T):
         np.testing.assert_allclose(batch.Q[i, -1].numpy()[used], sol.Q_w[used], atol=1e-9)
         np.testing.assert_allclose(f.e[i].numpy()[used], here.logit_error[used], atol=1e-9)
         np.testing.assert_allclose(float(f.gap[i]), here.gap, atol=1e-9)
-        kl = divergence(mdp, sol.Q_w, here.logits)
+        kl = Policy(mdp, sol.Q_w).divergence(Policy(mdp, here.logits))
         np.testing.assert_allclose(f.kl_from_w[i].numpy()[states], kl[states], atol=1e-9)
         claim = CLAIMS["ss.thm1.gap.sharp"].sides(sol, lam_i, None)
         np.testing.assert_allclose(float(sharp[i]), claim.rhs, rtol=1e-9, atol=1e-9)

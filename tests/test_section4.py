@@ -19,8 +19,8 @@ from bounds.claims import section4 as section4_claims
 from bounds.claims.section4 import TABLE, answers, returns_by_policy
 from bounds.facts.soup import Soup, soup, standard_lambdas
 from toymdp import kernels, solve, soup_optimum
-from toymdp.exact.policy import tilt
-from toymdp.exact.scans import policy_table, rejection_sampler
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import rejection_sampler
 from toymdp.families import generate
 
 CLAIMS = {claim.id.removeprefix("ss.sec4."): claim for claim in TABLE}
@@ -222,7 +222,7 @@ def test_explicit_mixture_by_tables():
     t, s = np.nonzero(mdp.reach.states)
     logit_ref = np.log(mdp.ref[s])
     Q = sol.Q[:, t[:, None], (s[:, None] * 3 + np.arange(3)) % 9]
-    target = policy_table(mdp, soup(sol, lam).logits)[t, s]
+    target = Policy(mdp, soup(sol, lam).logits).table[t, s]
     found = judge(CLAIMS["explicit"], sol, lam)
     printed = (logit_ref + Q, found.lhs)
     specialists = np.log([sol.policy(0)[t, s], sol.policy(1)[t, s]])
@@ -270,7 +270,7 @@ def test_repaired_weights_turn_when_bent(name, monkeypatch):
     for factor in (1 + 1e-4, 0.8 / 0.5):
         sol.cache.clear()
         sol.shadow.cache.clear()
-        bent = property(lambda here, f=factor: tilt(here.sol.mdp, f * here.logits))
+        bent = property(lambda here, f=factor: Policy(here.sol.mdp, f * here.logits))
         monkeypatch.setattr(Soup, "mixed", bent)
         assert judge(CLAIMS[name], sol).verdict == "violated"
 
@@ -297,7 +297,7 @@ def printed_law(ref, Q, V, lam, beta):
 def test_implicit_law_at_every_state():
     mdp = random_mdp(12, A=4, T=3, forbid=0.2, beta=0.7).replace(beta_prime=1.1, start=[1, 2])
     sol, lam = solve(mdp), np.array([0.8, -0.5])
-    target = policy_table(mdp, soup(sol, lam).logits)
+    target = Policy(mdp, soup(sol, lam).logits).table
     worst, least = 0.0, 1.0
     for t, s in np.argwhere(mdp.reach.states):
         block = (s * 4 + np.arange(4)) % 16
@@ -331,7 +331,7 @@ def test_the_printed_sampler_simulated():
     counts = np.bincount(kept, minlength=4)
     low, high = binom.interval(1 - 1e-6, len(kept), law)
     assert ((low <= counts) & (counts <= high)).all()
-    target = policy_table(mdp, soup(sol, lam).logits)[0, s]
+    target = Policy(mdp, soup(sol, lam).logits).table[0, s]
     low, high = binom.interval(1 - 1e-6, len(kept), target)
     assert not ((low <= counts) & (counts <= high)).all()
 
@@ -345,7 +345,7 @@ def test_the_repaired_sampler_simulated():
     rng = np.random.default_rng(1)
     drawn = rng.choice(4, size=n, p=mdp.ref[s])
     kept = drawn[rng.uniform(0.0, ratio.max(), size=n) <= ratio[drawn]]
-    target = policy_table(mdp, soup(sol, lam).logits)[0, s]
+    target = Policy(mdp, soup(sol, lam).logits).table[0, s]
     low, high = binom.interval(1 - 1e-6, len(kept), target)
     assert (
         (low <= np.bincount(kept, minlength=4)) & (np.bincount(kept, minlength=4) <= high)
@@ -360,8 +360,8 @@ def test_the_printed_exponent_is_right_only_if_beta_prime_is_beta_squared(beta_p
     """With M repaired alone the law is ref·exp(Σ λ_k Q_k/β²); with M as printed nothing helps."""
     mdp = random_mdp(14, beta=0.7).replace(beta_prime=beta_prime)
     sol, lam = solve(mdp), beta_prime / 0.7 * np.array([0.5, 0.5])
-    alone = policy_table(mdp, np.tensordot(lam / 0.49, sol.Q, axes=1))
-    target = policy_table(mdp, soup(sol, lam).logits)
+    alone = Policy(mdp, np.tensordot(lam / 0.49, sol.Q, axes=1)).table
+    target = Policy(mdp, soup(sol, lam).logits).table
     assert bool(np.abs(alone - target).max() < 1e-12) is right
     assert judge(CLAIMS["implicit"], sol, lam).verdict == "violated"
 
@@ -398,7 +398,7 @@ def test_rejection_kernel_far_from_underflow_and_in_it():
         shift = size * rng.normal(size=(4, 16))
         states = mdp.reach.states
         assert not states.all()
-        apart, accepted = rejection_sampler(tilt(mdp, G), tilt(mdp, H), shift)
+        apart, accepted = rejection_sampler(Policy(mdp, G), Policy(mdp, H), shift)
         with np.errstate(divide="ignore"):
             log_ref = np.log(mdp.ref)
         for t, s in np.ndindex(4, 16):

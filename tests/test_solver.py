@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 from bounds import check
 from toymdp import InstanceError, SolverError, TokenMDP, soft_values, solve
 from toymdp.exact.cross_checks import cone_value, enumerated_value, trajectory_count
-from toymdp.exact.scans import (
-    divergence,
-    extrema,
-    hard_minimum,
-    importance_ratio,
-    log_partition,
-    occupancy,
-    policy_table,
-    policy_value,
-    tilted_means,
-)
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import extrema, hard_minimum
 from toymdp.exact.until_eos import spectral_radius
 
 
@@ -205,8 +196,8 @@ def test_policy_value_and_occupancy_are_dual(T):
     rng = np.random.default_rng(0)
     payoff = rng.normal(size=sol.Q_w.shape)
     logits = sol.Q[0] / mdp.beta
-    occ = occupancy(mdp, logits)
-    value = policy_value(mdp, logits, payoff)[0, mdp.start_context]
+    occ = Policy(mdp, logits).occupancy
+    value = Policy(mdp, logits).value(payoff)[0, mdp.start_context]
     assert float((occ.nexts * payoff).sum()) == pytest.approx(value, rel=1e-12)
 
 
@@ -215,8 +206,8 @@ def test_optimal_policy_attains_the_optimal_value():
     sol = solve(mdp)
     logits = sol.Q_w / mdp.beta
     payoff = np.broadcast_to(mdp.reward_w, logits.shape)
-    cost = -mdp.beta * divergence(mdp, logits, np.zeros_like(logits))
-    value = policy_value(mdp, logits, payoff, cost)[0, mdp.start_context]
+    cost = -mdp.beta * Policy(mdp, logits).divergence(Policy(mdp, np.zeros_like(logits)))
+    value = Policy(mdp, logits).value(payoff, cost)[0, mdp.start_context]
     assert value == pytest.approx(sol.value_w, rel=1e-13)
 
 
@@ -224,13 +215,15 @@ def test_divergence_and_means_against_tables():
     mdp = random_mdp(14, forbid=0.3)
     rng = np.random.default_rng(1)
     G, H, F = rng.normal(size=(3, 4, 9)) * 3
-    p, q = policy_table(mdp, G), policy_table(mdp, H)
+    p, q = Policy(mdp, G).table, Policy(mdp, H).table
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = np.where(p > 0, p * np.log(p / q), 0.0).sum(axis=2)
-    np.testing.assert_allclose(divergence(mdp, G, H), expected, rtol=1e-9, atol=1e-13)
+    np.testing.assert_allclose(
+        Policy(mdp, G).divergence(Policy(mdp, H)), expected, rtol=1e-9, atol=1e-13
+    )
     nexts = (np.arange(9)[:, None] * 3 + np.arange(3)) % 9
     np.testing.assert_allclose(
-        tilted_means(mdp, G, F[None])[1][0], (p * F[:, nexts]).sum(axis=2), rtol=1e-11, atol=1e-13
+        Policy(mdp, G).mean(F), (p * F[:, nexts]).sum(axis=2), rtol=1e-11, atol=1e-13
     )
 
 
@@ -240,9 +233,10 @@ def test_tiny_divergences_keep_their_digits():
     f = np.random.default_rng(2).normal(size=(4, 9))
     G = np.zeros_like(f)
     eps = 1e-9
-    _, (mean, square) = tilted_means(mdp, G, np.stack([f, f * f]))
+    mean, square = Policy(mdp, G).mean(f), Policy(mdp, G).mean(f * f)
     variance = np.where(mdp.reach.states, square - mean**2, 0.0)
-    np.testing.assert_allclose(divergence(mdp, G, eps * f), eps**2 / 2 * variance, rtol=1e-5)
+    kl = Policy(mdp, G).divergence(Policy(mdp, eps * f))
+    np.testing.assert_allclose(kl, eps**2 / 2 * variance, rtol=1e-5)
 
 
 def test_extrema_over_allowed_tokens_only():
@@ -264,7 +258,7 @@ def test_importance_ratios_keep_their_digits_near_one():
             ref_weights=np.array([[1.0, eps], [1.0, 1.0]]),
             features={"kind": "tabular", "per_step": True, "scale": 1.0},
         )  # fmt: skip
-        upper, lower = importance_ratio(mdp, q)
+        upper, lower = Policy(mdp, q).importance_ratio
         rare = eps / (1 + eps)
         expected = -np.log1p(rare * np.expm1(-32.0))
         assert upper[0, 0] == pytest.approx(expected, rel=1e-15)
@@ -274,8 +268,8 @@ def test_importance_ratios_keep_their_digits_near_one():
 def test_importance_ratios_against_tables():
     mdp = random_mdp(21, forbid=0.4)
     q = 5 * np.random.default_rng(5).normal(size=(4, 9))
-    upper, lower = importance_ratio(mdp, q)
-    table = policy_table(mdp, q)
+    upper, lower = Policy(mdp, q).importance_ratio
+    table = Policy(mdp, q).table
     for t, s in np.argwhere(mdp.reach.states):
         ratio = table[t, s][mdp.ref[s] > 0] / mdp.ref[s][mdp.ref[s] > 0]
         assert upper[t, s] == pytest.approx(np.log(ratio.max()), rel=1e-11, abs=1e-13)
@@ -284,7 +278,7 @@ def test_importance_ratios_against_tables():
 
 def test_log_partition_of_ref_is_zero():
     mdp = random_mdp(17, forbid=0.3)
-    assert np.abs(log_partition(mdp, np.zeros((4, 9)))).max() < 1e-15
+    assert np.abs(Policy(mdp, np.zeros((4, 9))).log_partition).max() < 1e-15
 
 
 def test_hard_minimum_by_enumeration_and_its_ties():

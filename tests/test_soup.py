@@ -9,7 +9,7 @@ import pytest
 from conftest import random_mdp
 
 from toymdp import TokenMDP, solve, soup_optimum
-from toymdp.exact.scans import divergence, occupancy, policy_table
+from toymdp.exact.policy import Policy
 from toymdp.soup import ascent as ascent_module
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
@@ -21,7 +21,7 @@ WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
 def literal_objective(mdp: TokenMDP, sol, lam: np.ndarray) -> float:
     """(8) by enumeration of trajectories of the soup's own table: no kernel, no recursion."""
     logits = np.tensordot(lam / mdp.beta_prime, sol.Q, axes=1)
-    policy = policy_table(mdp, logits)
+    policy = Policy(mdp, logits).table
     size = np.abs(lam).sum()
     A, S = mdp.vocab_size, mdp.n_contexts
 
@@ -95,8 +95,8 @@ def test_at_one_hot_the_soup_is_the_specialist():
     objective = SoupObjective(sol)
     for k in range(2):
         logits = sol.Q[k] / mdp.beta
-        d = occupancy(mdp, logits)
-        kl = divergence(mdp, logits, np.zeros_like(logits))
+        d = Policy(mdp, logits).occupancy
+        kl = Policy(mdp, logits).divergence(Policy(mdp, np.zeros_like(logits)))
         expected = (d.nexts * mdp.reward_w).sum() - mdp.beta * (d.states * kl).sum()
         assert objective.value(np.eye(2)[k]) == pytest.approx(expected, rel=1e-13)
 

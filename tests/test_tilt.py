@@ -6,7 +6,7 @@ from conftest import random_mdp
 from scipy.special import logsumexp
 
 from toymdp import kernels
-from toymdp.exact.policy import NEAR, tilt
+from toymdp.exact.policy import NEAR, Policy
 from toymdp.exact.scans import extrema, farthest, inner_extent, largest, rejection_sampler
 
 
@@ -31,7 +31,7 @@ def test_tilt_against_the_log_domain(size, seed):
     T, S, A = mdp.steps, mdp.n_contexts, mdp.vocab_size
     G, H = size * rng.normal(size=(2, T, S))
     f, extra = rng.normal(size=(2, T, S))
-    policy, other = tilt(mdp, G), tilt(mdp, H)
+    policy, other = Policy(mdp, G), Policy(mdp, H)
     log_z, log_p = brute(mdp, G)
     _, log_q = brute(mdp, H)
     nexts = (np.arange(S)[:, None] % (S // A)) * A + np.arange(A)
@@ -63,7 +63,7 @@ def test_tiny_divergences_keep_their_digits(apart):
     mdp = random_mdp(4, forbid=0.2)
     rng = np.random.default_rng(0)
     G, f = rng.normal(size=(2, mdp.steps, mdp.n_contexts))
-    policy, other = tilt(mdp, G), tilt(mdp, G + apart * f)
+    policy, other = Policy(mdp, G), Policy(mdp, G + apart * f)
     variance = policy.mean(f * f) - policy.mean(f) ** 2
     kl, states = policy.divergence(other), mdp.reach.states & (variance > 1e-6)
     assert (kl[states] < NEAR).any() or apart > 1e-3
@@ -74,7 +74,7 @@ def test_nothing_is_counted_after_the_end():
     """An ended context is reached and no longer a state: it has visits as a next context only."""
     mdp = random_mdp(5, eos=2)
     G = np.random.default_rng(0).normal(size=(mdp.steps, mdp.n_contexts))
-    visits = tilt(mdp, G).occupancy
+    visits = Policy(mdp, G).occupancy
     assert (visits.states[~mdp.reach.states] == 0).all()
     assert (visits.nexts[:, mdp.ended] > 0).any()
     assert (visits.states.sum(axis=1)[1:] < 1).all()
@@ -96,7 +96,7 @@ def test_near_divergences_are_those_of_the_rows(forbid):
     H += 5.0 * (rng.random(G.shape) < 0.1)
     expected = np.empty_like(G)
     kernels.rows.divergences(mdp.ref, mdp.reach.states, G, H, expected)
-    found = tilt(mdp, G).divergence(tilt(mdp, H))
+    found = Policy(mdp, G).divergence(Policy(mdp, H))
     assert ((found > 0) & (found < NEAR)).any()
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-25)
 
@@ -110,7 +110,7 @@ def test_facts_of_blocks_are_those_of_their_rows(size, forbid):
     states = mdp.reach.states
     low, high = extrema(mdp, q)
     extent, span = inner_extent(mdp, q)
-    upper, lower = tilt(mdp, q).importance_ratio
+    upper, lower = Policy(mdp, q).importance_ratio
     rows = np.zeros((2, *q.shape))
     kernels.ratios.ratio_extremes(mdp.ref, states, q, rows[0], rows[1])
     np.testing.assert_allclose(upper, rows[0], rtol=1e-13, atol=0)
@@ -128,7 +128,7 @@ def test_facts_of_blocks_are_those_of_their_rows(size, forbid):
 def test_tables_are_laws_by_either_road(size):
     mdp = random_mdp(6, forbid=0.3)
     G = size * np.random.default_rng(2).normal(size=(mdp.steps, mdp.n_contexts))
-    policy = tilt(mdp, G)
+    policy = Policy(mdp, G)
     assert policy.plain is (size == 1.0)
     np.testing.assert_allclose(policy.table, np.exp(brute(mdp, G)[1]), rtol=1e-12, atol=1e-300)
 
@@ -137,7 +137,7 @@ def test_a_sampler_that_accepts_by_the_ratio_draws_from_the_policy():
     """With the ratio's own maximum for a bound nothing is clipped; with less, the best is."""
     mdp = eight(4, 0.1)
     G = np.random.default_rng(5).normal(size=(mdp.steps, mdp.n_contexts))
-    policy, (_, high) = tilt(mdp, G), extrema(mdp, G)
+    policy, (_, high) = Policy(mdp, G), extrema(mdp, G)
     apart, accepted = rejection_sampler(policy, policy, -high)
     assert apart.max() < 1e-15
     np.testing.assert_allclose(
@@ -152,9 +152,9 @@ def test_a_sampler_of_ref_against_a_policy_whose_weights_underflow():
     """Everything is accepted; the target sits on what rows allow far below their block's best."""
     mdp = random_mdp(7, A=4, forbid=0.4)
     G = 1e4 * np.random.default_rng(8).normal(size=(mdp.steps, mdp.n_contexts))
-    target, flat = tilt(mdp, G), np.zeros_like(G)
+    target, flat = Policy(mdp, G), np.zeros_like(G)
     assert not target.plain
-    apart, accepted = rejection_sampler(target, tilt(mdp, flat), flat)
+    apart, accepted = rejection_sampler(target, Policy(mdp, flat), flat)
     expected = 0.5 * np.abs(np.exp(brute(mdp, G)[1]) - mdp.ref).sum(axis=2)
     np.testing.assert_allclose(apart, np.where(mdp.reach.states, expected, 0.0), atol=1e-11)
     np.testing.assert_allclose(accepted[mdp.reach.states], 1.0, atol=1e-15)

@@ -8,18 +8,8 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .exact.scans import (
-    divergence,
-    extrema,
-    farthest,
-    hard_minimum,
-    importance_ratio,
-    inner_extent,
-    largest,
-    occupancy,
-    policy_value,
-    rejection_sampler,
-)
+from .exact.policy import Policy
+from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest, rejection_sampler
 from .exact.solution import solve
 from .soup.optimum import soup_optimum
 from .worlds.token_mdp import TokenMDP
@@ -56,13 +46,14 @@ def compile_kernels() -> None:
     solve(mdp, road="log")
     soup_optimum(mdp, sol, draws=0)
     logits = np.zeros((2, 2))
-    divergence(mdp, logits, logits)
+    policy = Policy(mdp, logits)
+    policy.divergence(policy)
     extrema(mdp, logits)
-    importance_ratio(mdp, logits)
+    assert policy.importance_ratio
     inner_extent(mdp, logits)
     largest(logits, mdp.reach.nexts)
     farthest(logits, logits, mdp.reach.nexts)
     rejection_sampler(sol.bespoke, sol.bespoke, logits)
     hard_minimum(mdp, logits, logits)
-    policy_value(mdp, logits, logits)
-    occupancy(mdp, logits)
+    policy.value(logits)
+    assert policy.occupancy

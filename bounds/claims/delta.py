@@ -11,7 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from toymdp import Solution
-from toymdp.exact.scans import inner_extent, log_partition
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import inner_extent
 from toymdp.soup.optimum import SoupOptimum
 
 from .. import formulas
@@ -24,7 +25,7 @@ def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
     key = ("partitions", k)
     if key not in sol.cache:
         policy = sol.specialists[k]
-        sol.cache[key] = (policy.log_partition, log_partition(sol.mdp, -policy.logits))
+        sol.cache[key] = (policy.log_partition, Policy(sol.mdp, -policy.logits).log_partition)
     found: tuple[Array, Array] = sol.cache[key]
     return found
 

@@ -12,8 +12,8 @@ from functools import lru_cache, wraps
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.exact.policy import tilt
-from toymdp.exact.scans import expectation, extrema, farthest, largest, log_partition
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import expectation, extrema, farthest, largest
 from toymdp.exact.solution import EXPONENT_ROOM
 from toymdp.soup.optimum import SoupOptimum
 
@@ -132,7 +132,7 @@ def _unrolled(sol: Solution, k: int, last: Array) -> Array:
             expectation(mdp, gain, ahead[first:], following[:T])
             ahead, following = following, ahead
         else:
-            ahead[:T] = log_partition(mdp, reward + ahead[first:])
+            ahead[:T] = Policy(mdp, reward + ahead[first:]).log_partition
     if fits:
         np.log(ahead, out=ahead)
     return np.asarray(mdp.rewards[k] + mdp.beta * ahead[first:])
@@ -257,7 +257,7 @@ def _logit_law(sol: Solution, divisor: float) -> Sides:
     most, where = -1.0, None
     for k in range(mdp.n_rewards):
         specialist = sol.specialists[k]
-        other = specialist if divisor == mdp.beta else tilt(mdp, sol.Q[k] / divisor)
+        other = specialist if divisor == mdp.beta else Policy(mdp, sol.Q[k] / divisor)
         kl = 0.0 if other is specialist else specialist.divergence(other, fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
         mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toymdp import Solution, kernels
-from toymdp.exact.policy import Tilt, tilt
+from toymdp.exact.policy import Policy
 from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
 from toymdp.soup.optimum import SoupOptimum
 
@@ -181,7 +181,7 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     return Sides(apart, 0.0, scale, terms, error=radius + dropped, note=note)
 
 
-def _to_soup(sol: Solution, here: Soup, policy: Tilt) -> Sides:
+def _to_soup(sol: Solution, here: Soup, policy: Policy) -> Sides:
     """Largest ``KL(policy ‖ soup)`` over reachable states as an equality with 0."""
     nexts = sol.mdp.reach.nexts
     kl = policy.divergence(here.policy, fine=False)
@@ -200,10 +200,10 @@ def explicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     """
     assert lam is not None
     here = soup(sol, lam)
-    found = _to_soup(sol, here, tilt(sol.mdp, mixture(lam, sol.Q)))
+    found = _to_soup(sol, here, Policy(sol.mdp, mixture(lam, sol.Q)))
     beta = sol.mdp.beta
     halfway = (
-        found if beta == 1.0 else _to_soup(sol, here, tilt(sol.mdp, mixture(lam / beta, sol.Q)))
+        found if beta == 1.0 else _to_soup(sol, here, Policy(sol.mdp, mixture(lam / beta, sol.Q)))
     )
     return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
 
@@ -231,7 +231,7 @@ def printed_offsets(sol: Solution) -> Array:
     return found
 
 
-def _sampled(sol: Solution, here: Soup, ratio: Tilt, shift: Array) -> Sides:
+def _sampled(sol: Solution, here: Soup, ratio: Policy, shift: Array) -> Sides:
     """Largest total variation between what is accepted and the soup, as an equality with 0."""
     mdp = sol.mdp
     apart, accepted = rejection_sampler(here.policy, ratio, shift)
@@ -255,7 +255,7 @@ def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     beta = sol.mdp.beta
     log_ratio = mixture(lam / beta, sol.exponents)
     shift = mixture(lam / beta, printed_offsets(sol))
-    return _sampled(sol, soup(sol, lam), tilt(sol.mdp, log_ratio), shift)
+    return _sampled(sol, soup(sol, lam), Policy(sol.mdp, log_ratio), shift)
 
 
 def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:

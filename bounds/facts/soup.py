@@ -10,7 +10,7 @@ import numpy as np
 
 from toymdp import Solution
 from toymdp.cached import cached_property
-from toymdp.exact.policy import Occupancy, Tilt, tilt
+from toymdp.exact.policy import Occupancy, Policy
 from toymdp.exact.scans import extrema, largest, mixture
 from toymdp.soup.optimum import SoupOptimum
 
@@ -48,21 +48,21 @@ class Soup:
         return mixture(self.lam / self.beta_prime, self.sol.Q)
 
     @cached_property
-    def policy(self) -> Tilt:
+    def policy(self) -> Policy:
         """The soup itself."""
-        return tilt(self.sol.mdp, self.logits)
+        return Policy(self.sol.mdp, self.logits)
 
     @cached_property
-    def mixed(self) -> Tilt:
+    def mixed(self) -> Policy:
         """The policy of logits ``Σ (λ_k β/β') Q_k/β``: the repaired weights of §4 on log π_k."""
         weights = self.lam * self.sol.mdp.beta / self.beta_prime
-        return tilt(self.sol.mdp, mixture(weights, self.sol.exponents))
+        return Policy(self.sol.mdp, mixture(weights, self.sol.exponents))
 
     @cached_property
-    def sharpened(self) -> Tilt:
+    def sharpened(self) -> Policy:
         """The policy with logits ``Σ λ_k Q_k/(β|λ|₁)``: the soup at full budget."""
         power = self.beta_prime / (self.sol.mdp.beta * self.size)
-        return self.policy if power == 1.0 else tilt(self.sol.mdp, power * self.logits)
+        return self.policy if power == 1.0 else Policy(self.sol.mdp, power * self.logits)
 
     @cached_property
     def value(self) -> float:
@@ -237,7 +237,7 @@ def specialist_totals(sol: Solution) -> tuple[Array, Array]:
 
 
 def regularised_value(
-    sol: Solution, policy: Tilt, temperature: float, kl_ref: Array | None = None
+    sol: Solution, policy: Policy, temperature: float, kl_ref: Array | None = None
 ) -> float:
     """``E_π[Σ r_w − temperature·KL(π‖ref)]`` from the start, by policy evaluation.
 
@@ -279,7 +279,7 @@ def standard_lambdas(
     return found
 
 
-def logit_range(policy: Tilt) -> float:
+def logit_range(policy: Policy) -> float:
     """Largest range of a policy's logits over the allowed tokens of a reachable state, in nats."""
     low, high = extrema(policy.mdp, policy.logits)
     return float((high - low).max())

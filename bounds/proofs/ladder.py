@@ -15,7 +15,8 @@ import cvxpy as cp
 import numpy as np
 
 from toymdp import Solution, SolverError
-from toymdp.exact.scans import extrema, hard_minimum, occupancy, tilted_means
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import extrema, hard_minimum
 from toymdp.soup.optimum import SoupOptimum
 from toymdp.worlds.features import Tabular
 
@@ -90,7 +91,7 @@ def _re_expressed(sol: Solution, here: Soup) -> Iterator[tuple[str, float | None
     mdp = sol.mdp
     mismatch, logits = _fields(sol, here)
     ref = np.zeros_like(logits)
-    at_ref = tilted_means(mdp, ref, np.abs(logits)[None])[1][0, 0, mdp.start_context]
+    at_ref = Policy(mdp, ref).mean(np.abs(logits))[0, mdp.start_context]
     cost = np.abs(here.lam) @ (mdp.reward_w - mdp.rewards)
     if np.abs(mismatch).max() > 1e-12 * np.abs(mdp.rewards).max():
         # the minimising policy earns the least total; its absolute value bounds E Σ|mismatch|
@@ -121,7 +122,7 @@ def _best_scale(
     mdp = sol.mdp
     used = mdp.reach.nexts
     path = _minimiser_visits(sol, here)
-    visits = occupancy(mdp, np.zeros_like(logits)).nexts
+    visits = Policy(mdp, np.zeros_like(logits)).occupancy.nexts
     first_step = np.zeros_like(visits)
     first_step[0] = visits[0]
     scale = cp.Variable(int(used.sum()), pos=True)
@@ -169,7 +170,7 @@ def _minimiser_visits(sol: Solution, here: Soup) -> Array:
         low, _ = extrema(mdp, field)
         logits[t] = -1e9 * (cost + ahead)
         ahead = np.where(mdp.reach.states[t], low[t], 0.0)
-    return occupancy(mdp, logits).nexts
+    return Policy(mdp, logits).occupancy.nexts
 
 
 def feature_rungs(sol: Solution, here: Soup) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from toymdp import Solution, TokenMDP
-from toymdp.exact.scans import policy_table
+from toymdp.exact.policy import Policy
 
 from ..claim import Array
 from ..facts.soup import soup
@@ -36,7 +36,7 @@ def masses(sol: Solution, lam: Array, names: tuple[str, ...], t: int, s: int) ->
         "user": sol.Q_w / sol.mdp.beta,
         "soup": soup(sol, lam).logits,
     }
-    each = [policy_table(sol.mdp, logits[name])[t, s] for name in names]
+    each = [Policy(sol.mdp, logits[name]).table[t, s] for name in names]
     return np.asarray(np.sum(each, axis=0))
 
 

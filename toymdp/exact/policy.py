@@ -37,7 +37,7 @@ class Occupancy:
 
 
 @dataclass(frozen=True, eq=False)
-class Tilt:
+class Policy:
     """The policy ``π(a|t,s) ∝ ref(a|s)·exp(logits[t, s'])``.
 
     logits: [T, S] on next contexts, in nats. All results are zero outside the reachable states.
@@ -45,6 +45,9 @@ class Tilt:
 
     mdp: TokenMDP
     logits: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "logits", np.ascontiguousarray(self.logits))
 
     @cached_property
     def blocks(self) -> tuple[Array, Array, Array]:
@@ -131,7 +134,7 @@ class Tilt:
         sums *= self.scales[0]
         return sums
 
-    def divergence(self, other: Tilt, *, fine: bool = True) -> Array:
+    def divergence(self, other: Policy, *, fine: bool = True) -> Array:
         """``KL(π ‖ other)`` [T, S] in nats.
 
         ``E_π[G − H] + log E_ref e^H − log E_ref e^G``, in which the scales of the blocks cancel.
@@ -218,8 +221,3 @@ class Tilt:
         weights = np.where(live, np.exp(np.where(live, logits - top, -np.inf)), 0.0)
         total = weights.sum(axis=2, keepdims=True)
         return np.asarray(weights / np.where(total > 0, total, 1.0))
-
-
-def tilt(mdp: TokenMDP, logits: Array) -> Tilt:
-    """Return the policy with these logits [T, S] over ref."""
-    return Tilt(mdp, np.ascontiguousarray(logits))

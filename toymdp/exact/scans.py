@@ -1,7 +1,7 @@
 """What policies of the form ``π ∝ ref·exp(G)`` do, as functions of their logits.
 
 G [T, S] is indexed by the next context. All results are zero outside the reachable states. Where
-one policy is asked several things, hold its Tilt instead.
+one policy is asked several things, hold its Policy instead.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from ..worlds.features import Array, IntArray
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
-from .policy import LARGEST, Occupancy, Tilt, tilt
-
-
-def log_partition(mdp: TokenMDP, G: Array) -> Array:
-    """Return ``log E_ref e^G`` [T, S] in nats."""
-    return tilt(mdp, G).log_partition
+from .policy import LARGEST, Policy
 
 
 def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
@@ -31,32 +26,6 @@ def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
     """
     kernels.blocks.tilted_sums(mdp.columns, gain[None], f, out)
     kernels.scans.fill(out.ravel(), mdp.reach.absent, 1.0)
-
-
-def tilted_means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
-    """Return ``log E_ref e^G`` [T, S] in nats and ``E_π F_m`` [M, T, S] for F [M, T, S]."""
-    policy = tilt(mdp, G)
-    return policy.log_partition, np.stack([policy.mean(f) for f in F])
-
-
-def divergence(mdp: TokenMDP, G: Array, H: Array) -> Array:
-    """Return ``KL(π_G ‖ π_H)`` [T, S] in nats."""
-    return tilt(mdp, G).divergence(tilt(mdp, H))
-
-
-def policy_table(mdp: TokenMDP, G: Array) -> Array:
-    """Return ``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states."""
-    return tilt(mdp, G).table
-
-
-def policy_value(mdp: TokenMDP, G: Array, payoff: Array, extra: Array | None = None) -> Array:
-    """Return ``U[t, s] = E_π Σ (payoff[t', s'] + extra[t', s'])``, [T+1, S]: Tilt.value."""
-    return tilt(mdp, G).value(payoff, extra)
-
-
-def occupancy(mdp: TokenMDP, G: Array) -> Occupancy:
-    """Return where the policy goes from the start context."""
-    return tilt(mdp, G).occupancy
 
 
 def mixture(weights: Array, fields: Array) -> Array:
@@ -79,7 +48,7 @@ def farthest(F: Array, G: Array, mask: Mask) -> tuple[float, tuple[int, ...]]:
     return float(most), tuple(int(i) for i in np.unravel_index(place, F.shape))
 
 
-def rejection_sampler(target: Tilt, ratio: Tilt, shift: Array) -> tuple[Array, Array]:
+def rejection_sampler(target: Policy, ratio: Policy, shift: Array) -> tuple[Array, Array]:
     """Compare what a rejection sampler draws with ``target``, both [T, S].
 
     It draws a from ref and accepts it with probability ``min(1, exp(h(s') + shift(s)))``, h [T, S]
@@ -109,7 +78,7 @@ def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
     """
     if mdp.horizon is None:
         raise InstanceError.of("horizon", None, "sequences need an end", "set a finite horizon")
-    ladder = np.cumsum(policy_table(mdp, G), axis=2)
+    ladder = np.cumsum(Policy(mdp, G).table, axis=2)
     rng = np.random.default_rng(seed)
     context = np.full(n, mdp.start_context)
     tokens = np.empty((n, mdp.horizon), dtype=np.int64)
@@ -144,11 +113,6 @@ def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Arr
     for table in found:
         kernels.scans.fill(table.ravel(), reach.absent, 0.0)
     return found[0], found[1]
-
-
-def importance_ratio(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
-    """Return ``log M̄`` ≥ 0 and ``log M̲`` ≤ 0 [T, S], the extremes of ``log π/ref``, π ∝ ref·e^q."""
-    return tilt(mdp, q).importance_ratio
 
 
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:

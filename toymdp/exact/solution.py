@@ -21,7 +21,7 @@ from ..worlds.features import Array, IntArray
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
-from .policy import Tilt, tilt
+from .policy import Policy
 
 Road = Literal["exp", "log", "rows", "linear", "nudged"]
 
@@ -73,9 +73,9 @@ class Solution:
         return self.bespoke.table
 
     @cached_property
-    def specialists(self) -> tuple[Tilt, ...]:
+    def specialists(self) -> tuple[Policy, ...]:
         """The specialists ``π_k``, eq (2)."""
-        return tuple(tilt(self.mdp, q) for q in self.exponents)
+        return tuple(Policy(self.mdp, q) for q in self.exponents)
 
     @cached_property
     def exponents(self) -> Array:
@@ -83,14 +83,14 @@ class Solution:
         return np.asarray(self.Q / self.mdp.beta)
 
     @cached_property
-    def bespoke(self) -> Tilt:
+    def bespoke(self) -> Policy:
         """The bespoke policy ``π_w``."""
-        return tilt(self.mdp, self.Q_w / self.mdp.beta)
+        return Policy(self.mdp, self.Q_w / self.mdp.beta)
 
     @cached_property
-    def reference(self) -> Tilt:
+    def reference(self) -> Policy:
         """``ref`` itself."""
-        return tilt(self.mdp, np.zeros_like(self.Q_w))
+        return Policy(self.mdp, np.zeros_like(self.Q_w))
 
     @property
     def depth(self) -> int:
@@ -281,7 +281,7 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
     """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel."""
     worst = 0.0
     for q, v in zip(Q, V, strict=True):
-        error = np.abs(mdp.beta * tilt(mdp, q / mdp.beta).log_partition - v[:-1])
+        error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
         scale = max(1.0, float(np.abs(v).max()))
         worst = max(worst, float(np.where(mdp.reach.states, error, 0.0).max()) / scale)
     return worst

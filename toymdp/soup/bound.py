@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InstanceError
-from ..exact.scans import occupancy, tilted_means
+from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -109,8 +109,9 @@ def metric(sol: Solution) -> Array:
     total = np.zeros((K, K))
     for nu in np.vstack([np.zeros(K), np.eye(K), -np.eye(K)]):
         G = np.tensordot(nu, q, axes=1)
-        d = occupancy(mdp, G).states
-        means = tilted_means(mdp, G, fields)[1]
+        policy = Policy(mdp, G)
+        d = policy.occupancy.states
+        means = np.stack([policy.mean(f) for f in fields])
         for row, (i, j) in enumerate(pairs):
             total[i, j] += float(((means[K + row] - means[i] * means[j]) * d).sum())
             total[j, i] = total[i, j]

@@ -20,7 +20,7 @@ import numpy as np
 from .. import kernels
 from ..cached import cached_property
 from ..errors import SolverError
-from ..exact.policy import tilt
+from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
 
@@ -154,7 +154,7 @@ class SoupObjective:
         size = float(np.abs(mu).sum())
         eta = 1.0 / size if size > 0 else 0.0
         G = np.tensordot(mu, self.sol.Q, axes=1)
-        policy = tilt(mdp, G)
+        policy = Policy(mdp, G)
         kl = policy.divergence(self.sol.reference)
         try:
             U = policy.value(mdp.reward_w, -eta * kl)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import SolverError
-from ..exact.scans import occupancy
+from ..exact.policy import Policy
 from ..exact.solution import Solution, solve
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -100,7 +100,7 @@ def projection(sol: Solution) -> Array:
     Least squares of Q_w on the Q_k, both centred over the tokens' block, scaled into the ball.
     """
     mdp = sol.mdp
-    n = occupancy(mdp, sol.Q_w / mdp.beta).nexts.ravel()
+    n = Policy(mdp, sol.Q_w / mdp.beta).occupancy.nexts.ravel()
     root = np.sqrt(n)
     fields = np.vstack([sol.Q.reshape(len(sol.Q), -1), sol.Q_w.reshape(1, -1)])
     block = fields.reshape(len(fields), -1, mdp.vocab_size)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..exact.scans import log_partition
+from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -41,7 +41,7 @@ def value_radius(mdp: TokenMDP, Q: Array, V: Array, reward_error: float = 0.0) -
 
     Q = r + V[1:], in reward units; reward_error: radius of r itself.
     """
-    residual = np.abs(mdp.beta * log_partition(mdp, Q / mdp.beta) - V[:-1])
+    residual = np.abs(mdp.beta * Policy(mdp, Q / mdp.beta).log_partition - V[:-1])
     worst = np.where(mdp.reach.states, residual, 0.0).max(axis=1)
     used = float(np.where(mdp.reach.nexts, np.abs(Q), 0.0).max())
     # forming Q and Q/β and the exponents: a few units of the largest Q; the reference row, the
