@@ -22,8 +22,9 @@ from scipy.special import expit, logsumexp
 from toymdp import InstanceError
 from toymdp.validators import integer, positive, table
 
-from .claim import Array
+from .facts.once import ComputesOnce
 from .instance import Stored, nudged
+from .sides import Array
 
 FORMAT, MOST_ATTRIBUTES = "attribute-set/1", 8  # γ looks at 3**n pairs of sets
 _POLICY_KEYS = ("base", "tilts", "reward", "pairs")
@@ -122,17 +123,16 @@ def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class AttributeSubject:
-    """What EXACT 3 to 5.1 is judged on; twin: inputs nudged, margins by normalised policies."""
+class AttributeFacts(ComputesOnce):
+    """What EXACT 3 to 5.1 is judged on; is_second: inputs nudged, margins by normalised policies."""
 
     instance: AttributeSet
-    twin: bool = False
-    cache: dict[Any, Any] = field(default_factory=dict)
+    is_second: bool = False
 
     @cached_property
-    def shadow(self) -> AttributeSubject:
-        """The second road."""
-        return AttributeSubject(self.instance, twin=True)
+    def second(self) -> AttributeFacts:
+        """The same facts, computed another way."""
+        return AttributeFacts(self.instance, is_second=True)
 
     @property
     def depth(self) -> int:
@@ -141,9 +141,9 @@ class AttributeSubject:
         return self.instance.n_attributes**2 + (0 if pairs is None else len(pairs))
 
     def read(self, key: str) -> Array:
-        """A table of the instance, nudged on the second road."""
+        """A table of the instance, nudged the second time."""
         values: Array = getattr(self.instance, key)
-        return nudged(values, len(key)) if self.twin else values
+        return nudged(values, len(key)) if self.is_second else values
 
     @cached_property
     def base(self) -> Array:
@@ -179,11 +179,11 @@ class AttributeSubject:
         """[N, 2**n]: ``log π^A(w)/π(w) − log π^A(l)/π(l)`` of every pair and attribute set.
 
         The normaliser of a prompt cancels, so the margin is the difference of two tilts; the
-        second road takes the policies' logarithms as (12) prints them.
+        second time takes the policies' logarithms as (12) prints them.
         """
         assert self.instance.pairs is not None
         x, w, loser = self.instance.pairs.T
-        scores = self.policies if self.twin else self.set_tilts
+        scores = self.policies if self.is_second else self.set_tilts
         gaps = scores[:, x, w] - scores[:, x, loser]
         return np.asarray((gaps - gaps[0]).T)
 
@@ -201,7 +201,7 @@ class AttributeSubject:
         return float(np.abs(terms).mean(axis=0).max())
 
 
-subject = AttributeSubject
+subject = AttributeFacts
 
 # -- families ------------------------------------------------------------------------------
 

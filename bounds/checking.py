@@ -8,20 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache
 from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from toymdp import InstanceError, Solution, soup_optimum
-from toymdp.soup.optimum import SoupOptimum
+from toymdp import InstanceError, Solution, SoupOptimum
 
-from .claim import Array, Check, Claim, Sides, Subject
+from .claim import Check, Claim, Subject
 from .claims.catalogue import select
-from .facts.soup import forget_soups, standard_lambdas
+from .facts.soup import Soup, standard_lambdas
+from .facts.token_mdp import Facts, InstanceFacts
 from .kinds import subject_of
+from .sides import Array, Sides
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
 ONE_POOL = Lock()
@@ -33,6 +34,25 @@ def needs_optimum(claims: Sequence[Claim]) -> bool:
     return any(claim.at != "instance" or claim.needs_optimum for claim in claims)
 
 
+def facts_of(
+    instance: Any, *, optimum: SoupOptimum | None = None, seed: int = 0
+) -> tuple[str, Subject]:
+    """The format of an instance (of its solution, of its facts), and the facts claims are judged on.
+
+    optimum: a soup optimum found before. seed: of the ascents' starts where one is still to be found.
+    Raises InstanceError for what is no instance, SolverError if no finite value exists.
+    """
+    if isinstance(instance, Facts):
+        if optimum is None:
+            return "token-mdp/1", instance
+        shared = InstanceFacts(instance.mdp, optimum, seed)
+        return "token-mdp/1", replace(instance, instance=shared)
+    world, subject = subject_of(instance)
+    if isinstance(subject, Solution):
+        return world, Facts(subject, instance=InstanceFacts(subject.mdp, optimum, seed))
+    return world, subject
+
+
 def check(
     instance: Any,
     pattern: str = "*",
@@ -41,38 +61,34 @@ def check(
     lam: Array | Sequence[float] | None = None,
     seed: int = 0,
 ) -> list[Check]:
-    """Judge the claims whose id matches ``pattern`` on an instance or its solution.
+    """Judge the claims whose id matches ``pattern`` on an instance, its solution or its facts.
 
-    instance: a TokenMDP, its Solution, or an instance of another world (bounds.kinds); claims of
-    other worlds are passed over.
+    instance: a TokenMDP, its Solution or Facts, or an instance of another world (toymdp.kinds);
+    claims of other worlds are passed over.
     optimum: a soup optimum found before (else it is computed where a claim needs one).
     lam: judge claims about λ at this λ [K] only. seed: of the starts and of the λ draws.
 
     Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
     """
-    world, subject = subject_of(instance)
+    world, facts = facts_of(instance, optimum=optimum, seed=seed)
     claims = [claim for claim in select(pattern) if claim.world == world]
-    if optimum is None and isinstance(subject, Solution) and needs_optimum(claims):
-        optimum = soup_optimum(subject.mdp, subject, seed=seed)
-    try:
-        with _pool(subject) as pool:
-            return _judge(claims, subject, optimum, lam, seed, pool)
-    finally:
-        if isinstance(subject, Solution):
-            forget_soups(subject)
+    if isinstance(facts, Facts) and needs_optimum(claims):
+        _ = facts.optimum  # before two threads could ask for it at once
+    with _pool(facts) as pool:
+        return _judge(claims, facts, lam, seed, pool)
 
 
 @contextmanager
-def _pool(subject: Subject) -> Iterator[Executor | None]:
+def _pool(facts: Subject) -> Iterator[Executor | None]:
     """A thread for a large instance, whose tables take longer than handing them over; else None."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    large = isinstance(subject, Solution) and subject.Q_w.size >= PARALLEL
-    # two at once would set the threads of BLAS back in the wrong order: the later goes without
+    large = isinstance(facts, Facts) and facts.sol.Q_w.size >= PARALLEL
+    # threadpoolctl restores limits in order of exit: only one check may hold the pool
     if not large or (cores or 1) < 2 or not ONE_POOL.acquire(blocking=False):
         yield None
         return
     try:
-        # a thread beside the caller's, for the second road; those of BLAS would be in their way
+        # a thread beside the caller's, for the second sides; those of BLAS would be in their way
         with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
             try:
                 yield pool
@@ -82,7 +98,7 @@ def _pool(subject: Subject) -> Iterator[Executor | None]:
         ONE_POOL.release()
 
 
-@lru_cache(maxsize=1)
+@cache
 def _blas() -> ThreadpoolController:
     """The thread pools of the linear algebra libraries in use; looking for them takes a while."""
     return ThreadpoolController()
@@ -114,71 +130,68 @@ def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None
 
 def _judge(
     claims: Sequence[Claim],
-    subject: Subject,
-    optimum: SoupOptimum | None,
+    facts: Subject,
     lam: Array | Sequence[float] | None,
     seed: int,
     pool: Executor | None,
 ) -> list[Check]:
     """The outcomes of the claims, in their order."""
-    at = None if lam is None else _weights(lam, subject)
-    everywhere = [claim for claim in claims if claim.at == "every" and lam is None]
-    begun = {
-        claim.id: _begin(claim, subject, at, optimum, pool)
-        for claim in claims
-        if claim not in everywhere
-    }
-    found: dict[str, Check] = {}
+    at_worst: dict[str, Check] = {}
+    begun: dict[str, Callable[[], Check]] = {}
+    given = best = None
+    if isinstance(facts, Facts) and needs_optimum(claims):
+        best = Soup(facts, facts.optimum.lam)
+        given = None if lam is None else Soup(facts, _weights(lam, facts))
+    for claim in claims:
+        if claim.at == "instance":
+            begun[claim.id] = claim.begin(facts, pool=pool)
+        elif claim.at == "optimum" and (given is None or claim.needs_optimum):
+            begun[claim.id] = _at_optimum(claim, facts, best, pool)
+        elif given is not None:
+            begun[claim.id] = claim.begin(facts, given, pool=pool)
+    del given, best  # the tables of a soup go before those of the next are made
+    everywhere = [claim for claim in claims if claim.id not in begun]
     if everywhere:
-        assert optimum is not None
-        assert isinstance(subject, Solution)
-        found = _at_worst_lambdas(everywhere, subject, optimum, seed, pool)
-    return [found[claim.id] if claim.id in found else begun[claim.id]() for claim in claims]
+        assert isinstance(facts, Facts)
+        at_worst = _at_worst_lambdas(everywhere, facts, seed, pool)
+    return [begun[c.id]() if c.id in begun else at_worst[c.id] for c in claims]
 
 
-def _weights(lam: Array | Sequence[float], subject: Subject) -> Array:
+def _weights(lam: Array | Sequence[float], facts: Facts) -> Array:
     """The given λ as an array [K]. Raises InstanceError unless it is K finite numbers."""
-    found = np.array(lam, dtype=np.float64)
-    K = subject.mdp.n_rewards if isinstance(subject, Solution) else found.size
-    if found.shape != (K,) or not np.isfinite(found).all():
+    weights = np.array(lam, dtype=np.float64)
+    K = facts.mdp.n_rewards
+    if weights.shape != (K,) or not np.isfinite(weights).all():
         rule = f"must be {K} finite numbers, one for each reward"
-        raise InstanceError.of("lam", found.tolist(), rule, "give one weight for each reward")
-    return found
+        raise InstanceError.of("lam", weights.tolist(), rule, "give one weight for each reward")
+    return weights
 
 
-def _begin(
-    claim: Claim,
-    subject: Subject,
-    lam: Array | None,
-    optimum: SoupOptimum | None,
-    pool: Executor | None,
+def _at_optimum(
+    claim: Claim, facts: Subject, best: Soup | None, pool: Executor | None
 ) -> Callable[[], Check]:
-    """Begin to judge a claim at the given λ, or where it speaks of one λ or none."""
-    if claim.at == "instance":
-        return claim.begin(subject, None, optimum, pool=pool)
-    assert optimum is not None
-    if lam is not None:
-        return claim.begin(subject, lam, optimum, pool=pool)
-    rest = claim.begin(subject, optimum.lam, optimum, pool=pool)
-    return lambda: replace(rest(), lam_name="optimum", evidence=optimum.evidence)
+    """Begin to judge a claim at λ*."""
+    assert best is not None
+    rest, evidence = claim.begin(facts, best, pool=pool), best.facts.optimum.evidence
+    return lambda: replace(rest(), lam_name="optimum", evidence=evidence)
 
 
 def _at_worst_lambdas(
-    claims: Sequence[Claim], sol: Solution, optimum: SoupOptimum, seed: int, pool: Executor | None
+    claims: Sequence[Claim], facts: Facts, seed: int, pool: Executor | None
 ) -> dict[str, Check]:
     """Judge claims about every λ, each at the λ of the standard set with the least margin.
 
     An undecidable λ counts as worse than any that is decided in the claim's favour. One λ after
     the other, for all claims: the tables of a soup are shared by the claims and then let go.
     """
-    lambdas = standard_lambdas(sol, optimum, seed)
+    lambdas = standard_lambdas(facts, seed)
 
     def margins(name: str) -> list[tuple[float, Sides] | Check | None]:
-        lam = lambdas[name]
-        spoken_of = [claim.zero or lam.any() for claim in claims]
+        soup = Soup(facts, lambdas[name])
+        speaks = [claim.zero or bool(soup.lam.any()) for claim in claims]
         return [
-            claim.margin(sol, lam, optimum) if spoken else None
-            for claim, spoken in zip(claims, spoken_of, strict=True)
+            claim.margin(facts, soup) if at_all else None
+            for claim, at_all in zip(claims, speaks, strict=True)
         ]
 
     least: dict[str, tuple[float, str, Sides]] = {}
@@ -191,19 +204,17 @@ def _at_worst_lambdas(
                 least[claim.id] = margin[0], name, margin[1]
 
     def judged(name: str) -> dict[str, Check]:
-        lam = lambdas[name]
+        soup = Soup(facts, lambdas[name])
         return {
-            claim.id: replace(
-                claim.evaluate(sol, lam, optimum, own=least[claim.id][2]), lam_name=name
-            )
+            claim.id: replace(claim.evaluate(facts, soup, known=least[claim.id][2]), lam_name=name)
             for claim in claims
             if claim.id in least and least[claim.id][1] == name
         }
 
-    found: dict[str, Check] = {}
+    decided: dict[str, Check] = {}
     for part in _shared(judged, dict.fromkeys(name for _, name, _ in least.values()), pool):
-        found |= part
-    return {claim.id: _worst(found.get(claim.id), others[claim.id]) for claim in claims}
+        decided |= part
+    return {claim.id: _worst(decided.get(claim.id), others[claim.id]) for claim in claims}
 
 
 def _worst(decided: Check | None, others: Sequence[Check]) -> Check:
@@ -223,12 +234,12 @@ def assert_claim(instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool
     judged = check(instance, claim, seed=seed)
     if len(judged) != 1:
         raise ValueError(f"{claim}: names {len(judged)} claims of this instance's world, not one")
-    (found,) = judged
-    failed = found.verdict == "violated" or (found.verdict == "undecided" and not undecided_ok)
+    (outcome,) = judged
+    failed = outcome.verdict == "violated" or (outcome.verdict == "undecided" and not undecided_ok)
     if failed:
         raise AssertionError(
-            f"{claim} is {found.verdict}: lhs = {found.lhs}, rhs = {found.rhs}, "
-            f"slack = {found.slack}, error radius = {found.error}, at {found.where}, "
-            f"λ = {found.lam} ({found.lam_name}); {found.reason}"
+            f"{claim} is {outcome.verdict}: lhs = {outcome.lhs}, rhs = {outcome.rhs}, "
+            f"slack = {outcome.slack}, error radius = {outcome.error}, at {outcome.where}, "
+            f"λ = {outcome.lam} ({outcome.lam_name}); {outcome.reason}"
         )
-    return found
+    return outcome

@@ -1,10 +1,4 @@
-"""What a claim is, what checking it on one instance gives, and how a verdict is reached.
-
-A claim's function returns two sides in floating point. It runs twice, on two solutions of the same
-instance that share no recursion; what differs between the runs is rounding, and that (with a floor
-of a few units in the last place of everything that was subtracted) is the error radius. A sign
-inside the radius is ``undecided``; rounding never decides.
-"""
+"""What a claim and a hypothesis are, and what checking a claim on one instance gives."""
 
 from __future__ import annotations
 
@@ -12,42 +6,47 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from toymdp import SolverError, kernels
-from toymdp.soup.optimum import SoupOptimum
+from toymdp import SolverError
 
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
-Verdict = Literal["holds", "violated", "not-applicable", "undecided"]
+from .sides import (
+    Array,
+    Kind,
+    NotApplicable,
+    Sides,
+    Undecidable,
+    Verdict,
+    decide,
+    error_radius,
+    rounding_floor,
+)
+
 Status = Literal["proved", "refuted", "open", "hypothesis", "set-up"]
-Kind = Literal["inequality", "equality"]
 # where a claim is judged: once on the instance, at λ*, or at every λ of the standard set
 At = Literal["instance", "optimum", "every"]
 
-EPS = float(np.finfo(np.float64).eps)
-# an equality is only "seen" if its error radius resolves it to this share of its size
-RESOLUTION = 1e-6
+
+class Owner(Protocol):
+    """What hypotheses and claims are judged on keeps what is derived from it (see facts/once.py)."""
+
+    def once(self, function: Callable[[Any], Any]) -> Any:
+        """Return ``function(self)``, computed when first asked for."""
+        ...
 
 
-class Subject(Protocol):
-    """What a claim is judged on: a solved token MDP, or an instance of another world.
+class Subject(Owner, Protocol):
+    """Facts of one instance: of a solved token MDP, or of an instance of another world.
 
-    shadow: the same subject computed on another road, so that what differs is rounding.
-    cache: for what several claims share. depth: length of the longest sum, for the rounding floor.
+    second: the same facts computed by another method, so that what differs is rounding.
+    depth: length of the longest chain of additions, for the rounding floor.
     """
 
     @property
-    def cache(self) -> dict[Any, Any]:
-        """Free for claims to share what they computed."""
-        ...
-
-    @property
-    def shadow(self) -> Subject:
-        """The second road."""
+    def second(self) -> Any:
+        """The facts by the other method."""
         ...
 
     @property
@@ -56,35 +55,52 @@ class Subject(Protocol):
         ...
 
 
-class Undecidable(Exception):  # noqa: N818  # an outcome, not an error
-    """Raised by a claim's function when a quantity it needs could not be computed."""
+class AtLambda(Owner, Protocol):
+    """One λ on such facts."""
+
+    @property
+    def lam(self) -> Array:
+        """λ [K]."""
+        ...
+
+    @property
+    def second(self) -> Any:
+        """The same λ on the facts by the other method."""
+        ...
 
 
-class NotApplicable(Exception):  # noqa: N818
-    """Raised by a claim's function when its statement says nothing on this instance."""
+Outcome = tuple[bool | None, str]
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Both sides of a claim at its worst place, on one solution and one λ.
+class Hypothesis:
+    """A condition on an instance, or on one λ of it: id, what it says, and its test.
 
-    scale: size of what was added and subtracted to get them, for the rounding floor.
-    error: error radius that the computation itself knows of (a fit, a solver), if any.
-    where: {"t", "s", "a", "k"} as far as they apply. terms: what makes up the right side.
+    test: facts (``of="instance"``) or soup (``of="lambda"``) -> True, False or None (rounding cannot
+    tell), and a reason for the latter two.
     """
 
-    lhs: float
-    rhs: float
-    scale: float
-    terms: Mapping[str, float] = field(default_factory=dict)
-    where: Mapping[str, int] | None = None
-    error: float = 0.0
-    note: str = ""
+    id: str
+    statement: str
+    test: Callable[[Any], Outcome]
+    of: Literal["instance", "lambda"] = "instance"
 
-    @property
-    def slack(self) -> float:
-        """``rhs − lhs``."""
-        return self.rhs - self.lhs
+    def evaluate(self, facts: Owner, soup: Owner | None = None) -> Outcome:
+        """Return the outcome, computed once for the facts, or for the soup that it speaks of.
+
+        Raises ValueError if it speaks of a λ and there is none.
+        """
+        owner = facts if self.of == "instance" else soup
+        if owner is None:
+            raise ValueError(f"{self.id} speaks of a λ: give the soup")
+        outcome: Outcome = owner.once(self._judge)
+        return outcome
+
+    def _judge(self, owner: Owner) -> Outcome:
+        try:
+            return self.test(owner)
+        except SolverError as failure:
+            return None, str(failure)
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ class Check:
 
     claim: str
     status: Status
+    kind: Kind
     verdict: Verdict
     lhs: float | None = None
     rhs: float | None = None
@@ -120,18 +137,19 @@ class Check:
         return self.lhs / self.rhs
 
 
-# each claim's function names the subject of its own world
-SidesFunction = Callable[[Any, Array | None, SoupOptimum | None], Sides]
+# (facts) where a claim is judged on the instance, (facts, soup) where it speaks of a λ
+SidesFunction = Callable[..., Sides]
 
 
 @dataclass(frozen=True)
 class Claim:
     """One numbered statement: what it says, what is known of it, and how to evaluate it.
 
-    statement: LaTeX. world: the format of the instances it speaks of. hypotheses gate
-    applicability; reported ones are shown but do not.
-    reason: one line on why the status is what it is.
+    statement: LaTeX. sides: ``f(facts)`` where ``at`` is "instance", else ``f(facts, soup)``.
+    world: the format of the instances it speaks of. hypotheses gate applicability; reported ones
+    are shown but do not. reason: one line on why the status is what it is.
     zero: whether the statement also stands at λ = 0.
+    needs_optimum: whether its sides ask for λ* of the facts, whatever λ they are judged at.
     """
 
     id: str
@@ -142,50 +160,63 @@ class Claim:
     at: At
     sides: SidesFunction
     reason: str
-    hypotheses: tuple[str, ...] = ()
-    reported: tuple[str, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
+    reported: tuple[Hypothesis, ...] = ()
     zero: bool = False
     needs_optimum: bool = False
     world: str = "token-mdp/1"
 
-    def evaluate(
-        self,
-        subject: Subject,
-        lam: Array | None,
-        optimum: SoupOptimum | None,
-        *,
-        own: Sides | None = None,
-    ) -> Check:
-        """Judge the claim at one λ [K] (None where it names none).
+    def __post_init__(self) -> None:
+        for name, kinds in (("status", Status), ("kind", Kind), ("at", At)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(
+                    f"{self.id}: {name} = {getattr(self, name)!r}: must be one of {get_args(kinds)}"
+                )
+        of_lambda = [h.id for h in (*self.hypotheses, *self.reported) if h.of == "lambda"]
+        if self.at == "instance" and of_lambda:
+            raise ValueError(f"{self.id}: is judged at no λ, but {of_lambda[0]} speaks of one")
 
-        own: the sides on the first road, where they are known.
+    def evaluate(
+        self, facts: Subject, soup: AtLambda | None = None, *, known: Sides | None = None
+    ) -> Check:
+        """Judge the claim, at one λ where it speaks of one.
+
+        known: the sides by the first method, where they have been computed already.
         """
-        return self.begin(subject, lam, optimum, own=own)()
+        return self.begin(facts, soup, known=known)()
 
     def begin(
         self,
-        subject: Subject,
-        lam: Array | None,
-        optimum: SoupOptimum | None,
+        facts: Subject,
+        soup: AtLambda | None = None,
         *,
-        own: Sides | None = None,
+        known: Sides | None = None,
         pool: Executor | None = None,
     ) -> Callable[[], Check]:
-        """Take the first road now and return what takes the second and judges: see ``evaluate``.
+        """Take the sides by the first method now; what is returned takes the second and judges.
 
-        pool: takes the second road in the meantime.
+        pool: computes the second in the meantime.
         """
-        base, reasons, blocked = self._hypotheses(subject, lam)
+        base, reasons, blocked = self._hypotheses(facts, soup)
         if blocked is not None:
             return partial(replace, blocked)
-        second = partial(self.sides, subject.shadow, lam, optimum)
+        second = partial(self._second_sides, facts, soup)
         later = second if pool is None else pool.submit(second).result
         try:
-            sides = own or self.sides(subject, lam, optimum)
+            sides = known or self._sides(facts, soup)
         except (NotApplicable, Undecidable, SolverError) as outcome:
-            # the outcome itself would keep its traceback, and with it every table, alive
+            # drop the exception: its traceback keeps the tables alive
             return partial(replace, self._without_sides(outcome, base))
-        return partial(self._judge, base, reasons, sides, later, subject.depth)
+        return partial(self._judge, base, reasons, sides, later, facts.depth)
+
+    def _sides(self, facts: Subject, soup: AtLambda | None) -> Sides:
+        return self.sides(facts) if self.at == "instance" else self.sides(facts, soup)
+
+    def _second_sides(self, facts: Subject, soup: AtLambda | None) -> Sides:
+        if self.at == "instance":
+            return self.sides(facts.second)
+        assert soup is not None
+        return self.sides(soup.second.facts, soup.second)
 
     def _judge(
         self,
@@ -203,7 +234,7 @@ class Claim:
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
             return Check(verdict="undecided", reason=text, **base)
         verdict, reason = decide(self.kind, sides, error)
-        unknown = [h for h in self.hypotheses if base["hypotheses"][h] is None]
+        unknown = [h.id for h in self.hypotheses if base["hypotheses"][h.id] is None]
         if unknown:
             verdict, reason = "undecided", f"{unknown[0]}: {reasons[unknown[0]]}"
         return Check(
@@ -211,23 +242,21 @@ class Claim:
             reason=reason or sides.note, terms=sides.terms, where=sides.where, **base,
         )  # fmt: skip
 
-    def margin(
-        self, subject: Subject, lam: Array | None, optimum: SoupOptimum | None
-    ) -> tuple[float, Sides] | Check:
+    def margin(self, facts: Subject, soup: AtLambda | None = None) -> tuple[float, Sides] | Check:
         """Slack in units of its rounding floor, with the sides; a Check where there is none.
 
-        By one road only: it ranks many λ, so that the second need be taken for the worst alone.
+        By one method only: it ranks many λ, so that the second need be taken for the worst alone.
         For an equality the margin is minus the distance, and distances below the floor are alike:
         which λ is reported shall not hang on rounding.
         """
-        base, _, blocked = self._hypotheses(subject, lam)
+        base, _, blocked = self._hypotheses(facts, soup)
         if blocked is not None:
             return blocked
         try:
-            sides = self.sides(subject, lam, optimum)
+            sides = self._sides(facts, soup)
         except (NotApplicable, Undecidable, SolverError) as outcome:
             return self._without_sides(outcome, base)
-        floor = rounding_floor(sides, subject.depth) + sides.error
+        floor = rounding_floor(sides, facts.depth) + sides.error
         slack = sides.slack if self.kind == "inequality" else -max(abs(sides.slack), floor)
         return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf, sides
 
@@ -236,67 +265,18 @@ class Claim:
         return Check(verdict=verdict, reason=str(outcome), **base)
 
     def _hypotheses(
-        self, subject: Subject, lam: Array | None
+        self, facts: Subject, soup: AtLambda | None
     ) -> tuple[dict[str, Any], dict[str, str], Check | None]:
         """Fields common to every outcome, reasons, and the outcome if a hypothesis is false."""
-        from .claims.hypotheses import HYPOTHESES
-
-        facts: dict[str, bool | None] = {}
+        met: dict[str, bool | None] = {}
         reasons: dict[str, str] = {}
-        for name in (*self.hypotheses, *self.reported):
-            facts[name], reasons[name] = HYPOTHESES[name].evaluate(subject, lam)
+        for hypothesis in (*self.hypotheses, *self.reported):
+            met[hypothesis.id], reasons[hypothesis.id] = hypothesis.evaluate(facts, soup)
         base: dict[str, Any] = {
-            "claim": self.id, "status": self.status, "hypotheses": facts,
-            "lam": None if lam is None else tuple(float(x) for x in lam),
+            "claim": self.id, "status": self.status, "kind": self.kind, "hypotheses": met,
+            "lam": None if soup is None else tuple(float(x) for x in soup.lam),
         }  # fmt: skip
-        false = [h for h in self.hypotheses if facts[h] is False]
+        false = [h.id for h in self.hypotheses if met[h.id] is False]
         if not false:
             return base, reasons, None
         return base, reasons, Check(verdict="not-applicable", reason=reasons[false[0]], **base)
-
-
-def rounding_floor(sides: Sides, depth: int) -> float:
-    """A few units in the last place of everything that was added up."""
-    return float(32 * EPS * np.sqrt(depth) * (sides.scale + abs(sides.lhs) + abs(sides.rhs)))
-
-
-def error_radius(sides: Sides, shadow: Sides, depth: int) -> float:
-    """Radius around the slack within which rounding could move it."""
-    moved = 4.0 * abs(sides.slack - shadow.slack)
-    return rounding_floor(sides, depth) + moved + sides.error
-
-
-def decide(kind: Kind, sides: Sides, error: float) -> tuple[Verdict, str]:
-    """Return verdict and reason from the two sides and the error radius."""
-    slack = sides.slack
-    if kind == "inequality":
-        if slack > error:
-            return "holds", ""
-        if slack < -error:
-            return "violated", ""
-        return "undecided", f"slack {slack:.3g} is inside the error radius {error:.3g}"
-    if abs(slack) > 8 * error:
-        return "violated", ""
-    if abs(slack) > error:
-        return "undecided", f"|slack| {abs(slack):.3g} is close to the error radius {error:.3g}"
-    size = max(abs(sides.lhs), abs(sides.rhs), sides.scale)
-    if error > RESOLUTION * size:
-        return "undecided", f"error radius {error:.3g} is too wide to see an equality"
-    return "holds", ""
-
-
-def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ...]) -> Sides:
-    """Pick the place of least slack among the marked ones where there is anything to compare.
-
-    lhs, rhs, mask: arrays of one shape whose axes are ``names``. Places where both sides vanish
-    within rounding (a single allowed token, equal policies) compare 0 with 0 and are passed over.
-
-    Raises NotApplicable if no place is left.
-    """
-    flat = lhs.ravel(), rhs.ravel(), mask.ravel()
-    least = kernels.scans.tightest(*flat, 64 * EPS * scale)
-    if least < 0:
-        raise NotApplicable("both sides vanish at every reachable state: nothing to compare")
-    place = np.unravel_index(least, lhs.shape)
-    where = {name: int(i) for name, i in zip(names, place, strict=True)}
-    return Sides(float(lhs[place]), float(rhs[place]), scale, where=where)

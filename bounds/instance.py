@@ -12,7 +12,7 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.files import write_fields
 
-from .claim import EPS, Array
+from .sides import EPS, Array
 
 
 class Stored:

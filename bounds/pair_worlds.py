@@ -14,8 +14,9 @@ from scipy.special import expit
 from toymdp import InstanceError
 from toymdp.validators import positive, table
 
-from .claim import EPS, Array
+from .facts.once import ComputesOnce
 from .instance import Stored, nudged
+from .sides import EPS, Array
 
 FORMAT = "preference-pairs/1"
 # a prior covariance whose eigenvalues spread further than this leaves its inverse no digits
@@ -114,10 +115,10 @@ class Link:
 
 
 @dataclass(frozen=True)
-class PairSubject:
+class PairFacts(ComputesOnce):
     """What the claims of Appendix C are judged on.
 
-    deltas: [N, K] ``Δ_n``: winner minus loser over β. twin: on the second road the inputs are
+    deltas: [N, K] ``Δ_n``: winner minus loser over β. is_second: the second time the inputs are
     nudged and the maximum a posteriori comes from a scalar root, not from cvxpy.
     """
 
@@ -125,16 +126,15 @@ class PairSubject:
     deltas: Array
     mean: Array
     prior: Array
-    twin: bool = False
-    cache: dict[Any, Any] = field(default_factory=dict)
+    is_second: bool = False
 
     @cached_property
-    def shadow(self) -> PairSubject:
-        """The second road."""
+    def second(self) -> PairFacts:
+        """The same facts, computed another way."""
         prior = nudged(self.prior, 3)
-        return PairSubject(
+        return PairFacts(
             self.instance, nudged(self.deltas, 1), nudged(self.mean, 2), 0.5 * (prior + prior.T),
-            twin=True,
+            is_second=True,
         )  # fmt: skip
 
     @property
@@ -156,13 +156,13 @@ class PairSubject:
         return tuple(links)
 
 
-def subject(instance: PreferencePairs) -> PairSubject:
+def subject(instance: PreferencePairs) -> PairFacts:
     """Prepare an instance for its claims."""
     deltas = instance.labels[:, None] * instance.differences / instance.beta
-    return PairSubject(instance, deltas, instance.prior_mean, instance.prior_covariance)
+    return PairFacts(instance, deltas, instance.prior_mean, instance.prior_covariance)
 
 
-def batch_posterior(sub: PairSubject) -> tuple[Array, Array]:
+def batch_posterior(sub: PairFacts) -> tuple[Array, Array]:
     """Maximum a posteriori [K] of all N answers at once, and the Laplace covariance [K, K] there.
 
     ``argmin ½(λ − λ̄_0)ᵀS_0⁻¹(λ − λ̄_0) − Σ_n log σ(λᵀΔ_n)``, strictly convex, so the order of the

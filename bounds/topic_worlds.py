@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from toymdp import InstanceError
 from toymdp.validators import integer, positive, table
 
-from .claim import Array
+from .facts.once import ComputesOnce
 from .instance import Stored, nudged
 from .pair_worlds import SYMMETRY_TOLERANCE
+from .sides import Array
 
 FORMAT = "topic-cloud/1"
 SUM_TOLERANCE = 1e-9
@@ -118,17 +119,16 @@ def _covariances(value: Any, C: int, d: int) -> Array:
 
 
 @dataclass(frozen=True)
-class TopicSubject:
+class TopicFacts(ComputesOnce):
     """What the claims of EXACT section 5.2 are judged on; the second road nudges its inputs."""
 
     instance: TopicCloud
-    twin: bool = False
-    cache: dict[Any, Any] = field(default_factory=dict)
+    is_second: bool = False
 
     @cached_property
-    def shadow(self) -> TopicSubject:
+    def second(self) -> TopicFacts:
         """The second road: the same draws from nudged inputs, so that rounding alone differs."""
-        return TopicSubject(self.instance, twin=True)
+        return TopicFacts(self.instance, is_second=True)
 
     @property
     def depth(self) -> int:
@@ -136,9 +136,9 @@ class TopicSubject:
         return int(self.means.size * self.instance.counts.max())
 
     def read(self, key: str) -> Array:
-        """A table of the instance, nudged on the second road."""
+        """A table of the instance, nudged the second time."""
         values: Array = getattr(self.instance, key)
-        return nudged(values, len(key)) if self.twin else values
+        return nudged(values, len(key)) if self.is_second else values
 
     @cached_property
     def means(self) -> Array:
@@ -183,7 +183,7 @@ class TopicSubject:
         return np.asarray(scaled @ np.swapaxes(axes, 1, 2))
 
 
-subject = TopicSubject
+subject = TopicFacts
 
 # -- families ------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from statistics import mean, stdev
 import numpy as np
 from matplotlib.figure import Figure
 
-from bounds.facts.linear_fit import value_fits
+from bounds import Facts
 from toymdp import Solution, TokenMDP, solve
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
@@ -59,7 +59,7 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
     Every basis contains the one before: its optimum, padded with 0, is a start of the next ascent,
     so a share never falls as specialists are added.
     """
-    fitted = sol.Q - value_fits(sol)[1].residual[: len(sol.Q)]
+    fitted = sol.Q - Facts(sol).value_fit.residual[: len(sol.Q)]
     found: list[float] = []
     best: Array = np.zeros(0)
     for K in range(1, len(order) + 1):

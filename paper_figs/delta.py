@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bounds.claims.delta import deltas, renyi_divergences, two_valued_states
+from bounds import Facts
+from bounds.claims.delta import two_valued_states
 from toymdp import solve
 from toymdp.families import generate
 
@@ -29,13 +30,14 @@ def compute(track: Track = quietly, *, n: int = 60) -> list[Row]:
     for family, seed in track([(f, i) for f in FAMILIES for i in range(n)], "delta"):
         sol = solve(generate(family, seed))
         start = sol.mdp.start_context
-        two = two_valued_states(sol)
+        facts = Facts(sol)
+        two = two_valued_states(facts)
         for k in range(sol.mdp.n_rewards):
-            renyi = float(renyi_divergences(sol)[k, 0, start])
+            renyi = float(facts.renyi_divergences[k, 0, start])
             if renyi > VISIBLE:
                 rows.append({
                     "family": family, "instance": f"{family}-{seed}", "k": k, "renyi": renyi,
-                    "delta": float(deltas(sol)[k, 0, start]),
+                    "delta": float(facts.deltas[k, 0, start]),
                     "two_valued": bool(two[k, 0, start]),
                 })  # fmt: skip
     return rows

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from bounds import Facts, Soup
 from bounds.proofs.ladder import RUNGS, ladder
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
@@ -34,7 +35,7 @@ def compute(track: Track = quietly, *, n: int = 9) -> list[Row]:
     for family, seed in track([*chosen, ("witness", 16)], "rungs"):
         mdp = rare_first_token(seed) if family == "witness" else generate(family, seed)
         sol = solve(mdp)
-        for rung in ladder(sol, soup_optimum(mdp, sol)):
+        for rung in ladder(Soup(Facts(sol), soup_optimum(mdp, sol).lam)):
             if rung.name in ("true gap", *RUNGS):
                 rows.append({
                     "instance": f"{family}-{seed}", "family": family, "rung": rung.name,

@@ -21,10 +21,10 @@ import cvxpy as cp
 import numpy as np
 from scipy.special import expit
 
-from toymdp.soup.optimum import SoupOptimum
-
-from ..claim import EPS, Array, Claim, Sides, Undecidable
-from ..pair_worlds import FORMAT, Link, PairSubject
+from ..claim import Claim, Hypothesis
+from ..pair_worlds import FORMAT, Link, PairFacts
+from ..sides import EPS, Array, Sides, Undecidable
+from .hypotheses_small_worlds import NEWTON_CONTRACTS
 
 # far above the dozens that a converging iteration takes, and every cycle shows by then
 ITERATIONS = 4096
@@ -66,7 +66,7 @@ def newton_step(mean: Array, precision: Array, delta: Array) -> tuple[Array, Arr
     return np.asarray(mean - np.linalg.solve(hessian, loss_slope(z) * delta)), np.asarray(hessian)
 
 
-def newton(sub: PairSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def newton(facts: PairFacts) -> Sides:
     """(21), (22) are one Newton step of (20) from λ̄_{n−1}, at every n of the printed recursion.
 
     Derivation. With ``d = λ − λ̄_{n−1}`` the second-order expansion of the loss is
@@ -78,12 +78,12 @@ def newton(sub: PairSubject, lam: Array | None, opt: SoupOptimum | None) -> Side
 
     Compared: means and precisions, coordinate by coordinate; lhs as printed, rhs Newton's.
     """
-    mean = sub.mean
-    precision: Array = np.asarray(np.linalg.inv(sub.prior), dtype=np.float64)
-    beta = sub.instance.beta
+    mean = facts.mean
+    precision: Array = np.asarray(np.linalg.inv(facts.prior), dtype=np.float64)
+    beta = facts.instance.beta
     found: list[tuple[float, Sides]] = []
     other_s, other_loss = 0.0, 0.0
-    for n, delta in enumerate(sub.deltas):
+    for n, delta in enumerate(facts.deltas):
         printed, following = printed_update(mean, precision, delta)
         target, hessian = newton_step(mean, precision, delta)
         step = float(np.abs(printed - mean).max())
@@ -159,24 +159,19 @@ def limit(link: Link, iteration: Iteration) -> tuple[float, bool]:
     return far, settled
 
 
-def maxima(sub: PairSubject) -> tuple[Array, float]:
-    """The maximum a posteriori of every interaction [N, K] and a bound on its error, cached.
+def maxima(facts: PairFacts) -> tuple[Array, float]:
+    """The maximum a posteriori of every interaction [N, K] and a bound on its error.
 
-    On the first road one cvxpy program over ``v_n`` with ``λ_n = λ̄_{n−1} + S_{n−1}^{1/2} v_n``,
+    At first one cvxpy program over ``v_n`` with ``λ_n = λ̄_{n−1} + S_{n−1}^{1/2} v_n``,
     in which the prior is ``½|v|²``: the objective is 1-strongly convex, so the distance of any v
     from its minimiser is at most the norm of the gradient there, whatever the solver says of
-    itself. On the second road the scalar root of Link.pull.
+    itself. The second time the scalar root of Link.pull.
 
     Raises Undecidable if cvxpy returns nothing.
     """
-    if "maxima" not in sub.cache:
-        if sub.twin:
-            points = [link.mean + link.pull * link.direction for link in sub.chain]
-            sub.cache["maxima"] = np.array(points), 0.0
-        else:
-            sub.cache["maxima"] = _by_cvxpy(sub.chain)
-    found: tuple[Array, float] = sub.cache["maxima"]
-    return found
+    if facts.is_second:
+        return np.array([link.mean + link.pull * link.direction for link in facts.chain]), 0.0
+    return _by_cvxpy(facts.chain)
 
 
 def _by_cvxpy(chain: Sequence[Link]) -> tuple[Array, float]:
@@ -220,11 +215,11 @@ def _sharpened(v: Array, slopes: Array, margins: Array) -> tuple[Array, Array]:
     return point, gradient(point)
 
 
-def _iterated(sub: PairSubject, iteration: Iteration) -> Sides:
-    points, radius = maxima(sub)
+def _iterated(facts: PairFacts, iteration: Iteration) -> Sides:
+    points, radius = facts.once(maxima)
     found: list[tuple[float, Sides]] = []
     notes: dict[int, str] = {}
-    for n, link in enumerate(sub.chain):
+    for n, link in enumerate(facts.chain):
         alpha, settled = limit(link, iteration)
         size = float(np.abs(link.mean).max() + np.abs(link.direction).max())
         found += _coordinates(link.mean + alpha * link.direction, points[n], size, n)
@@ -235,7 +230,7 @@ def _iterated(sub: PairSubject, iteration: Iteration) -> Sides:
     return replace(sides, error=radius, note=notes.get(sides.where["n"], ""))
 
 
-def iterated(sub: PairSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def iterated(facts: PairFacts) -> Sides:
     """Appendix C, last sentence: (21), (22) repeated with ``σ = σ(λ̄_nᵀΔ)`` reach the maximum.
 
     False. A fixed point has ``α = (1−σ)/(1 + σ(1−σ)s)``, the maximum a posteriori ``α = 1−σ``;
@@ -247,10 +242,10 @@ def iterated(sub: PairSubject, lam: Array | None, opt: SoupOptimum | None) -> Si
 
     lhs: where it settles, or the farthest point of its cycle; rhs: the maximum.
     """
-    return _iterated(sub, printed_iteration)
+    return _iterated(facts, printed_iteration)
 
 
-def iterated_repaired(sub: PairSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def iterated_repaired(facts: PairFacts) -> Sides:
     """The repaired iteration settles at the maximum a posteriori, under newton-contracts.
 
     Its fixed points are the zeros of the gradient, of which there is one. Convergence is that of
@@ -259,10 +254,12 @@ def iterated_repaired(sub: PairSubject, lam: Array | None, opt: SoupOptimum | No
     ``1/s ≤ φ' ≤ 1/s + 1/4``, and an error shrinks by ``|1 − φ̄'/φ'| ≤ s/4 < 1`` each step.
     Without either it may cycle for ever: z₀ = −20, s = 400 jumps between −20 and 380.
     """
-    return _iterated(sub, repaired_iteration)
+    return _iterated(facts, repaired_iteration)
 
 
-def _claim(id: str, statement: str, status: Any, sides: Any, reason: str, *gates: str) -> Claim:
+def _claim(
+    id: str, statement: str, status: Any, sides: Any, reason: str, *gates: Hypothesis
+) -> Claim:
     source = "ours" if id.endswith("repaired") else "SS App. C"
     return Claim(
         id, source, statement, status, "equality", "instance", sides, reason, gates, world=FORMAT
@@ -289,6 +286,6 @@ TABLE: tuple[Claim, ...] = (
         r"\Delta\Delta^\top(\lambda^{(i)}-\bar\lambda_{n-1})] \to \arg\max_\lambda "
         r"\log\sigma(\lambda^\top\Delta) + \log q_{n-1}(\lambda)",
         "proved", iterated_repaired, "Newton's method on a strictly convex function",
-        "newton-contracts",
+        NEWTON_CONTRACTS,
     ),
 )  # fmt: skip

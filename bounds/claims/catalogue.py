@@ -7,36 +7,34 @@ from fnmatch import fnmatchcase
 from toymdp import InstanceError
 
 from ..claim import Claim
-from . import appendix_c as appendix_c_claims
-from . import bellman as bellman_claims
-from . import delta as delta_claims
-from . import exact_selection as exact_claims
-from . import exact_topics as topic_claims
-from . import gap as gap_claims
-from . import kl as kl_claims
-from . import lemma1_proof as spectral_claims
-from . import optimum as optimum_claims
-from . import section4 as section4_claims
-from . import theorem1_proof as proof_claims
-from .hypotheses import HYPOTHESES
-from .hypotheses_small_worlds import HYPOTHESES_EX
-
-HYPOTHESES.update(HYPOTHESES_EX)
+from . import (
+    appendix_c,
+    bellman,
+    delta,
+    exact_selection,
+    exact_topics,
+    gap,
+    kl,
+    lemma1_proof,
+    optimum,
+    section4,
+    theorem1_proof,
+)
 
 CLAIMS: dict[str, Claim] = {
     claim.id: claim
     for table in (
-        bellman_claims.TABLE,
-        spectral_claims.TABLE,
-        optimum_claims.TABLE,
-        kl_claims.TABLE,
-        gap_claims.TABLE,
-        proof_claims.TABLE,
-        delta_claims.TABLE,
-        section4_claims.TABLE,
-        appendix_c_claims.TABLE,
-        exact_claims.TABLE,
-        topic_claims.TABLE,
+        bellman.TABLE,
+        lemma1_proof.TABLE,
+        optimum.TABLE,
+        kl.TABLE,
+        gap.TABLE,
+        theorem1_proof.TABLE,
+        delta.TABLE,
+        section4.TABLE,
+        appendix_c.TABLE,
+        exact_selection.TABLE,
+        exact_topics.TABLE,
     )
     for claim in table
 }
@@ -49,10 +47,10 @@ def select(pattern: str) -> list[Claim]:
     """
     chosen: dict[str, Claim] = {}
     for part in pattern.split(","):
-        found = {i: c for i, c in CLAIMS.items() if fnmatchcase(i, part.strip())}
-        if not found:
+        matching = {i: c for i, c in CLAIMS.items() if fnmatchcase(i, part.strip())}
+        if not matching:
             raise InstanceError.of(
                 "claims", part.strip(), "matches no claim", "list them with `soupcheck claims`"
             )
-        chosen |= found
+        chosen |= matching
     return [claim for claim in CLAIMS.values() if claim.id in chosen]

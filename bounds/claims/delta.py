@@ -10,114 +10,78 @@ from collections.abc import Callable
 
 import numpy as np
 
-from toymdp import Solution
-from toymdp.exact.policy import Policy
 from toymdp.exact.scans import inner_extent
-from toymdp.soup.optimum import SoupOptimum
 
 from .. import formulas
-from ..claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
-from ..facts.soup import Soup, judged_states, size_of_values, soup
+from ..claim import Claim
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import EPS, Array, Mask, NotApplicable, Sides, worst
+from .hypotheses import NONZERO_LAMBDA
 
 
-def log_partitions(sol: Solution, k: int) -> tuple[Array, Array]:
-    """``log E_ref e^{q}`` and ``log E_ref e^{−q}`` [T, S] for ``q = Q_k/β``, cached."""
-    key = ("partitions", k)
-    if key not in sol.cache:
-        policy = sol.specialists[k]
-        sol.cache[key] = (policy.log_partition, Policy(sol.mdp, -policy.logits).log_partition)
-    found: tuple[Array, Array] = sol.cache[key]
-    return found
-
-
-def ratio_extremes(sol: Solution, k: int) -> tuple[Array, Array]:
-    """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [T, S], the extremes of ``log π_k/ref``."""
-    key = ("ratios", k)
-    if key not in sol.cache:
-        sol.cache[key] = sol.specialists[k].importance_ratio
-    found: tuple[Array, Array] = sol.cache[key]
-    return found
-
-
-def renyi_divergences(sol: Solution) -> Array:
-    """``D₂(ref‖π_k)`` [K, T, S], cached."""
-    if "renyi" not in sol.cache:
-        pairs = (log_partitions(sol, k) for k in range(sol.mdp.n_rewards))
-        sol.cache["renyi"] = np.stack([np.maximum(formulas.renyi(*pair), 0.0) for pair in pairs])
-    found: Array = sol.cache["renyi"]
-    return found
-
-
-def deltas(sol: Solution) -> Array:
-    """``Δ_k`` [K, T, S] of (18), cached."""
-    if "deltas" not in sol.cache:
-        extremes = (ratio_extremes(sol, k) for k in range(sol.mdp.n_rewards))
-        sol.cache["deltas"] = np.stack([formulas.delta(*pair) for pair in extremes])
-    found: Array = sol.cache["deltas"]
-    return found
-
-
-def _scale(sol: Solution) -> float:
-    return 1.0 + size_of_values(sol) / sol.mdp.beta
-
-
-def delta(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def delta(facts: Facts) -> Sides:
     """(17) with (18), as logarithms: ``log E_ref[1/x]·E_ref[x] ≤ Δ_k`` for ``x = exp(Q_k/β)``.
 
     Proof. On [m, M] the convex 1/x lies below its chord ``(m + M − x)/(mM)``; take means of the
     ratio, whose mean is 1. Where the ratio takes two values both sides are equal, and no float
     can see the sign of their difference: those states are judged by ss.delta.tight.
     """
-    lhs, rhs = renyi_divergences(sol), deltas(sol)
-    states = judged_states(sol) & ~two_valued_states(sol)
+    lhs, rhs = facts.renyi_divergences, facts.deltas
+    states = facts.judged & ~facts.once(two_valued_states)
     if not states.any():
         raise NotApplicable("every ratio takes two values: equality, see ss.delta.tight")
-    return worst(lhs, rhs, states, _scale(sol), ("k", "t", "s"))
+    return worst(lhs, rhs, states, facts.size_of_divergences, ("k", "t", "s"))
 
 
-def delta_tight(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def delta_tight(facts: Facts) -> Sides:
     """Equality in ss.delta wherever the ratio takes two values (the chord meets 1/x at both).
 
     Evaluated at reachable states where every allowed token has the least or the largest ratio.
     """
-    lhs, rhs = renyi_divergences(sol), deltas(sol)
-    two = two_valued_states(sol)
+    lhs, rhs = facts.renyi_divergences, facts.deltas
+    two = facts.once(two_valued_states)
     if not two.any():
         raise NotApplicable("no reachable state has a two-valued ratio")
     gap = np.abs(rhs - lhs)
-    found = worst(lhs, lhs - gap, two, _scale(sol), ("k", "t", "s"))
+    found = worst(lhs, lhs - gap, two, facts.size_of_divergences, ("k", "t", "s"))
     where = found.where
     assert where is not None
     place = (where["k"], where["t"], where["s"])
     return Sides(float(lhs[place]), float(rhs[place]), found.scale, where=where)
 
 
-def two_valued_states(sol: Solution) -> Mask:
-    """[K, T, S] states at which the ratio of specialist k takes two values, cached."""
-    if "two-valued" not in sol.cache:
-        sol.cache["two-valued"] = np.stack([two_valued(sol, q) for q in sol.exponents])
-    found: Mask = sol.cache["two-valued"]
-    return found
+def two_valued_states(facts: Facts) -> Mask:
+    """[K, T, S] states at which the ratio of specialist k takes two values."""
+    return np.stack([two_valued(facts, q) for q in facts.exponents])
 
 
-def two_valued(sol: Solution, q: Array) -> Mask:
+def two_valued(facts: Facts, q: Array) -> Mask:
     """[T, S] states with two distinct values of q among allowed tokens, up to rounding."""
-    extent, span = inner_extent(sol.mdp, q)
-    tolerance = 4 * EPS * _scale(sol)
+    extent, span = inner_extent(facts.mdp, q)
+    tolerance = 4 * EPS * facts.size_of_divergences
     return np.asarray((extent <= tolerance) & (span > 1e3 * tolerance))
 
 
-def penalty(sol: Solution, here: Soup, divergence: Callable[[Solution], Array]) -> Array:
-    """``(β²/β') Σ_k D_k max(0, −λ_k)`` [T, S] for ``D = divergence(sol)`` [K, T, S]."""
-    key = ("k last", divergence.__name__)
-    if key not in sol.cache:  # the sum runs over the last axis: laid out once so that it is quick
-        sol.cache[key] = np.ascontiguousarray(np.moveaxis(divergence(sol), 0, -1))
+def deltas_last(facts: Facts) -> Array:
+    """``Δ_k`` as [T, S, K]: sums over k run along the last axis, laid out once so that it is quick."""
+    return np.ascontiguousarray(np.moveaxis(facts.deltas, 0, -1))
+
+
+def renyi_last(facts: Facts) -> Array:
+    """``D₂(ref‖π_k)`` as [T, S, K]."""
+    return np.ascontiguousarray(np.moveaxis(facts.renyi_divergences, 0, -1))
+
+
+def penalty(facts: Facts, soup: Soup, divergence: Callable[[Facts], Array]) -> Array:
+    """``(β²/β') Σ_k D_k max(0, −λ_k)`` [T, S] for ``D = divergence(facts)`` [T, S, K]."""
+    D = facts.once(divergence)
     return np.asarray(
-        formulas.negative_weight_penalty(sol.cache[key], here.lam, sol.mdp.beta, here.beta_prime)
+        formulas.negative_weight_penalty(D, soup.lam, facts.mdp.beta, soup.beta_prime)
     )
 
 
-def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def delta_renyi(facts: Facts, soup: Soup) -> Sides:
     """(16) with ``D₂(ref‖π_k)`` for Δ_k, times β/β', at every reachable state:
 
     ``(β²/β')|λ|₁ log E_ref exp(Σ λ_k Q_k/(β|λ|₁)) − (β/β')Σ λ_k V_k ≤ (β²/β') Σ D₂ max(0, −λ_k)``.
@@ -126,11 +90,9 @@ def delta_renyi(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     ``log E e^{sgn(λ_k) q_k}`` is at least the log-partition of the mean, by convexity. With
     D₂ ≤ Δ_k (ss.delta) the printed penalty follows.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    lhs = here.mixed_partition_excess
-    rhs = penalty(sol, here, renyi_divergences)
-    return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
+    lhs = soup.mixed_partition_excess
+    rhs = penalty(facts, soup, renyi_last)
+    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
 
 
 TABLE = (
@@ -151,6 +113,6 @@ TABLE = (
         r"(16) \text{ with } D_2(\pi_{ref}\|\pi_k) = \log E_{ref}[\pi_{ref}/\pi_k] \le \Delta_k",
         "proved", "inequality", "every", delta_renyi,
         "the ratio itself is known, so its chord is not needed",
-        hypotheses=("lambda-nonzero",),
+        hypotheses=(NONZERO_LAMBDA,),
     ),
 )  # fmt: skip

@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from toymdp.soup.optimum import SoupOptimum
-
-from ..attribute_worlds import FORMAT, AttributeSubject
-from ..claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
+from ..attribute_worlds import FORMAT, AttributeFacts
+from ..claim import Claim, Hypothesis
+from ..facts.set_functions import ratio_of, rounding
+from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
+from .hypotheses_small_worlds import (
+    ATTRIBUTES_TILT,
+    F_MONOTONE,
+    F_NORMALISED,
+    F_WEAKLY_SUBMODULAR,
+    PAIRS_SEVERAL,
+)
 
 NEWTON_STEPS = 1000
 SHRINK = 0.9  # a damped step may take at most this share of any probability
@@ -57,7 +64,7 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
     raise Undecidable(f"Newton's method is not at rest after {NEWTON_STEPS} steps")
 
 
-def closed_form(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def closed_form(facts: AttributeFacts) -> Sides:
     """Proposition A.1 with (5), (6): ``π_r ∝ base·exp(r/β)`` is the unique maximiser of (20).
 
     Proof. For every p, ``β log Z − [E_p r − β KL(p‖base)] = β KL(p‖π_r)``, which is 0 at π_r only.
@@ -66,7 +73,7 @@ def closed_form(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | Non
     lhs from the closed form, rhs from a numerical maximiser: the optimal value ``β log Z``, every
     probability, the reward of (5) and the preference chances of (6), at whichever is most apart.
     """
-    base, reward, beta = sub.base, sub.read("reward"), sub.instance.beta
+    base, reward, beta = facts.base, facts.read("reward"), facts.instance.beta
     logs, log_z = tilted_optimum(base, reward, beta)
     live = base > 0
     found: list[Sides] = []
@@ -103,22 +110,22 @@ def log_likelihoods(margins: Array, beta: float) -> Array:
     return np.asarray(-np.logaddexp(0.0, -beta * margins))
 
 
-def one_pair(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def one_pair(facts: AttributeFacts) -> Sides:
     """(10), (11): for one pair, the attribute set of largest margin has the largest likelihood.
 
     Proof. The likelihood is ``σ(β·margin(A) − const)`` and σ is increasing. The printed ∝ is not
     proportionality: it means the same order. lhs: log-likelihood at the best margin, rhs: the
     best log-likelihood over all 2**n sets; the pair where they are most apart.
     """
-    margins = sub.margins
-    likelihoods = log_likelihoods(margins, sub.instance.beta)
+    margins = facts.margins
+    likelihoods = log_likelihoods(margins, facts.instance.beta)
     chosen = likelihoods[np.arange(len(margins)), margins.argmax(axis=1)]
     best = likelihoods.max(axis=1)
     n = int(np.argmax(best - chosen))
     return Sides(float(chosen[n]), float(best[n]), 1.0, where={"pair": n})
 
 
-def several_pairs(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def several_pairs(facts: AttributeFacts) -> Sides:
     """(10)–(13) for a data set: the maximiser of the mean margin F maximises the likelihood.
 
     False: ``Σ log σ(z_n)`` is concave and bounded above, the mean of z_n is neither; one loud pair
@@ -126,10 +133,10 @@ def several_pairs(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | N
     log-likelihood −0.657 < −0.127. lhs: mean log-likelihood at a maximiser of F over |A| ≤ k
     (the best of them, where several tie), rhs: the largest over |A| ≤ k.
     """
-    small = _sizes(sub) <= sub.instance.budget
-    F = np.where(small, sub.F, -np.inf)
-    likelihoods = log_likelihoods(sub.margins, sub.instance.beta).mean(axis=0)
-    tied = F.max() - rounding(sub) <= F
+    small = _sizes(facts) <= facts.instance.budget
+    F = np.where(small, facts.F, -np.inf)
+    likelihoods = log_likelihoods(facts.margins, facts.instance.beta).mean(axis=0)
+    tied = F.max() - rounding(facts) <= F
     lhs, rhs = float(likelihoods[tied].max()), float(likelihoods[small].max())
     return Sides(lhs, rhs, 1.0 + abs(rhs), {"F at its maximiser": float(F.max())})
 
@@ -145,13 +152,8 @@ class Greedy:
     largest: float
 
 
-def _sizes(sub: AttributeSubject) -> Array:
-    return np.array([mask.bit_count() for mask in range(len(sub.F))], dtype=np.float64)
-
-
-def rounding(sub: AttributeSubject) -> float:
-    """Differences of F below this are rounding: it decides ties only, never a verdict."""
-    return 32 * EPS * sub.depth * sub.size
+def _sizes(facts: AttributeFacts) -> Array:
+    return np.array([mask.bit_count() for mask in range(len(facts.F))], dtype=np.float64)
 
 
 def greedy(F: Array, k: int, tie: float, *, filtered: bool) -> Greedy:
@@ -176,53 +178,26 @@ def greedy(F: Array, k: int, tie: float, *, filtered: bool) -> Greedy:
     return Greedy(min(values), max(values))
 
 
-def submodularity_ratio(F: Array, tie: float) -> float | None:
-    """γ of (29), the infimum of ``Σ_{a∈L} Δ(a|S)/Δ(L|S)`` over all S and disjoint L.
-
-    Pairs with Δ(L|S) = 0 (within ``tie``) have no ratio, and (32) asks nothing of them where F is
-    monotone. None if no pair has one (F is constant).
-    """
-    n = len(F).bit_length() - 1
-    masks = np.arange(len(F))
-    member = (masks[:, None] >> np.arange(n) & 1).astype(np.float64)
-    least = np.inf
-    for S in range(len(F)):
-        gains = F[S | 1 << np.arange(n)] - F[S]
-        alone, together = member @ gains, F[masks | S] - F[S]
-        counted = ((masks & S) == 0) & (np.abs(together) > tie)
-        if counted.any():
-            least = min(least, float((alone[counted] / together[counted]).min()))
-    return least if np.isfinite(least) else None
-
-
-def ratio_of(sub: AttributeSubject) -> float | None:
-    """γ of the subject's F, cached."""
-    if "gamma" not in sub.cache:
-        sub.cache["gamma"] = submodularity_ratio(sub.F, rounding(sub))
-    gamma: float | None = sub.cache["gamma"]
-    return gamma
-
-
 def guarantee(gamma: float) -> float:
     """The factor of (14)."""
     return float(-np.expm1(-gamma))
 
 
-def _greedy_sides(sub: AttributeSubject, *, filtered: bool) -> Sides:
-    gamma, k = ratio_of(sub), sub.instance.budget
+def _greedy_sides(facts: AttributeFacts, *, filtered: bool) -> Sides:
+    gamma, k = facts.once(ratio_of), facts.instance.budget
     if gamma is None:
         raise NotApplicable("F is constant: γ is the infimum of nothing, and 0 ≥ 0")
-    optimum = float(sub.F[_sizes(sub) <= k].max())
-    if optimum <= rounding(sub):
+    optimum = float(facts.F[_sizes(facts) <= k].max())
+    if optimum <= rounding(facts):
         raise NotApplicable(f"no set of at most {k} attributes beats the empty one: 0 ≥ 0")
-    ends = greedy(sub.F, k, rounding(sub), filtered=filtered)
+    ends = greedy(facts.F, k, rounding(facts), filtered=filtered)
     # the theorem speaks of every run of greedy; a refutation must not hang on a tie
     reached = ends.largest if filtered else ends.least
     terms = {"gamma": gamma, "F(S*)": optimum, "F(S_k)": reached}
-    return Sides(guarantee(gamma) * optimum, reached, sub.size, terms)
+    return Sides(guarantee(gamma) * optimum, reached, facts.size, terms)
 
 
-def theorem(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def theorem(facts: AttributeFacts) -> Sides:
     """(14): ``F(S_k) ≥ (1 − e^{−γ}) F(S*)`` for F normalised, monotone, with ratio γ.
 
     Proof, for L = S* minus S_t: ``k max_a Δ(a|S_t) ≥ Σ_L Δ(a|S_t) ≥ γ Δ(L|S_t)
@@ -230,10 +205,10 @@ def theorem(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -
     The shortfall shrinks by 1 − γ/k in each of k steps, and ``(1 − γ/k)^k ≤ e^{−γ}``. γ ≤ 1, as
     single attributes have ratio 1. rhs is the least F(S_k) over ties.
     """
-    return _greedy_sides(sub, filtered=False)
+    return _greedy_sides(facts, filtered=False)
 
 
-def theorem_filtered(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def theorem_filtered(facts: AttributeFacts) -> Sides:
     """B.1.2: (14) for greedy that takes positive gains only, F normalised with γ > 0, any shape.
 
     False: the filter keeps the chosen sequence from falling, but (33) needs F(S_t ∪ S*) ≥ F(S*),
@@ -242,7 +217,7 @@ def theorem_filtered(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum 
     exactly submodular, γ = 1, and 1.0625 < 1.2642; there Σ_L Δ(a|S) ≥ γΔ(L|S) also holds where
     Δ(L|S) < 0, so that no other reading of (29) saves it. rhs is the largest F(S_k) over ties.
     """
-    return _greedy_sides(sub, filtered=True)
+    return _greedy_sides(facts, filtered=True)
 
 
 # -- the table --------------------------------------------------------------------------------
@@ -250,7 +225,7 @@ def theorem_filtered(sub: AttributeSubject, lam: Array | None, opt: SoupOptimum 
 
 def _claim(
     id: str, source: str, statement: str, status: Any, kind: Any, sides: Any, reason: str,
-    gates: Iterable[str],
+    gates: Iterable[Hypothesis],
 ) -> Claim:  # fmt: skip
     return Claim(
         id, source, statement, status, kind, "instance", sides, reason, tuple(gates), world=FORMAT
@@ -264,29 +239,29 @@ TABLE: tuple[Claim, ...] = (
         "ex.propA1", "EX Prop. A.1, (5), (6)",
         r"\arg\max_\pi E_\pi r - \beta KL(\pi\|\pi_{base}) = \pi_{base}\,e^{r/\beta}/Z",
         "proved", "equality", closed_form, "the shortfall of any policy is β KL(π‖π_r)",
-        ["attributes-tilt"],
+        [ATTRIBUTES_TILT],
     ),
     _claim(
         "ex.eq10", "EX (10), (11)",
         r"\arg\max_A p^*(y_w \succ y_l \mid x, A) = \arg\max_A \log\pi^A(y_w|x) - \log\pi^A(y_l|x)",
         "proved", "equality", one_pair, "the logistic function is increasing",
-        ["attributes-tilt"],
+        [ATTRIBUTES_TILT],
     ),
     _claim(
         "ex.eq10.averaged", "EX (10)–(13)",
         r"\arg\max_{|A| \le k} F(A) = \arg\max_{|A| \le k} E_D \log p^*(y_w \succ y_l \mid x, A)",
         "refuted", "equality", several_pairs, "a mean of margins is not a mean of their log σ",
-        ["attributes-tilt", "pairs-several"],
+        [ATTRIBUTES_TILT, PAIRS_SEVERAL],
     ),
     _claim(
         "ex.thm5.1", "EX Thm 5.1, (14)", _GREEDY,
         "proved", "inequality", theorem, "each step closes a share γ/k of the shortfall",
-        ["f-normalised", "f-monotone", "f-weakly-submodular"],
+        [F_NORMALISED, F_MONOTONE, F_WEAKLY_SUBMODULAR],
     ),
     _claim(
         "ex.thm5.1.filter", "EX App. B.1.2", _GREEDY + r"\text{ with the filter } \Delta(a|S) > 0",
         "refuted", "inequality", theorem_filtered,
         "the filter keeps F(S_t) from falling, not F(S_t ∪ S*) from falling below F(S*)",
-        ["f-normalised", "f-weakly-submodular"],
+        [F_NORMALISED, F_WEAKLY_SUBMODULAR],
     ),
 )  # fmt: skip

@@ -14,10 +14,17 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, ndtr, xlogy
 
-from toymdp.soup.optimum import SoupOptimum
-
-from ..claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
-from ..topic_worlds import FORMAT, TopicSubject
+from ..claim import Claim, Hypothesis
+from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
+from ..topic_worlds import FORMAT, TopicFacts
+from .hypotheses_small_worlds import (
+    NOISE_CENTRED,
+    NOISE_SMALL,
+    NOISE_SUBGAUSSIAN,
+    SAMPLES_ENOUGH,
+    TOPICS_SEPARATED,
+    TOPICS_STRATIFIED,
+)
 
 # half-width of a Monte Carlo interval in standard errors: by the central limit theorem it misses
 # once in two million (MISS), which bounded clouds get from empirical Bernstein instead
@@ -28,30 +35,30 @@ MOST_CENTRES = 200_000  # combinations of atom counts that are summed
 # -- pooling (17) ----------------------------------------------------------------------------
 
 
-def pooling_formula(sub: TopicSubject, *, between: bool) -> tuple[float, dict[str, float]]:
+def pooling_formula(facts: TopicFacts, *, between: bool) -> tuple[float, dict[str, float]]:
     """Right side of (17); ``between`` adds the between-topic variance ``Σ p_c‖μ_c − μ̄‖²/m``."""
-    p, m = sub.shares, float(sub.instance.counts.sum())
-    centre = p @ sub.means
+    p, m = facts.shares, float(facts.instance.counts.sum())
+    centre = p @ facts.means
     terms = {
-        "bias": float(((centre - sub.means[sub.instance.topic]) ** 2).sum()),
-        "within": float(p @ np.trace(sub.covariances, axis1=1, axis2=2)) / m,
-        "between": float(p @ ((sub.means - centre) ** 2).sum(axis=1)) / m,
+        "bias": float(((centre - facts.means[facts.instance.topic]) ** 2).sum()),
+        "within": float(p @ np.trace(facts.covariances, axis1=1, axis2=2)) / m,
+        "between": float(p @ ((facts.means - centre) ** 2).sum(axis=1)) / m,
     }
     return terms["bias"] + terms["within"] + (terms["between"] if between else 0.0), terms
 
 
-def pooling_error(sub: TopicSubject, *, iid: bool) -> float:
+def pooling_error(facts: TopicFacts, *, iid: bool) -> float:
     """``E‖μ̂_pool − μ_j‖²`` as the mean of all inner products of two prompts, seen from μ_j.
 
     With q_c, v_c the second moment and mean of φ − μ_j in topic c: n_c fixed,
     ``[Σ n_c q_c + ‖Σ n_c v_c‖² − Σ n_c‖v_c‖²]/m²``; topics drawn, ``q/m + (1 − 1/m)‖v‖²`` with
     q, v averaged under p. No bias and no covariance is ever formed.
     """
-    n, p, m = sub.instance.counts, sub.shares, float(sub.instance.counts.sum())
-    seen = sub.means - sub.means[sub.instance.topic]
-    v, q = seen, (seen**2).sum(axis=1) + np.trace(sub.covariances, axis1=1, axis2=2)
-    if sub.atoms is not None:
-        clouds = [(points + s, w) for (points, w), s in zip(sub.atoms, seen, strict=True)]
+    n, p, m = facts.instance.counts, facts.shares, float(facts.instance.counts.sum())
+    seen = facts.means - facts.means[facts.instance.topic]
+    v, q = seen, (seen**2).sum(axis=1) + np.trace(facts.covariances, axis1=1, axis2=2)
+    if facts.atoms is not None:
+        clouds = [(points + s, w) for (points, w), s in zip(facts.atoms, seen, strict=True)]
         v = np.array([w @ points for points, w in clouds])
         q = np.array([w @ (points**2).sum(axis=1) for points, w in clouds])
     if iid:
@@ -59,63 +66,63 @@ def pooling_error(sub: TopicSubject, *, iid: bool) -> float:
     return float((n @ q + ((n @ v) ** 2).sum() - n @ (v**2).sum(axis=1)) / m**2)
 
 
-def pooling_simulated(sub: TopicSubject, *, iid: bool) -> tuple[float, float]:
+def pooling_simulated(facts: TopicFacts, *, iid: bool) -> tuple[float, float]:
     """The same by drawing whole histories: mean and half-width of its interval."""
-    world, m = sub.instance, int(sub.instance.counts.sum())
+    world, m = facts.instance, int(facts.instance.counts.sum())
     rng, N = np.random.default_rng([world.seed, 2 + iid]), world.draws
     counts = np.broadcast_to(world.counts.astype(np.int64), (N, len(world.counts)))
     if iid:
-        counts = rng.multinomial(m, sub.shares / sub.shares.sum(), size=N)
-    total = counts @ sub.means
-    for c, root in enumerate(sub.roots):
-        if sub.atoms is None:
+        counts = rng.multinomial(m, facts.shares / facts.shares.sum(), size=N)
+    total = counts @ facts.means
+    for c, root in enumerate(facts.roots):
+        if facts.atoms is None:
             noise = rng.normal(size=(N, len(root))) @ root
             total = total + np.sqrt(counts[:, c])[:, None] * noise
         else:
-            points, weights = sub.atoms[c]
+            points, weights = facts.atoms[c]
             total = total + rng.multinomial(counts[:, c], weights) @ points
-    errors = ((total / m - sub.means[world.topic]) ** 2).sum(axis=1)
+    errors = ((total / m - facts.means[world.topic]) ** 2).sum(axis=1)
     half = SIGMAS * float(errors.std(ddof=1)) / N**0.5
-    if sub.atoms is not None:
+    if facts.atoms is not None:
         # Maurer and Pontil 2009, for a variable between 0 and top: a rare atom may not be drawn
-        clouds = zip(sub.atoms, sub.means - sub.means[world.topic], strict=True)
+        clouds = zip(facts.atoms, facts.means - facts.means[world.topic], strict=True)
         top = max(float(((points + s) ** 2).sum(axis=1).max()) for (points, _), s in clouds)
         log = float(np.log(4.0 / MISS))
         half = half / SIGMAS * (2 * log) ** 0.5 + 7 * top * log / (3 * (N - 1))
     return float(errors.mean()), half
 
 
-def _pooled(sub: TopicSubject, *, iid: bool, between: bool) -> Sides:
-    rhs, terms = pooling_formula(sub, between=between)
-    mean, half = pooling_simulated(sub, iid=iid)
+def _pooled(facts: TopicFacts, *, iid: bool, between: bool) -> Sides:
+    rhs, terms = pooling_formula(facts, between=between)
+    mean, half = pooling_simulated(facts, iid=iid)
     terms |= {"simulated": mean, "simulated, half-width": half}
-    size = float((sub.means**2).sum(axis=1).max())
-    return Sides(pooling_error(sub, iid=iid), rhs, size, terms)
+    size = float((facts.means**2).sum(axis=1).max())
+    return Sides(pooling_error(facts, iid=iid), rhs, size, terms)
 
 
-def stratified(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def stratified(facts: TopicFacts) -> Sides:
     """(17) with n_c fixed and p_c = n_c/m: ``‖μ̄ − μ_j‖² + (1/m) Σ p_c tr Σ_c``.
 
     Proof. Var(μ̂_pool) = Σ n_c tr Σ_c/m² and its mean is Σ n_c μ_c/m = μ̄. lhs: pooling_error.
     """
-    return _pooled(sub, iid=False, between=False)
+    return _pooled(facts, iid=False, between=False)
 
 
-def drawn(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def drawn(facts: TopicFacts) -> Sides:
     """(17) with topics drawn from p, as its proof (E φ(x_i) = μ̄ for every i) assumes.
 
     False unless all centres agree: ``tr Cov(φ) = Σ p_c tr Σ_c + Σ p_c‖μ_c − μ̄‖²``, and the proof
     drops the second sum. ``two-points``: 3/8, not 1/4.
     """
-    return _pooled(sub, iid=True, between=False)
+    return _pooled(facts, iid=True, between=False)
 
 
-def drawn_repaired(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def drawn_repaired(facts: TopicFacts) -> Sides:
     """(17) with topics drawn from p and ``Σ p_c‖μ_c − μ̄‖²/m`` added.
 
     Proof. The law of total variance for one prompt, over m independent prompts.
     """
-    return _pooled(sub, iid=True, between=True)
+    return _pooled(facts, iid=True, between=True)
 
 
 # -- retrieval (19) --------------------------------------------------------------------------
@@ -131,29 +138,26 @@ class Centres:
     relative: float = 0.0
 
 
-def centres(sub: TopicSubject) -> Centres:
-    """All values of the centres of clouds on atoms, a sample for Gaussian clouds; cached."""
-    if "centres" not in sub.cache:
-        sub.cache["centres"] = _sampled(sub) if sub.atoms is None else _listed(sub)
-    found: Centres = sub.cache["centres"]
-    return found
+def centres(facts: TopicFacts) -> Centres:
+    """All values of the centres of clouds on atoms, a sample for Gaussian clouds."""
+    return _sampled(facts) if facts.atoms is None else _listed(facts)
 
 
-def _sampled(sub: TopicSubject) -> Centres:
-    N, rng = sub.instance.draws, np.random.default_rng([sub.instance.seed, 1])
-    noise = np.einsum("ncd,cde->nce", rng.normal(size=(N, *sub.means.shape)), sub.roots)
-    return Centres(noise / sub.instance.counts[:, None] ** 0.5, np.full(N, 1.0 / N), drawn=True)
+def _sampled(facts: TopicFacts) -> Centres:
+    N, rng = facts.instance.draws, np.random.default_rng([facts.instance.seed, 1])
+    noise = np.einsum("ncd,cde->nce", rng.normal(size=(N, *facts.means.shape)), facts.roots)
+    return Centres(noise / facts.instance.counts[:, None] ** 0.5, np.full(N, 1.0 / N), drawn=True)
 
 
-def _listed(sub: TopicSubject) -> Centres:
+def _listed(facts: TopicFacts) -> Centres:
     """Every combination of atom counts with its multinomial probability."""
-    assert sub.atoms is not None
-    sizes = [(int(n), len(w)) for n, (_, w) in zip(sub.instance.counts, sub.atoms, strict=True)]
+    assert facts.atoms is not None
+    sizes = [(int(n), len(w)) for n, (_, w) in zip(facts.instance.counts, facts.atoms, strict=True)]
     rows = prod(comb(n + M - 1, M - 1) for n, M in sizes)
     if rows > MOST_CENTRES:
         raise Undecidable(f"{rows} combinations of atom counts exceed {MOST_CENTRES}")
     shifts, logs = [], []
-    for (n, M), (points, w) in zip(sizes, sub.atoms, strict=True):
+    for (n, M), (points, w) in zip(sizes, facts.atoms, strict=True):
         counts = compositions(n, M)
         shifts.append(counts @ points / n)
         logs.append(gammaln(n + 1) + (xlogy(counts, w) - gammaln(counts + 1)).sum(axis=1))
@@ -172,7 +176,7 @@ def compositions(n: int, M: int) -> Array:
     return np.asarray(np.diff(edges, axis=1) - 1, dtype=np.float64)
 
 
-def misretrieved(sub: TopicSubject, gain: Array) -> tuple[float, float]:
+def misretrieved(facts: TopicFacts, gain: Array) -> tuple[float, float]:
     """``E[1{ĵ ≠ j} · gain_ĵ]`` for a gain [N, C] known with the centres, and its half-width.
 
     Given the centres, atoms of the test prompt are summed; a tie for the nearest centre, which
@@ -182,8 +186,8 @@ def misretrieved(sub: TopicSubject, gain: Array) -> tuple[float, float]:
     """
     if gain.shape[1] == 1:
         return 0.0, 0.0
-    found = centres(sub)
-    low, high = (_by_tails if sub.atoms is None else _by_atoms)(sub, found.shift, gain)
+    found = facts.once(centres)
+    low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, found.shift, gain)
     middle = 0.5 * (low + high)
     half = 0.5 * float(found.weights @ (high - low))
     half += found.relative * float(found.weights @ np.abs(middle))
@@ -192,13 +196,13 @@ def misretrieved(sub: TopicSubject, gain: Array) -> tuple[float, float]:
     return float(found.weights @ middle), half
 
 
-def _by_atoms(sub: TopicSubject, shift: Array, gain: Array) -> tuple[Array, Array]:
-    assert sub.atoms is not None
-    j = sub.instance.topic
+def _by_atoms(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Array]:
+    assert facts.atoms is not None
+    j = facts.instance.topic
     gain = np.where(np.arange(gain.shape[1]) == j, 0.0, gain)
-    seen = shift + (sub.means - sub.means[j])  # from μ_j, like the atoms of the test prompt
+    seen = shift + (facts.means - facts.means[j])  # from μ_j, like the atoms of the test prompt
     low, high = np.zeros(len(seen)), np.zeros(len(seen))
-    for point, weight in zip(*sub.atoms[j], strict=True):
+    for point, weight in zip(*facts.atoms[j], strict=True):
         distance = ((seen - point) ** 2).sum(axis=2)
         tie = 64 * EPS * ((seen**2).sum(axis=2).max(axis=1) + (point**2).sum())
         near = distance <= (distance.min(axis=1) + tie)[:, None]
@@ -207,14 +211,14 @@ def _by_atoms(sub: TopicSubject, shift: Array, gain: Array) -> tuple[Array, Arra
     return low, high
 
 
-def _by_tails(sub: TopicSubject, shift: Array, gain: Array) -> tuple[Array, Array]:
-    j = sub.instance.topic
+def _by_tails(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Array]:
+    j = facts.instance.topic
     others = np.arange(gain.shape[1]) != j
     a = shift[:, [j]]
-    b = shift[:, others] + (sub.means[others] - sub.means[j])
+    b = shift[:, others] + (facts.means[others] - facts.means[j])
     # |ε − b| < |ε − a|  ⇔  2 ε·(b − a) > |b|² − |a|²
     lead = (b**2).sum(axis=2) - (a**2).sum(axis=2)
-    width = 2.0 * np.linalg.norm((b - a) @ sub.roots[j], axis=2)
+    width = 2.0 * np.linalg.norm((b - a) @ facts.roots[j], axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
         tails = ndtr(-lead / width)
     p = np.where(width > 0, tails, np.where(lead < 0, 1.0, 0.0))
@@ -226,21 +230,21 @@ def _by_tails(sub: TopicSubject, shift: Array, gain: Array) -> tuple[Array, Arra
     return low, np.minimum(high, (p * np.maximum(gains, 0.0)).sum(axis=1))
 
 
-def _excess(sub: TopicSubject) -> Array:
+def _excess(facts: TopicFacts) -> Array:
     """[N, C] ``‖μ̂_c − μ_j‖² − ‖μ̂_j − μ_j‖²``: what retrieving c costs beyond the right centre."""
-    shift, j = centres(sub).shift, sub.instance.topic
-    seen = shift + (sub.means - sub.means[j])
+    shift, j = facts.once(centres).shift, facts.instance.topic
+    seen = shift + (facts.means - facts.means[j])
     return np.asarray((seen**2).sum(axis=2) - (shift[:, j] ** 2).sum(axis=1)[:, None])
 
 
-def _terms(sub: TopicSubject) -> dict[str, float]:
-    j = sub.instance.topic
-    wrong, half = misretrieved(sub, np.ones(centres(sub).shift.shape[:2]))
-    variance = float(np.trace(sub.covariances[j]) / sub.instance.counts[j])
+def _terms(facts: TopicFacts) -> dict[str, float]:
+    j = facts.instance.topic
+    wrong, half = misretrieved(facts, np.ones(facts.once(centres).shift.shape[:2]))
+    variance = float(np.trace(facts.covariances[j]) / facts.instance.counts[j])
     return {"tr Σ_j/n_j": variance, "P_err": wrong, "P_err, half-width": half}
 
 
-def retrieval(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def retrieval(facts: TopicFacts) -> Sides:
     """(19): ``E‖μ̂_ret − μ_j‖² ≤ tr Σ_j/n_j + 4δr²`` under (15), (16), (18).
 
     Both sides less tr Σ_j/n_j, which is ``E‖μ̂_j − μ_j‖²`` exactly; lhs is then
@@ -254,12 +258,12 @@ def retrieval(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> 
     ≥ r/8 and ≤ 3r/8 (but 5r/8 is true, from μ_c directly), and 2r does not bound the distance of
     far topics (but sub-Gaussian noise reaches them exponentially more rarely).
     """
-    lhs, half = misretrieved(sub, _excess(sub))
-    rhs = 4.0 * sub.instance.delta * sub.instance.separation**2
-    return Sides(lhs, rhs, 0.0, _terms(sub), error=half)
+    lhs, half = misretrieved(facts, _excess(facts))
+    rhs = 4.0 * facts.instance.delta * facts.instance.separation**2
+    return Sides(lhs, rhs, 0.0, _terms(facts), error=half)
 
 
-def retrieval_repaired(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def retrieval_repaired(facts: TopicFacts) -> Sides:
     """``E‖μ̂_ret − μ_j‖² ≤ tr Σ_j/n_j + 2 P_err D² + 2 E[1{ĵ≠j} max_c ‖μ̂_c − μ_c‖²]``.
 
     D: diameter of the topic centres. Proof. On ĵ = j the error is ‖μ̂_j − μ_j‖²; its mean over that
@@ -268,26 +272,28 @@ def retrieval_repaired(sub: TopicSubject, lam: Array | None, opt: SoupOptimum | 
     Both sides less tr Σ_j/n_j, as in ex.eq19. The slack, a mean over wrong retrievals, is estimated
     itself: its interval is narrower than those of the two sides.
     """
-    shift = centres(sub).shift
-    diameter = float(((sub.means[:, None] - sub.means) ** 2).sum(axis=2).max())
+    shift = facts.once(centres).shift
+    diameter = float(((facts.means[:, None] - facts.means) ** 2).sum(axis=2).max())
     payment = 2.0 * diameter + 2.0 * (shift**2).sum(axis=2).max(axis=1)
     payments = np.broadcast_to(payment[:, None], shift.shape[:2])
-    rhs = misretrieved(sub, payments)[0]
-    slack, half = misretrieved(sub, payments - _excess(sub))
+    rhs = misretrieved(facts, payments)[0]
+    slack, half = misretrieved(facts, payments - _excess(facts))
     if rhs == 0.0:
         raise NotApplicable("retrieval is never wrong here: both sides are tr Σ_j/n_j")
-    return Sides(rhs - slack, rhs, 0.0, _terms(sub) | {"D²": diameter}, error=half)
+    return Sides(rhs - slack, rhs, 0.0, _terms(facts) | {"D²": diameter}, error=half)
 
 
 # -- the table --------------------------------------------------------------------------------
 
 
 def _claim(
-    id: str, text: str, status: Any, kind: Any, sides: Any, reason: str, *gates: str
+    id: str, text: str, status: Any, kind: Any, sides: Any, reason: str, *gates: Hypothesis
 ) -> Claim:
     source = "ours" if id.endswith("repaired") else f"EX ({id[5:7]})"
-    gates = ("noise-centred", *gates)
-    return Claim(id, source, text, status, kind, "instance", sides, reason, gates, world=FORMAT)
+    hypotheses = (NOISE_CENTRED, *gates)
+    return Claim(
+        id, source, text, status, kind, "instance", sides, reason, hypotheses, world=FORMAT
+    )
 
 
 _POOL = r"E\|\hat\mu_{pool}-\mu_j\|^2 = \|\bar\mu-\mu_j\|^2 + \tfrac1m\sum_c p_c\,tr\,\Sigma_c"
@@ -296,7 +302,7 @@ TABLE: tuple[Claim, ...] = (
     _claim(
         "ex.eq17.stratified", _POOL + r"\quad (n_c \text{ fixed})",
         "proved", "equality", stratified, "bias and variance of a mean of independent prompts",
-        "topics-stratified",
+        TOPICS_STRATIFIED,
     ),
     _claim(
         "ex.eq17.iid", _POOL + r"\quad (t(x_i) \sim p)",
@@ -309,7 +315,7 @@ TABLE: tuple[Claim, ...] = (
     _claim(
         "ex.eq19", r"E\|\hat\mu_{ret}-\mu_j\|^2 \le tr\,\Sigma_j/n_j + 4\delta r^2",
         "refuted", "inequality", retrieval, "the test prompt's own noise does not shrink with n",
-        "noise-subgaussian", "noise-small", "topics-separated", "samples-enough",
+        NOISE_SUBGAUSSIAN, NOISE_SMALL, TOPICS_SEPARATED, SAMPLES_ENOUGH,
     ),
     _claim(
         "ex.eq19.repaired",

@@ -8,46 +8,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from toymdp import Solution, SolverError
+from toymdp import SolverError
 from toymdp.exact.scans import extrema, hard_minimum, mixture
-from toymdp.soup.optimum import SoupOptimum
 
 from .. import formulas
-from ..claim import EPS, Array, Claim, Sides, Undecidable
-from ..facts.linear_fit import feature_span, value_fits
-from ..facts.soup import (
-    Soup,
-    bespoke_norm,
-    reference_norm,
-    size_of_returns,
-    soup,
-    specialist_totals,
+from ..claim import Claim
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import EPS, Array, Sides, Undecidable
+from .hypotheses import (
+    BEATS_ONE_HOT,
+    CONSTANT_NORM,
+    IN_DOMAIN,
+    LINEAR_REWARDS,
+    LINEAR_VALUES,
+    NONNEGATIVE_REWARDS,
+    NONNEGATIVE_VALUES,
+    NONZERO_LAMBDA,
+    SOFTMAX_REFERENCE,
 )
-from .delta import deltas
 from .kl import THEOREM
 
 
-def _start(sol: Solution) -> tuple[int, int]:
-    return (0, sol.mdp.start_context)
-
-
-def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
+def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
     """The three terms of (10) at the start context, and what they are made of."""
-    mdp, lam, beta_prime = sol.mdp, here.lam, here.beta_prime
-    beta, size = mdp.beta, here.size
-    reward_nu = value_fits(sol)[0].nu[:-1]
+    mdp, lam, beta_prime = facts.mdp, soup.lam, soup.beta_prime
+    beta, size = mdp.beta, soup.size
+    reward_nu = facts.reward_fit.nu[:-1]
     mismatch = mdp.w - np.abs(lam) / size
     reward_error = float(np.linalg.norm(mixture(mismatch, reward_nu[:, None])))
     cost = np.abs(lam) @ (mdp.reward_w - mdp.rewards)
-    norms = np.where(mdp.reach.nexts, feature_span(sol).norms, 0.0)
+    norms = np.where(mdp.reach.nexts, facts.features.norms, 0.0)
     try:
         _, path = hard_minimum(mdp, np.broadcast_to(cost, norms.shape), norms)
     except SolverError as error:
         raise Undecidable(str(error)) from None
-    deltas = start_deltas(sol)
+    deltas = start_deltas(facts)
     penalty = float(formulas.negative_weight_penalty(deltas, lam, beta, beta_prime))
-    logit_error = (beta / beta_prime) * here.logit_norm
-    norm_ref = float(reference_norm(sol)[_start(sol)])
+    logit_error = (beta / beta_prime) * soup.logit_norm
+    norm_ref = float(facts.reference_norm[facts.start])
     return {
         "reward term": path * reward_error, "penalty": penalty,
         "logit term": norm_ref * logit_error,
@@ -56,33 +55,37 @@ def gap_terms(sol: Solution, here: Soup) -> dict[str, float]:
     }  # fmt: skip
 
 
-def gap_rounding(sol: Solution, here: Soup, terms: dict[str, float]) -> float:
+def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
     """Rounding radius of the right side of (10): that of the vectors which cancel in its norms."""
-    mdp = sol.mdp
-    nu = value_fits(sol)[0].lengths[:-1]
-    mismatch = np.abs(mdp.w) + np.abs(here.lam) / here.size
+    mdp = facts.mdp
+    nu = facts.reward_fit.lengths[:-1]
+    mismatch = np.abs(mdp.w) + np.abs(soup.lam) / soup.size
     rewards = 16 * EPS * terms["E_min Σ‖psi‖"] * float(mismatch @ nu)
-    logits = terms["E_ref‖psi‖"] * mdp.beta / here.beta_prime * here.logit_norm_error
+    logits = terms["E_ref‖psi‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
     return rewards + logits
 
 
-def start_deltas(sol: Solution) -> Array:
+def start_deltas(facts: Facts) -> Array:
     """Δ_k at the start context [K], (18)."""
-    return np.asarray(deltas(sol)[:, 0, sol.mdp.start_context])
+    return np.asarray(facts.deltas[:, 0, facts.mdp.start_context])
 
 
-def gap(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def gap(facts: Facts, soup: Soup) -> Sides:
     """(10) at the start context: gap ≤ reward term + negative-weight penalty + logit term."""
-    assert lam is not None
-    here = soup(sol, lam)
-    terms = gap_terms(sol, here)
+    terms = gap_terms(facts, soup)
     rhs = float(formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"]))
-    where = {"t": 0, "s": sol.mdp.start_context}
-    radius = gap_rounding(sol, here, terms) + here.value_error
-    return Sides(here.gap, rhs, size_of_returns(sol), terms, where, error=radius)
+    where = {"t": 0, "s": facts.mdp.start_context}
+    radius = gap_rounding(facts, soup, terms) + soup.value_error
+    return Sides(soup.gap, rhs, facts.size_of_returns, terms, where, error=radius)
 
 
-def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def reward_distances(facts: Facts) -> Array:
+    """``‖nu_rw − nu_rk‖`` [K]."""
+    nu = facts.reward_fit.nu
+    return np.asarray(np.linalg.norm(nu[-1] - nu[:-1], axis=1))
+
+
+def gap_minimal(facts: Facts, soup: Soup) -> Sides:
     """(10) with the two broken steps of its proof mended and nothing else changed.
 
     ``gap ≤ Σ_k (|λ_k|/|λ|₁) E_{π_k}[Σ‖psi‖]·‖nu_rw − nu_rk‖ + (β²/β')Σ Δ_k max(0, −λ_k)
@@ -94,25 +97,20 @@ def gap_minimal(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     gives the second. The last is ``log E_ref e^Y − log E_ref e^X ≤ E_{tilt by Y}[Y − X]`` by
     convexity, and the tilt by ``Y = Q_w/β`` is π_w.
     """
-    assert lam is not None
-    here, mdp = soup(sol, lam), sol.mdp
-    if "reward distances" not in sol.cache:
-        nu = value_fits(sol)[0].nu
-        sol.cache["reward distances"] = np.linalg.norm(nu[-1] - nu[:-1], axis=1)
-    distance = sol.cache["reward distances"]
-    _, path = specialist_totals(sol)
-    first = float((np.abs(lam) / here.size * path) @ distance)
+    mdp = facts.mdp
+    _, path = facts.specialist_totals
+    first = float((np.abs(soup.lam) / soup.size * path) @ facts.once(reward_distances))
     penalty = float(
-        formulas.negative_weight_penalty(start_deltas(sol), lam, mdp.beta, here.beta_prime)
+        formulas.negative_weight_penalty(start_deltas(facts), soup.lam, mdp.beta, soup.beta_prime)
     )
-    error = (mdp.beta / here.beta_prime) * here.logit_norm
-    last = float(bespoke_norm(sol)[_start(sol)]) * error
+    error = (mdp.beta / soup.beta_prime) * soup.logit_norm
+    last = float(facts.bespoke_norm[facts.start]) * error
     terms = {"reward term": first, "penalty": penalty, "logit term": last}
     rhs = float(formulas.gap_bound(first, penalty, last))
-    return Sides(here.gap, rhs, size_of_returns(sol), terms, error=here.value_error)
+    return Sides(soup.gap, rhs, facts.size_of_returns, terms, error=soup.value_error)
 
 
-def gap_identity(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def gap_identity(facts: Facts, soup: Soup) -> Sides:
     """``gap(λ) = E_{π~_λ} Σ_t [β KL(π~_λ‖π_w) + (β'/|λ|₁ − β) KL(π~_λ‖ref)]``.
 
     Proof. For any π insert ``r_w = Q_w − V_w(s')`` and ``Q_w = V_w + β log(π_w/ref)``:
@@ -120,63 +118,59 @@ def gap_identity(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> S
     telescope from V_w(start) to 0. The soup's objective has ``β'/|λ|₁`` in place of β; the
     difference is the second term.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    beta = sol.mdp.beta
-    excess = 0.0 if here.size == 0 else here.temperature - beta
+    beta = facts.mdp.beta
+    excess = 0.0 if soup.size == 0 else soup.temperature - beta
     terms = {
-        "β E Σ KL(soup‖π_w)": beta * here.expected(here.kl_to_w),
-        "(β'/|λ|₁ − β) E Σ KL(soup‖ref)": excess * here.expected(here.kl_ref),
+        "β E Σ KL(soup‖π_w)": beta * soup.expected(soup.kl_to_w),
+        "(β'/|λ|₁ − β) E Σ KL(soup‖ref)": excess * soup.expected(soup.kl_ref),
     }
-    scale = size_of_returns(sol) + beta * sol.mdp.steps
-    return Sides(here.gap, here.gap_by_identity, scale, terms, error=2 * here.value_error)
+    scale = facts.size_of_returns + beta * facts.mdp.steps
+    return Sides(soup.gap, soup.gap_by_identity, scale, terms, error=2 * soup.value_error)
 
 
-def logit_span(sol: Solution, here: Soup) -> Array:
+def logit_span(facts: Facts, soup: Soup) -> Array:
     """``span_a e`` [T, S] over allowed tokens, ``e = Q_w/β − Σ λ_k Q_k/β'`` (nats)."""
-    low, high = extrema(sol.mdp, here.logit_error)
+    low, high = extrema(facts.mdp, soup.logit_error)
     return high - low
 
 
-def gap_sharp(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def gap_sharp(facts: Facts, soup: Soup) -> Sides:
     """``gap(λ) ≤ E_{π~_λ} Σ_t [β span_a(e)²/8 + (β'/|λ|₁ − β) KL(π~_λ‖ref)]``.
 
     Proof. In the identity ``π~_λ ∝ π_w·exp(−e)``, and ``KL(p‖q)`` for ``p ∝ q·e^f`` is a Bregman
     divergence of the log-partition: half a variance of f under some tilt between the two, at most
     ``(max f − min f)²/8`` (Hoeffding's lemma, Popoviciu's bound on a variance).
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    by_span = formulas.hoeffding(logit_span(sol, here))
-    rate = formulas.gap_rate(by_span, here.kl_ref, sol.mdp.beta, here.temperature)
-    terms = {"β E Σ span²/8": sol.mdp.beta * here.expected(by_span)}
-    scale = size_of_returns(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, here.expected(rate), scale, terms, error=2 * here.value_error)
+    by_span = formulas.hoeffding(logit_span(facts, soup))
+    rate = formulas.gap_rate(by_span, soup.kl_ref, facts.mdp.beta, soup.temperature)
+    terms = {"β E Σ span²/8": facts.mdp.beta * soup.expected(by_span)}
+    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
+    return Sides(soup.gap, soup.expected(rate), scale, terms, error=2 * soup.value_error)
 
 
-def feature_rate(sol: Solution, here: Soup) -> Array:
+def feature_rate(facts: Facts, soup: Soup) -> Array:
     """Bound [T, S] on ``KL(π~_λ‖π_w)`` through features: the better of diameter and Jeffreys.
 
     ``(diam_a psi((s,·))·n)²/8`` and ``(E_{π~_λ}‖psi‖ + E_{π_w}‖psi‖)·n`` with
     ``n = ‖nu_w/β − Σ λ_k nu_k/β'‖``.
     """
-    n = here.logit_norm / here.beta_prime
-    by_diameter = formulas.hoeffding(feature_span(sol).diameters * n)
-    by_jeffreys = (here.mean_norm + bespoke_norm(sol)) * n
+    n = soup.logit_norm / soup.beta_prime
+    by_diameter = formulas.hoeffding(facts.features.diameters * n)
+    by_jeffreys = (soup.mean_norm + facts.bespoke_norm) * n
     return np.asarray(np.minimum(by_diameter, by_jeffreys))
 
 
-def gap_sharp_features(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     """ss.thm1.gap.sharp through features, at each state by the better of two bounds.
 
     ``span_a e ≤ diam_a psi((s,·))·‖nu_w/β − Σ λ_k nu_k/β'‖`` in Hoeffding's bound, or Jeffreys'
     divergence as in ss.thm1.kl.repaired.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    rate = formulas.gap_rate(feature_rate(sol, here), here.kl_ref, sol.mdp.beta, here.temperature)
-    scale = size_of_returns(sol) + sol.mdp.beta * sol.mdp.steps
-    return Sides(here.gap, here.expected(rate), scale, error=2 * here.value_error)
+    rate = formulas.gap_rate(
+        feature_rate(facts, soup), soup.kl_ref, facts.mdp.beta, soup.temperature
+    )
+    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
+    return Sides(soup.gap, soup.expected(rate), scale, error=2 * soup.value_error)
 
 
 TABLE = (
@@ -188,15 +182,15 @@ TABLE = (
         r"\sum_k\lambda^*_k\nu_k\|",
         "refuted", "inequality", "optimum", gap,
         "its last term sees the first step only, weighted by ref",
-        hypotheses=(*THEOREM, "lambda-nonzero", "rewards-nonnegative"), reported=("ss.asm0",),
+        hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS), reported=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.thm1.gap.constant-norm", "ours",
         r"(10) \text{ when } \|\psi\| \text{ is constant}",
         "refuted", "inequality", "optimum", gap,
         "the gap adds up over the steps, the norm of one field does not",
-        hypotheses=(*THEOREM, "lambda-nonzero", "rewards-nonnegative", "features-constant-norm"),
-        reported=("ss.asm0",),
+        hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS, CONSTANT_NORM),
+        reported=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.thm1.gap.minimal", "ours",
@@ -206,10 +200,10 @@ TABLE = (
         "proved", "inequality", "every", gap_minimal,
         "each specialist under its own policy, and π_w in the last term",
         hypotheses=(
-            "ss.asm1", "q-linear", "lambda-in-domain", "lambda-nonzero", "values-nonnegative",
-            "beats-one-hot",
+            LINEAR_REWARDS, LINEAR_VALUES, IN_DOMAIN, NONZERO_LAMBDA, NONNEGATIVE_VALUES,
+            BEATS_ONE_HOT,
         ),
-        reported=("ss.asm0",),
+        reported=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.thm1.gap.identity", "ours",
@@ -226,7 +220,7 @@ TABLE = (
         r" + (\beta'/|\lambda|_1 - \beta)KL(\tilde\pi_\lambda\|\pi_{ref})]",
         "proved", "inequality", "every", gap_sharp,
         "Hoeffding's lemma in the identity; at full budget it vanishes with the logit error",
-        hypotheses=("lambda-in-domain",), zero=True,
+        hypotheses=(IN_DOMAIN,), zero=True,
     ),
     Claim(
         "ss.thm1.gap.sharp-features", "ours",
@@ -235,6 +229,6 @@ TABLE = (
         r"KL(\tilde\pi_\lambda\|\pi_{ref})],\ n = \|\nu_w/\beta-\sum_k\lambda_k\nu_k/\beta'\|",
         "proved", "inequality", "every", gap_sharp_features,
         "Cauchy–Schwarz inside the sharp bound",
-        hypotheses=("q-linear", "lambda-in-domain"), reported=("ss.asm0", "ss.asm1"), zero=True,
+        hypotheses=(LINEAR_VALUES, IN_DOMAIN), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
     ),
 )  # fmt: skip

@@ -8,86 +8,72 @@ from __future__ import annotations
 
 import numpy as np
 
-from toymdp import Solution
 from toymdp.exact.scans import extrema
-from toymdp.soup.optimum import SoupOptimum
 
 from .. import formulas
-from ..claim import EPS, Array, Claim, Mask, NotApplicable, Sides, worst
-from ..facts.linear_fit import feature_span
-from ..facts.soup import bespoke_norm, judged_states, reference_norm, size_of_values, soup
+from ..claim import Claim
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import EPS, Mask, NotApplicable, Sides, worst
+from .hypotheses import DECODABLE, IN_DOMAIN, LINEAR_REWARDS, LINEAR_VALUES, SOFTMAX_REFERENCE
 
-THEOREM = ("ss.asm1", "ss.asm2", "q-linear", "lambda-in-domain")
-
-
-def divergence_scale(sol: Solution) -> float:
-    """Rounding scale of divergences (nats): logits are differences of values over β."""
-    return 1.0 + size_of_values(sol) / sol.mdp.beta
+THEOREM = (LINEAR_REWARDS, DECODABLE, LINEAR_VALUES, IN_DOMAIN)
 
 
-def kl(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def kl(facts: Facts, soup: Soup) -> Sides:
     """(9) at the start context: ``KL(π_w‖π~_λ*) ≤ (1/β')(E_{π_w}‖psi‖ + E_ref‖psi‖)·‖…‖``."""
-    assert lam is not None
-    here, begin = soup(sol, lam), (0, sol.mdp.start_context)
-    norm_w, norm_ref = bespoke_norm(sol)[begin], reference_norm(sol)[begin]
-    error = here.logit_norm
-    rhs = float(formulas.kl_bound(norm_w, norm_ref, error, here.beta_prime))
+    begin = facts.start
+    norm_w, norm_ref = facts.bespoke_norm[begin], facts.reference_norm[begin]
+    error = soup.logit_norm
+    rhs = float(formulas.kl_bound(norm_w, norm_ref, error, soup.beta_prime))
     terms = {"E_w‖psi‖": float(norm_w), "E_ref‖psi‖": float(norm_ref), "logit error": error}
-    where = {"t": 0, "s": sol.mdp.start_context}
-    radius = float(norm_w + norm_ref) * here.logit_norm_error / here.beta_prime
+    where = {"t": 0, "s": facts.mdp.start_context}
+    radius = float(norm_w + norm_ref) * soup.logit_norm_error / soup.beta_prime
     return Sides(
-        float(here.kl_from_w[begin]), rhs, divergence_scale(sol), terms, where, error=radius
+        float(soup.kl_from_w[begin]), rhs, facts.size_of_divergences, terms, where, error=radius
     )
 
 
-def kl_any(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def kl_any(facts: Facts, soup: Soup) -> Sides:
     """(14): the bound of (9) for any λ, at every reachable state, as its proof says.
 
     The proof bounds ``log E_ref e^X − log E_ref e^Y`` by ``E_ref|X − Y|``. The map is 1-Lipschitz in
     the sup norm, not in L¹(ref): a token that is rare under ref and under π_w can carry the soup.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    error = here.logit_norm
-    rhs = formulas.kl_bound(bespoke_norm(sol), reference_norm(sol), error, here.beta_prime)
-    return worst(here.kl_from_w, rhs, judged_states(sol), divergence_scale(sol), ("t", "s"))
+    error = soup.logit_norm
+    rhs = formulas.kl_bound(facts.bespoke_norm, facts.reference_norm, error, soup.beta_prime)
+    return worst(soup.kl_from_w, rhs, facts.judged, facts.size_of_divergences, ("t", "s"))
 
 
-def constant_norm_states(sol: Solution) -> Mask:
-    """[T, S] reachable states whose allowed tokens all have features of one norm, cached."""
-    if "constant-norm" not in sol.cache:
-        low, high = extrema(sol.mdp, np.asarray(feature_span(sol).norms))
-        sol.cache["constant-norm"] = sol.mdp.reach.states & (high - low <= 4 * EPS * high)
-    found: Mask = sol.cache["constant-norm"]
-    return found
+def constant_norm_states(facts: Facts) -> Mask:
+    """[T, S] reachable states whose allowed tokens all have features of one norm."""
+    low, high = extrema(facts.mdp, facts.features.norms)
+    return np.asarray(facts.mdp.reach.states & (high - low <= 4 * EPS * high))
 
 
-def kl_constant_norm(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
     """(9) for every λ at the states where ``‖psi((s,·))‖`` is constant, as after RMSNorm.
 
     There ``E_ref‖psi‖ = E_{π~_λ}‖psi‖``, so the printed bound is the repaired one.
     """
-    assert lam is not None
-    here, states = soup(sol, lam), constant_norm_states(sol)
+    states = facts.once(constant_norm_states)
     if not states.any():
         raise NotApplicable("no reachable state has features of constant norm")
-    error = here.logit_norm
-    rhs = formulas.kl_bound(bespoke_norm(sol), reference_norm(sol), error, here.beta_prime)
-    return worst(here.kl_from_w, rhs, states, divergence_scale(sol), ("t", "s"))
+    error = soup.logit_norm
+    rhs = formulas.kl_bound(facts.bespoke_norm, facts.reference_norm, error, soup.beta_prime)
+    return worst(soup.kl_from_w, rhs, states, facts.size_of_divergences, ("t", "s"))
 
 
-def kl_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def kl_repaired(facts: Facts, soup: Soup) -> Sides:
     """(9) with ``E_{π~_λ}`` for ``E_ref``, at every reachable state.
 
     Proof. ``KL(p‖q) ≤ KL(p‖q) + KL(q‖p) = (E_p − E_q)[log p/q]``, and ``log p/q`` differs from
     ``e = psi·(nu_w/β − Σ λ_k nu_k/β')`` by a constant, so the right side is at most
     ``(E_p‖psi‖ + E_q‖psi‖)·‖nu_w/β − Σ λ_k nu_k/β'‖`` by Cauchy–Schwarz.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    error = here.logit_norm
-    rhs = formulas.kl_bound(bespoke_norm(sol), here.mean_norm, error, here.beta_prime)
-    return worst(here.kl_from_w, rhs, judged_states(sol), divergence_scale(sol), ("t", "s"))
+    error = soup.logit_norm
+    rhs = formulas.kl_bound(facts.bespoke_norm, soup.mean_norm, error, soup.beta_prime)
+    return worst(soup.kl_from_w, rhs, facts.judged, facts.size_of_divergences, ("t", "s"))
 
 
 TABLE = (
@@ -98,7 +84,7 @@ TABLE = (
         r"\,\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda^*_k\nu_k\|",
         "refuted", "inequality", "optimum", kl,
         "log E exp is 1-Lipschitz in the sup norm, not in L¹(ref)",
-        hypotheses=THEOREM, reported=("ss.asm0",), zero=True,
+        hypotheses=THEOREM, reported=(SOFTMAX_REFERENCE,), zero=True,
     ),
     Claim(
         "ss.thm1.kl.any", "SS (14)",
@@ -106,14 +92,14 @@ TABLE = (
         r"\,\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|\ \forall\lambda, s",
         "refuted", "inequality", "every", kl_any,
         "a token rare under ref and π_w may carry the soup; already at T = 1",
-        hypotheses=("ss.asm1", "ss.asm2", "q-linear"), reported=("ss.asm0",), zero=True,
+        hypotheses=(LINEAR_REWARDS, DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
     ),
     Claim(
         "ss.thm1.kl.constant-norm", "ours",
         r"(9)\ \forall\lambda \text{ where } \|\psi((s,\cdot))\| \text{ is constant}",
         "proved", "inequality", "every", kl_constant_norm,
         "there E_ref‖psi‖ is E_soup‖psi‖, and (9) is its own repair",
-        hypotheses=("q-linear",), reported=("ss.asm0", "ss.asm1"), zero=True,
+        hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
     ),
     Claim(
         "ss.thm1.kl.repaired", "ours",
@@ -122,6 +108,6 @@ TABLE = (
         r" - \textstyle\sum_k\lambda_k\nu_k\|",
         "proved", "inequality", "every", kl_repaired,
         "Jeffreys' divergence bounds KL; then Cauchy–Schwarz",
-        hypotheses=("q-linear",), reported=("ss.asm0", "ss.asm1"), zero=True,
+        hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
     ),
 )  # fmt: skip

@@ -7,34 +7,32 @@ linear functions; each step is put to numbers on the reachable contexts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, wraps
+from functools import wraps
 
 import numpy as np
 
-from toymdp import Solution, TokenMDP
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import expectation, extrema, farthest, largest
 from toymdp.exact.solution import EXPONENT_ROOM
-from toymdp.soup.optimum import SoupOptimum
 
-from ..claim import EPS, Array, Claim, Mask, NotApplicable, Sides, SidesFunction, Undecidable
+from ..claim import Claim, SidesFunction
 from ..facts.linear_fit import RANK_TOLERANCE
-from ..facts.soup import size_of_values
-from .hypotheses import reference_rows, rows_at
+from ..facts.token_mdp import Facts, InstanceFacts
+from ..sides import EPS, Array, Mask, NotApplicable, Sides, Undecidable
+from .hypotheses import DECODABLE, SOFTMAX_REFERENCE, reference_rows, rows_at
 
 SAMPLES = 4096  # Monte-Carlo frequencies shown beside (11)
 CONTEXTS = 512  # evenly spaced contexts at which (11) is tried
-NODES = 96  # of the quadrature that is its second road
+NODES = 96  # of the quadrature that is its second method
 MAX_CONTINUATIONS = 4_000_000  # rows times L-token continuations that (13) is evaluated on
 
 
-def of_instance(sides: Callable[[TokenMDP], Sides]) -> SidesFunction:
-    """A statement about the instance alone: the same for a solution and its shadow."""
-    once = lru_cache(maxsize=2)(sides)
+def of_instance(sides: Callable[[InstanceFacts], Sides]) -> SidesFunction:
+    """A statement about the instance alone: computed once, whatever solves it."""
 
     @wraps(sides)
-    def judged(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
-        return once(sol.mdp)
+    def judged(facts: Facts) -> Sides:
+        return facts.instance.once(sides)
 
     return judged
 
@@ -51,14 +49,14 @@ def _residual(rows: Array, target: Array) -> tuple[Array, float]:
 
 
 @of_instance
-def single_exponential(mdp: TokenMDP) -> Sides:
+def single_exponential(instance: InstanceFacts) -> Sides:
     """A.1, last step: ``∫ exp(psi(s)·nu_ref(b)) db = exp(psi(s)·nu)`` for one nu.
 
     With ``ref = softmax(psi(s)·nu_ref(a))`` the log of the left side is ``−mean_a log ref(a|s)``
     plus a linear function of psi(s), whatever nu_ref is chosen; so the statement is that this mean
     is linear in psi(s) over the reachable contexts. It is a log-sum-exp, and it is not.
     """
-    rows, logits, _ = reference_rows(mdp)
+    rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:
         raise NotApplicable("only the start is reachable: one context is always fitted")
     target = -logits.mean(axis=1, keepdims=True)
@@ -80,7 +78,7 @@ def _products(rows: Array, logits: Array) -> tuple[Array, Array, Array]:
 
 
 @of_instance
-def random_fourier(mdp: TokenMDP) -> Sides:
+def random_fourier(instance: InstanceFacts) -> Sides:
     """(11): ``E_ω[φ_ω(s) μ_ω(a)] = exp(psi(s)·nu_ref(a))`` for ω ~ N(0, I).
 
     ``φ_ω(s) = e^{−iω·psi + ‖psi‖²/2}``, ``μ_ω(a) = e^{iω·nu + ‖nu‖²/2}``. Proof: ω·(nu − psi) is
@@ -88,7 +86,7 @@ def random_fourier(mdp: TokenMDP) -> Sides:
     divided by ``e^{‖psi‖²/2 + ‖nu‖²/2}``: ``E cos(σg)`` by Gauss–Hermite quadrature against
     ``e^{psi·nu − ‖psi‖²/2 − ‖nu‖²/2}``. The term shows what 4,096 sampled frequencies miss.
     """
-    rows, logits, _ = reference_rows(mdp)
+    rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:
         raise NotApplicable("no context has a feature")
     inner, of_psi, of_nu = _products(rows, logits)
@@ -112,14 +110,14 @@ def random_fourier(mdp: TokenMDP) -> Sides:
     return Sides(float(quadrature[i]), float(closed[near][i]), 1.0, terms, error=error)
 
 
-def _unrolled(sol: Solution, k: int, last: Array) -> Array:
+def _unrolled(facts: Facts, k: int, last: Array) -> Array:
     """``r + β log E_ref exp(Σ_{i=t+1}^{t+L−1} r/β + last[t+L])`` [T, S] on next contexts.
 
     last: [T+1, S] on states, what the exponential adds at step t+L; entries beyond T are cut to
     the last row. The expectation is over the L − 1 actions between: linear in the exponential
     domain, where nothing can overflow; else one logarithm after the other.
     """
-    mdp = sol.mdp
+    mdp = facts.mdp
     T, first = mdp.steps, 0 if mdp.horizon is None else 1  # until eos one row stands for all steps
     reward, ahead = mdp.rewards[k] / mdp.beta, last[: T + first].copy()
     fits = np.abs(reward).max() * mdp.order + np.abs(last).max() < EXPONENT_ROOM
@@ -138,67 +136,68 @@ def _unrolled(sol: Solution, k: int, last: Array) -> Array:
     return np.asarray(mdp.rewards[k] + mdp.beta * ahead[first:])
 
 
-def _unrolling_mask(sol: Solution) -> Mask:
+def _unrolling_mask(facts: Facts) -> Mask:
     """[T, S] next contexts whose action is followed by L more steps before the horizon."""
-    mdp = sol.mdp
+    mdp = facts.mdp
     if mdp.horizon is None:
         return np.asarray(mdp.reach.nexts & ~mdp.ended)
     full = np.arange(mdp.steps) <= mdp.steps - 1 - mdp.order
     return np.asarray(mdp.reach.nexts & ~mdp.ended & full[:, None])
 
 
-def unrolling_printed(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def unrolling_printed(facts: Facts) -> Sides:
     """(12) as typed, over all reachable (t, s, a) with L steps to come and every a_{t+L}.
 
     ``Q(s_t,a_t) = r + β log E_{t+1..t+L−1} exp((1/β) Σ r + Q(s_{t+L}, a_{t+L}))``: the last Q stands
     outside 1/β, and nothing averages over a_{t+L}, which is therefore free; both extremes of it are
     tried. lhs: largest distance between the sides over k; rhs: 0.
     """
-    mdp, mask = sol.mdp, _unrolling_mask(sol)
+    mdp, mask = facts.mdp, _unrolling_mask(facts)
     if not mask.any():
         raise NotApplicable(f"no action has L = {mdp.order} more steps before the horizon")
     most, where, size = -1.0, None, 0.0
     for k in range(mdp.n_rewards):
-        for end in extrema(mdp, sol.Q[k]):
-            typed = _unrolled(sol, k, np.vstack([end, np.zeros((1, mdp.n_contexts))]))
+        for end in extrema(mdp, facts.sol.Q[k]):
+            typed = _unrolled(facts, k, np.vstack([end, np.zeros((1, mdp.n_contexts))]))
             size = max(size, largest(typed, mask))
-            apart, (t, s) = farthest(typed, sol.Q[k], mask)
+            apart, (t, s) = farthest(typed, facts.sol.Q[k], mask)
             if np.isnan(apart) or apart > most:
                 most, where = apart, {"t": t, "s'": s, "k": k}
-    return Sides(most, 0.0, size + size_of_values(sol), where=where)
+    return Sides(most, 0.0, size + facts.size_of_values, where=where)
 
 
-def unrolling_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def unrolling_repaired(facts: Facts) -> Sides:
     """(12) with 1/β over both terms and ``V(s_{t+L})`` in place of the last Q, truncated at T.
 
     ``V = β log E_ref exp(Q/β)`` is the expectation over a_{t+L} that the printed line leaves out;
     time consistency of the entropic risk measure does the rest.
     """
-    mdp = sol.mdp
+    mdp = facts.mdp
     mask = np.asarray(mdp.reach.nexts & ~mdp.ended)
     if not mask.any():
         raise NotApplicable("every episode ends with its first action")
     most, where = -1.0, None
     for k in range(mdp.n_rewards):
-        repaired = _unrolled(sol, k, sol.V[k] / mdp.beta)
-        apart, (t, s) = farthest(repaired, sol.Q[k], mask)
+        repaired = _unrolled(facts, k, facts.sol.V[k] / mdp.beta)
+        apart, (t, s) = farthest(repaired, facts.sol.Q[k], mask)
         if np.isnan(apart) or apart > most:
             most, where = apart, {"t": t, "s'": s, "k": k}
-    error = 32 * EPS * mdp.order * size_of_values(sol)
-    return Sides(most, 0.0, size_of_values(sol) + mdp.beta, where=where, error=error)
+    error = 32 * EPS * mdp.order * facts.size_of_values
+    return Sides(most, 0.0, facts.size_of_values + mdp.beta, where=where, error=error)
 
 
 @of_instance
-def forward_law(mdp: TokenMDP) -> Sides:
+def forward_law(instance: InstanceFacts) -> Sides:
     """(13): the law of the next L tokens is a softmax linear in psi((s,a)).
 
     ``log P(a_{t+1..t+L} | s_{t+1})``, centred over the A**L continuations, would have to lie in the
     column space of psi over the reachable next contexts with L steps to come. lhs: largest residual
     in nats. At L = 1 this is ss.asm0 at those contexts.
     """
+    mdp = instance.mdp
     steps = np.arange(mdp.steps) <= mdp.steps - 1 - mdp.order
     live = mdp.reach.nexts & ~mdp.ended & (steps[:, None] | (mdp.horizon is None))
-    rows, _, contexts = rows_at(mdp, live)
+    rows, _, contexts = rows_at(instance, live)
     if len(rows) == 0:
         raise NotApplicable(f"no action has L = {mdp.order} more steps before the horizon")
     if len(rows) * mdp.n_contexts > MAX_CONTINUATIONS:
@@ -222,13 +221,13 @@ def forward_law(mdp: TokenMDP) -> Sides:
 
 
 @of_instance
-def gaussian(mdp: TokenMDP) -> Sides:
+def gaussian(instance: InstanceFacts) -> Sides:
     """A.1: ``ref ∝ exp(−‖psi(s) − nu_ref(a)‖²/2)``, at the least-norm nu_ref.
 
     ``−‖psi − nu‖²/2 = psi·nu − ‖nu‖²/2 − ‖psi‖²/2``, so it needs ``‖nu_ref(a)‖`` constant. lhs: the
     largest distance of the two log-laws (nats).
     """
-    rows, logits, _ = reference_rows(mdp)
+    rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:
         raise NotApplicable("no context has a feature")
     inner, _, of_nu = _products(rows, logits)
@@ -241,30 +240,30 @@ def gaussian(mdp: TokenMDP) -> Sides:
     return Sides(float(np.abs(apart).max()), 0.0, size, error=error)
 
 
-def logits_printed(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def logits_printed(facts: Facts) -> Sides:
     """§4: ``logit_θk = logit_ref + Q_k`` has the policy π_k: lhs the largest KL between them."""
-    return _logit_law(sol, 1.0)
+    return _logit_law(facts, 1.0)
 
 
-def logits_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def logits_repaired(facts: Facts) -> Sides:
     """``logit_θk = logit_ref + Q_k/β``: its softmax is π_k of (2)."""
-    return _logit_law(sol, sol.mdp.beta)
+    return _logit_law(facts, facts.mdp.beta)
 
 
-def _logit_law(sol: Solution, divisor: float) -> Sides:
+def _logit_law(facts: Facts, divisor: float) -> Sides:
     """Largest ``KL(π_k ‖ softmax(log ref + Q_k/divisor))``, π_k normalised by V_k as in (2)."""
-    mdp = sol.mdp
+    mdp = facts.mdp
     most, where = -1.0, None
     for k in range(mdp.n_rewards):
-        specialist = sol.specialists[k]
-        other = specialist if divisor == mdp.beta else Policy(mdp, sol.Q[k] / divisor)
+        specialist = facts.specialists[k]
+        other = specialist if divisor == mdp.beta else Policy(mdp, facts.sol.Q[k] / divisor)
         kl = 0.0 if other is specialist else specialist.divergence(other, fine=False)
         # (2) normalises by V_k: what is left of log Σ ref e^{(Q−V)/β} counts as well
-        mass = np.abs(specialist.log_partition - sol.V[k, :-1] / mdp.beta)
+        mass = np.abs(specialist.log_partition - facts.sol.V[k, :-1] / mdp.beta)
         apart, (t, s) = farthest(kl + mass, np.zeros_like(mass), mdp.reach.states)
         if np.isnan(apart) or apart > most:
             most, where = apart, {"t": t, "s": s, "k": k}
-    return Sides(most, 0.0, 1.0 + size_of_values(sol) / min(mdp.beta, 1.0), where=where)
+    return Sides(most, 0.0, 1.0 + facts.size_of_values / min(mdp.beta, 1.0), where=where)
 
 
 TABLE = (
@@ -273,37 +272,37 @@ TABLE = (
         r"\textstyle\int_b\exp(\psi(s)^\top\nu_{ref}(b))\,db = \exp(\psi(s)^\top\nu)",
         "refuted", "equality", "instance", single_exponential,
         "a log-sum-exp of linear functions is not linear",
-        hypotheses=("ss.asm0",),
+        hypotheses=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.eq11", "SS (11)", r"E_\omega[\phi_\omega(s)\mu_\omega(a)] = \exp(\psi(s)^\top\nu_{ref}(a))",
         "proved", "equality", "instance", random_fourier,
-        "the characteristic function of a Gaussian", hypotheses=("ss.asm0",),
+        "the characteristic function of a Gaussian", hypotheses=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.eq12", "SS (12)",
         r"Q(s_t,a_t) = r + \beta\log E_{t+1:t+L-1}\exp(\tfrac1\beta\textstyle\sum r + "
         r"Q(s_{t+L},a_{t+L}))",
         "refuted", "equality", "instance", unrolling_printed,
-        "the last Q stands outside 1/β, and a_{t+L} is left free", hypotheses=("ss.asm2",),
+        "the last Q stands outside 1/β, and a_{t+L} is left free", hypotheses=(DECODABLE,),
     ),
     Claim(
         "ss.eq12.repaired", "ours",
         r"Q(s_t,a_t) = r + \beta\log E_{t+1:t+L-1}\exp(\tfrac1\beta(\textstyle\sum r + V(s_{t+L})))",
         "proved", "equality", "instance", unrolling_repaired,
-        "time consistency of the entropic risk measure", hypotheses=("ss.asm2",),
+        "time consistency of the entropic risk measure", hypotheses=(DECODABLE,),
     ),
     Claim(
         "ss.eq13", "SS (13)",
         r"P^{ref}(a_{t+1:t+L}|s_t,a_t) \propto \exp(\psi((s_t,a_t))^\top\mu(a_{t+1:t+L}))",
         "refuted", "equality", "instance", forward_law,
         "a product of softmaxes at different contexts has log-normalisers that are not linear",
-        hypotheses=("ss.asm0", "ss.asm2"),
+        hypotheses=(SOFTMAX_REFERENCE, DECODABLE),
     ),
     Claim(
         "ss.gaussian", "SS App. A.1", r"\pi_{ref}(a|s) \propto \exp(-\tfrac12\|\psi(s)-\nu_{ref}(a)\|^2)",
         "refuted", "equality", "instance", gaussian,
-        "needs ‖nu_ref(a)‖ constant", hypotheses=("ss.asm0",),
+        "needs ‖nu_ref(a)‖ constant", hypotheses=(SOFTMAX_REFERENCE,),
     ),
     Claim(
         "ss.eq7.logit", "SS (7), §4", r"\mathrm{logit}_{\theta_k} = \mathrm{logit}_{ref} + Q_k",

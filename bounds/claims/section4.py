@@ -7,18 +7,18 @@ is that of (7), ``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')``; β and β' are kept ap
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import Solution, kernels
+from toymdp import kernels
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
-from toymdp.soup.optimum import SoupOptimum
 
-from ..claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
-from ..facts.soup import Soup, size_of_values, soup
+from ..claim import At, Claim, SidesFunction, Status
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
 
 DRAWS = 64  # answers drawn from ref; one that is drawn twice counts once
 PAIRED = 48  # of them are compared with each other: 1128 pairs
@@ -45,12 +45,9 @@ class Answers:
         return np.asarray(np.where(self.going, found, 0.0).sum(axis=-1))
 
 
-def answers(sol: Solution) -> Answers:
-    """Seeded draws from ref, cached. Raises Undecidable if none has ended in time."""
-    if "answers" in sol.cache:
-        found: Answers = sol.cache["answers"]
-        return found
-    mdp = sol.mdp
+def answers(facts: Facts) -> Answers:
+    """Seeded draws from ref. Raises Undecidable if none has ended in time."""
+    mdp = facts.mdp
     heights = np.random.default_rng(SEED).random((DRAWS, mdp.horizon or STEP_LIMIT))
     contexts = np.empty((DRAWS, heights.shape[1] + 1), dtype=np.int64)
     going = np.empty(heights.shape, dtype=np.bool_)
@@ -61,47 +58,49 @@ def answers(sol: Solution) -> Answers:
         raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
     first = whole[np.sort(np.unique(contexts[whole], axis=0, return_index=True)[1])]
     length = int(going[first].sum(axis=1).max())
-    sol.cache["answers"] = Answers(contexts[first, : length + 1], going[first, :length])
-    return answers(sol)
+    return Answers(contexts[first, : length + 1], going[first, :length])
 
 
-def returns_by_policy(sol: Solution) -> Array:
+def returns_by_policy(facts: Facts) -> Array:
     """``β Σ_t log π_k/ref`` [K, n], π_k normalised from Q_k alone (no V), reward units."""
-    drawn = answers(sol)
+    drawn = facts.once(answers)
     i, t = np.nonzero(drawn.going)
-    norms, taken = np.zeros((len(sol.Q), *drawn.going.shape)), np.empty((len(sol.Q), len(i)))
-    rows, s = np.minimum(t, sol.mdp.steps - 1), drawn.contexts[i, t]
-    kernels.sampling.log_norms(sol.mdp.ref, sol.Q, sol.mdp.beta, rows, s, taken)
+    norms, taken = (
+        np.zeros((len(facts.sol.Q), *drawn.going.shape)),
+        np.empty((len(facts.sol.Q), len(i))),
+    )
+    rows, s = np.minimum(t, facts.mdp.steps - 1), drawn.contexts[i, t]
+    kernels.sampling.log_norms(facts.mdp.ref, facts.sol.Q, facts.mdp.beta, rows, s, taken)
     norms[:, i, t] = taken
-    return np.asarray(drawn.total(sol.Q) - sol.mdp.beta * norms.sum(axis=-1))
+    return np.asarray(drawn.total(facts.sol.Q) - facts.mdp.beta * norms.sum(axis=-1))
 
 
-def size_of_answers(sol: Solution) -> float:
+def size_of_answers(facts: Facts) -> float:
     """Largest ``Σ (|Q| + |V| + β)`` of an answer: what its return is a difference of.
 
     A log-partition near 0 is known to a unit in the last place of 1, times β.
     """
-    drawn = answers(sol)
-    values = drawn.total(np.abs(sol.Q)) + drawn.total(np.abs(sol.V), 1)
-    return float(values.max() + sol.mdp.beta * drawn.going.shape[1])
+    drawn = facts.once(answers)
+    values = drawn.total(np.abs(facts.sol.Q)) + drawn.total(np.abs(facts.sol.V), 1)
+    return float(values.max() + facts.mdp.beta * drawn.going.shape[1])
 
 
-def _rounding(sol: Solution, size: float) -> float:
+def _rounding(facts: Facts, size: float) -> float:
     """Error of exponents or returns that are sums of that size."""
-    return 32 * EPS * float(np.sqrt(sol.depth)) * (1.0 + size)
+    return 32 * EPS * float(np.sqrt(facts.depth)) * (1.0 + size)
 
 
-def returns(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def returns(facts: Facts) -> Sides:
     """``Σ_t Q − Σ_{t≥1} V = Σ_t r``, and ``β Σ log π_k/ref`` differs by as much between answers.
 
     Proof. Sum ``Q_k(s_t,a_t) = r_k + V_k(s_{t+1})``, (3), over t. And ``β log π_k/ref``, which is
     ``Q_k(s_t,a_t) − V_k(s_t)``, adds up to ``Σ r_k − V_k(s_0)``: the start's value cancels between
     two answers to one prompt. Both on seeded draws from ref, all k; the sides are the worse one's.
     """
-    drawn = answers(sol)
-    true = drawn.total(sol.mdp.rewards[:, None])
-    summed = drawn.total(sol.Q) - drawn.total(sol.V, 1)
-    by_policy = returns_by_policy(sol)
+    drawn = facts.once(answers)
+    true = drawn.total(facts.mdp.rewards[:, None])
+    summed = drawn.total(facts.sol.Q) - drawn.total(facts.sol.V, 1)
+    by_policy = facts.once(returns_by_policy)
     k, n = np.unravel_index(int(np.argmax(np.abs(summed - true))), true.shape)
     lhs, rhs = float(summed[k, n]), float(true[k, n])
     offset = by_policy - true
@@ -111,10 +110,10 @@ def returns(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
         k = np.argmax(spread)
         i, j = np.argmax(offset[k]), np.argmin(offset[k])
         lhs, rhs = float(by_policy[k, i] - by_policy[k, j]), float(true[k, i] - true[k, j])
-    return Sides(lhs, rhs, size_of_answers(sol), terms, {"k": int(k)})
+    return Sides(lhs, rhs, facts.once(size_of_answers), terms, {"k": int(k)})
 
 
-def gumbel(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def gumbel(facts: Facts) -> Sides:
     """``L_Gumbel`` with V free at each state and Q fixed is least at V*, if the data follow ref.
 
     Proof. ``E_data[e^{(Q−V)/β} − (Q−V)/β − 1]`` is strictly convex in V with slope
@@ -123,27 +122,27 @@ def gumbel(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
 
     Minimised at up to 512 seeded reachable states for every k, reward units, from Q alone.
     """
-    mdp, beta = sol.mdp, sol.mdp.beta
+    mdp, beta = facts.mdp, facts.mdp.beta
     states = np.argwhere(mdp.reach.states)
     if len(states) > STATES:
         states = np.random.default_rng(SEED).choice(states, STATES, replace=False, shuffle=False)
     t, s = np.ascontiguousarray(states.T)
-    data = np.repeat(mdp.ref[None, s], len(sol.Q), axis=0)
+    data = np.repeat(mdp.ref[None, s], len(facts.sol.Q), axis=0)
     found, plain, twice = (np.empty(data.shape[:2]) for _ in range(3))
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    kernels.sampling.loss_minimisers(data, sol.Q, beta, nexts, t, found)
-    kernels.sampling.log_norms(mdp.ref, sol.Q, beta, t, s, plain)
-    kernels.sampling.log_norms(mdp.ref, sol.Q, 0.5 * beta, t, s, twice)
-    values, found = sol.V[:, t, s], beta * found
+    kernels.sampling.loss_minimisers(data, facts.sol.Q, beta, nexts, t, found)
+    kernels.sampling.log_norms(mdp.ref, facts.sol.Q, beta, t, s, plain)
+    kernels.sampling.log_norms(mdp.ref, facts.sol.Q, 0.5 * beta, t, s, twice)
+    values, found = facts.sol.V[:, t, s], beta * found
     k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
     terms = {"states": float(len(s)), "largest offset, data from π_k": off}
     where = {"t": int(t[m]), "s": int(s[m]), "k": int(k)}
     lhs, rhs = float(found[k, m]), float(values[k, m])
-    return Sides(lhs, rhs, beta + size_of_values(sol), terms, where)
+    return Sides(lhs, rhs, beta + facts.size_of_values, terms, where)
 
 
-def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def bradley_terry(facts: Facts) -> Sides:
     """The loss in λ, with exact specialists and stochastic answers of w, is least at λ = w.
 
     With ``x = ΔR`` [K] of a pair with one prompt and ``P = σ(w·x)``: ``L(λ) = −E[P log σ(λ·x) +
@@ -154,12 +153,12 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     R_k is what the section takes, ``β Σ log π_k/ref``; the user sees ``Σ r_w``.
     lhs: largest ``|x·(λ̂ − w)|`` over the pairs of up to 48 answers; rhs: 0.
     """
-    mdp, own = sol.mdp, returns_by_policy(sol)
-    i, j = np.triu_indices(min(PAIRED, own.shape[1]), 1)
-    X = np.ascontiguousarray((own[:, i] - own[:, j]).T)
-    total = answers(sol).total(mdp.reward_w[None])
+    mdp, returned = facts.mdp, facts.once(returns_by_policy)
+    i, j = np.triu_indices(min(PAIRED, returned.shape[1]), 1)
+    X = np.ascontiguousarray((returned[:, i] - returned[:, j]).T)
+    total = facts.once(answers).total(mdp.reward_w[None])
     margins = total[i] - total[j]
-    rounding = _rounding(sol, size_of_answers(sol))
+    rounding = _rounding(facts, facts.once(size_of_answers))
     if len(X) == 0 or np.abs(X).max() <= rounding:
         raise NotApplicable("no two answers drawn from ref differ in any return")
     U, size, _ = np.linalg.svd(X, full_matrices=False)
@@ -169,80 +168,77 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     radius = kernels.sampling.fit_answers(U, margins, rounding + dropped, z)
     if not np.isfinite(radius):
         raise Undecidable("the pairs are so one-sided that rounding hides where the loss is least")
-    full = soup(sol, mdp.w).beta_prime / mdp.beta
-    terms = {"pairs": float(len(X)), "gap at (β'/β)w": soup(sol, full * mdp.w).gap}
+    full = mdp.beta_prime / mdp.beta
+    terms = {"pairs": float(len(X)), "gap at (β'/β)w": Soup(facts, full * mdp.w).gap}
     for c in (1, 10):
         terms[f"ranked loss at {c}w"] = float(np.logaddexp(0.0, -c * np.abs(margins)).mean())
     # below that w is outside the domain of (7)
-    terms |= {"gap at λ = w": soup(sol, mdp.w).gap} if full >= 1.0 else {}
-    terms |= {"gap at λ*": opt.gap} if opt is not None else {}
+    terms |= {"gap at λ = w": Soup(facts, mdp.w).gap} if full >= 1.0 else {}
+    terms["gap at λ*"] = facts.optimum.gap
     note = "with ranked answers no finite λ minimises the loss" if margins.any() else ""
     apart, scale = float(np.abs(z - X @ mdp.w).max()), float(np.abs(X).max())
     return Sides(apart, 0.0, scale, terms, error=radius + dropped, note=note)
 
 
-def _to_soup(sol: Solution, here: Soup, policy: Policy) -> Sides:
+def _to_soup(facts: Facts, soup: Soup, policy: Policy) -> Sides:
     """Largest ``KL(policy ‖ soup)`` over reachable states as an equality with 0."""
-    nexts = sol.mdp.reach.nexts
-    kl = policy.divergence(here.policy, fine=False)
+    nexts = facts.mdp.reach.nexts
+    kl = policy.divergence(soup.policy, fine=False)
     t, s = np.unravel_index(int(np.argmax(kl)), kl.shape)
-    size = largest(policy.logits, nexts) + largest(here.logits, nexts)
-    error = _rounding(sol, size)
+    size = largest(policy.logits, nexts) + largest(soup.logits, nexts)
+    error = _rounding(facts, size)
     return Sides(float(kl[t, s]), 0.0, 1.0, {}, {"t": int(t), "s": int(s)}, error)
 
 
-def explicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def explicit(facts: Facts, soup: Soup) -> Sides:
     """§4, explicit: ``(1 − Σλ_k) logit_ref + Σ λ_k logit_θk`` with ``logit_θk = logit_ref + Q_k``.
 
     It adds up to ``logit_ref + Σ λ_k Q_k``; (7) has ``Σ λ_k Q_k/β'``. The two agree for every λ iff
     β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
     ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    found = _to_soup(sol, here, Policy(sol.mdp, mixture(lam, sol.Q)))
-    beta = sol.mdp.beta
+    found = _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam, facts.sol.Q)))
+    beta = facts.mdp.beta
     halfway = (
-        found if beta == 1.0 else _to_soup(sol, here, Policy(sol.mdp, mixture(lam / beta, sol.Q)))
+        found
+        if beta == 1.0
+        else _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam / beta, facts.sol.Q)))
     )
     return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
 
 
-def explicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def explicit_repaired(facts: Facts, soup: Soup) -> Sides:
     """The mixture with weights ``λ_k β/β'`` on ``log π_k`` is the soup of (7).
 
     It is ``log ref + Σ (λ_kβ/β')(Q_k − V_k)/β``, and V_k is the same for all tokens.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    return _to_soup(sol, here, here.mixed)
+    return _to_soup(facts, soup, soup.mixed)
 
 
-def printed_offsets(sol: Solution) -> Array:
-    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats, cached: of the printed log-ratio less its log-bound.
+def printed_offsets(facts: Facts) -> Array:
+    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats: of the printed log-ratio less its log-bound.
 
     Both are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
     """
-    if "printed offsets" not in sol.cache:
-        values = sol.V[:, :-1]
-        means = np.stack([sol.reference.mean(q) for q in sol.Q])
-        sol.cache["printed offsets"] = ((values - means) - values) / sol.mdp.beta
-    found: Array = sol.cache["printed offsets"]
-    return found
+    values = facts.sol.V[:, :-1]
+    means = np.stack([facts.reference.mean(q) for q in facts.sol.Q])
+    return np.asarray(((values - means) - values) / facts.mdp.beta)
 
 
-def _sampled(sol: Solution, here: Soup, ratio: Policy, shift: Array) -> Sides:
+def _sampled(facts: Facts, soup: Soup, ratio: Policy, shift: Array) -> Sides:
     """Largest total variation between what is accepted and the soup, as an equality with 0."""
-    mdp = sol.mdp
-    apart, accepted = rejection_sampler(here.policy, ratio, shift)
+    mdp = facts.mdp
+    apart, accepted = rejection_sampler(soup.policy, ratio, shift)
     t, s = np.unravel_index(int(np.argmax(apart)), apart.shape)
     terms = {"acceptance at start": float(accepted[0, mdp.start_context]),
              "least acceptance": float(accepted.min(where=mdp.reach.states, initial=1.0))}  # fmt: skip
-    error = _rounding(sol, here.size * size_of_values(sol) * (mdp.beta**-2 + 1 / here.beta_prime))
+    error = _rounding(
+        facts, soup.size * facts.size_of_values * (mdp.beta**-2 + 1 / soup.beta_prime)
+    )
     return Sides(float(apart[t, s]), 0.0, 1.0, terms, {"t": int(t), "s": int(s)}, error)
 
 
-def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def implicit(facts: Facts, soup: Soup) -> Sides:
     """§4, implicit: draw a ~ ref, u ~ U[0, M(s)], accept if ``u ≤ Π_k (π_k/ref)^{λ_k/β}``.
 
     With ``h = Σ (λ_k/β²) Q_k`` the ratio is ``exp(h − Σ (λ_k/β²) V_k)``. The printed bound,
@@ -251,27 +247,29 @@ def implicit(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides
     tokens above the mean are no longer told apart, and were M a bound, h would still be the
     exponent of (7) only for β² = β'. lhs: largest total variation to the soup; rhs: 0.
     """
-    assert lam is not None
-    beta = sol.mdp.beta
-    log_ratio = mixture(lam / beta, sol.exponents)
-    shift = mixture(lam / beta, printed_offsets(sol))
-    return _sampled(sol, soup(sol, lam), Policy(sol.mdp, log_ratio), shift)
+    beta = facts.mdp.beta
+    log_ratio = mixture(soup.lam / beta, facts.exponents)
+    shift = mixture(soup.lam / beta, facts.once(printed_offsets))
+    return _sampled(facts, soup, Policy(facts.mdp, log_ratio), shift)
 
 
-def implicit_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def implicit_repaired(facts: Facts, soup: Soup) -> Sides:
     """Rejection sampling with weights ``λ_k β/β'`` and ``M = max_a ratio`` draws from the soup.
 
     ``Π_k (π_k/ref)^{λ_kβ/β'} = exp(Σ λ_k Q_k/β' − const)``, and with M an upper bound the chance of
     acceptance is ``ratio/M`` itself: the law is ``∝ ref·ratio``, accepted with ``E_ref ratio/M``.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    return _sampled(sol, here, here.mixed, -extrema(sol.mdp, here.mixed.logits)[1])
+    return _sampled(facts, soup, soup.mixed, -extrema(facts.mdp, soup.mixed.logits)[1])
 
 
-def _claim(id: str, statement: str, status: Status, at: At, sides: Any, reason: str) -> Claim:
+def _claim(
+    id: str, statement: str, status: Status, at: At, sides: SidesFunction, reason: str
+) -> Claim:
     source, zero = "ours" if "repaired" in id else "SS §4", id != "ss.sec4.implicit"
-    return Claim(id, source, statement, status, "equality", at, sides, reason, zero=zero)
+    return Claim(
+        id, source, statement, status, "equality", at, sides, reason, zero=zero,
+        needs_optimum=sides is bradley_terry,
+    )  # fmt: skip
 
 
 TABLE: tuple[Claim, ...] = (

@@ -8,159 +8,152 @@ from __future__ import annotations
 
 import numpy as np
 
-from toymdp import Solution, SolverError
+from toymdp import SolverError
 from toymdp.exact.scans import hard_minimum
-from toymdp.soup.optimum import SoupOptimum
 
 from .. import formulas
-from ..claim import Array, Claim, NotApplicable, Sides, Undecidable, worst
-from ..facts.soup import (
-    bespoke_norm,
-    judged_states,
-    reference_norm,
-    size_of_returns,
-    size_of_values,
-    soup,
-    specialist_totals,
+from ..claim import Claim
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import Array, NotApplicable, Sides, Undecidable, worst
+from .delta import deltas_last, penalty
+from .hypotheses import (
+    IN_DOMAIN,
+    LINEAR_REWARDS,
+    LINEAR_VALUES,
+    NONNEGATIVE_VALUES,
+    NONZERO_LAMBDA,
+    SOFTMAX_REFERENCE,
 )
-from .delta import deltas, penalty, ratio_extremes, renyi_divergences
-from .kl import divergence_scale
 
 FULL = 1e-12  # a budget used up to this is full: the power of C(s) is then 1
 
 
-def nonneg(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def nonneg(facts: Facts, soup: Soup) -> Sides:
     """``(β/β') Σ λ_k V_k ≤ Σ |λ_k| V_k/|λ|₁`` at the start context.
 
     Proof with ``V_k ≥ 0``: ``(β/β')λ_k ≤ (β/β')|λ_k| ≤ |λ_k|/|λ|₁`` since ``β|λ|₁ ≤ β'``. Without
     it a specialist of negative value turns the inequality.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    if (lam >= 0).all() and abs(sol.mdp.beta * here.size / here.beta_prime - 1.0) < FULL:
+    lam = soup.lam
+    if (lam >= 0).all() and abs(facts.mdp.beta * soup.size / soup.beta_prime - 1.0) < FULL:
         raise NotApplicable("full budget and λ ≥ 0: both sides are the same expression")
-    lhs = sol.mdp.beta / here.beta_prime * float(lam @ sol.values)
-    rhs = float(np.abs(lam) @ sol.values) / here.size
-    return Sides(lhs, rhs, size_of_values(sol))
+    lhs = facts.mdp.beta / soup.beta_prime * float(lam @ facts.sol.values)
+    rhs = float(np.abs(lam) @ facts.sol.values) / soup.size
+    return Sides(lhs, rhs, facts.size_of_values)
 
 
-def _least(sol: Solution, cost: Array) -> float:
+def _least(facts: Facts, cost: Array) -> float:
     """``min_π E_π Σ cost(s')`` from the start."""
-    stepped = np.broadcast_to(cost, (sol.mdp.steps, sol.mdp.n_contexts))
+    stepped = np.broadcast_to(cost, (facts.mdp.steps, facts.mdp.n_contexts))
     try:
-        return hard_minimum(sol.mdp, stepped, np.zeros(stepped.shape))[0]
+        return hard_minimum(facts.mdp, stepped, np.zeros(stepped.shape))[0]
     except SolverError as error:
         raise Undecidable(str(error)) from None
 
 
-def _differences(sol: Solution) -> Array:
+def _least_each(facts: Facts) -> Array:
+    """``min_π E_π Σ(r_w − r_k)`` [K], each k apart."""
+    return np.array([_least(facts, pair) for pair in facts.mdp.reward_w - facts.mdp.rewards])
+
+
+def _differences(facts: Facts) -> Array:
     """``E_{π_k} Σ (r_w − r_k)`` [K]."""
-    totals, _ = specialist_totals(sol)
-    return np.asarray(totals @ sol.mdp.w - np.diag(totals))
+    totals, _ = facts.specialist_totals
+    return np.asarray(totals @ facts.mdp.w - np.diag(totals))
 
 
-def step_a(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_a(facts: Facts, soup: Soup) -> Sides:
     """``min_π E_π Σ_t Σ_k |λ_k|(r_w − r_k) ≤ Σ_k |λ_k| E_{π_k} Σ_t (r_w − r_k)``, over ``|λ|₁``.
 
     The right side lets each k act by its own π_k; a single policy cannot be that bad for all: the
     matched weights λ = (β'/β)w make the left side 0 and the right side Σ w_k(V_w^{π_k} − V_k) ≤ 0.
     """
-    assert lam is not None
-    weights = np.abs(lam) / np.abs(lam).sum()
-    lhs = _least(sol, weights @ (sol.mdp.reward_w - sol.mdp.rewards))
-    return Sides(lhs, float(weights @ _differences(sol)), size_of_returns(sol))
+    weights = np.abs(soup.lam) / soup.size
+    lhs = _least(facts, weights @ (facts.mdp.reward_w - facts.mdp.rewards))
+    return Sides(lhs, float(weights @ _differences(facts)), facts.size_of_returns)
 
 
-def step_a_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_a_repaired(facts: Facts, soup: Soup) -> Sides:
     """``Σ |λ_k| min_π E_π Σ(r_w − r_k) ≤ Σ |λ_k| E_{π_k} Σ(r_w − r_k)``, over ``|λ|₁``."""
-    assert lam is not None
-    weights = np.abs(lam) / np.abs(lam).sum()
-    if "least" not in sol.cache:
-        pairs = sol.mdp.reward_w - sol.mdp.rewards
-        sol.cache["least"] = np.array([_least(sol, pair) for pair in pairs])
-    lhs = float(weights @ sol.cache["least"])
-    return Sides(lhs, float(weights @ _differences(sol)), size_of_returns(sol))
+    weights = np.abs(soup.lam) / soup.size
+    lhs = float(weights @ facts.once(_least_each))
+    return Sides(lhs, float(weights @ _differences(facts)), facts.size_of_returns)
 
 
-def step_b(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_b(facts: Facts, soup: Soup) -> Sides:
     """(16) at every reachable state: ``−(β/β')B(s) ≤ (β²/β') Σ Δ_k max(0, −λ_k)``.
 
     Proof: ss.delta.renyi, and ``D₂ ≤ Δ_k``.
     """
-    assert lam is not None
-    here = soup(sol, lam)
-    lhs = here.mixed_partition_excess
-    rhs = penalty(sol, here, deltas)
-    return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
+    lhs = soup.mixed_partition_excess
+    rhs = penalty(facts, soup, deltas_last)
+    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
 
 
-def step_c_jensen(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_c_jensen(facts: Facts, soup: Soup) -> Sides:
     """The power step: ``β log E_ref exp(X) ≤ (β²|λ|₁/β') log E_ref exp(pX)``.
 
     ``X = Σ λ_k Q_k/β'`` and ``p = β'/(β|λ|₁) ≥ 1``: ``(E x)^p ≤ E x^p`` for ``x = e^X``. At full
     budget p = 1 and both sides are one expression.
     """
-    assert lam is not None
-    here, beta = soup(sol, lam), sol.mdp.beta
-    p = here.beta_prime / (beta * here.size)
+    beta = facts.mdp.beta
+    p = soup.beta_prime / (beta * soup.size)
     if abs(p - 1.0) < FULL:
         raise NotApplicable("full budget: the power is 1 and both sides are the same expression")
-    lhs = beta * here.policy.log_partition
-    rhs = beta / p * here.sharpened.log_partition
-    return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
+    lhs = beta * soup.policy.log_partition
+    rhs = beta / p * soup.sharpened.log_partition
+    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
 
 
-def _lipschitz(sol: Solution, lam: Array, norms: Array) -> Sides:
-    here, beta = soup(sol, lam), sol.mdp.beta
-    rhs = norms * (beta / here.beta_prime) * here.logit_norm
-    lhs = here.partition_drop
-    return worst(lhs, rhs, judged_states(sol), size_of_values(sol), ("t", "s"))
+def _lipschitz(facts: Facts, soup: Soup, norms: Array) -> Sides:
+    beta = facts.mdp.beta
+    rhs = norms * (beta / soup.beta_prime) * soup.logit_norm
+    lhs = soup.partition_drop
+    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
 
 
-def step_c_lipschitz(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_c_lipschitz(facts: Facts, soup: Soup) -> Sides:
     """The last step with ``E_ref‖psi‖``: ``log E_ref exp`` as if Lipschitz in L¹(ref)."""
-    assert lam is not None
-    return _lipschitz(sol, lam, reference_norm(sol))
+    return _lipschitz(facts, soup, facts.reference_norm)
 
 
-def step_c_repaired(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def step_c_repaired(facts: Facts, soup: Soup) -> Sides:
     """The last step with ``E_{π_w}‖psi‖``, at every reachable state and every λ.
 
     Proof: ``log E_ref e^Y − log E_ref e^X ≤ E_{tilt by Y}[Y − X]`` by convexity; the tilt by
     ``Y = Q_w/β`` is π_w.
     """
-    assert lam is not None
-    return _lipschitz(sol, lam, bespoke_norm(sol))
+    return _lipschitz(facts, soup, facts.bespoke_norm)
 
 
-def _anchored(sol: Solution, low_end: bool) -> Sides:
+def _anchored(facts: Facts, low_end: bool) -> Sides:
     """``D₂ ≤ log (2a − 1) − log m − log(2a − m)`` at the least or largest anchor a (ratios)."""
-    lhs = renyi_divergences(sol)
+    lhs = facts.renyi_divergences
     rhs = np.empty_like(lhs)
-    for k in range(sol.mdp.n_rewards):
-        log_upper, log_lower = ratio_extremes(sol, k)
+    for k, (log_upper, log_lower) in enumerate(zip(*facts.ratio_extremes, strict=True)):
         log_anchor = np.maximum(log_lower, log_upper - np.log(2.0)) if low_end else log_upper
         rhs[k] = formulas.anchored_delta(log_anchor, log_lower)
-    states = np.broadcast_to(judged_states(sol), lhs.shape)
-    return worst(lhs, rhs, states & (lhs > 0), divergence_scale(sol), ("k", "t", "s"))
+    states = np.broadcast_to(facts.judged, lhs.shape)
+    return worst(lhs, rhs, states & (lhs > 0), facts.size_of_divergences, ("k", "t", "s"))
 
 
-def anchor(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def anchor(facts: Facts) -> Sides:
     """(17) at the smallest anchor that ``|x − a| ≤ a`` admits, ``a = max(M̲, M̄/2)``.
 
     The series for 1/x replaces ``(a − x)²`` by ``(a − M̲)²``, which is the larger of the two for
     every x only if ``a ≥ (M̲ + M̄)/2``; the printed condition asks for M̄/2. Counterexample: m = 0.9,
     M = 1.9, a = 1 gives 1/0.99 = 1.0101 against 1.0526 for the two-valued ratio.
     """
-    return _anchored(sol, low_end=True)
+    return _anchored(facts, low_end=True)
 
 
-def anchor_upper(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
+def anchor_upper(facts: Facts) -> Sides:
     """(17) at an anchor ``a ≥ (M̲ + M̄)/2``, here a = M̄: weaker than Δ_k, and true."""
-    return _anchored(sol, low_end=False)
+    return _anchored(facts, low_end=False)
 
 
-_STEP = ("ss.asm1", "q-linear", "lambda-in-domain")
+_STEP = (LINEAR_REWARDS, LINEAR_VALUES, IN_DOMAIN)
 
 TABLE = (
     Claim(
@@ -168,41 +161,41 @@ TABLE = (
         r"\textstyle\sum_k|\lambda_k|V_k/|\lambda|_1 \ge \tfrac{\beta}{\beta'}\sum_k\lambda_kV_k"
         r"\text{ if } V_k \ge 0",
         "proved", "inequality", "every", nonneg, "term by term",
-        hypotheses=("values-nonnegative", "lambda-in-domain", "lambda-nonzero"),
+        hypotheses=(NONNEGATIVE_VALUES, IN_DOMAIN, NONZERO_LAMBDA),
     ),
     Claim(
         "ss.proof.nonneg.without", "SS App. A.2",
         r"\textstyle\sum_k|\lambda_k|V_k/|\lambda|_1 \ge \tfrac{\beta}{\beta'}\sum_k\lambda_kV_k",
         "refuted", "inequality", "every", nonneg,
         "Theorem 1 does not assume r ≥ 0, its proof does",
-        hypotheses=("lambda-in-domain", "lambda-nonzero"),
+        hypotheses=(IN_DOMAIN, NONZERO_LAMBDA),
     ),
     Claim(
         "ss.proof.A", "SS App. A.2, A(s)",
         r"\textstyle\sum_k|\lambda_k|E_{\pi_k}[X_k] \ge \min_\pi E_\pi[\sum_k|\lambda_k|X_k],\ "
         r"X_k = \sum_t(r_w - r_k)",
         "refuted", "inequality", "every", step_a, "each k has a policy of its own",
-        hypotheses=("lambda-nonzero",),
+        hypotheses=(NONZERO_LAMBDA,),
     ),
     Claim(
         "ss.proof.A.repaired", "ours",
         r"\textstyle\sum_k|\lambda_k|E_{\pi_k}[X_k] \ge \sum_k|\lambda_k|\min_\pi E_\pi[X_k]",
         "proved", "inequality", "every", step_a_repaired, "the minimum for each k apart",
-        hypotheses=("lambda-nonzero",),
+        hypotheses=(NONZERO_LAMBDA,),
     ),
     Claim(
         "ss.proof.B", "SS (16)",
         r"\textstyle\sum_k\lambda_kV_k - \beta|\lambda|_1\log E_{ref}\exp\frac{\sum\lambda_kQ_k}"
         r"{\beta|\lambda|_1} \ge \beta\sum_k\Delta_k\min(0,\lambda_k)",
         "proved", "inequality", "every", step_b, "ss.delta.renyi and D₂ ≤ Δ_k",
-        hypotheses=("lambda-nonzero",),
+        hypotheses=(NONZERO_LAMBDA,),
     ),
     Claim(
         "ss.proof.C.jensen", "SS App. A.2, C(s)",
         r"\beta|\lambda|_1\log E_{ref}e^{pX} \ge \beta'\log E_{ref}e^X,\ "
         r"p = \beta'/(\beta|\lambda|_1) \ge 1",
         "proved", "inequality", "every", step_c_jensen, "Jensen for the power p ≥ 1",
-        hypotheses=("lambda-in-domain", "lambda-nonzero"),
+        hypotheses=(IN_DOMAIN, NONZERO_LAMBDA),
     ),
     Claim(
         "ss.proof.C.lipschitz", "SS App. A.2, C(s)",
@@ -210,14 +203,14 @@ TABLE = (
         r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
         "refuted", "inequality", "every", step_c_lipschitz,
         "log E exp is Lipschitz in the sup norm, not in L¹(ref)",
-        hypotheses=_STEP, reported=("ss.asm0",), zero=True,
+        hypotheses=_STEP, reported=(SOFTMAX_REFERENCE,), zero=True,
     ),
     Claim(
         "ss.proof.C.lipschitz.repaired", "ours",
         r"\beta'\log E_{ref}e^X - \beta'\log E_{ref}e^{Q_w/\beta} \ge -E_{\pi_w}\|\psi\|\,"
         r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
         "proved", "inequality", "every", step_c_repaired, "convexity: the tilt by Q_w/β is π_w",
-        hypotheses=("q-linear",), reported=("ss.asm0",), zero=True,
+        hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
     ),
     Claim(
         "ss.delta.anchor", "SS (17)",

@@ -28,8 +28,8 @@ def claims(
             out.write(
                 dump({
                     "id": c.id, "source": c.source, "statement": c.statement, "status": c.status,
-                    "kind": c.kind, "reason": c.reason, "hypotheses": list(c.hypotheses),
-                    "reported": list(c.reported), "witnesses": witnesses.get(c.id, []),
+                    "kind": c.kind, "reason": c.reason, "hypotheses": [h.id for h in c.hypotheses],
+                    "reported": [h.id for h in c.reported], "witnesses": witnesses.get(c.id, []),
                 })
                 for c in CLAIMS.values()
             )  # fmt: skip

@@ -59,7 +59,7 @@ def _tables(found: Explanation) -> list[Table | str]:
     if found.first_broken is not None:
         step, _ = found.steps[found.first_broken]
         saved = {True: "holds here", False: "does not hold here", None: ""}[found.saved]
-        saviour = f"; {step.saved_by} would save it {saved}".rstrip() if step.saved_by else ""
+        saviour = f"; {step.remedy} would save it {saved}".rstrip() if step.saved_by else ""
         parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
     if found.repairs:
         parts.append(tables.detail("What is true instead", found.repairs))

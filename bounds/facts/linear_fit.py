@@ -8,15 +8,14 @@ bounds name, and their combinations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
-from toymdp import Solution, TokenMDP
+from toymdp import TokenMDP
 from toymdp.cached import cached_property
 from toymdp.worlds.features import Dense, Features, Tabular
 
-from ..claim import EPS, Array
+from ..sides import EPS, Array
 
 # singular values below this share of the largest are linear dependence, not a direction
 RANK_TOLERANCE = 1e-12
@@ -57,7 +56,7 @@ class Fit:
         return verdicts
 
 
-class FeatureSpan:
+class FeatureFit:
     """The column space of an instance's feature rows at the reachable next contexts."""
 
     def __init__(self, mdp: TokenMDP) -> None:
@@ -211,14 +210,14 @@ class FeatureSpan:
         )
 
 
-class _OneStep(FeatureSpan):
+class _OneStep(FeatureFit):
     """The rows of a single step."""
 
-    def __init__(self, span: FeatureSpan, t: int) -> None:
-        self.mdp = span.mdp
-        self.features = span.features
-        self.used = span.used[t : t + 1]
-        self.norms = span.norms[t : t + 1]
+    def __init__(self, whole: FeatureFit, t: int) -> None:
+        self.mdp = whole.mdp
+        self.features = whole.features
+        self.used = whole.used[t : t + 1]
+        self.norms = whole.norms[t : t + 1]
         self.t = t
 
     @cached_property
@@ -230,26 +229,3 @@ class _OneStep(FeatureSpan):
         left, sigma, right = np.linalg.svd(rows, full_matrices=False)
         keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
         return rows, np.ones(len(rows)), left[:, keep], right[keep].T / sigma[keep]
-
-
-@lru_cache(maxsize=4)
-def span_of(mdp: TokenMDP) -> FeatureSpan:
-    """Return the span of an instance's features, built once for a solution and its shadow."""
-    return FeatureSpan(mdp)
-
-
-def feature_span(sol: Solution) -> FeatureSpan:
-    """Return the span of the features of a solution's instance."""
-    return span_of(sol.mdp)
-
-
-def value_fits(sol: Solution) -> tuple[Fit, Fit]:
-    """Fits of the rewards (r_1..r_K, r_w) and of the optimal values (Q_1..Q_K, Q_w), cached."""
-    if "fits" not in sol.cache:
-        span = feature_span(sol)
-        sol.cache["fits"] = (
-            span.rewards,
-            span.fit(np.concatenate([sol.Q, sol.Q_w[None]]), sol.mdp.beta),
-        )
-    fits: tuple[Fit, Fit] = sol.cache["fits"]
-    return fits

@@ -14,18 +14,16 @@ from dataclasses import dataclass
 import cvxpy as cp
 import numpy as np
 
-from toymdp import Solution, SolverError
+from toymdp import SolverError
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import extrema, hard_minimum
-from toymdp.soup.optimum import SoupOptimum
 from toymdp.worlds.features import Tabular
 
 from .. import formulas
-from ..claim import Array
 from ..claims.catalogue import CLAIMS
 from ..claims.gap import feature_rate, start_deltas
-from ..facts.linear_fit import feature_span
-from ..facts.soup import Soup, bespoke_norm, soup
+from ..facts.soup import Soup
+from ..sides import Array
 
 RUNGS = {
     "identity": "ss.thm1.gap.identity",
@@ -47,17 +45,15 @@ class Rung:
     note: str = ""
 
 
-def ladder(sol: Solution, opt: SoupOptimum, lam: Array | None = None) -> list[Rung]:
-    """Return the rungs at λ* (or at lam [K]), the true gap first."""
-    lam = opt.lam if lam is None else lam
-    here = soup(sol, lam)
-    rungs = [Rung("true gap", here.gap, 1.0)]
+def ladder(soup: Soup) -> list[Rung]:
+    """Return the rungs on a soup's gap, the true gap first."""
+    rungs = [Rung("true gap", soup.gap, 1.0)]
     for name, claim in RUNGS.items():
-        found = CLAIMS[claim].evaluate(sol, lam, opt)
-        note = found.reason if found.rhs is None else ""
-        rungs.append(_rung(name, found.rhs, here.gap, note))
+        check = CLAIMS[claim].evaluate(soup.facts, soup)
+        note = check.reason if check.rhs is None else ""
+        rungs.append(_rung(name, check.rhs, soup.gap, note))
     if rungs[-1].value is not None:
-        rungs.extend(_rung(*item[:2], here.gap, item[2]) for item in _re_expressed(sol, here))
+        rungs.extend(_rung(*item[:2], soup.gap, item[2]) for item in _re_expressed(soup))
     return rungs
 
 
@@ -66,21 +62,21 @@ def _rung(name: str, value: float | None, gap: float, note: str) -> Rung:
     return Rung(name, value, ratio, note)
 
 
-def _fields(sol: Solution, here: Soup) -> tuple[Array, Array]:
+def _fields(soup: Soup) -> tuple[Array, Array]:
     """Reward mismatch and logit error of (10) as fields [T, S], in reward units."""
-    mdp = sol.mdp
-    mismatch = (mdp.w - np.abs(here.lam) / here.size) @ mdp.rewards
-    logits = sol.Q_w - (mdp.beta / here.beta_prime) * np.tensordot(here.lam, sol.Q, axes=1)
+    mdp, sol = soup.mdp, soup.facts.sol
+    mismatch = (mdp.w - np.abs(soup.lam) / soup.size) @ mdp.rewards
+    logits = sol.Q_w - (mdp.beta / soup.beta_prime) * np.tensordot(soup.lam, sol.Q, axes=1)
     used = mdp.reach.nexts
     return np.where(used, mismatch, 0.0), np.where(used, logits, 0.0)
 
 
-def _penalty(sol: Solution, here: Soup) -> float:
-    deltas = start_deltas(sol)
-    return float(formulas.negative_weight_penalty(deltas, here.lam, sol.mdp.beta, here.beta_prime))
+def _penalty(soup: Soup) -> float:
+    deltas = start_deltas(soup.facts)
+    return float(formulas.negative_weight_penalty(deltas, soup.lam, soup.mdp.beta, soup.beta_prime))
 
 
-def _re_expressed(sol: Solution, here: Soup) -> Iterator[tuple[str, float | None, str]]:
+def _re_expressed(soup: Soup) -> Iterator[tuple[str, float | None, str]]:
     """What (10) could be after the best change of features, from below and from above.
 
     From below: ``‖Mᵀpsi‖·‖M⁻¹nu‖ ≥ |psi·nu|`` for every M, so (10) is at least what its terms are
@@ -88,40 +84,38 @@ def _re_expressed(sol: Solution, here: Soup) -> Iterator[tuple[str, float | None
     likes, both at once need not. From above: for one-hot features the best positive scale is a
     geometric program, hence global within that class.
     """
-    mdp = sol.mdp
-    mismatch, logits = _fields(sol, here)
+    mdp = soup.mdp
+    mismatch, logits = _fields(soup)
     ref = np.zeros_like(logits)
     at_ref = Policy(mdp, ref).mean(np.abs(logits))[0, mdp.start_context]
-    cost = np.abs(here.lam) @ (mdp.reward_w - mdp.rewards)
+    cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)
     if np.abs(mismatch).max() > 1e-12 * np.abs(mdp.rewards).max():
         # the minimising policy earns the least total; its absolute value bounds E Σ|mismatch|
         try:
-            least = hard_minimum(mdp, np.broadcast_to(cost, ref.shape), ref)[0] / here.size
+            least = hard_minimum(mdp, np.broadcast_to(cost, ref.shape), ref)[0] / soup.size
         except SolverError:
             return
         first = abs(least)
     else:
         first = 0.0
-    floor = first + _penalty(sol, here) + float(at_ref)
+    floor = first + _penalty(soup) + float(at_ref)
     yield "printed, any features ≥", floor, "no invertible re-expression goes below this"
     features = mdp.features
     variables = int(mdp.reach.nexts.sum())
     if isinstance(features, Tabular) and features.per_step and variables <= GP_VARIABLES:
-        value, note = _best_scale(sol, here, mismatch, logits)
+        value, note = _best_scale(soup, mismatch, logits)
         yield "printed, best one-hot scale", value, note
 
 
-def _best_scale(
-    sol: Solution, here: Soup, mismatch: Array, logits: Array
-) -> tuple[float | None, str]:
+def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | None, str]:
     """Least (10) over positive scales of the one-hot features, as a geometric program.
 
     The minimising policy of the first term is kept at the one of the given scale (its tie-break
     looks at the norms), so the value is the bound of a scale, not a bound on all of them.
     """
-    mdp = sol.mdp
+    mdp = soup.mdp
     used = mdp.reach.nexts
-    path = _minimiser_visits(sol, here)
+    path = _minimiser_visits(soup)
     visits = Policy(mdp, np.zeros_like(logits)).occupancy.nexts
     first_step = np.zeros_like(visits)
     first_step[0] = visits[0]
@@ -138,7 +132,7 @@ def _best_scale(
 
     terms = [product(path, mismatch), product(first_step, logits)]
     live = [t for t in terms if not isinstance(t, float)]
-    penalty = _penalty(sol, here)
+    penalty = _penalty(soup)
     if not live:
         return penalty, "both products vanish"
     bounds = [scale >= 1e-9, scale <= 1e9]
@@ -154,14 +148,14 @@ def _best_scale(
     return float(problem.value) + penalty, "geometric program, scales in [1e-9, 1e9]"
 
 
-def _minimiser_visits(sol: Solution, here: Soup) -> Array:
+def _minimiser_visits(soup: Soup) -> Array:
     """Expected visits [T, S] of next contexts under the minimising policy of Theorem 1.
 
     Played as a deterministic policy read off the hard values: the sharpest softmax of minus the
     cost-to-go, with ties shared (every tied policy has the same first term up to its norms).
     """
-    mdp = sol.mdp
-    cost = np.abs(here.lam) @ (mdp.reward_w - mdp.rewards)
+    mdp = soup.mdp
+    cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)
     T, S = mdp.steps, mdp.n_contexts
     ahead = np.zeros(S)
     logits = np.zeros((T, S))
@@ -173,16 +167,16 @@ def _minimiser_visits(sol: Solution, here: Soup) -> Array:
     return Policy(mdp, logits).occupancy.nexts
 
 
-def feature_rungs(sol: Solution, here: Soup) -> dict[str, float]:
+def feature_rungs(soup: Soup) -> dict[str, float]:
     """The features rung taken apart: by diameter alone, by Jeffreys alone, by the better."""
-    n = here.logit_norm / here.beta_prime
-    beta = sol.mdp.beta
-    excess = 0.0 if here.size == 0 else here.temperature - beta
-    rest = excess * here.expected(here.kl_ref)
-    diameter = formulas.hoeffding(feature_span(sol).diameters * n)
-    jeffreys = (here.mean_norm + bespoke_norm(sol)) * n
-    both = feature_rate(sol, here)
+    n = soup.logit_norm / soup.beta_prime
+    beta = soup.mdp.beta
+    excess = 0.0 if soup.size == 0 else soup.temperature - beta
+    rest = excess * soup.expected(soup.kl_ref)
+    diameter = formulas.hoeffding(soup.facts.features.diameters * n)
+    jeffreys = (soup.mean_norm + soup.facts.bespoke_norm) * n
+    both = feature_rate(soup.facts, soup)
     return {
-        name: beta * here.expected(rate) + rest
+        name: beta * soup.expected(rate) + rest
         for name, rate in (("diameter", diameter), ("Jeffreys", jeffreys), ("better", both))
     }

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toymdp import InstanceError, Solution, soup_optimum
-from toymdp.soup.optimum import SoupOptimum
+from toymdp import InstanceError, Solution, SoupOptimum, soup_optimum
 
-from ..claim import Array, Check
+from ..claim import Check, Hypothesis
 from ..claims.catalogue import CLAIMS
-from ..claims.hypotheses import HYPOTHESES
-from ..facts.soup import at_start
+from ..claims.hypotheses import CONSTANT_NORM, INDEPENDENT_FEATURES, NONNEGATIVE_REWARDS
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts, InstanceFacts
 from ..records.output import number
 from .ladder import Rung, ladder
 
@@ -21,12 +21,17 @@ from .ladder import Rung, ladder
 class Step:
     """One step of a proof: the claim that is the step, what it says in words, what would save it.
 
-    saved_by: a hypothesis of HYPOTHESES under which the step is a theorem, or a sentence.
+    saved_by: a hypothesis under which the step is a theorem, or a sentence.
     """
 
     claim: str
     says: str
-    saved_by: str = ""
+    saved_by: Hypothesis | str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What would save the step: the id of the hypothesis, or the sentence."""
+        return self.saved_by.id if isinstance(self.saved_by, Hypothesis) else self.saved_by
 
 
 @dataclass(frozen=True)
@@ -48,34 +53,34 @@ PROOFS: Mapping[str, Proof] = {
             Step(
                 "ss.proof.single-exponential",
                 "an integral of exponentials is one exponential",
-                "features-independent",
+                INDEPENDENT_FEATURES,
             ),
         ),
         ("ss.lemma1.tabular", "ss.lemma1.desirability"),
     ),
     "ss.thm1.kl": Proof(
         (
-            Step("ss.lemma1", "Q* is linear in the features", "features-independent"),
+            Step("ss.lemma1", "Q* is linear in the features", INDEPENDENT_FEATURES),
             Step(
                 "ss.proof.C.lipschitz",
                 "log E_ref exp is Lipschitz in L¹(ref)",
-                "features-constant-norm",
+                CONSTANT_NORM,
             ),
         ),
         ("ss.thm1.kl.repaired", "ss.thm1.kl.constant-norm"),
     ),
     "ss.thm1.gap": Proof(
         (
-            Step("ss.lemma1", "Q* is linear in the features", "features-independent"),
+            Step("ss.lemma1", "Q* is linear in the features", INDEPENDENT_FEATURES),
             Step("ss.eq8.onehot", "J(λ*) is at least every specialist's value"),
-            Step("ss.proof.nonneg.without", "|λ| may replace λ before V_k", "rewards-nonnegative"),
+            Step("ss.proof.nonneg.without", "|λ| may replace λ before V_k", NONNEGATIVE_REWARDS),
             Step("ss.proof.A", "one policy is worst for all k at once", "λ one-hot (a single k)"),
             Step("ss.proof.B", "a negative weight costs at most Δ_k"),
             Step("ss.proof.C.jensen", "the power step"),
             Step(
                 "ss.proof.C.lipschitz",
                 "log E_ref exp is Lipschitz in L¹(ref)",
-                "features-constant-norm",
+                CONSTANT_NORM,
             ),
         ),
         ("ss.thm1.gap.minimal", "ss.thm1.gap.sharp", "ss.thm1.gap.identity"),
@@ -116,7 +121,7 @@ class Explanation:
         broken = None
         if self.first_broken is not None:
             step = self.steps[self.first_broken][0]
-            broken = {"claim": step.claim, "says": step.says, "saved_by": step.saved_by,
+            broken = {"claim": step.claim, "says": step.says, "saved_by": step.remedy,
                       "saved_here": self.saved}  # fmt: skip
         return {
             "claim": plain(self.claim),
@@ -140,22 +145,25 @@ def explain(sol: Solution, claim: str, optimum: SoupOptimum | None = None) -> Ex
     if claim not in CLAIMS or CLAIMS[claim].world != "token-mdp/1":
         raise InstanceError.of("claim", claim, "not a claim about token MDPs", "see `claims`")
     opt = soup_optimum(sol.mdp, sol) if optimum is None else optimum
-    here = at_start(sol)
+    everywhere = Facts(sol, instance=InstanceFacts(sol.mdp, opt))
+    soup, at_start = Soup(everywhere, opt.lam), Soup(everywhere.at_start(), opt.lam)
 
-    def judge(name: str, lam: Array | None, subject: Solution) -> Check:
-        found = CLAIMS[name]
-        return found.evaluate(subject, None if found.at == "instance" else lam, opt)
+    def judge(name: str, soup: Soup) -> Check:
+        claim = CLAIMS[name]
+        return claim.evaluate(soup.facts, None if claim.at == "instance" else soup)
 
     proof = PROOFS.get(_SAME.get(claim, claim), Proof((), _repairs(claim)))
-    steps = tuple((step, judge(step.claim, opt.lam, here)) for step in proof.steps)
+    steps = tuple((step, judge(step.claim, at_start)) for step in proof.steps)
     broken = next((i for i, (_, c) in enumerate(steps) if c.verdict == "violated"), None)
     saved: bool | None = None
-    if broken is not None and steps[broken][0].saved_by in HYPOTHESES:
-        saved = HYPOTHESES[steps[broken][0].saved_by].evaluate(sol, opt.lam)[0]
+    if broken is not None:
+        condition = steps[broken][0].saved_by
+        if isinstance(condition, Hypothesis):
+            saved = condition.evaluate(everywhere, soup)[0]
     return Explanation(
-        judge(claim, opt.lam, sol), steps, broken, saved,
-        tuple(judge(name, opt.lam, here) for name in proof.repairs),
-        tuple(ladder(sol, opt)) if proof.gap and opt.lam.any() else (),
+        judge(claim, soup), steps, broken, saved,
+        tuple(judge(name, at_start) for name in proof.repairs),
+        tuple(ladder(soup)) if proof.gap and opt.lam.any() else (),
     )  # fmt: skip
 
 

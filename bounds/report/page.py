@@ -22,14 +22,14 @@ from markupsafe import Markup
 
 from toymdp import Solution
 
-from ..claim import Check, Claim, Verdict
+from ..claim import Check, Claim
 from ..claims.catalogue import CLAIMS
-from ..claims.hypotheses import HYPOTHESES
 from ..kinds import subject_of
 from ..proofs.walk import Explanation, explain, has_proof
 from ..records.output import versions
 from ..records.witness import Witness, stored_witnesses
 from ..runs.cases import Case
+from ..sides import Verdict
 from . import plots, tables
 from .tables import Row
 
@@ -181,6 +181,6 @@ def render(
     return environment.get_template("report.html.j2").render(
         title=title, style=Markup(style), script=Markup(script), digest=digest, sections=found,
         judged=judged, totals={v: totals[v] for v in VERDICTS}, verdicts=VERDICTS, broken=broken,
-        overview=plots.overview(found), hypotheses=HYPOTHESES, versions=versions(),
+        overview=plots.overview(found), versions=versions(),
         statuses=sorted({s.claim.status for s in found}), certificates=certificates or {},
     )  # fmt: skip

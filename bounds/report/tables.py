@@ -180,7 +180,7 @@ def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -
         table.add_column(name, no_wrap=name in ("id", "source"))
     for c in claims:
         table.add_row(
-            c.id, c.source, _styled(c.status), c.reason, ", ".join(c.hypotheses),
+            c.id, c.source, _styled(c.status), c.reason, ", ".join(h.id for h in c.hypotheses),
             ", ".join(witnesses.get(c.id, ())),
         )  # fmt: skip
     return table

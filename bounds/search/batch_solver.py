@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..claim import Mask
+from ..sides import Mask
 
 Tensor = torch.Tensor
 FORBIDDEN = -1e4  # log-weight of a token that ref forbids: exp of it is 0 in every sum

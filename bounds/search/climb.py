@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from cmaes import CMA
 
-from ..claim import Array, Mask
+from ..sides import Array, Mask
 from .batch_solver import Batch, Tensor, soup_values
 from .objectives import Facts, Objective, facts
 from .population import Population

@@ -18,8 +18,9 @@ from cmaes import CMA
 
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
 
-from ..claim import Array, Claim
-from .judge import Find, strength
+from ..claim import Claim
+from ..sides import Array
+from .judge import Find, at_lambda, strength
 
 WORST = -1e3  # score of what cannot be compared
 DRAWS = 12  # random instances looked at before CMA-ES starts from the best
@@ -109,7 +110,7 @@ class Form:
 
 def random_form(rng: np.random.Generator, claim: Claim) -> Form:
     """Small random sizes, of the kind that the claim's hypotheses ask for."""
-    asks = set(claim.hypotheses)
+    asks = {hypothesis.id for hypothesis in claim.hypotheses}
     exact = asks & {"q-linear", "features-independent"}
     softmax = bool(asks & {"ss.asm0", "ss.asm1"}) and not exact
     A, L = int(rng.integers(2, 5)), int(rng.integers(1, 3))
@@ -123,13 +124,13 @@ def judged(claim: Claim, mdp: TokenMDP, lam: Array) -> Find:
     sol = solve(mdp)
     if claim.at == "instance":
         optimum = soup_optimum(mdp, sol, draws=2) if claim.needs_optimum else None
-        return Find(mdp, None, claim.evaluate(sol, None, optimum))
+        return Find(mdp, None, at_lambda(claim, sol, None, optimum))
     if claim.at == "optimum":
         optimum = soup_optimum(mdp, sol, draws=2)
-        return Find(mdp, None, claim.evaluate(sol, optimum.lam, optimum))
+        return Find(mdp, None, at_lambda(claim, sol, optimum.lam, optimum))
     if claim.needs_optimum:
-        return Find(mdp, lam, claim.evaluate(sol, lam, soup_optimum(mdp, sol, draws=2)))
-    return Find(mdp, lam, claim.evaluate(sol, lam, None))
+        return Find(mdp, lam, at_lambda(claim, sol, lam, soup_optimum(mdp, sol, draws=2)))
+    return Find(mdp, lam, at_lambda(claim, sol, lam))
 
 
 def score(claim: Claim, found: Find) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from toymdp import TokenMDP
 from toymdp.worlds.features import Dense, Tabular
 
-from ..claim import Array
+from ..sides import Array
 
 Draft = tuple[TokenMDP, Array | None]
 Edit = Callable[[Draft], Draft | None]

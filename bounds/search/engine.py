@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ..claim import Array
 from ..claims.catalogue import CLAIMS
+from ..sides import Array
 from . import derivative_free as plain
 from .batch_solver import Sizes
 from .climb import Ranked, ascend, evolve

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from toymdp import Solution, TokenMDP, solve, soup_optimum
+from toymdp import Solution, SoupOptimum, TokenMDP, solve, soup_optimum
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
 
 from ..checking import check
-from ..claim import Array, Check
+from ..claim import Check, Claim
 from ..claims.catalogue import CLAIMS
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts, InstanceFacts
+from ..sides import Array
 from .climb import Ranked, ball
 from .objectives import OBJECTIVES, Objective, best_scale, facts
 from .witness_features import constant_norm, logit_error, masses, one_hot_variants
@@ -60,6 +63,14 @@ def strength(check: Check, beta: float) -> float:
     return np.inf if lhs > rhs else -np.inf if lhs < rhs else 1.0
 
 
+def at_lambda(
+    claim: Claim, sol: Solution, lam: Array | None, optimum: SoupOptimum | None = None
+) -> Check:
+    """Judge a claim on a solution at one λ [K]; None where it speaks of none."""
+    facts = Facts(sol, instance=InstanceFacts(sol.mdp, optimum))
+    return claim.evaluate(facts, None if lam is None else Soup(facts, lam))
+
+
 def verdict(mdp: TokenMDP, claim: str, lam: Array | None, seed: int = 0) -> Find:
     """Judge a claim on an instance: at lam [K], or where the claim says, with many starts."""
     sol = solve(mdp)
@@ -67,7 +78,7 @@ def verdict(mdp: TokenMDP, claim: str, lam: Array | None, seed: int = 0) -> Find
         (found,) = check(sol, claim, seed=seed)
         return Find(mdp, None, found)
     if lam is not None:
-        return Find(mdp, lam, CLAIMS[claim].evaluate(sol, lam, None))
+        return Find(mdp, lam, at_lambda(CLAIMS[claim], sol, lam))
     optimum = soup_optimum(mdp, sol, seed=seed, draws=DRAWS)
     (found,) = check(sol, claim, optimum=optimum, seed=seed)
     at_optimum = CLAIMS[claim].at == "optimum" or found.lam is None
@@ -108,7 +119,8 @@ def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, fl
     sol = solve(mdp)
     J = SoupObjective(sol)
     lam = mdp.w * (mdp.beta_prime or mdp.beta) / mdp.beta
-    lhs = CLAIMS[claim].sides(sol, lam, None).lhs
+    facts = Facts(sol)
+    lhs = CLAIMS[claim].sides(facts, Soup(facts, lam)).lhs
     e = np.abs(logit_error(sol, lam))
     rhs = float(e.max())
     if not objective.constant:
@@ -176,6 +188,6 @@ def quick(mdp: TokenMDP, claim: str, lam: Array | None) -> Find:
     if CLAIMS[claim].at == "instance":
         return verdict(mdp, claim, None)
     if lam is not None:
-        return Find(mdp, lam, CLAIMS[claim].evaluate(sol, lam, None))
+        return Find(mdp, lam, at_lambda(CLAIMS[claim], sol, lam))
     optimum = soup_optimum(mdp, sol, draws=2)
-    return Find(mdp, None, CLAIMS[claim].evaluate(sol, optimum.lam, optimum))
+    return Find(mdp, None, at_lambda(CLAIMS[claim], sol, optimum.lam, optimum))

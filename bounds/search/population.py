@@ -16,7 +16,7 @@ import torch
 
 from toymdp import TokenMDP
 
-from ..claim import Array, Mask
+from ..sides import Array, Mask
 from .batch_solver import FORBIDDEN, Batch, Sizes, Tensor, reachable, solve_batch
 
 GAIN = 4.0  # reward units per unit of a reward's parameter

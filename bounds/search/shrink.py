@@ -20,11 +20,11 @@ import numpy as np
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
 from toymdp.worlds.features import Dense, Tabular
 
-from ..claim import Array
 from ..claims.catalogue import CLAIMS
+from ..sides import Array
 from . import edits
 from .edits import Draft, Edit
-from .judge import Find, dressed, estimate, matched, quick, verdict
+from .judge import Find, at_lambda, dressed, estimate, matched, quick, verdict
 from .objectives import OBJECTIVES
 
 
@@ -166,7 +166,7 @@ class Shrinker:
                 (f.strength, i, f)
                 for place in self._places(candidate, objective.everywhere)
                 for i, m in enumerate(dressed(objective, sol, at, place))
-                if (f := Find(m, lam, CLAIMS[self.claim].evaluate(solve(m), at, None))).broken
+                if (f := Find(m, lam, at_lambda(CLAIMS[self.claim], solve(m), at))).broken
             ]
             if best:
                 yield max(best, key=lambda found: found[:2])[2].mdp, lam

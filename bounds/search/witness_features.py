@@ -14,8 +14,9 @@ import numpy as np
 from toymdp import Solution, TokenMDP
 from toymdp.exact.policy import Policy
 
-from ..claim import Array
-from ..facts.soup import soup
+from ..facts.soup import Soup
+from ..facts.token_mdp import Facts
+from ..sides import Array
 
 UNIT = 1 << 20  # constant-norm features are multiples of 1/UNIT
 SQUARED_NORM = 2 * UNIT**2 + 2  # of all of them, in units of 1/UNIT²; 2 mod 8, see three_squares
@@ -26,7 +27,9 @@ FAR = (1.0, 1e2, 1e4, 1e6)  # scale of all other places, likewise
 
 def logit_error(sol: Solution, lam: Array) -> Array:
     """``Q_w − (β/β')Σ λ_k Q_k`` [T, S] in reward units, 0 where unreachable."""
-    return np.asarray(np.where(sol.mdp.reach.nexts, sol.mdp.beta * soup(sol, lam).logit_error, 0.0))
+    return np.asarray(
+        np.where(sol.mdp.reach.nexts, sol.mdp.beta * Soup(Facts(sol), lam).logit_error, 0.0)
+    )
 
 
 def masses(sol: Solution, lam: Array, names: tuple[str, ...], t: int, s: int) -> Array:
@@ -34,7 +37,7 @@ def masses(sol: Solution, lam: Array, names: tuple[str, ...], t: int, s: int) ->
     logits = {
         "ref": np.zeros_like(sol.Q_w),
         "user": sol.Q_w / sol.mdp.beta,
-        "soup": soup(sol, lam).logits,
+        "soup": Soup(Facts(sol), lam).logits,
     }
     each = [Policy(sol.mdp, logits[name]).table[t, s] for name in names]
     return np.asarray(np.sum(each, axis=0))

@@ -285,3 +285,8 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
         scale = max(1.0, float(np.abs(v).max()))
         worst = max(worst, float(np.where(mdp.reach.states, error, 0.0).max()) / scale)
     return worst
+
+
+def other_road(sol: Solution) -> Solution:
+    """Return the same instance solved by another method; what moves between the two is rounding."""
+    return solve(sol.mdp, road=_SHADOW[sol.road])

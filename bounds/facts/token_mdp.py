@@ -1,0 +1,239 @@
+"""What claims ask of one solved token MDP: typed, computed once, gone with its owner.
+
+``Facts(sol)`` owns everything that is derived from a solution. Its ``second`` are the facts of the
+same instance solved by another method: what moves between the two is rounding. What depends on the
+instance alone, whatever solved it, is ``InstanceFacts`` and shared by the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toymdp import Solution, SoupOptimum, TokenMDP, soup_optimum
+from toymdp.cached import cached_property
+from toymdp.exact.policy import Policy
+from toymdp.exact.scans import extrema, largest
+from toymdp.exact.solution import other_road
+
+from .. import formulas
+from ..sides import Array, Mask
+from .linear_fit import FeatureFit, Fit
+from .once import ComputesOnce
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceFacts(ComputesOnce):
+    """What is true of an instance whatever solves it.
+
+    given: a soup optimum found before. seed: of the ascents' starts where none was.
+    """
+
+    mdp: TokenMDP
+    given: SoupOptimum | None = None
+    seed: int = 0
+
+    @cached_property
+    def features(self) -> FeatureFit:
+        """The features of the reachable next contexts, ready to fit fields on them."""
+        return FeatureFit(self.mdp)
+
+    @cached_property
+    def optimum(self) -> SoupOptimum:
+        """λ* of (8)."""
+        return soup_optimum(self.mdp, seed=self.seed) if self.given is None else self.given
+
+
+@dataclass(frozen=True, eq=False)
+class Facts(ComputesOnce):
+    """Everything that claims ask of a solution; arrays are indexed as in ``Solution``.
+
+    states: [T, S] where statements about every state are judged; None: every reachable state.
+    instance: what is shared with the facts of another solution of the same instance.
+    other: the same instance solved by another method, if it is known already.
+    """
+
+    sol: Solution
+    states: Mask | None = None
+    instance: InstanceFacts = field(default=None, kw_only=True)  # type: ignore[assignment]
+    other: Solution | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.instance is None:
+            object.__setattr__(self, "instance", InstanceFacts(self.sol.mdp))
+
+    # -- the instance and its second solution ------------------------------------------------
+
+    @property
+    def mdp(self) -> TokenMDP:
+        """The instance."""
+        return self.sol.mdp
+
+    @property
+    def depth(self) -> int:
+        """Number of backups between the start and the end, for rounding estimates."""
+        return self.mdp.steps
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """``(t, s)`` of the start context."""
+        return 0, self.mdp.start_context
+
+    @property
+    def optimum(self) -> SoupOptimum:
+        """λ* of (8); the same for both solutions."""
+        return self.instance.optimum
+
+    @property
+    def features(self) -> FeatureFit:
+        """The features of the reachable next contexts; the same for both solutions."""
+        return self.instance.features
+
+    @cached_property
+    def judged(self) -> Mask:
+        """[T, S]: the reachable states at which statements about every state are judged."""
+        reachable = self.mdp.reach.states
+        return reachable if self.states is None else reachable & self.states
+
+    @cached_property
+    def solved_again(self) -> Solution:
+        """The same instance solved by another method."""
+        return other_road(self.sol) if self.other is None else self.other
+
+    @cached_property
+    def second(self) -> Facts:
+        """The facts of the second solution, from which rounding is told."""
+        return Facts(self.solved_again, self.states, instance=self.instance, other=self.sol)
+
+    def at_start(self) -> Facts:
+        """The same facts, with statements about every state judged at the start context alone."""
+        only = np.zeros(self.sol.Q_w.shape, dtype=bool)
+        only[self.start] = True
+        return Facts(self.sol, only, instance=self.instance, other=self.solved_again)
+
+    # -- policies ----------------------------------------------------------------------------
+
+    @cached_property
+    def exponents(self) -> Array:
+        """``Q_k/β`` [K, T, S], the specialists' logits over ref, in nats."""
+        return np.asarray(self.sol.Q / self.mdp.beta)
+
+    @cached_property
+    def specialists(self) -> tuple[Policy, ...]:
+        """The specialists ``π_k``, eq (2)."""
+        return tuple(Policy(self.mdp, q) for q in self.exponents)
+
+    @cached_property
+    def bespoke(self) -> Policy:
+        """The bespoke policy ``π_w``, eq (2) for ``r_w``."""
+        return Policy(self.mdp, self.sol.Q_w / self.mdp.beta)
+
+    @cached_property
+    def reference(self) -> Policy:
+        """``ref`` itself."""
+        return Policy(self.mdp, np.zeros_like(self.sol.Q_w))
+
+    @cached_property
+    def specialist_totals(self) -> tuple[Array, Array]:
+        """``E_{π_k} Σ r_j`` [K, K] and ``E_{π_k} Σ‖psi‖`` [K] from the start context."""
+        norms = np.where(self.mdp.reach.nexts, self.features.norms, 0.0)
+        visits = [specialist.occupancy.nexts for specialist in self.specialists]
+        rewards = np.stack([self.mdp.rewards @ n.sum(axis=0) for n in visits])
+        return rewards, np.array([float((n * norms).sum()) for n in visits])
+
+    @cached_property
+    def specialist_values(self) -> Array:
+        """``V_w^{π_k}`` [K] at the start: each specialist's value for ``r_w`` at β."""
+        beta = self.mdp.beta
+        return np.array([self.regularised_value(p, beta) for p in self.specialists])
+
+    def regularised_value(
+        self, policy: Policy, temperature: float, kl_ref: Array | None = None
+    ) -> float:
+        """``E_π[Σ r_w − temperature·KL(π‖ref)]`` from the start, by policy evaluation.
+
+        kl_ref: ``KL(π‖ref)`` [T, S] where it is known.
+        """
+        kl_ref = policy.divergence(self.reference) if kl_ref is None else kl_ref
+        return float(policy.value(self.mdp.reward_w, -temperature * kl_ref)[self.start])
+
+    # -- features ----------------------------------------------------------------------------
+
+    @property
+    def reward_fit(self) -> Fit:
+        """nu of r_1..r_K and r_w."""
+        return self.features.rewards
+
+    @cached_property
+    def value_fit(self) -> Fit:
+        """nu of Q_1..Q_K and Q_w."""
+        values = np.concatenate([self.sol.Q, self.sol.Q_w[None]])
+        return self.features.fit(values, self.mdp.beta)
+
+    @cached_property
+    def reference_norm(self) -> Array:
+        """``E_ref‖psi((s,·))‖₂`` [T, S]."""
+        return self.reference.mean(self.features.norms)
+
+    @cached_property
+    def bespoke_norm(self) -> Array:
+        """``E_{π_w}‖psi((s,·))‖₂`` [T, S]."""
+        return self.bespoke.mean(self.features.norms)
+
+    # -- importance ratios -------------------------------------------------------------------
+
+    @cached_property
+    def ratio_extremes(self) -> tuple[Array, Array]:
+        """``log M̄_k`` ≥ 0 and ``log M̲_k`` ≤ 0 [K, T, S], the extremes of ``log π_k/ref``."""
+        pairs = [specialist.importance_ratio for specialist in self.specialists]
+        return np.stack([upper for upper, _ in pairs]), np.stack([lower for _, lower in pairs])
+
+    @cached_property
+    def deltas(self) -> Array:
+        """``Δ_k`` [K, T, S] of (18)."""
+        return np.asarray(formulas.delta(*self.ratio_extremes))
+
+    @cached_property
+    def renyi_divergences(self) -> Array:
+        """``D₂(ref‖π_k)`` [K, T, S] = ``log E_ref e^{q} + log E_ref e^{−q}``, q = Q_k/β."""
+        pairs = [
+            (policy.log_partition, Policy(self.mdp, -policy.logits).log_partition)
+            for policy in self.specialists
+        ]
+        return np.stack([np.maximum(formulas.renyi(*pair), 0.0) for pair in pairs])
+
+    # -- what rounding is measured by ----------------------------------------------------------
+
+    @cached_property
+    def size_of_values(self) -> float:
+        """What value differences are taken of: the largest |Q| and |r| at reachable places, plus β.
+
+        A log-sum-exp is exact to a unit in the last place of its argument near 1, so a value is
+        never known to better than β times that, however small the rewards are.
+        """
+        used = self.mdp.reach.nexts
+        values = max(largest(q, used) for q in (*self.sol.Q, self.sol.Q_w))
+        rewards = float(np.abs(self.mdp.rewards[:, used.any(axis=0)]).max())
+        return max(values, rewards) + self.mdp.beta
+
+    @cached_property
+    def size_of_returns(self) -> float:
+        """The same of what policies earn, which are known no better than their logits.
+
+        Rounding a logit of size Q/β moves what the policy earns by as much of the range of Q. It
+        counts where that range is many β.
+        """
+        ranges = [logit_range(policy) for policy in (*self.specialists, self.bespoke)]
+        return self.size_of_values * (1.0 + max(ranges) / 8.0)
+
+    @property
+    def size_of_divergences(self) -> float:
+        """Rounding scale of divergences (nats): logits are differences of values over β."""
+        return 1.0 + self.size_of_values / self.mdp.beta
+
+
+def logit_range(policy: Policy) -> float:
+    """Largest range of a policy's logits over the allowed tokens of a reachable state, in nats."""
+    low, high = extrema(policy.mdp, policy.logits)
+    return float((high - low).max())
