@@ -10,6 +10,7 @@ import pytest
 import sympy
 from hypothesis import given
 from hypothesis import strategies as st
+from judging import judged
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -23,7 +24,7 @@ PRINTED, REPAIRED = "ss.appC.iterated", "ss.appC.iterated.repaired"
 
 
 def judge(instance, claim):
-    return CLAIMS[claim].evaluate(subject(instance), None, None)
+    return judged(CLAIMS[claim], subject(instance))
 
 
 def one(delta=1.0, mean=0.0, variance=1.0, **more):
@@ -43,7 +44,7 @@ def verdicts():
         for seed in range(25):
             sub = subject(family(seed))
             for claim in CLAIMS.values():
-                found[claim.id][claim.evaluate(sub, None, None).verdict] += 1
+                found[claim.id][judged(claim, sub).verdict] += 1
     return found
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import random_mdp
 from flint import arb, fmpq
+from judging import sides_of
 
 from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
@@ -303,7 +304,7 @@ def test_both_sides_hold_what_floating_point_finds(number, tmp_path):
     J = arb(SoupObjective(sol).value(np.array(lam) * mdp.beta / mdp.beta_prime))
     point = Point(point.nu, point.v, point.zero, J)
     for claim in sorted(set(STATEMENTS) - RESIDUALS):
-        sides = CLAIMS[claim].sides(sol, np.array(lam), opt)
+        sides = sides_of(claim, sol, lam, opt)
         places = list(STATEMENTS[claim].sides(values, point))
         here = [x for x in places if sides.where is None or x.where == dict(sides.where)]
         here = [x for x in here if inside(x.lhs, sides.lhs) and inside(x.rhs, sides.rhs)]
@@ -320,7 +321,7 @@ def test_residuals_hold_what_floating_point_finds(tmp_path):
         values = Values(load(written(tmp_path, mdp, "ss.lemma1")).instance)
         for claim in sorted(RESIDUALS):
             found = max(STATEMENTS[claim].sides(values, None), key=lambda x: float(x.lhs))
-            sides = CLAIMS[claim].sides(solve(mdp), None, None)
+            sides = sides_of(claim, solve(mdp))
             assert inside(found.lhs, sides.lhs), claim
 
 

@@ -8,13 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import random_mdp
+from judging import agreed, facts_of, judged
 
-from bounds import CLAIMS, assert_claim, check, checking
-from bounds.claim import Check, NotApplicable, Sides, Undecidable, decide, worst
-from bounds.claims.hypotheses import HYPOTHESES, Hypothesis
-from bounds.facts.linear_fit import FeatureSpan
-from bounds.facts.soup import soup, standard_lambdas
+from bounds import (
+    CLAIMS,
+    Check,
+    Facts,
+    NotApplicable,
+    Sides,
+    Soup,
+    Undecidable,
+    assert_claim,
+    check,
+    checking,
+)
+from bounds.facts.linear_fit import FeatureFit
+from bounds.facts.soup import standard_lambdas
 from bounds.records.witness import stored_witnesses
+from bounds.sides import decide, worst
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.families import generate
@@ -122,8 +133,7 @@ def test_desirability_needs_the_reference_not_the_reward():
     mdp = generate("low-rank", 2, A=5, L=2)
     assert one(mdp, "ss.lemma1.desirability").verdict == "holds"
     sol = solve(mdp)
-    bent = replace(sol, V=sol.V + 0.1 * np.sin(np.arange(25)), cache={})
-    bent.__dict__["second_road"] = bent  # a wrong table that two roads agree on
+    bent = agreed(sol, V=sol.V + 0.1 * np.sin(np.arange(25)))  # two methods agree on a wrong table
     assert one(bent, "ss.lemma1.desirability").verdict == "violated"
 
 
@@ -173,7 +183,7 @@ def test_gap_identity_by_tables():
     mdp = random_mdp(6, T=3, forbid=0.2, beta=0.8)
     sol = solve(mdp)
     lam = np.array([0.4, -0.3])
-    p, w = Policy(mdp, soup(sol, lam).logits).table, sol.policy_w
+    p, w = Policy(mdp, Soup(Facts(sol), lam).logits).table, sol.policy_w
 
     def walk(t, s):
         if t == 3:
@@ -220,7 +230,7 @@ def test_least_norm_coefficients_minimise_every_norm():
     base = rng.normal(size=(9, 3))
     values = base @ rng.normal(size=(3, 5))
     mdp = random_mdp(8).replace(features={"kind": "dense", "values": values})
-    span = FeatureSpan(mdp)
+    span = FeatureFit(mdp)
     field = np.broadcast_to(mdp.features.values @ rng.normal(size=5), (1, 4, 9))
     fit = span.fit(field)
     assert fit.exists() == [True]
@@ -231,7 +241,7 @@ def test_least_norm_coefficients_minimise_every_norm():
 def test_standard_lambdas_stay_in_the_domain():
     mdp = random_mdp(9, K=3).replace(beta_prime=2.0)
     sol = solve(mdp)
-    found = standard_lambdas(sol, soup_optimum(mdp, sol))
+    found = standard_lambdas(Facts(sol))
     assert {"optimum", "user weights", "one-hot 0", "one-hot 2", "draw 3", "zero"} <= set(found)
     assert all(mdp.beta * np.abs(v).sum() <= 2.0 * (1 + 1e-12) for v in found.values())
     assert any((v < 0).any() for v in found.values())
@@ -259,10 +269,10 @@ def test_worst_passes_over_places_with_nothing_to_compare():
 
 
 def test_a_quantity_that_cannot_be_computed_is_undecided():
-    def sides(sol, lam, opt):
+    def sides(facts):
         raise Undecidable("the solver gave up")
 
-    found = replace(CLAIMS["ss.eq2-4"], sides=sides).evaluate(solve(random_mdp(0)), None, None)
+    found = judged(replace(CLAIMS["ss.eq2-4"], sides=sides), solve(random_mdp(0)))
     assert (found.verdict, found.reason) == ("undecided", "the solver gave up")
 
 
@@ -291,34 +301,37 @@ def sabotage_instance(claim) -> TokenMDP:
 
 
 @pytest.mark.parametrize("claim", TOKEN_CLAIMS, ids=lambda c: c.id)
-def test_sabotaged_claims_turn(claim, monkeypatch):
+def test_sabotaged_claims_turn(claim):
     mdp = sabotage_instance(claim)
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
     honest = one(sol, claim.id, optimum=opt)
     lam = None if honest.lam is None else np.array(honest.lam)
 
-    def shifted(s, at, o):
-        found = claim.sides(s, at, o)
+    def shifted(*arguments):
+        found = claim.sides(*arguments)
         if claim.kind == "inequality":
             return replace(found, rhs=found.lhs - 10 * honest.error)
         return replace(found, rhs=found.lhs + 20 * honest.error)
 
-    broken = replace(claim, sides=shifted).evaluate(sol, lam, opt)
+    broken = judged(replace(claim, sides=shifted), sol, lam, opt)
     assert broken.verdict == "violated"
 
-    for name in claim.hypotheses:
-        negated = Hypothesis(name, "negated", lambda s, at, name=name: (False, f"{name} negated"))
-        unknown = Hypothesis(name, "unknown", lambda s, at, name=name: (None, f"{name} unknown"))
-        monkeypatch.setitem(HYPOTHESES, name, negated)
-        found = claim.evaluate(replace(sol, cache={}), lam, opt)
-        assert (found.verdict, found.reason) == ("not-applicable", f"{name} negated")
+    for hypothesis in claim.hypotheses:
+        name = hypothesis.id
+        found = judged(with_outcome(claim, hypothesis, False), sol, lam, opt)
+        assert (found.verdict, found.reason) == ("not-applicable", f"{name} replaced")
         assert found.hypotheses[name] is False
-        monkeypatch.setitem(HYPOTHESES, name, unknown)
-        found = claim.evaluate(replace(sol, cache={}), lam, opt)
+        found = judged(with_outcome(claim, hypothesis, None), sol, lam, opt)
         assert found.verdict == "undecided"
         assert name in found.reason
-        monkeypatch.undo()
+
+
+def with_outcome(claim, hypothesis, outcome):
+    """The claim with one of its hypotheses replaced by one of a known outcome."""
+    other = replace(hypothesis, test=lambda _: (outcome, f"{hypothesis.id} replaced"))
+    hypotheses = tuple(other if h is hypothesis else h for h in claim.hypotheses)
+    return replace(claim, hypotheses=hypotheses)
 
 
 @pytest.mark.parametrize("claim", TOKEN_CLAIMS, ids=lambda c: c.id)
@@ -326,7 +339,7 @@ def test_claims_are_documented(claim):
     assert claim.statement
     assert claim.reason
     assert claim.source
-    assert all(h in HYPOTHESES for h in (*claim.hypotheses, *claim.reported))
+    assert all(h.statement and h.test.__doc__ for h in (*claim.hypotheses, *claim.reported))
 
 
 NEGATIONS = {
@@ -366,8 +379,8 @@ def test_claims_about_every_weight_are_judged_where_they_are_worst(seed):
     for claim in ("ss.proof.A", "ss.proof.C.lipschitz", "ss.thm1.gap.sharp", "ss.proof.B"):
         (found,) = check(sol, claim, optimum=optimum)
         alone = [
-            CLAIMS[claim].evaluate(sol, lam, optimum)
-            for lam in standard_lambdas(sol, optimum).values()
+            judged(claim, sol, lam, optimum)
+            for lam in standard_lambdas(facts_of(sol, optimum)).values()
         ]
         verdicts = {c.verdict for c in alone}
         broken += "violated" in verdicts and verdicts != {"violated"}
@@ -391,11 +404,11 @@ def test_two_threads_judge_as_one(family, monkeypatch):
 
 def test_a_claim_that_fails_in_the_other_thread_fails_here(monkeypatch):
     monkeypatch.setattr(checking, "PARALLEL", 1)
-    sol = solve(random_mdp(0))
+    facts = Facts(solve(random_mdp(0)))
 
-    def on_shadow(outcome):
-        def sides(s, lam, opt):
-            if s is sol.shadow:
+    def the_second_time(outcome):
+        def sides(asked):
+            if asked is facts.second:
                 raise outcome
             return Sides(0.0, 1.0, 1.0)
 
@@ -406,11 +419,12 @@ def test_a_claim_that_fails_in_the_other_thread_fails_here(monkeypatch):
         (NotApplicable("x"), "not-applicable"),
         (Undecidable("x"), "undecided"),
     ):
-        with checking._pool(sol) as pool:
-            found = replace(claim, sides=on_shadow(outcome)).begin(sol, None, None, pool=pool)()
+        with checking._pool(facts) as pool:
+            found = replace(claim, sides=the_second_time(outcome)).begin(facts, pool=pool)()
         assert (found.verdict, found.reason) == (verdict, "x")
-    with checking._pool(sol) as pool, pytest.raises(ZeroDivisionError):
-        replace(claim, sides=on_shadow(ZeroDivisionError())).begin(sol, None, None, pool=pool)()
+    broken = replace(claim, sides=the_second_time(ZeroDivisionError()))
+    with checking._pool(facts) as pool, pytest.raises(ZeroDivisionError):
+        broken.begin(facts, pool=pool)()
 
 
 def test_the_least_slack_is_found_and_no_number_is_not_passed_over():
@@ -434,18 +448,17 @@ def test_identities_are_reported_at_the_optimum_and_not_where_rounding_was_worst
 
 def test_a_soup_does_not_follow_the_array_it_was_asked_at():
     sol, lam = solve(random_mdp(0)), np.array([0.5, 0.5])
-    before = soup(sol, lam).gap
+    soup, before = Soup(Facts(sol), lam), Soup(Facts(sol), lam).gap
     lam[:] = [1.0, 0.0]
-    assert soup(sol, lam).gap != before
-    assert soup(sol, np.array([0.5, 0.5])).gap == before
+    assert soup.gap == before != Soup(Facts(sol), lam).gap
 
 
 def test_only_one_check_at_a_time_takes_a_thread(monkeypatch):
     monkeypatch.setattr(checking, "PARALLEL", 1)
-    sol = solve(random_mdp(0))
-    with checking._pool(sol) as first, checking._pool(sol) as second:
+    facts = Facts(solve(random_mdp(0)))
+    with checking._pool(facts) as first, checking._pool(facts) as second:
         assert (first is None, second is None) == (False, True)
-    with pytest.raises(KeyboardInterrupt), checking._pool(sol):
+    with pytest.raises(KeyboardInterrupt), checking._pool(facts):
         raise KeyboardInterrupt
-    with checking._pool(sol) as third:
+    with checking._pool(facts) as third:
         assert third is not None

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judging import judged, outcome_of
 
+from bounds import Sides
 from bounds.attribute_worlds import CLASSICS, FAMILIES, AttributeSet, subject
-from bounds.claim import Sides
 from bounds.claims import exact_selection as exact_claims
-from bounds.claims.hypotheses import HYPOTHESES
+from bounds.facts import set_functions
 from toymdp import InstanceError
 from toymdp.files import read_json
 
@@ -25,7 +26,7 @@ FILTERED = "ex.thm5.1.filter"
 
 
 def judge(instance, claim):
-    return CLAIMS[claim].evaluate(subject(instance), None, None)
+    return judged(CLAIMS[claim], subject(instance))
 
 
 def table(*values, budget=2):
@@ -47,7 +48,7 @@ def verdicts():
         for seed in range(60):
             sub = subject(family(seed))
             for claim in CLAIMS.values():
-                found[claim.id][claim.evaluate(sub, None, None).verdict] += 1
+                found[claim.id][judged(claim, sub).verdict] += 1
     return found
 
 
@@ -111,7 +112,7 @@ def brute_gamma(F):
 @given(st.lists(st.integers(-4, 9), min_size=8, max_size=8))
 def test_submodularity_ratio_against_its_definition(values):
     F = np.array([0, *values[1:]], dtype=np.float64)
-    found = exact_claims.submodularity_ratio(F, 0.0)
+    found = set_functions.submodularity_ratio(F, 0.0)
     if not F.any():
         assert found is None
     else:
@@ -174,8 +175,8 @@ def test_a_forbidden_answer_stays_forbidden():
 @pytest.mark.parametrize("seed", range(10))
 def test_the_two_roads_to_the_margins_agree(seed):
     sub = subject(FAMILIES["tilted-attributes"](seed))
-    assert sub.margins == pytest.approx(sub.shadow.margins, abs=1e-12)
-    assert not np.array_equal(sub.F, sub.shadow.F)
+    assert sub.margins == pytest.approx(sub.second.margins, abs=1e-12)
+    assert not np.array_equal(sub.F, sub.second.F)
 
 
 def test_additive_tilts_make_f_modular():
@@ -190,10 +191,10 @@ def test_additive_tilts_make_f_modular():
 # -- sabotage -----------------------------------------------------------------------------------
 
 
-def turned(monkeypatch, target, broken, instance, claim):
-    """Verdict before and after a function of exact_claims is replaced."""
+def turned(monkeypatch, target, broken, instance, claim, module=exact_claims):
+    """Verdict before and after a function of a module is replaced."""
     before = judge(instance, claim).verdict
-    monkeypatch.setattr(exact_claims, target, broken)
+    monkeypatch.setattr(module, target, broken)
     return before, judge(instance, claim).verdict
 
 
@@ -230,21 +231,22 @@ def test_sabotage_guarantee(monkeypatch, broken):
 def test_sabotage_ratio_over_pairs_only(monkeypatch):
     """γ taken over |L| = 1 alone is 1 always, and the bound fails."""
     world = table(0, 1.0625, 1, 1.125, 1, 1.125, 10, 10)
-    pair = turned(monkeypatch, "submodularity_ratio", lambda F, tie: 1.0, world, "ex.thm5.1")
+    broken = ("submodularity_ratio", lambda F, tie: 1.0, world, "ex.thm5.1", set_functions)
+    pair = turned(monkeypatch, *broken)
     assert pair == ("holds", "violated")
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_shrinking_the_right_side_of_the_theorem_turns_it(seed):
     claim, sub = CLAIMS["ex.thm5.1"], subject(FAMILIES["helpful-attributes"](seed))
-    check = claim.evaluate(sub, None, None)
+    check = judged(claim, sub)
 
     def shrunk(factor):
         def sides(*args) -> Sides:
             found = claim.sides(*args)
             return replace(found, rhs=factor * found.rhs)
 
-        return replace(claim, sides=sides).evaluate(sub, None, None).verdict
+        return judged(replace(claim, sides=sides), sub).verdict
 
     assert shrunk(1.01 * check.ratio) == "holds"
     assert shrunk(0.99 * check.ratio) == "violated"
@@ -271,7 +273,7 @@ def test_each_hypothesis_alone(claim, hypothesis, instance):
     false = [name for name, value in check.hypotheses.items() if value is not True]
     assert check.verdict == "not-applicable"
     assert false == [hypothesis]
-    assert check.reason == HYPOTHESES[hypothesis].evaluate(subject(instance), None)[1] != ""
+    assert check.reason == outcome_of(claim, hypothesis, subject(instance))[1] != ""
 
 
 def test_a_table_has_neither_policies_nor_pairs():

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 from conftest import random_mdp
+from judging import judged
 
-from bounds import CLAIMS
-from bounds.facts.soup import at_start, soup
+from bounds import CLAIMS, Facts, Soup
 from bounds.proofs.ladder import RUNGS, feature_rungs, ladder
 from bounds.proofs.walk import PROOFS, explain
 from toymdp import InstanceError, solve, soup_optimum
@@ -53,7 +53,7 @@ def test_ladder_is_ordered(seed):
     mdp = generate("unit-norm", seed, T=3)
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
-    rungs = {r.name: r for r in ladder(sol, opt)}
+    rungs = {r.name: r for r in ladder(Soup(Facts(sol), opt.lam))}
     assert set(RUNGS) <= set(rungs)
     gap = rungs["true gap"].value
     slop = 1e-9 * max(1.0, abs(sol.value_w))
@@ -73,27 +73,29 @@ def test_best_scale_is_attained_by_that_class():
     mdp = generate("unit-norm", 3, A=3, L=1, T=2)
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
-    best = {r.name: r.value for r in ladder(sol, opt)}["printed, best one-hot scale"]
+    best = {r.name: r.value for r in ladder(Soup(Facts(sol), opt.lam))}[
+        "printed, best one-hot scale"
+    ]
     rng = np.random.default_rng(0)
     for _ in range(20):
         scale = np.exp(2 * rng.normal(size=(2, 3)))
         features = {"kind": "tabular", "per_step": True, "scale": scale}
         scaled = solve(mdp.replace(features=features))
-        printed = {r.name: r.value for r in ladder(scaled, opt)}["printed (10)"]
+        printed = {r.name: r.value for r in ladder(Soup(Facts(scaled), opt.lam))}["printed (10)"]
         assert printed >= best * (1 - 1e-6)
 
 
 def test_features_rung_takes_the_better_bound():
     sol = solve(generate("unit-norm", 1))
-    here = soup(sol, soup_optimum(sol.mdp, sol).lam)
-    parts = feature_rungs(sol, here)
+    here = Soup(Facts(sol), soup_optimum(sol.mdp, sol).lam)
+    parts = feature_rungs(here)
     assert parts["better"] <= min(parts["diameter"], parts["Jeffreys"]) + 1e-12
 
 
 def test_at_start_judges_the_start_only():
     sol = solve(generate("dirichlet", 2, T=3))
-    everywhere = CLAIMS["ss.delta"].evaluate(sol, None, None)
-    start = CLAIMS["ss.delta"].evaluate(at_start(sol), None, None)
+    everywhere = judged(CLAIMS["ss.delta"], sol)
+    start = judged(CLAIMS["ss.delta"], Facts(sol).at_start())
     if start.where is not None:
         assert (start.where["t"], start.where["s"]) == (0, sol.mdp.start_context)
         assert everywhere.slack <= start.slack + 1e-12

@@ -13,9 +13,12 @@ torch = pytest.importorskip("torch")
 
 from llm_models import random_lines, tiny_bank  # noqa: E402
 
-from bounds import check  # noqa: E402
+from bounds import (  # noqa: E402
+    Facts,
+    Soup,
+    check,
+)
 from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
-from bounds.facts.linear_fit import value_fits  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
 from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
@@ -71,13 +74,14 @@ def test_verdicts_and_sides_of_a_lookup_table(seed):
     assert found["ss.thm1.gap.sharp"].verdict == "holds"
 
     kl = kl_from_bespoke(bank, prefixes, settings, torch.float64)
-    nu = value_fits(sol)[1].nu
+    facts = Facts(sol)
+    nu = facts.value_fit.nu
     report = feature_checks(
         bank, prefixes, settings, None, top=4, nu=nu, kl=kl, precision=torch.float64
     )
     bridge = {c.claim: c for c in report.checks}
     for claim, sides in (("ss.thm1.kl.any", kl_any), ("ss.thm1.kl.repaired", kl_repaired)):
-        exact = sides(sol, LAM, None)
+        exact = sides(facts, Soup(facts, LAM))
         assert bridge[claim].lhs == pytest.approx(exact.lhs, abs=1e-9)
         assert bridge[claim].rhs == pytest.approx(exact.rhs, abs=1e-9)
         assert bridge[claim].verdict == ("holds" if exact.slack > 0 else "violated")

@@ -8,8 +8,7 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
-from bounds.claims.delta import deltas, ratio_extremes, renyi_divergences  # noqa: E402
-from bounds.facts.soup import soup  # noqa: E402
+from bounds import Facts, Soup  # noqa: E402
 from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
 from llm_bridge.measure.measures import measure, soup_weights  # noqa: E402
@@ -48,14 +47,14 @@ def test_every_number_at_every_state_is_the_toys(seed, eos):
     def same(bridge, toy):
         assert np.abs(bridge.numpy() - toy).max() < TOLERANCE
 
-    for k in range(K):
-        upper, lower = ratio_extremes(sol, k)
-        same(found.log_upper[k], upper[at])
-        same(found.log_lower[k], lower[at])
-    same(found.delta[:K], deltas(sol)[:, at[0], at[1]])
-    same(found.renyi[:K], renyi_divergences(sol)[:, at[0], at[1]])
+    facts = Facts(sol)
+    upper, lower = facts.ratio_extremes
+    same(found.log_upper[:K], upper[:, at[0], at[1]])
+    same(found.log_lower[:K], lower[:, at[0], at[1]])
+    same(found.delta[:K], facts.deltas[:, at[0], at[1]])
+    same(found.renyi[:K], facts.renyi_divergences[:, at[0], at[1]])
     for m, lam in enumerate(LAMS):
-        toy = soup(sol, lam)
+        toy = Soup(Facts(sol), lam)
         row = K + 2 + m
         same(found.kl[row, K + 1], toy.kl_to_w[at])
         same(found.kl[K + 1, row], toy.kl_from_w[at])

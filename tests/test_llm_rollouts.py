@@ -8,7 +8,8 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
-from bounds.facts.soup import soup  # noqa: E402
+from bounds import Facts  # noqa: E402
+from bounds import Soup as ToySoup  # noqa: E402
 from llm_bridge.decoding import Mixer, Soup, alone, generate  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
@@ -35,7 +36,7 @@ def estimate(sol, bank, seed, n=400):
 
 
 def covered(sol, bank, seeds):
-    exact = soup(sol, LAM).gap
+    exact = ToySoup(Facts(sol), LAM).gap
     found = [estimate(sol, bank, seed) for seed in seeds]
     return sum(g.low <= exact <= g.high for g in found)
 
@@ -52,7 +53,7 @@ def test_coverage_over_a_hundred_seeds(world):
 def test_weights_of_all_answers_make_the_gap_exact(world):
     """Every answer, weighted by its probability under the soup: the identity without sampling."""
     sol, bank = world
-    mdp, here = sol.mdp, soup(sol, LAM)
+    mdp, here = sol.mdp, ToySoup(Facts(sol), LAM)
     table = Policy(mdp, here.logits).table
     lines, weights = [], []
 
@@ -79,7 +80,7 @@ def test_generation_follows_the_soup_and_never_a_forbidden_token(world):
     mu = torch.tensor(LAM) * mdp.beta / mdp.beta_prime
     drawn = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
     first = np.bincount([a[0] for a in drawn], minlength=4) / len(drawn)
-    law = Policy(mdp, soup(sol, LAM).logits).table[0, mdp.start_context]
+    law = Policy(mdp, ToySoup(Facts(sol), LAM).logits).table[0, mdp.start_context]
     assert (first[law == 0] == 0).all()
     assert np.abs(first - law).max() < 4 * 0.5 / np.sqrt(len(drawn))
     again = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)

@@ -10,13 +10,12 @@ import pytest
 from conftest import random_mdp
 from scipy.special import logsumexp
 
-from bounds import check
-from bounds.claim import Check
-from bounds.claims.delta import deltas, penalty, renyi_divergences
+from bounds import Check, Facts, Soup, check
+from bounds.claims.delta import deltas_last, penalty, renyi_last
 from bounds.claims.hypotheses import reference_rows
 from bounds.claims.lemma1_proof import _unrolled
-from bounds.facts.linear_fit import FeatureSpan
-from bounds.facts.soup import soup, specialist_totals, specialist_values
+from bounds.facts.linear_fit import FeatureFit
+from bounds.facts.token_mdp import InstanceFacts
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.families import generate
@@ -77,7 +76,7 @@ def test_unrolling_over_the_tokens_between(horizon, beta):
     if horizon:
         last[:-1][~mdp.reach.states] = 0.0
         last[-1] = 0.0
-    found = _unrolled(sol, 1, last)
+    found = _unrolled(Facts(sol), 1, last)
     for t, s in np.argwhere(mdp.reach.nexts)[::5]:
         expected = unrolled_by_hand(sol.mdp, 1, last, t, s)
         assert found[t, s] == pytest.approx(expected, rel=1e-11, abs=1e-13)
@@ -153,7 +152,7 @@ def test_step_a_fails_at_matched_weights():
     found = one(mdp, "ss.proof.A", lam=mdp.w)
     assert found.lhs == pytest.approx(0.0, abs=1e-12)
     sol = solve(mdp)
-    expected = float(mdp.w @ (specialist_values(sol) - sol.values))
+    expected = float(mdp.w @ (Facts(sol).specialist_values - sol.values))
     assert found.rhs == pytest.approx(expected, rel=1e-10)
     assert found.verdict == "violated"
 
@@ -161,7 +160,7 @@ def test_step_a_fails_at_matched_weights():
 def test_specialist_totals_by_tables():
     mdp = random_mdp(4, T=3, forbid=0.2)
     sol = solve(mdp)
-    totals, _ = specialist_totals(sol)
+    totals, _ = Facts(sol).specialist_totals
     for k in range(2):
         table = Policy(mdp, sol.Q[k] / mdp.beta).table
         weight = np.zeros(9)
@@ -181,12 +180,13 @@ def test_specialist_totals_by_tables():
 def test_penalties_are_ordered_and_exact_for_two_values():
     sol = solve(generate("dirichlet", 9, A=4, T=3))
     live = sol.mdp.reach.states
-    assert (renyi_divergences(sol)[:, live] <= deltas(sol)[:, live] + 1e-12).all()
+    facts = Facts(sol)
+    assert (facts.renyi_divergences[:, live] <= facts.deltas[:, live] + 1e-12).all()
     two = solve(generate("dirichlet", 9, A=2, T=3, forbid=0.0))
+    facts, live = Facts(two), two.mdp.reach.states
     np.testing.assert_allclose(
-        renyi_divergences(two)[:, two.mdp.reach.states], deltas(two)[:, two.mdp.reach.states],
-        rtol=1e-9, atol=1e-13,
-    )  # fmt: skip
+        facts.renyi_divergences[:, live], facts.deltas[:, live], rtol=1e-9, atol=1e-13
+    )
 
 
 def test_constant_norm_rows_apply_after_normalisation():
@@ -217,7 +217,7 @@ def test_diameters_by_brute_force(kind):
         "tabular": {"kind": "tabular", "per_step": True, "scale": rng.random((4, 9)) + 0.1},
     }[kind]
     mdp = mdp.replace(features=features)
-    found = FeatureSpan(mdp).diameters
+    found = FeatureFit(mdp).diameters
     for t, s in np.argwhere(mdp.reach.states):
         nexts = [(s * 3 + a) % 9 for a in range(3) if mdp.ref[s, a] > 0]
         if kind == "tabular":
@@ -231,7 +231,7 @@ def test_diameters_by_brute_force(kind):
 
 def test_reference_rows_follow_the_start_feature():
     mdp = generate("softmax", 7, A=3, L=1, T=2)
-    rows, logits, contexts = reference_rows(mdp)
+    rows, logits, contexts = reference_rows(InstanceFacts(mdp))
     assert len(rows) == len(logits) == len(contexts)
     assert contexts[-1] == mdp.start_context
     np.testing.assert_array_equal(rows[-1], mdp.start_feature)
@@ -240,7 +240,7 @@ def test_reference_rows_follow_the_start_feature():
 def test_soup_tables_against_explicit_policies():
     mdp = random_mdp(8, forbid=0.3)
     sol = solve(mdp)
-    here = soup(sol, np.array([0.5, -0.4]))
+    here = Soup(Facts(sol), np.array([0.5, -0.4]))
     p, w = Policy(mdp, here.logits).table, sol.policy_w
     with np.errstate(divide="ignore", invalid="ignore"):
         to_w = np.where(p > 0, p * np.log(p / w), 0.0).sum(axis=2)
@@ -252,8 +252,11 @@ def test_soup_tables_against_explicit_policies():
 
 def test_penalties_are_those_of_their_own_divergence():
     sol, lam = solve(random_mdp(5, K=3)), np.array([-0.2, 0.3, -0.4])
-    here = soup(sol, lam)
-    for divergence in (deltas, renyi_divergences, deltas):
-        by_hand = 0.2 * divergence(sol)[0] + 0.4 * divergence(sol)[2]  # β = β' = 1
-        np.testing.assert_allclose(penalty(sol, here, divergence), by_hand, rtol=1e-14)
-    assert np.abs(penalty(sol, here, deltas) - penalty(sol, here, renyi_divergences)).max() > 1e-3
+    facts = Facts(sol)
+    here = Soup(facts, lam)
+    pairs = ((deltas_last, facts.deltas), (renyi_last, facts.renyi_divergences))
+    for divergence, table in (*pairs, pairs[0]):
+        by_hand = 0.2 * table[0] + 0.4 * table[2]  # β = β' = 1
+        np.testing.assert_allclose(penalty(facts, here, divergence), by_hand, rtol=1e-14)
+    apart = penalty(facts, here, deltas_last) - penalty(facts, here, renyi_last)
+    assert np.abs(apart).max() > 1e-3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from judging import judged, sides_of
 
-from bounds import CLAIMS, check
-from bounds.facts.soup import soup
+from bounds import CLAIMS, Facts, Soup, check
 from bounds.records.witness import stored_witnesses
 from bounds.search import derivative_free as plain
 from bounds.search import witness_features as features
@@ -44,7 +44,7 @@ def test_batch_is_the_solver(A, L, T):
     for i in range(len(theta)):
         mdp, lam_i = world.instance(theta, i)
         sol, here = solve(mdp), None
-        here = soup(sol, lam_i)
+        here = Soup(Facts(sol), lam_i)
         used, states = mdp.reach.nexts, mdp.reach.states
         assert np.array_equal(used, batch.used[i].numpy())
         assert np.array_equal(states, batch.visited[i].numpy())
@@ -54,9 +54,9 @@ def test_batch_is_the_solver(A, L, T):
         np.testing.assert_allclose(float(f.gap[i]), here.gap, atol=1e-9)
         kl = Policy(mdp, sol.Q_w).divergence(Policy(mdp, here.logits))
         np.testing.assert_allclose(f.kl_from_w[i].numpy()[states], kl[states], atol=1e-9)
-        claim = CLAIMS["ss.thm1.gap.sharp"].sides(sol, lam_i, None)
+        claim = sides_of(CLAIMS["ss.thm1.gap.sharp"], sol, lam_i)
         np.testing.assert_allclose(float(sharp[i]), claim.rhs, rtol=1e-9, atol=1e-9)
-        drop = CLAIMS["ss.proof.C.lipschitz.repaired"].sides(sol, lam_i, None)
+        drop = sides_of(CLAIMS["ss.proof.C.lipschitz.repaired"], sol, lam_i)
         where = drop.where
         np.testing.assert_allclose(
             float(f.partition_drop[i, where["t"], where["s"]]), drop.lhs, atol=1e-9
@@ -120,7 +120,7 @@ def test_built_features_reach_the_objective():
         mass = features.masses(sol, lam, names, 0, 0)
         closed = float(best_scale(torch.as_tensor(mass), torch.as_tensor(e)))
         values = [
-            CLAIMS["ss.thm1.kl"].sides(solve(m), lam, None).rhs
+            sides_of(CLAIMS["ss.thm1.kl"], solve(m), lam).rhs
             for m in features.one_hot_variants(sol, lam, names, (0, 0))
         ]
         assert min(values) == pytest.approx(closed, rel=2e-2)
@@ -144,11 +144,8 @@ def test_constant_norm_bound_is_the_sup():
     sol, lam = solve(mdp), np.array([0.4, 0.3]) * (mdp.beta_prime / mdp.beta)
     (built,) = features.constant_norm(sol, lam)
     (found,) = check(built, "ss.thm1.kl.constant-norm", lam=lam)
-    assert (
-        CLAIMS["ss.thm1.gap.constant-norm"]
-        .evaluate(solve(built), lam, None)
-        .hypotheses["features-constant-norm"]
-    )
+    again = judged("ss.thm1.gap.constant-norm", solve(built), lam)
+    assert again.hypotheses["features-constant-norm"]
     largest = np.abs(features.logit_error(sol, lam)).max()
     assert found.rhs == pytest.approx(2 * largest / mdp.beta, rel=2e-3)
 
@@ -222,9 +219,9 @@ def test_plain_forms_meet_what_they_promise(laws):
     assert mdp.beta * np.abs(lam).sum() <= mdp.beta_prime * (1 + 1e-12)
     form = plain.Form(3, 2, 3, 2, softmax=True)
     mdp, lam = form.instance(np.random.default_rng(0).normal(size=form.width))
-    found = CLAIMS["ss.eq13"].evaluate(solve(mdp), None, None)
+    found = judged(CLAIMS["ss.eq13"], solve(mdp))
     assert found.hypotheses["ss.asm0"]
-    assert CLAIMS["ss.lemma1"].evaluate(solve(mdp), None, None).hypotheses["ss.asm1"]
+    assert judged(CLAIMS["ss.lemma1"], solve(mdp)).hypotheses["ss.asm1"]
 
 
 def test_score_is_positive_exactly_where_the_claim_fails():

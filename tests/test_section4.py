@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
 
 import mpmath
 import numpy as np
 import pytest
 from conftest import random_mdp
+from judging import agreed, facts_of, judged, sides_of
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logsumexp, rel_entr
 from scipy.stats import binom
 
-from bounds.claim import Check, Claim
+from bounds import Check, Claim, Facts, Soup
 from bounds.claims import section4 as section4_claims
 from bounds.claims.section4 import TABLE, answers, returns_by_policy
-from bounds.facts.soup import Soup, soup, standard_lambdas
+from bounds.facts.soup import standard_lambdas
 from toymdp import kernels, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import rejection_sampler
@@ -30,17 +30,11 @@ PROVED = [claim for claim in TABLE if claim.status == "proved"]
 def judge(claim: Claim, sol, lam=None, opt=None) -> Check:
     """A claim about every λ is judged at the worst of the standard set, as the checker does."""
     if claim.at == "instance" or lam is not None:
-        return claim.evaluate(sol, None if lam is None else np.asarray(lam, dtype=float), opt)
-    lambdas = [x for x in standard_lambdas(sol, opt).values() if claim.zero or x.any()]
-    found = [claim.evaluate(sol, x, opt) for x in lambdas]
+        return judged(claim, sol, lam, opt)
+    facts = facts_of(sol, opt)
+    lambdas = [x for x in standard_lambdas(facts).values() if claim.zero or x.any()]
+    found = [judged(claim, facts, x) for x in lambdas]
     return max(found, key=lambda c: abs(c.slack))
-
-
-def disturbed(sol, **changes):
-    """A solution with some tables replaced, that its own second road agrees with."""
-    bent = replace(sol, cache={}, **changes)
-    bent.__dict__["second_road"] = bent
-    return bent
 
 
 # -- statuses ------------------------------------------------------------------------------------
@@ -65,10 +59,10 @@ def test_no_proved_claim_is_violated(family):
 def test_instances_until_eos():
     mdp = random_mdp(5, T=None, eos=2, beta=4.0)
     sol = solve(mdp)
-    lengths = answers(sol).going.sum(axis=1)
+    lengths = answers(Facts(sol)).going.sum(axis=1)
     assert lengths.min() == 1  # eos at once
     assert lengths.max() > 3
-    assert mdp.ended[answers(sol).contexts[:, -1]].all()
+    assert mdp.ended[answers(Facts(sol)).contexts[:, -1]].all()
     for claim in PROVED:
         assert judge(claim, sol).verdict == "holds"
     for name in ("explicit", "implicit"):
@@ -87,7 +81,7 @@ def test_answers_that_do_not_end_are_said_so():
 def test_eos_at_a_finite_horizon_ends_returns():
     mdp = random_mdp(3, T=5, eos=1, A=3)
     sol = solve(mdp)
-    assert set(answers(sol).going.sum(axis=1)) > {1, 5}
+    assert set(answers(Facts(sol)).going.sum(axis=1)) > {1, 5}
     for claim in PROVED:
         assert judge(claim, sol).verdict == "holds"
 
@@ -123,10 +117,10 @@ def test_returns_by_enumeration():
             path.append(s)
         if allowed:
             expected[tuple(path)] = (total, 0.7 * log_ratio)
-    drawn = answers(sol)
+    drawn = answers(Facts(sol))
     assert {tuple(c) for c in drawn.contexts} == set(expected)
     assert len(drawn.contexts) == len(expected)
-    by_policy, summed = returns_by_policy(sol).T, drawn.total(mdp.rewards[:, None]).T
+    by_policy, summed = returns_by_policy(Facts(sol)).T, drawn.total(mdp.rewards[:, None]).T
     for i, path in enumerate(drawn.contexts):
         np.testing.assert_allclose(summed[i], expected[tuple(path)][0], atol=1e-13)
         np.testing.assert_allclose(by_policy[i], expected[tuple(path)][1], atol=1e-13)
@@ -156,7 +150,7 @@ def test_draws_follow_the_reference():
 def test_returns_turn_when_a_table_is_wrong(table):
     sol = solve(random_mdp(4))
     wave = 1e-9 * np.sin(np.arange(9.0))
-    bent = disturbed(sol, **{table: getattr(sol, table) + wave})
+    bent = agreed(sol, **{table: getattr(sol, table) + wave})
     assert judge(CLAIMS["return"], sol).verdict == "holds"
     assert judge(CLAIMS["return"], bent).verdict == "violated"
 
@@ -207,9 +201,9 @@ def test_gumbel_reports_the_largest_offset():
 def test_gumbel_turns_when_the_value_is_not_that_of_ref():
     sol = solve(random_mdp(7))
     assert judge(CLAIMS["gumbel"], sol).verdict == "holds"
-    assert judge(CLAIMS["gumbel"], disturbed(sol, V=sol.V + 1e-9)).verdict == "violated"
+    assert judge(CLAIMS["gumbel"], agreed(sol, V=sol.V + 1e-9)).verdict == "violated"
     moved = sol.mdp.replace(ref_weights=sol.mdp.ref_weights + np.array([1e-6, 0.0, 0.0]))
-    assert judge(CLAIMS["gumbel"], disturbed(sol, mdp=moved)).verdict == "violated"
+    assert judge(CLAIMS["gumbel"], agreed(sol, mdp=moved)).verdict == "violated"
 
 
 # -- the explicit soup ---------------------------------------------------------------------------
@@ -222,7 +216,7 @@ def test_explicit_mixture_by_tables():
     t, s = np.nonzero(mdp.reach.states)
     logit_ref = np.log(mdp.ref[s])
     Q = sol.Q[:, t[:, None], (s[:, None] * 3 + np.arange(3)) % 9]
-    target = Policy(mdp, soup(sol, lam).logits).table[t, s]
+    target = Policy(mdp, Soup(Facts(sol), lam).logits).table[t, s]
     found = judge(CLAIMS["explicit"], sol, lam)
     printed = (logit_ref + Q, found.lhs)
     specialists = np.log([sol.policy(0)[t, s], sol.policy(1)[t, s]])
@@ -268,9 +262,7 @@ def test_repaired_weights_turn_when_bent(name, monkeypatch):
     sol = solve(random_mdp(11, beta=0.5).replace(beta_prime=0.8))
     assert judge(CLAIMS[name], sol).verdict == "holds"
     for factor in (1 + 1e-4, 0.8 / 0.5):
-        sol.cache.clear()
-        sol.shadow.cache.clear()
-        bent = property(lambda here, f=factor: Policy(here.sol.mdp, f * here.logits))
+        bent = property(lambda soup, f=factor: Policy(soup.mdp, f * soup.logits))
         monkeypatch.setattr(Soup, "mixed", bent)
         assert judge(CLAIMS[name], sol).verdict == "violated"
 
@@ -297,7 +289,7 @@ def printed_law(ref, Q, V, lam, beta):
 def test_implicit_law_at_every_state():
     mdp = random_mdp(12, A=4, T=3, forbid=0.2, beta=0.7).replace(beta_prime=1.1, start=[1, 2])
     sol, lam = solve(mdp), np.array([0.8, -0.5])
-    target = Policy(mdp, soup(sol, lam).logits).table
+    target = Policy(mdp, Soup(Facts(sol), lam).logits).table
     worst, least = 0.0, 1.0
     for t, s in np.argwhere(mdp.reach.states):
         block = (s * 4 + np.arange(4)) % 16
@@ -331,7 +323,7 @@ def test_the_printed_sampler_simulated():
     counts = np.bincount(kept, minlength=4)
     low, high = binom.interval(1 - 1e-6, len(kept), law)
     assert ((low <= counts) & (counts <= high)).all()
-    target = Policy(mdp, soup(sol, lam).logits).table[0, s]
+    target = Policy(mdp, Soup(Facts(sol), lam).logits).table[0, s]
     low, high = binom.interval(1 - 1e-6, len(kept), target)
     assert not ((low <= counts) & (counts <= high)).all()
 
@@ -345,7 +337,7 @@ def test_the_repaired_sampler_simulated():
     rng = np.random.default_rng(1)
     drawn = rng.choice(4, size=n, p=mdp.ref[s])
     kept = drawn[rng.uniform(0.0, ratio.max(), size=n) <= ratio[drawn]]
-    target = Policy(mdp, soup(sol, lam).logits).table[0, s]
+    target = Policy(mdp, Soup(Facts(sol), lam).logits).table[0, s]
     low, high = binom.interval(1 - 1e-6, len(kept), target)
     assert (
         (low <= np.bincount(kept, minlength=4)) & (np.bincount(kept, minlength=4) <= high)
@@ -361,7 +353,7 @@ def test_the_printed_exponent_is_right_only_if_beta_prime_is_beta_squared(beta_p
     mdp = random_mdp(14, beta=0.7).replace(beta_prime=beta_prime)
     sol, lam = solve(mdp), beta_prime / 0.7 * np.array([0.5, 0.5])
     alone = Policy(mdp, np.tensordot(lam / 0.49, sol.Q, axes=1)).table
-    target = Policy(mdp, soup(sol, lam).logits).table
+    target = Policy(mdp, Soup(Facts(sol), lam).logits).table
     assert bool(np.abs(alone - target).max() < 1e-12) is right
     assert judge(CLAIMS["implicit"], sol, lam).verdict == "violated"
 
@@ -428,7 +420,7 @@ def test_the_slope_of_the_loss_is_found_to_change_sign_at_the_log_sum(size, toke
 
 
 def pairs(sol):
-    own = returns_by_policy(sol)
+    own = returns_by_policy(Facts(sol))
     i, j = np.triu_indices(min(48, own.shape[1]), 1)
     return (own[:, i] - own[:, j]).T
 
@@ -482,7 +474,7 @@ def test_bradley_terry_turns_with_another_temperature_or_user():
     for factor in (2.0, 1.0 + 1e-6):
         sol = solve(random_mdp(18))
         assert judge(CLAIMS["bt"], sol).verdict == "holds"
-        bent = disturbed(sol, mdp=sol.mdp.replace())
+        bent = agreed(sol, mdp=sol.mdp.replace())
         bent.mdp.__dict__["reward_w"] = factor * sol.mdp.reward_w
         assert judge(CLAIMS["bt"], bent).verdict == "violated"
 
@@ -491,11 +483,11 @@ def test_bradley_terry_allows_for_rounded_returns(monkeypatch):
     """Returns off by what rounding may do move the minimiser, and the radius contains that."""
     mdp = random_mdp(18, K=3)
     sol = solve(mdp)
-    honest, noise = returns_by_policy(sol), np.random.default_rng(0).normal(size=64)
-    rounding = np.finfo(float).eps * section4_claims.size_of_answers(sol)
+    honest, noise = returns_by_policy(Facts(sol)), np.random.default_rng(0).normal(size=64)
+    rounding = np.finfo(float).eps * section4_claims.size_of_answers(Facts(sol))
     moved = honest + rounding * noise[: honest.shape[1]]
     monkeypatch.setattr(section4_claims, "returns_by_policy", lambda s: moved)
-    sides = CLAIMS["bt"].sides(sol, None, None)
+    sides = sides_of(CLAIMS["bt"], sol, None)
     assert rounding / 10 < sides.lhs < sides.error
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from judging import judged, outcome_of
 
 from bounds.claims import exact_topics as topic_claims
-from bounds.claims.hypotheses import HYPOTHESES
 from bounds.topic_worlds import CLASSICS, FAMILIES, TopicCloud, subject
 from toymdp import InstanceError
 from toymdp.files import read_json
@@ -19,7 +19,7 @@ CLAIMS = {claim.id: claim for claim in topic_claims.TABLE}
 
 
 def judge(instance, claim):
-    return CLAIMS[claim].evaluate(subject(instance), None, None)
+    return judged(CLAIMS[claim], subject(instance))
 
 
 def changed(instance, **changes):
@@ -36,7 +36,7 @@ def verdicts():
         for seed in range(40):
             sub = subject(family(seed))
             for claim in CLAIMS.values():
-                found[claim.id][claim.evaluate(sub, None, None).verdict] += 1
+                found[claim.id][judged(claim, sub).verdict] += 1
     return found
 
 
@@ -245,14 +245,14 @@ def test_sabotage_pooling_power_of_m(monkeypatch):
 @pytest.mark.parametrize("classic", ["rare-jump", "gaussian-tail"])
 def test_shrinking_the_right_side_of_the_repair_turns_it(classic):
     claim, sub = CLAIMS["ex.eq19.repaired"], subject(CLASSICS[classic]())
-    ratio = claim.evaluate(sub, None, None).ratio
+    ratio = judged(claim, sub).ratio
 
     def shrunk(factor):
         def sides(*args):
             found = claim.sides(*args)
             return replace(found, rhs=factor * found.rhs)
 
-        return replace(claim, sides=sides).evaluate(sub, None, None).verdict
+        return judged(replace(claim, sides=sides), sub).verdict
 
     assert shrunk(1.05 * ratio) == "holds"
     assert shrunk(0.95 * ratio) == "violated"
@@ -290,7 +290,7 @@ def test_each_hypothesis_alone(claim, hypothesis, instance):
     check = judge(instance, claim)
     assert check.verdict == "not-applicable"
     assert [name for name, value in check.hypotheses.items() if value is not True] == [hypothesis]
-    assert check.reason == HYPOTHESES[hypothesis].evaluate(subject(instance), None)[1] != ""
+    assert check.reason == outcome_of(claim, hypothesis, subject(instance))[1] != ""
 
 
 def subgaussian(weights, points, sigma):
@@ -298,7 +298,7 @@ def subgaussian(weights, points, sigma):
         means=[[0.0]], counts=[1], points=[points], weights=[weights], separation=1.0, sigma=sigma,
         delta=0.1,
     )  # fmt: skip
-    return HYPOTHESES["noise-subgaussian"].evaluate(subject(world), None)[0]
+    return outcome_of("ex.eq19", "noise-subgaussian", subject(world))[0]
 
 
 def test_subgaussian_constants():

@@ -29,6 +29,9 @@ class Soup(ComputesOnce):
     beta_prime: float = None  # type: ignore[assignment]  # a float afterwards
 
     def __post_init__(self) -> None:
+        lam = np.array(self.lam, dtype=np.float64)  # it does not follow the caller's array
+        lam.setflags(write=False)
+        object.__setattr__(self, "lam", lam)
         if self.beta_prime is None:
             object.__setattr__(self, "beta_prime", self.mdp.beta_prime)
 
