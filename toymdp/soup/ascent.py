@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import get_ident
 
-import cvxpy as cp
 import numpy as np
 
 from ..worlds.features import Array
@@ -45,6 +44,8 @@ class _Step:
     """The parametrised program of one step for K coordinates, compiled once."""
 
     def __init__(self, K: int) -> None:
+        import cvxpy as cp  # slow to import, and not every user asks for an optimum
+
         self.gradient = cp.Parameter(K)
         self.root = cp.Parameter((K, K))
         self.centre = cp.Parameter(K, nonneg=True)
@@ -60,6 +61,8 @@ class _Step:
 
     def solve(self, g: Array, root: Array, u: Array, radius: float) -> Array | None:
         """Return the maximising move [K], or None if the solver has no answer."""
+        import cvxpy as cp
+
         # the program is solved in units where the gradient is of order one
         size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
         self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
