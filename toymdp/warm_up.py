@@ -43,7 +43,7 @@ def compile_kernels() -> None:
         features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
     sol = solve(mdp)
-    solve(mdp, road="log")
+    solve(mdp, method="log")
     soup_optimum(mdp, sol, draws=0)
     logits = np.zeros((2, 2))
     policy = Policy(mdp, logits)

@@ -32,7 +32,7 @@ def three_roads(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Si
     """
     mdp = sol.mdp
     V = sol.value_w
-    terms = {f"recursion ({sol.road})": V, f"recursion ({sol.shadow.road})": sol.shadow.value_w}
+    terms = {f"recursion ({sol.method})": V, f"recursion ({sol.shadow.method})": sol.shadow.value_w}
     gaps = [abs(V - sol.shadow.value_w)]
     if mdp.horizon is None:
         terms["Bellman residual"] = sol.residual

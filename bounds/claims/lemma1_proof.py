@@ -12,9 +12,9 @@ from functools import lru_cache, wraps
 import numpy as np
 
 from toymdp import Solution, TokenMDP
+from toymdp.exact.backward import EXPONENT_ROOM
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import expectation, extrema, farthest, largest
-from toymdp.exact.solution import EXPONENT_ROOM
 from toymdp.soup.optimum import SoupOptimum
 
 from ..claim import EPS, Array, Claim, Mask, NotApplicable, Sides, SidesFunction, Undecidable

@@ -1,4 +1,4 @@
-"""Second and third roads to ``V*``: every trajectory, and a cone program with its dual.
+"""Second and third methods for ``V*``: every trajectory, and a cone program with its dual.
 
 Neither uses the block structure, the Bellman recursion or a compiled kernel, so agreement with
 toymdp.exact.solution is evidence.
