@@ -9,7 +9,8 @@ import numpy as np
 
 from . import kernels
 from .exact.policy import Policy
-from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest, rejection_sampler
+from .exact.sampling import rejection_sampler
+from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest
 from .exact.solution import solve
 from .soup.optimum import soup_optimum
 from .worlds.token_mdp import TokenMDP

@@ -12,9 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import Solution, kernels
+from toymdp import Solution
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
+from toymdp.exact.sampling import (
+    draw_answers,
+    fit_answers,
+    log_norms,
+    loss_minimisers,
+    rejection_sampler,
+)
+from toymdp.exact.scans import extrema, largest, mixture
 from toymdp.soup.optimum import SoupOptimum
 
 from ..claim import EPS, Array, At, Claim, NotApplicable, Sides, Status, Undecidable
@@ -52,10 +59,7 @@ def answers(sol: Solution) -> Answers:
         return found
     mdp = sol.mdp
     heights = np.random.default_rng(SEED).random((DRAWS, mdp.horizon or STEP_LIMIT))
-    contexts = np.empty((DRAWS, heights.shape[1] + 1), dtype=np.int64)
-    going = np.empty(heights.shape, dtype=np.bool_)
-    ladder, start = np.cumsum(mdp.ref, axis=1), mdp.start_context
-    kernels.sampling.draw_answers(ladder, mdp.ended, start, heights, contexts, going)
+    contexts, going = draw_answers(mdp, heights)
     whole = np.flatnonzero(mdp.ended[contexts[:, -1]] | (mdp.horizon is not None))
     if len(whole) == 0:
         raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
@@ -69,10 +73,9 @@ def returns_by_policy(sol: Solution) -> Array:
     """``β Σ_t log π_k/ref`` [K, n], π_k normalised from Q_k alone (no V), reward units."""
     drawn = answers(sol)
     i, t = np.nonzero(drawn.going)
-    norms, taken = np.zeros((len(sol.Q), *drawn.going.shape)), np.empty((len(sol.Q), len(i)))
+    norms = np.zeros((len(sol.Q), *drawn.going.shape))
     rows, s = np.minimum(t, sol.mdp.steps - 1), drawn.contexts[i, t]
-    kernels.sampling.log_norms(sol.mdp.ref, sol.Q, sol.mdp.beta, rows, s, taken)
-    norms[:, i, t] = taken
+    norms[:, i, t] = log_norms(sol.mdp, sol.Q, sol.mdp.beta, rows, s)
     return np.asarray(drawn.total(sol.Q) - sol.mdp.beta * norms.sum(axis=-1))
 
 
@@ -129,12 +132,10 @@ def gumbel(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> Sides:
         states = np.random.default_rng(SEED).choice(states, STATES, replace=False, shuffle=False)
     t, s = np.ascontiguousarray(states.T)
     data = np.repeat(mdp.ref[None, s], len(sol.Q), axis=0)
-    found, plain, twice = (np.empty(data.shape[:2]) for _ in range(3))
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    kernels.sampling.loss_minimisers(data, sol.Q, beta, nexts, t, found)
-    kernels.sampling.log_norms(mdp.ref, sol.Q, beta, t, s, plain)
-    kernels.sampling.log_norms(mdp.ref, sol.Q, 0.5 * beta, t, s, twice)
-    values, found = sol.V[:, t, s], beta * found
+    found = beta * loss_minimisers(data, sol.Q, beta, nexts, t)
+    plain, twice = (log_norms(mdp, sol.Q, scale, t, s) for scale in (beta, 0.5 * beta))
+    values = sol.V[:, t, s]
     k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
     terms = {"states": float(len(s)), "largest offset, data from π_k": off}
@@ -163,10 +164,9 @@ def bradley_terry(sol: Solution, lam: Array | None, opt: SoupOptimum | None) -> 
     if len(X) == 0 or np.abs(X).max() <= rounding:
         raise NotApplicable("no two answers drawn from ref differ in any return")
     U, size, _ = np.linalg.svd(X, full_matrices=False)
-    rank, z = int((size > RANK_TOLERANCE * size[0]).sum()), np.empty(len(X))
+    rank = int((size > RANK_TOLERANCE * size[0]).sum())
     dropped = float(np.linalg.norm(mdp.w) * size[rank:].max(initial=0.0))
-    U = np.ascontiguousarray(U[:, :rank])
-    radius = kernels.sampling.fit_answers(U, margins, rounding + dropped, z)
+    z, radius = fit_answers(U[:, :rank], margins, rounding + dropped)
     if not np.isfinite(radius):
         raise Undecidable("the pairs are so one-sided that rounding hides where the loss is least")
     full = soup(sol, mdp.w).beta_prime / mdp.beta
