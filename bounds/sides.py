@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import kernels
+from toymdp.exact.scans import tightest
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -96,8 +96,7 @@ def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ..
 
     Raises NotApplicable if no place is left.
     """
-    flat = lhs.ravel(), rhs.ravel(), mask.ravel()
-    least = kernels.scans.tightest(*flat, 64 * EPS * scale)
+    least = tightest(lhs, rhs, mask, 64 * EPS * scale)
     if least < 0:
         raise NotApplicable("both sides vanish at every reachable state: nothing to compare")
     place = np.unravel_index(least, lhs.shape)

@@ -8,7 +8,7 @@ from conftest import random_mdp
 
 from toymdp import InstanceError
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import sample
+from toymdp.exact.sampling import sample
 
 
 def contexts(mdp, tokens):

@@ -20,7 +20,7 @@ from bounds.claims.section4 import TABLE, answers, returns_by_policy
 from bounds.facts.soup import standard_lambdas
 from toymdp import kernels, solve, soup_optimum
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import rejection_sampler
+from toymdp.exact.sampling import rejection_sampler
 from toymdp.families import generate
 
 CLAIMS = {claim.id.removeprefix("ss.sec4."): claim for claim in TABLE}

@@ -1,4 +1,4 @@
-"""Exact values by roads that share no code, closed forms, and invariances."""
+"""Exact values by methods that share no code, closed forms, and invariances."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def slow_values(mdp: TokenMDP, reward: np.ndarray) -> np.ndarray:
 def test_both_recursions_equal_the_definition(seed, beta, ends, forbids):
     mdp = random_mdp(seed, beta=beta, eos=2 if ends else None, forbid=0.3 * forbids)
     slow = slow_values(mdp, mdp.reward_w)
-    for road in ("exp", "log", "rows") if beta > 0.01 else ("log", "rows"):
-        sol = solve(mdp, road=road)
+    for method in ("exp", "log", "rows") if beta > 0.01 else ("log", "rows"):
+        sol = solve(mdp, method=method)
         fast = np.where(mdp.reach.states, sol.V_w[:-1], 0.0)
         np.testing.assert_allclose(fast, slow[:-1], rtol=1e-12, atol=1e-12 * (1 + beta))
         assert sol.status == "solved"
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_three_roads_agree(seed):
+def test_three_methods_agree(seed):
     rng = np.random.default_rng(seed)
     mdp = random_mdp(
         seed, A=int(rng.integers(2, 5)), T=int(rng.integers(1, 5)), forbid=0.2,
@@ -64,7 +64,7 @@ def test_three_roads_agree(seed):
     assert cone.upper - cone.lower < 1e-5 * max(1.0, mdp.beta)
 
 
-def test_roads_agree_when_every_episode_ends_early():
+def test_methods_agree_when_every_episode_ends_early():
     mdp = random_mdp(0, T=4, eos=1)
     weights = mdp.ref_weights.copy()
     weights[:, [0, 2]] = 0.0  # only eos may follow: no state is left after the first step
@@ -108,7 +108,7 @@ def test_small_temperature_is_as_exact(beta):
     scaled = mdp.replace(beta=beta, rewards=beta * mdp.rewards)
     np.testing.assert_allclose(solve(scaled).values, beta * solve(mdp).values, rtol=1e-12)
     sharp = solve(mdp.replace(beta=beta))
-    assert sharp.road == "log"
+    assert sharp.method == "log"
     assert sharp.residual < 1e-14
     assert np.isfinite(sharp.V).all()
 
@@ -333,7 +333,7 @@ def test_a_shadow_casts_the_solution_back_and_both_are_freed():
     check(random_mdp(21))  # compiling leaves cycles behind that hold on to whoever asked for it
     sol = solve(random_mdp(22))
     shadow = sol.shadow
-    assert shadow.road != sol.road
+    assert shadow.method != sol.method
     assert shadow.shadow is sol
     gc.disable()
     try:
@@ -348,16 +348,16 @@ def test_a_shadow_casts_the_solution_back_and_both_are_freed():
 def test_a_shadow_outlives_what_cast_it():
     shadow = solve(random_mdp(23)).shadow
     again = shadow.shadow  # the caster is gone: solved anew
-    assert again.road != shadow.road
+    assert again.method != shadow.method
     np.testing.assert_allclose(again.V, shadow.V, atol=1e-12)
 
 
 @pytest.mark.parametrize("forbid", [0.0, 0.4])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e6])
-def test_log_roads_where_blocks_underflow(forbid, scale):
+def test_log_methods_where_blocks_underflow(forbid, scale):
     """One scale a block against one a row, with rewards that leave nothing of most tokens."""
     mdp = random_mdp(24, A=5, L=2, T=6, forbid=forbid, scale=scale, eos=4)
-    block, rows = solve(mdp, road="log"), solve(mdp, road="rows")
+    block, rows = solve(mdp, method="log"), solve(mdp, method="rows")
     np.testing.assert_allclose(block.V, rows.V, rtol=1e-13, atol=1e-12)
     assert block.status == "solved"
 
@@ -369,4 +369,4 @@ def test_a_solution_survives_pickling_whatever_was_asked_of_it():
     assert (again.cache, again.cast_by) == ({}, None)
     np.testing.assert_array_equal(again.Q, sol.Q)
     assert [c.verdict for c in check(again)] == [c.verdict for c in check(sol)]
-    assert pickle.loads(pickle.dumps(sol.shadow)).shadow.road != sol.shadow.road
+    assert pickle.loads(pickle.dumps(sol.shadow)).shadow.method != sol.shadow.method

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import pytest
 from conftest import random_mdp
@@ -14,6 +12,7 @@ from toymdp.soup import ascent as ascent_module
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
 from toymdp.soup.optimum import default_starts, grid_search
+from toymdp.soup.step import StepProgram, formulate, program
 
 WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
 
@@ -186,10 +185,29 @@ def test_an_objective_that_never_improves_ends_the_ascent(monkeypatch):
     """Whatever J does, an ascent stops: here every trial is refused, and moves carry solver noise."""
     objective = SoupObjective(solve(random_mdp(12)))
     monkeypatch.setattr(SoupObjective, "value", lambda self, nu: -1e9)
-    program = ascent_module._program(2, threading.get_ident())
-    monkeypatch.setattr(program, "solve", lambda g, root, u, radius: np.array([1e-8, -1e-8]))
+    noise = np.array([1e-8, -1e-8])
+    monkeypatch.setattr(StepProgram, "solve", lambda self, g, root, u, radius: noise)
     found = ascend(objective, np.array([0.5, 0.3]))
     assert found.steps <= ascent_module.MAX_STEPS
+
+
+@pytest.mark.parametrize("K", [1, 2, 3, 6])
+def test_a_step_is_the_one_that_cvxpy_takes(K):
+    """The cone data handed to Clarabel are those of the program as cvxpy states and solves it."""
+    problem, parameters = formulate(K)
+    (move,) = problem.variables()
+    rng = np.random.default_rng(K)
+    for radius in (0.01, 0.5, 2.0):
+        g, root = rng.normal(size=K), rng.normal(size=(K, K))
+        centre = rng.dirichlet(np.ones(K + 1))[:K]
+        for parameter, value in zip(parameters, (g, root, centre, radius), strict=True):
+            parameter.value = value
+        problem.solve(solver="CLARABEL", warm_start=False)
+        found = program(K).solve(g, root, centre, radius)
+        np.testing.assert_allclose(found, move.value, atol=1e-6)
+        assert g @ found - 0.5 * np.sum((root @ found) ** 2) == pytest.approx(
+            problem.value, abs=1e-7
+        )
 
 
 def test_grid_is_for_two():

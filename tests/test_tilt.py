@@ -7,7 +7,8 @@ from scipy.special import logsumexp
 
 from toymdp import kernels
 from toymdp.exact.policy import NEAR, Policy
-from toymdp.exact.scans import extrema, farthest, inner_extent, largest, rejection_sampler
+from toymdp.exact.sampling import rejection_sampler
+from toymdp.exact.scans import extrema, farthest, inner_extent, largest
 
 
 def brute(mdp, G):

@@ -9,7 +9,8 @@ import numpy as np
 
 from . import kernels
 from .exact.policy import Policy
-from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest, rejection_sampler
+from .exact.sampling import rejection_sampler
+from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest
 from .exact.solution import solve
 from .soup.optimum import soup_optimum
 from .worlds.token_mdp import TokenMDP
@@ -43,7 +44,7 @@ def compile_kernels() -> None:
         features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
     sol = solve(mdp)
-    solve(mdp, road="log")
+    solve(mdp, method="log")
     soup_optimum(mdp, sol, draws=0)
     logits = np.zeros((2, 2))
     policy = Policy(mdp, logits)

@@ -36,7 +36,7 @@ def three_methods(facts: Facts) -> Sides:
     mdp = facts.mdp
     V = facts.sol.value_w
     other = facts.solved_again
-    terms = {f"recursion ({solution.road})": solution.value_w for solution in (facts.sol, other)}
+    terms = {f"recursion ({solution.method})": solution.value_w for solution in (facts.sol, other)}
     gaps = [abs(V - other.value_w)]
     if mdp.horizon is None:
         terms["Bellman residual"] = facts.sol.residual

@@ -11,9 +11,9 @@ from functools import wraps
 
 import numpy as np
 
+from toymdp.exact.backward import EXPONENT_ROOM
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import expectation, extrema, farthest, largest
-from toymdp.exact.solution import EXPONENT_ROOM
 
 from ..claim import Claim, SidesFunction
 from ..facts.linear_fit import RANK_TOLERANCE

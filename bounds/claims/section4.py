@@ -11,9 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import kernels
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import extrema, largest, mixture, rejection_sampler
+from toymdp.exact.sampling import (
+    draw_answers,
+    fit_answers,
+    log_norms,
+    loss_minimisers,
+    rejection_sampler,
+)
+from toymdp.exact.scans import extrema, largest, mixture
 
 from ..claim import At, Claim, SidesFunction, Status
 from ..facts.soup import Soup
@@ -49,10 +55,7 @@ def answers(facts: Facts) -> Answers:
     """Seeded draws from ref. Raises Undecidable if none has ended in time."""
     mdp = facts.mdp
     heights = np.random.default_rng(SEED).random((DRAWS, mdp.horizon or STEP_LIMIT))
-    contexts = np.empty((DRAWS, heights.shape[1] + 1), dtype=np.int64)
-    going = np.empty(heights.shape, dtype=np.bool_)
-    ladder, start = np.cumsum(mdp.ref, axis=1), mdp.start_context
-    kernels.sampling.draw_answers(ladder, mdp.ended, start, heights, contexts, going)
+    contexts, going = draw_answers(mdp, heights)
     whole = np.flatnonzero(mdp.ended[contexts[:, -1]] | (mdp.horizon is not None))
     if len(whole) == 0:
         raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
@@ -65,14 +68,11 @@ def returns_by_policy(facts: Facts) -> Array:
     """``β Σ_t log π_k/ref`` [K, n], π_k normalised from Q_k alone (no V), reward units."""
     drawn = facts.once(answers)
     i, t = np.nonzero(drawn.going)
-    norms, taken = (
-        np.zeros((len(facts.sol.Q), *drawn.going.shape)),
-        np.empty((len(facts.sol.Q), len(i))),
-    )
-    rows, s = np.minimum(t, facts.mdp.steps - 1), drawn.contexts[i, t]
-    kernels.sampling.log_norms(facts.mdp.ref, facts.sol.Q, facts.mdp.beta, rows, s, taken)
-    norms[:, i, t] = taken
-    return np.asarray(drawn.total(facts.sol.Q) - facts.mdp.beta * norms.sum(axis=-1))
+    mdp, Q = facts.mdp, facts.sol.Q
+    norms = np.zeros((len(Q), *drawn.going.shape))
+    rows, s = np.minimum(t, mdp.steps - 1), drawn.contexts[i, t]
+    norms[:, i, t] = log_norms(mdp, Q, mdp.beta, rows, s)
+    return np.asarray(drawn.total(Q) - mdp.beta * norms.sum(axis=-1))
 
 
 def size_of_answers(facts: Facts) -> float:
@@ -127,13 +127,12 @@ def gumbel(facts: Facts) -> Sides:
     if len(states) > STATES:
         states = np.random.default_rng(SEED).choice(states, STATES, replace=False, shuffle=False)
     t, s = np.ascontiguousarray(states.T)
-    data = np.repeat(mdp.ref[None, s], len(facts.sol.Q), axis=0)
-    found, plain, twice = (np.empty(data.shape[:2]) for _ in range(3))
+    Q = facts.sol.Q
+    data = np.repeat(mdp.ref[None, s], len(Q), axis=0)
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    kernels.sampling.loss_minimisers(data, facts.sol.Q, beta, nexts, t, found)
-    kernels.sampling.log_norms(mdp.ref, facts.sol.Q, beta, t, s, plain)
-    kernels.sampling.log_norms(mdp.ref, facts.sol.Q, 0.5 * beta, t, s, twice)
-    values, found = facts.sol.V[:, t, s], beta * found
+    found = beta * loss_minimisers(data, Q, beta, nexts, t)
+    plain, twice = (log_norms(mdp, Q, scale, t, s) for scale in (beta, 0.5 * beta))
+    values = facts.sol.V[:, t, s]
     k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
     terms = {"states": float(len(s)), "largest offset, data from π_k": off}
@@ -162,10 +161,9 @@ def bradley_terry(facts: Facts) -> Sides:
     if len(X) == 0 or np.abs(X).max() <= rounding:
         raise NotApplicable("no two answers drawn from ref differ in any return")
     U, size, _ = np.linalg.svd(X, full_matrices=False)
-    rank, z = int((size > RANK_TOLERANCE * size[0]).sum()), np.empty(len(X))
+    rank = int((size > RANK_TOLERANCE * size[0]).sum())
     dropped = float(np.linalg.norm(mdp.w) * size[rank:].max(initial=0.0))
-    U = np.ascontiguousarray(U[:, :rank])
-    radius = kernels.sampling.fit_answers(U, margins, rounding + dropped, z)
+    z, radius = fit_answers(U[:, :rank], margins, rounding + dropped)
     if not np.isfinite(radius):
         raise Undecidable("the pairs are so one-sided that rounding hides where the loss is least")
     full = mdp.beta_prime / mdp.beta

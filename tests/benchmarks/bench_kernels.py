@@ -17,7 +17,7 @@ from rich.table import Table
 
 from bounds import CLAIMS, check
 from toymdp import TokenMDP, soft_values, solve, soup_optimum
-from toymdp.exact.solution import _row_by_row
+from toymdp.exact.backward import row_by_row
 
 
 def best(run: Callable[[], object], repeats: int = 5) -> float:
@@ -68,7 +68,7 @@ def kernels() -> Table:
         mdp = instance(A, L, T, M)
         live = np.ones(mdp.n_contexts, dtype=bool)
         ours = best(lambda m=mdp, t=T, o=L: soft_values(m.ref, m.rewards, 1.0, t, o))
-        rows = best(lambda m=mdp, t=T, v=live: _row_by_row(m.ref, v, m.rewards, 1.0, t), 2)
+        rows = best(lambda m=mdp, t=T, v=live: row_by_row(m.ref, v, m.rewards, 1.0, t), 2)
         sparse = best(lambda m=mdp: sparse_product(m, m.rewards))
         read = best(lambda m=mdp: m.ref.sum()) * T
         table.add_row(

@@ -1,4 +1,4 @@
-"""Second and third roads to ``V*``: every trajectory, and a cone program with its dual.
+"""Second and third methods for ``V*``: every trajectory, and a cone program with its dual.
 
 Neither uses the block structure, the Bellman recursion or a compiled kernel, so agreement with
 toymdp.exact.solution is evidence.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-import cvxpy as cp
 import numpy as np
-import scipy.sparse as sp
-from scipy.special import logsumexp
+import scipy
 
 from ..errors import SolverError
 from ..worlds.features import Array
@@ -61,7 +59,7 @@ def enumerated_value(mdp: TokenMDP, reward: Array) -> float:
         over = mdp.ended[contexts]
         finished.append(weight[over])
         contexts, weight = contexts[~over], weight[~over]
-    return float(mdp.beta * logsumexp(np.concatenate([*finished, weight])))
+    return float(mdp.beta * scipy.special.logsumexp(np.concatenate([*finished, weight])))
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,8 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
 
     Raises SolverError if the solver reports no solution, or until ``eos``.
     """
+    import cvxpy as cp  # slow to import, and few ask for this
+
     if mdp.horizon is None:
         raise SolverError("the occupancy program is written for a finite horizon")
     T, S, A = mdp.horizon, mdp.n_contexts, mdp.vocab_size
@@ -95,17 +95,17 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
     index = np.full((T + 1, S), -1)
     index[tuple(states.T)] = np.arange(len(states))
     owner = index[t, s]
-    gather = sp.csr_matrix((np.ones(len(t)), (owner, np.arange(len(t)))))
+    gather = scipy.sparse.csr_matrix((np.ones(len(t)), (owner, np.arange(len(t)))))
     target = index[t + 1, nexts]
     inner = target >= 0
-    flow_in = sp.csr_matrix(
+    flow_in = scipy.sparse.csr_matrix(
         (np.ones(inner.sum()), (target[inner], np.flatnonzero(inner))), shape=gather.shape
     )
     source = np.zeros(len(states))
     source[index[0, mdp.start_context]] = 1.0
 
     x = cp.Variable(len(t), nonneg=True)
-    weighted = sp.diags(mdp.ref[s, a]) @ gather.T
+    weighted = scipy.sparse.diags(mdp.ref[s, a]) @ gather.T
     divergence = cp.sum(cp.rel_entr(x, (weighted @ gather) @ x))
     # in units of β: the multipliers are then V/β whatever the temperature
     balance = gather @ x - flow_in @ x == source

@@ -1,7 +1,7 @@
-"""What policies of the form ``π ∝ ref·exp(G)`` do, as functions of their logits.
+"""One pass over tables [T, S]: extremes, mixtures, the worst place, the hard minimum.
 
-G [T, S] is indexed by the next context. All results are zero outside the reachable states. Where
-one policy is asked several things, hold its Policy instead.
+Tables are indexed by the next context unless said otherwise; what is returned on states is zero
+outside the reachable ones.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..errors import InstanceError
-from ..worlds.features import Array, IntArray
+from ..arrays import Array
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
-from .policy import LARGEST, Policy
 
 
 def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
@@ -48,49 +46,15 @@ def farthest(F: Array, G: Array, mask: Mask) -> tuple[float, tuple[int, ...]]:
     return float(most), tuple(int(i) for i in np.unravel_index(place, F.shape))
 
 
-def rejection_sampler(target: Policy, ratio: Policy, shift: Array) -> tuple[Array, Array]:
-    """Compare what a rejection sampler draws with ``target``, both [T, S].
+def tightest(lhs: Array, rhs: Array, mask: Mask, floor: float) -> int:
+    """Return the flat index of the least ``rhs − lhs`` at the marked places, −1 if none is left.
 
-    It draws a from ref and accepts it with probability ``min(1, exp(h(s') + shift(s)))``, h [T, S]
-    the logits of ``ratio``. Returned: the total variation and the chance that a draw is accepted.
+    lhs, rhs, mask: arrays of one shape. Places where neither side exceeds ``floor`` in size are
+    passed over; a slack that is not a number counts as the least of all.
     """
-    mdp, room = target.mdp, kernels.sampling.SHIFT_ROOM
-    exponent = ratio.to_states(shift, ratio.blocks[0])
-    scale = np.exp(np.clip(exponent, -room, room))
-    apart, accepted = np.empty_like(shift), np.empty_like(shift)
-    weights = ratio.weights, scale, target.weights, target.scales[0]
-    kernels.sampling.accepted_laws(mdp.columns, *weights, apart, accepted)
-    for table in (apart, accepted):
-        kernels.scans.fill(table.ravel(), mdp.reach.absent, 0.0)
-    lost = (accepted <= kernels.sampling.ACCEPT_FLOOR) | (target.scales[0] >= LARGEST)
-    rows = mdp.reach.states & (lost | (np.abs(exponent) > room))
-    if rows.any():
-        arrays = ratio.logits, shift, target.logits, apart, accepted
-        kernels.sampling.accepted_rows(mdp.ref, rows, *arrays)
-    return apart, accepted
-
-
-def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
-    """Return n sequences of tokens [n, T] drawn from the policy with logits G [T, S].
-
-    After ``eos`` a sequence repeats it. Raises InstanceError without a finite horizon, where
-    sequences have no common length.
-    """
-    if mdp.horizon is None:
-        raise InstanceError.of("horizon", None, "sequences need an end", "set a finite horizon")
-    ladder = np.cumsum(Policy(mdp, G).table, axis=2)
-    rng = np.random.default_rng(seed)
-    context = np.full(n, mdp.start_context)
-    tokens = np.empty((n, mdp.horizon), dtype=np.int64)
-    for t in range(mdp.horizon):
-        rungs = ladder[t, context]
-        # scaled by the last rung, a height below 1 stays below it however the sum was rounded
-        height = rng.random((n, 1)) * rungs[:, -1:]
-        tokens[:, t] = (rungs <= height).sum(axis=1)
-        if mdp.eos is not None:
-            tokens[mdp.ended[context], t] = mdp.eos
-        context = (context * mdp.vocab_size + tokens[:, t]) % mdp.n_contexts
-    return tokens
+    if not lhs.shape == rhs.shape == mask.shape:  # the kernel would read beyond an end
+        raise ValueError(f"shapes {lhs.shape}, {rhs.shape}, {mask.shape} differ")
+    return int(kernels.scans.tightest(lhs.ravel(), rhs.ravel(), mask.ravel(), floor))
 
 
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:

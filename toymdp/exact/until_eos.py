@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
-import scipy.sparse.linalg as spla
+import scipy  # whose parts are imported when they are first asked for
 
 from ..errors import SolverError
 from ..worlds.features import Array
@@ -38,14 +37,16 @@ def edges(mdp: TokenMDP) -> Edges:
     return states, row, block * mdp.vocab_size + token, token
 
 
-def chain(mdp: TokenMDP, weights: Array) -> sp.csc_matrix:
+def chain(mdp: TokenMDP, weights: Array) -> scipy.sparse.csc_matrix:
     """Sparse [n, n] matrix of the given edge weights between contexts that go on."""
     states, row, nexts, _ = edges(mdp)
     index = np.full(mdp.n_contexts, -1)
     index[states] = np.arange(len(states))
     inside = index[nexts] >= 0
     shape = (len(states), len(states))
-    return sp.csc_matrix((weights[inside], (row[inside], index[nexts[inside]])), shape=shape)
+    return scipy.sparse.csc_matrix(
+        (weights[inside], (row[inside], index[nexts[inside]])), shape=shape
+    )
 
 
 def best_trajectory(log_weight: Array, row: np.ndarray, nexts: np.ndarray, states: np.ndarray,
@@ -61,11 +62,11 @@ def best_trajectory(log_weight: Array, row: np.ndarray, nexts: np.ndarray, state
     return None
 
 
-def spectral_radius(matrix: sp.csc_matrix) -> float:
+def spectral_radius(matrix: scipy.sparse.csc_matrix) -> float:
     """Largest modulus of an eigenvalue; dense below 200 rows, Arnoldi above."""
     if matrix.shape[0] < 200:
         return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
-    found = spla.eigs(matrix, k=1, which="LM", return_eigenvectors=False)
+    found = scipy.sparse.linalg.eigs(matrix, k=1, which="LM", return_eigenvectors=False)
     return float(np.abs(found[0]))
 
 
@@ -83,10 +84,10 @@ def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
     matrix = chain(mdp, weight)
     source = np.zeros(len(states))
     np.add.at(source, row, np.where(mdp.ended[nexts], weight, 0.0))
-    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    system = (scipy.sparse.identity(len(states), format="csc") - matrix).tocsc()
     ones = np.ones(len(states))
     try:
-        factor = spla.splu(system)
+        factor = scipy.sparse.linalg.splu(system)
         witness = factor.solve(ones)
         solution = factor.solve(source)
     except RuntimeError:  # an exactly singular system: the radius is 1
@@ -110,7 +111,7 @@ def _unbounded(mdp: TokenMDP, which: str, reason: str) -> str:
     )
 
 
-def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, sp.csc_matrix]:
+def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, scipy.sparse.csc_matrix]:
     """Reachable contexts and the transition matrix between them under ``policy`` [S, A]."""
     states, row, _, token = edges(mdp)
     return states, chain(mdp, policy[states[row], token])
@@ -141,10 +142,10 @@ def policy_chain(mdp: TokenMDP, policy: Array) -> Chain:
     Raises SolverError where the policy ends too rarely for its totals to have digits.
     """
     states, matrix = policy_matrix(mdp, policy)
-    system = (sp.identity(len(states), format="csc") - matrix).tocsc()
+    system = (scipy.sparse.identity(len(states), format="csc") - matrix).tocsc()
     source = (states == mdp.start_context).astype(float)
     try:
-        factor = spla.splu(system)
+        factor = scipy.sparse.linalg.splu(system)
     except RuntimeError:  # exactly singular: some context never ends
         raise SolverError(_endless("never")) from None
     steps, visits = factor.solve(np.ones(len(states))), factor.solve(source, trans="T")

@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
-from scipy.sparse import csr_matrix, hstack
-from scipy.special import expit
-from scipy.stats import rankdata
 
 from .vocabulary import BOS, FloatArray, IntArray
 
@@ -28,24 +24,24 @@ def split_groups(group: IntArray, among: Mask, rng: np.random.Generator) -> Mask
 
 def fit(X: Any, y: FloatArray, l2: float, start: FloatArray) -> FloatArray:
     """L2-regularised logistic regression: [d+1], the free intercept last. ``start`` the same."""
-    design = hstack([X, np.ones((X.shape[0], 1))]).tocsr()
+    design = scipy.sparse.hstack([X, np.ones((X.shape[0], 1))]).tocsr()
     back = design.T.tocsr()
     penalty = np.append(np.full(X.shape[1], l2), 0.0)
     # Counts are nearly collinear: in coordinates q = root.T @ p, where the curvature is about 1,
     # L-BFGS needs tens of steps instead of hundreds. 0.2 is p(1-p) of a text of no clear class.
     root = np.linalg.cholesky(0.2 * (back @ design).toarray() + np.diag(penalty))
-    inverse = solve_triangular(root, np.eye(len(penalty)), lower=True)
+    inverse = scipy.linalg.solve_triangular(root, np.eye(len(penalty)), lower=True)
     moment = back @ y  # y @ z = moment @ p, and no long dot product wakes up BLAS threads
 
     def loss(q: FloatArray) -> tuple[float, FloatArray]:
         p = q @ inverse
         z = design @ p
         value = np.logaddexp(0, z).sum() - moment @ p + 0.5 * (penalty * p) @ p
-        slope = inverse @ (back @ expit(z) - moment + penalty * p)
+        slope = inverse @ (back @ scipy.special.expit(z) - moment + penalty * p)
         return float(value) / len(y), slope / len(y)
 
     options = {"maxiter": 500, "gtol": 1e-8, "ftol": 1e-14}
-    best = minimize(loss, start @ root, jac=True, method="L-BFGS-B", options=options)
+    best = scipy.optimize.minimize(loss, start @ root, jac=True, method="L-BFGS-B", options=options)
     return np.asarray(best.x @ inverse)
 
 
@@ -71,16 +67,16 @@ def design_matrix(
         grams += [(m, int(c)) for c in code[keep]]
     if not grams or budget <= 0:
         return X, []
-    candidates = hstack(columns).tocsr()
+    candidates = scipy.sparse.hstack(columns).tocsr()
     inside, squared = candidates[train], candidates[train].power(2)
     chosen: list[int] = []
     for i in range(SELECTION_ROUNDS):
-        design = hstack([X, candidates[:, chosen]]).tocsr()[train]
-        bordered = hstack([design, np.ones((design.shape[0], 1))]).tocsr()
+        design = scipy.sparse.hstack([X, candidates[:, chosen]]).tocsr()[train]
+        bordered = scipy.sparse.hstack([design, np.ones((design.shape[0], 1))]).tocsr()
         score = np.zeros(len(grams))
         for k in range(y.shape[1]):
             p = fit(design, y[train, k], 1.0, np.zeros(design.shape[1] + 1))
-            law = expit(bordered @ p)
+            law = scipy.special.expit(bordered @ p)
             variance = law * (1 - law)
             weighted = bordered.multiply(variance[:, None]).tocsr()
             own = (weighted.T @ bordered).toarray() + 1e-3 * np.eye(len(p))
@@ -92,7 +88,7 @@ def design_matrix(
         take = budget // SELECTION_ROUNDS if i < SELECTION_ROUNDS - 1 else budget - len(chosen)
         best = np.argsort(-score, kind="stable")[:take]
         chosen += [int(j) for j in best if score[j] > 0]
-    return hstack([X, candidates[:, chosen]]).tocsr(), [grams[j] for j in chosen]
+    return scipy.sparse.hstack([X, candidates[:, chosen]]).tocsr(), [grams[j] for j in chosen]
 
 
 def fit_reward(X: Any, y: FloatArray, train: Mask, inner: Mask) -> tuple[FloatArray, float, float]:
@@ -155,10 +151,10 @@ def auc(y: Mask, logit: FloatArray) -> float | None:
     n1 = int(y.sum())
     if n1 in (0, len(y)):
         return None
-    return float((rankdata(logit)[y].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1)))
+    return float((scipy.stats.rankdata(logit)[y].sum() - n1 * (n1 + 1) / 2) / (n1 * (len(y) - n1)))
 
 
 def counts(text_of: IntArray, column: IntArray, n: int, width: int) -> Any:
     """Sparse counts [n, width] of each column in each text."""
     shape = (n, width)
-    return csr_matrix((np.ones(len(column)), (text_of, column)), shape=shape)
+    return scipy.sparse.csr_matrix((np.ones(len(column)), (text_of, column)), shape=shape)

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -203,7 +203,9 @@ def _centroids(points: FloatArray, k: int, rng: np.random.Generator) -> FloatArr
         with warnings.catch_warnings():
             # An emptied cluster keeps its old centre; _fill_empty gives it a word in the end.
             warnings.filterwarnings("ignore", "One of the clusters is empty", UserWarning)
-            centre, label = kmeans2(points, np.array(start), iter=25, minit="matrix")
+            centre, label = scipy.cluster.vq.kmeans2(
+                points, np.array(start), iter=25, minit="matrix"
+            )
         inertia = float(((points - centre[label]) ** 2).sum())
         if inertia < best_inertia:
             best, best_inertia = centre, inertia

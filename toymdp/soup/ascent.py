@@ -3,22 +3,19 @@
 The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup.objective), so a
 local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
 maximises a concave quadratic model of J over ``u = σ∘ν ≥ 0, Σu ≤ 1`` inside a trust region
-(cvxpy, built once for each K); it is accepted on the true J. The last digits come from Newton
+(toymdp.soup.step); it is accepted on the true J. The last digits come from Newton
 steps on the face where the programs ended.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import get_ident
 
-import cvxpy as cp
 import numpy as np
 
 from ..worlds.features import Array
 from .objective import SoupObjective, SoupPoint
+from .step import program
 
 STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
 TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
@@ -39,48 +36,6 @@ class Ascent:
     nu: tuple[float, ...]
     steps: int
     residual: float
-
-
-class _Step:
-    """The parametrised program of one step for K coordinates, compiled once."""
-
-    def __init__(self, K: int) -> None:
-        self.gradient = cp.Parameter(K)
-        self.root = cp.Parameter((K, K))
-        self.centre = cp.Parameter(K, nonneg=True)
-        self.radius = cp.Parameter(nonneg=True)
-        self.move = cp.Variable(K)
-        model = self.gradient @ self.move - 0.5 * cp.sum_squares(self.root @ self.move)
-        limits = [
-            self.centre + self.move >= 0,
-            cp.sum(self.centre + self.move) <= 1,
-            cp.norm_inf(self.move) <= self.radius,
-        ]
-        self.problem = cp.Problem(cp.Maximize(model), limits)
-
-    def solve(self, g: Array, root: Array, u: Array, radius: float) -> Array | None:
-        """Return the maximising move [K], or None if the solver has no answer."""
-        # the program is solved in units where the gradient is of order one
-        size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
-        self.gradient.value, self.root.value = g / size, root / np.sqrt(size)
-        self.centre.value, self.radius.value = u, radius
-        try:
-            with warnings.catch_warnings():  # a step is judged on the true J, not on its accuracy
-                warnings.filterwarnings("ignore", "Solution may be inaccurate")
-                self.problem.solve(solver=cp.CLARABEL)
-        except cp.error.SolverError:
-            return None
-        found = self.move.value
-        if self.problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE) or found is None:
-            return None
-        ahead = np.maximum(u + found, 0.0)
-        return np.asarray(ahead / max(1.0, ahead.sum()) - u)
-
-
-@lru_cache(maxsize=64)
-def _program(K: int, thread: int) -> _Step:
-    """The program of one thread: its parameters are no thing to share."""
-    return _Step(K)
 
 
 def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
@@ -122,7 +77,7 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
         root = _concave_root(H)
         accepted = False
         while not accepted and radius > 1e-12:
-            move = _program(len(u), get_ident()).solve(g, root, u, radius)
+            move = program(len(u)).solve(g, root, u, radius)
             if move is None:
                 radius *= 0.25
                 continue
@@ -140,7 +95,8 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
                 radius = min(2.0, 2.0 * radius)
         if not accepted:
             break
-        point = objective.at(pattern * ahead)
+        # at exactly 0 a coordinate may leave to either side: the next step can cross orthants
+        point = _snap(objective, objective.at(pattern * ahead))
     point = _polish(objective, _snap(objective, point), scale)
     if not no_worse(point, start, scale):
         point = start

@@ -1,0 +1,117 @@
+"""Draws: sequences from a policy, answers from ref, rejection samplers, and what losses fit to them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+from ..arrays import Array, IntArray
+from ..errors import InstanceError
+from ..worlds.reach import Mask
+from ..worlds.token_mdp import TokenMDP
+from .policy import LARGEST, Policy
+
+
+def sample(mdp: TokenMDP, G: Array, n: int, seed: int = 0) -> IntArray:
+    """Return n sequences of tokens [n, T] drawn from the policy with logits G [T, S].
+
+    After ``eos`` a sequence repeats it. Raises InstanceError without a finite horizon, where
+    sequences have no common length.
+    """
+    if mdp.horizon is None:
+        raise InstanceError.of("horizon", None, "sequences need an end", "set a finite horizon")
+    ladder = np.cumsum(Policy(mdp, G).table, axis=2)
+    rng = np.random.default_rng(seed)
+    context = np.full(n, mdp.start_context)
+    tokens = np.empty((n, mdp.horizon), dtype=np.int64)
+    for t in range(mdp.horizon):
+        rungs = ladder[t, context]
+        # scaled by the last rung, a height below 1 stays below it however the sum was rounded
+        height = rng.random((n, 1)) * rungs[:, -1:]
+        tokens[:, t] = (rungs <= height).sum(axis=1)
+        if mdp.eos is not None:
+            tokens[mdp.ended[context], t] = mdp.eos
+        context = (context * mdp.vocab_size + tokens[:, t]) % mdp.n_contexts
+    return tokens
+
+
+def rejection_sampler(target: Policy, ratio: Policy, shift: Array) -> tuple[Array, Array]:
+    """Compare what a rejection sampler draws with ``target``, both [T, S].
+
+    It draws a from ref and accepts it with probability ``min(1, exp(h(s') + shift(s)))``, h [T, S]
+    the logits of ``ratio``. Returned: the total variation and the chance that a draw is accepted.
+    """
+    mdp, room = target.mdp, kernels.sampling.SHIFT_ROOM
+    exponent = ratio.to_states(shift, ratio.blocks[0])
+    scale = np.exp(np.clip(exponent, -room, room))
+    apart, accepted = np.empty_like(shift), np.empty_like(shift)
+    weights = ratio.weights, scale, target.weights, target.scales[0]
+    kernels.sampling.accepted_laws(mdp.columns, *weights, apart, accepted)
+    for table in (apart, accepted):
+        kernels.scans.fill(table.ravel(), mdp.reach.absent, 0.0)
+    lost = (accepted <= kernels.sampling.ACCEPT_FLOOR) | (target.scales[0] >= LARGEST)
+    rows = mdp.reach.states & (lost | (np.abs(exponent) > room))
+    if rows.any():
+        arrays = ratio.logits, shift, target.logits, apart, accepted
+        kernels.sampling.accepted_rows(mdp.ref, rows, *arrays)
+    return apart, accepted
+
+
+def draw_answers(mdp: TokenMDP, heights: Array) -> tuple[IntArray, Mask]:
+    """Draw n answers of at most N tokens from ref, from the start context.
+
+    heights: [n, N] uniform on [0, 1), one for each token. Returns contexts [n, N+1], s_0 .. s_N,
+    and going [n, N], which of the steps were taken: after ``eos`` a path rests where it ended.
+    """
+    if heights.ndim != 2 or not ((heights >= 0.0) & (heights < 1.0)).all():
+        raise ValueError("heights must be [n, N] in [0, 1)")  # the kernel would read beyond a row
+    n, N = heights.shape
+    contexts, going = np.empty((n, N + 1), dtype=np.int64), np.empty((n, N), dtype=np.bool_)
+    ladder = np.cumsum(mdp.ref, axis=1)
+    kernels.sampling.draw_answers(ladder, mdp.ended, mdp.start_context, heights, contexts, going)
+    return contexts, going
+
+
+def log_norms(mdp: TokenMDP, Q: Array, beta: float, t: IntArray, s: IntArray) -> Array:
+    """Return ``log E_ref exp(Q_k/β)`` [K, m] in nats at the m states (t, s).
+
+    Q: [K, T, S] on next contexts, in the units of beta; t, s: [m].
+    """
+    _check_places(Q, t, s)
+    norms = np.empty((len(Q), len(s)))
+    kernels.sampling.log_norms(mdp.ref, Q, beta, t, s, norms)
+    return norms
+
+
+def loss_minimisers(data: Array, Q: Array, beta: float, nexts: IntArray, t: IntArray) -> Array:
+    """Return the v [K, m] that minimise ``E_data[e^{q−v} − (q − v) − 1]``, ``q = Q_k/β``, in nats.
+
+    data: [K, m, A], laws of the next token at m states, whose next contexts are nexts [m] and the
+    A − 1 that follow it, in row t [m] of Q [K, T, S].
+    """
+    K, m, A = data.shape
+    _check_places(Q, t, nexts + A - 1)
+    if (K, m) != (len(Q), len(nexts)):
+        raise ValueError(f"data of shape {data.shape} for {len(Q)} rewards and {len(nexts)} states")
+    v = np.empty((K, m))
+    kernels.sampling.loss_minimisers(data, Q, beta, nexts, t, v)
+    return v
+
+
+def fit_answers(U: Array, margins: Array, rounding: float) -> tuple[Array, float]:
+    """Minimise ``Σ_i σ(m_i) ℓ(z_i) + σ(−m_i) ℓ(−z_i)`` over ``z = Uθ``, ``ℓ = −log σ``.
+
+    U: [N, r] of full column rank; margins: [N] = m, known to ``rounding``. Returns z [N] at the
+    minimiser and a radius: no z_i is further from its exact value (infinite: it may be).
+    """
+    if U.shape[:1] != margins.shape:
+        raise ValueError(f"{len(U)} rows and {margins.shape} margins")
+    z = np.empty(len(U))
+    return z, float(kernels.sampling.fit_answers(np.ascontiguousarray(U), margins, rounding, z))
+
+
+def _check_places(Q: Array, t: IntArray, s: IntArray) -> None:
+    """Refuse places (t, s) outside the tables Q [K, T, S]: a kernel would read beyond them."""
+    inside = (t >= 0) & (t < Q.shape[1]) & (s >= 0) & (s < Q.shape[2])
+    if t.shape != s.shape or not inside.all():
+        raise ValueError(f"places outside tables of shape {Q.shape}")
