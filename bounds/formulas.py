@@ -84,3 +84,23 @@ def gap_rate(kl_w: Tensor, kl_ref: Tensor, beta: float, temperature: float) -> T
     if temperature == float("inf"):
         return beta * kl_w + xp.zeros_like(kl_ref)
     return beta * kl_w + (temperature - beta) * kl_ref
+
+
+def budget_used(lam: Tensor, beta: float, beta_prime: float) -> Tensor:
+    """Return ``β|λ|₁/β'`` over the last axis (K): at most 1 where the soup keeps to its budget.
+
+    Worked: λ = (1/2, −1/4), β = 2, β' = 3 give 1/2.
+    """
+    xp = array_namespace(lam)
+    return beta * xp.sum(xp.abs(lam), axis=-1) / beta_prime
+
+
+def soup_temperature(size: Tensor, beta_prime: float) -> Tensor:
+    """Return ``β'/|λ|₁``, the weight of ``KL(π~_λ‖ref)`` in J of SS eq (8); infinite at λ = 0.
+
+    size: ``|λ|₁``. Worked: |λ|₁ = 3/4, β' = 3 give 4.
+    """
+    xp = array_namespace(size)
+    some = size > 0
+    quotient = beta_prime / xp.where(some, size, xp.ones_like(size))
+    return xp.where(some, quotient, xp.full_like(size, math.inf))

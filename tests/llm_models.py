@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from llm_bridge.answers import Answer
 from llm_bridge.loading import add_adapters
-from llm_bridge.measure.stream import Line
 from llm_bridge.training.adapter import Recipe
 from llm_bridge.training.pretrain import Shape, small_gemma, train_tokenizer
 
@@ -43,6 +43,6 @@ def random_lines(n, seed=0, length=(8, 20)):
     """Random prompts of three tokens with random answers."""
     rng = np.random.default_rng(seed)
     return [
-        Line((2, *rng.integers(3, 64, size=int(rng.integers(*length))).tolist()), 4)
+        Answer((2, *rng.integers(3, 64, size=int(rng.integers(*length))).tolist()), 4)
         for _ in range(n)
     ]

@@ -54,3 +54,9 @@ def test_small_formulas(array):
     assert floats(rate).tolist() == [5.0, 1.0]
     limit = formulas.gap_rate(array([1.0]), array([0.0]), 0.5, math.inf)
     assert floats(limit).tolist() == [0.5]
+
+
+def test_budget_and_temperature_of_a_soup(array):
+    lams = array([[0.5, -0.25], [0.0, 0.0]])
+    assert floats(formulas.budget_used(lams, 2.0, 3.0)).tolist() == [0.5, 0.0]
+    assert floats(formulas.soup_temperature(array([0.75, 0.0]), 3.0)).tolist() == [4.0, math.inf]

@@ -19,6 +19,7 @@ from bounds import (  # noqa: E402
     check,
 )
 from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
+from llm_bridge.answers import Answer  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
 from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
@@ -37,7 +38,7 @@ from llm_bridge.measure.diagnose import (  # noqa: E402
     tally_lines,
 )
 from llm_bridge.measure.diagnosis import kl_from_bespoke, sampled_prefixes  # noqa: E402
-from llm_bridge.measure.stream import Line, stream  # noqa: E402
+from llm_bridge.measure.stream import stream  # noqa: E402
 from llm_bridge.measure.totals import SoupSettings, Tally  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 
@@ -63,7 +64,7 @@ def settings_of(sol):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_verdicts_and_sides_of_a_lookup_table(seed):
     sol, bank, prefixes = scaled_world(seed)
-    lines = [Line((*p, 0), len(p)) for p in prefixes]
+    lines = [Answer((*p, 0), len(p)) for p in prefixes]
     settings = settings_of(sol)
     tally = tally_lines(bank, lines, settings, precision=torch.float64)
     found = {c.claim: c for c in stream_checks(tally, bank, EPS)}
@@ -94,7 +95,7 @@ def test_two_valued_ratios_are_not_judged_as_inequalities():
     mdp = random_mdp(0, A=2, L=2, T=3, K=2, beta=0.7)
     sol = solve(mdp.replace(beta_prime=0.9))
     bank = lookup_bank(sol)
-    lines = [Line((*p, 0), len(p)) for p in state_paths(sol.mdp).values()]
+    lines = [Answer((*p, 0), len(p)) for p in state_paths(sol.mdp).values()]
     tally = tally_lines(bank, lines, settings_of(sol), precision=torch.float64)
     assert "ss.delta" not in tally.sides
     assert stream_checks(tally, bank, EPS)[0].verdict == "not-applicable"
@@ -102,7 +103,7 @@ def test_two_valued_ratios_are_not_judged_as_inequalities():
 
 def test_sabotage_turns_the_verdicts():
     sol, bank, prefixes = scaled_world(0)
-    lines = [Line((*p, 0), len(p)) for p in prefixes]
+    lines = [Answer((*p, 0), len(p)) for p in prefixes]
     tally = tally_lines(bank, lines, settings_of(sol), precision=torch.float64)
     for claim, sides in tally.sides.items():
         broken = type(sides)(sides.lhs, 0.9 * sides.lhs, sides.scale, where=sides.where)

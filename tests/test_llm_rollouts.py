@@ -10,10 +10,10 @@ torch = pytest.importorskip("torch")
 
 from bounds import Facts  # noqa: E402
 from bounds import Soup as ToySoup  # noqa: E402
+from llm_bridge.answers import Answer  # noqa: E402
 from llm_bridge.decoding import Mixer, Soup, alone, generate  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
-from llm_bridge.measure.stream import Line  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 from toymdp.exact.policy import Policy  # noqa: E402
 
@@ -59,7 +59,7 @@ def test_weights_of_all_answers_make_the_gap_exact(world):
 
     def walk(tokens, s, t, weight):
         if t == mdp.horizon or (tokens and tokens[-1] == mdp.eos):
-            lines.append(Line((*mdp.start, *tokens), mdp.order))
+            lines.append(Answer((*mdp.start, *tokens), mdp.order))
             weights.append(weight)
             return
         for a in np.flatnonzero(table[t, s]):

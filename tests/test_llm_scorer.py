@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 from llm_models import tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
+from llm_bridge.answers import answer_log_ratios, tokenised  # noqa: E402
 from llm_bridge.methods import scorer as learning  # noqa: E402
 from llm_bridge.methods.souping import Pad  # noqa: E402
 from llm_bridge.preferences import Pair  # noqa: E402
-from llm_bridge.training.adapter import log_ratios_of, tokenised  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 
@@ -37,7 +37,7 @@ def test_tables_add_up_to_whole_answers(bank, pairs):
     totals = np.zeros((len(answers), len(bank.names)))
     np.add.at(totals, owners.numpy(), ratios.numpy())
     np.testing.assert_allclose(
-        totals, log_ratios_of(bank, answers)[: len(bank.names)].T.numpy(), atol=1e-4
+        totals, answer_log_ratios(bank, answers)[: len(bank.names)].T.numpy(), atol=1e-4
     )
 
 
@@ -46,7 +46,7 @@ def test_margins_of_equal_weights_are_mean_log_ratios(bank, pairs):
     tables = learning.token_tables(bank, answers)
     flat = torch.zeros((len(bank.names), tables[0].shape[1]), dtype=torch.float64)
     found = learning.margins(flat, tables, len(pairs), 0.5)
-    whole = log_ratios_of(bank, answers)[: len(bank.names)].double().mean(dim=0)
+    whole = answer_log_ratios(bank, answers)[: len(bank.names)].double().mean(dim=0)
     torch.testing.assert_close(found, 0.5 * (whole[::2] - whole[1::2]), atol=1e-4, rtol=0)
 
 

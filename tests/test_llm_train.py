@@ -9,13 +9,12 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
+from llm_bridge.answers import answer_log_ratios, tokenised  # noqa: E402
 from llm_bridge.preferences import Pair  # noqa: E402
 from llm_bridge.training.adapter import (  # noqa: E402
     Recipe,
     accuracy,
     batches,
-    log_ratios_of,
-    tokenised,
     train_adapter,
 )
 from llm_bridge.training.losses import binary_gumbel, bradley_terry  # noqa: E402
@@ -122,7 +121,7 @@ def test_log_ratios_by_the_definition():
             logs = torch.log_softmax(base(input_ids=ids).logits[0].double(), dim=1)
         steps = range(answer.begin, len(answer.ids))
         totals.append(sum(float(logs[i - 1, answer.ids[i]]) for i in steps))
-    found = log_ratios_of(bank, [answer])[:, 0].double().numpy()
+    found = answer_log_ratios(bank, [answer])[:, 0].double().numpy()
     np.testing.assert_allclose(found, np.array(totals[1:]) - totals[0], atol=1e-4)
 
 

@@ -20,11 +20,12 @@ from bounds.claims.catalogue import CLAIMS
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import Answer
 from ..backend import torch
 from ..bank import Bank
 from .after_states import AfterStates, LinearFit, after_states, fit_linear, kl_bounds, logit_norm
 from .measures import soup_weights
-from .stream import Chunk, Line, stream
+from .stream import Chunk, stream
 from .totals import SoupSettings, Tally, tally_of
 
 FORMAT = "soupcheck-llm-chunks/1"
@@ -33,7 +34,7 @@ BESPOKE = "the bespoke adapter is π_w"
 SAMPLED = "judged on the tokens given, not on every reachable state"
 
 
-def fingerprint(bank: Bank, lines: Sequence[Line], settings: SoupSettings) -> str:
+def fingerprint(bank: Bank, lines: Sequence[Answer], settings: SoupSettings) -> str:
     """SHA-256 of what the numbers depend on: adapters, sequences, soups, temperatures."""
     digest = hashlib.sha256()
     for name, value in sorted(bank.model.named_parameters()):
@@ -79,7 +80,7 @@ class ChunkFile:
             file.write(json.dumps(row) + "\n")
 
 
-def per_token(chunk: Chunk, lines: Sequence[Line], bank: Bank) -> list[dict[str, Any]]:
+def per_token(chunk: Chunk, lines: Sequence[Answer], bank: Bank) -> list[dict[str, Any]]:
     """One record for each state of a chunk: Δ_k, D₂, extremes, KLs, spans in nats."""
     found = chunk.measures
     return [
@@ -95,7 +96,7 @@ def per_token(chunk: Chunk, lines: Sequence[Line], bank: Bank) -> list[dict[str,
 
 def tally_lines(
     bank: Bank,
-    lines: Sequence[Line],
+    lines: Sequence[Answer],
     settings: SoupSettings,
     *,
     precision: Any = torch.float32,

@@ -13,10 +13,10 @@ from bounds.records.output import number, record
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import Answer, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from ..training.adapter import tokenised
 from .after_states import decodability, norm_bound, state_linearity
 from .diagnose import (
     effective_rank,
@@ -29,7 +29,7 @@ from .diagnose import (
 )
 from .measures import soup_weights
 from .rollout_gap import ASSUMED, rollout_gap
-from .stream import Line, stream
+from .stream import stream
 from .totals import SoupSettings, Tally
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
@@ -54,7 +54,7 @@ class Effort:
 
 def lines_of(
     bank: Bank, data: Sequence[Pair] | ScoredSet, limit: int | None, seed: int
-) -> list[Line]:
+) -> list[Answer]:
     """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair."""
     rng = np.random.default_rng(seed)
     if isinstance(data, ScoredSet):
@@ -64,11 +64,10 @@ def lines_of(
         texts = [(p.prompt, t) for p in data[:limit] for t in (p.chosen, p.rejected)]
     if not texts:
         raise InstanceError.of("prompts", 0, "there is nothing to measure", "check the file")
-    answers = [tokenised(bank, prompt, text) for prompt, text in texts]
-    return [Line(a.ids, a.begin) for a in answers]
+    return [tokenised(bank, prompt, text) for prompt, text in texts]
 
 
-def sampled_prefixes(lines: Sequence[Line], n: int, seed: int) -> list[tuple[int, ...]]:
+def sampled_prefixes(lines: Sequence[Answer], n: int, seed: int) -> list[tuple[int, ...]]:
     """Prefixes of n states drawn from the answers of the lines."""
     every = [(i, place) for i, line in enumerate(lines) for place in line.places]
     order = np.random.default_rng([seed, 3]).permutation(len(every))[:n]
@@ -82,7 +81,7 @@ def kl_from_bespoke(
     if bank.bespoke is None:
         return None
     mu = soup_weights(torch.as_tensor(settings.lams), settings.beta, settings.beta_prime)
-    lines = [Line((*p, 0), len(p)) for p in prefixes]
+    lines = [Answer((*p, 0), len(p)) for p in prefixes]
     K = len(bank.names)
     parts = [
         np.asarray(c.measures.kl[K + 1, K + 2 :].double().cpu())
@@ -93,7 +92,7 @@ def kl_from_bespoke(
 
 def overview(
     bank: Bank,
-    lines: Sequence[Line],
+    lines: Sequence[Answer],
     settings: SoupSettings,
     *,
     effort: Effort,
@@ -195,7 +194,7 @@ def measured(tally: Tally, bank: Bank, settings: SoupSettings) -> dict[str, Any]
 
 
 def gap_rows(
-    bank: Bank, lines: Sequence[Line], settings: SoupSettings, effort: Effort, seed: int,
+    bank: Bank, lines: Sequence[Answer], settings: SoupSettings, effort: Effort, seed: int,
     precision: Any, track: Track,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """The gap of every soup, and of ref, by rollouts from prompts of the lines."""

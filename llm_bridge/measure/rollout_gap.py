@@ -19,11 +19,12 @@ from bounds import formulas
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import Answer
 from ..backend import torch
 from ..bank import Bank
 from ..decoding import Soup, generate
 from .measures import soup_weights
-from .stream import Line, stream
+from .stream import stream
 
 ASSUMED = ("the bespoke adapter is the optimal policy of r_w",)
 
@@ -50,7 +51,12 @@ class GapEstimate:
 
 
 def rollout_rates(
-    bank: Bank, answers: Sequence[Line], lam: Array, beta: float, beta_prime: float, precision: Any
+    bank: Bank,
+    answers: Sequence[Answer],
+    lam: Array,
+    beta: float,
+    beta_prime: float,
+    precision: Any,
 ) -> Array:
     """For each answer ``Σ_t`` of (β KL to π_w, (β'/|λ|₁−β) KL to ref, β span²/8): [N, 3]."""
     if bank.bespoke is None:
@@ -103,7 +109,7 @@ def rollout_gap(
         heads = [list(prompts[i]) for i in part]
         drawn = generate(bank, heads, Soup(mu), tokens=tokens, seed=seed * 1_000_003 + n)
         cut += sum(len(a) == tokens and a[-1] not in bank.eos for a in drawn)
-        lines = [Line((*h, *a), len(h)) for h, a in zip(heads, drawn, strict=True)]
+        lines = [Answer((*h, *a), len(h)) for h, a in zip(heads, drawn, strict=True)]
         rates[start : start + len(part)] = rollout_rates(
             bank, lines, lam, beta, beta_prime, precision
         )

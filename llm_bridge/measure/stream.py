@@ -1,4 +1,4 @@
-"""Sequences in, measures out, a few states at a time.
+"""Answers in, measures out, a few states at a time.
 
 The K + 1 (+1) backbone passes of a batch keep states [P, B, n, d]; logits exist for as many states
 as fit a fixed number of bytes, so memory does not grow with the number of tokens.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..answers import Answer
 from ..backend import torch
 from ..bank import Bank, pad
 from .measures import Measures, measure
@@ -18,25 +19,9 @@ Tensor = Any
 BYTES = {"cpu": 2**28, "cuda": 2**30}  # of logits held at once
 
 
-@dataclass(frozen=True)
-class Line:
-    """Token ids of a prompt with its answer; states from place ``begin − 1`` on are measured.
-
-    The state at place i has read ids[: i + 1] and is about to choose ids[i + 1].
-    """
-
-    ids: tuple[int, ...]
-    begin: int
-
-    @property
-    def places(self) -> range:
-        """Places of the states from which the answer's tokens were taken."""
-        return range(self.begin - 1, len(self.ids) - 1)
-
-
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Measures of N states: which sequence [N] and place [N] each is, and its ref state [N, d]."""
+    """Measures of N states: which answer [N] and place [N] each is, and its ref state [N, d]."""
 
     row: Tensor
     place: Tensor
@@ -52,7 +37,7 @@ def states_at_once(bank: Bank, soups: int) -> int:
 
 def stream(
     bank: Bank,
-    sequences: Sequence[Line],
+    answers: Sequence[Answer],
     mu: Tensor,
     *,
     precision: Any = torch.float32,
@@ -64,11 +49,11 @@ def stream(
     mu: [M, K] weights of soups on log-ratios. limit: states at once (default: by bytes).
     """
     size = limit or states_at_once(bank, len(mu))
-    for start in range(0, len(sequences), batch):
-        part = sequences[start : start + batch]
-        ids, mask = pad([s.ids for s in part], bank.device)
+    for start in range(0, len(answers), batch):
+        part = answers[start : start + batch]
+        ids, mask = pad([a.ids for a in part], bank.device)
         hidden = bank.hidden(ids, mask)
-        where = [(i, place) for i, s in enumerate(part) for place in s.places]
+        where = [(i, place) for i, a in enumerate(part) for place in a.places]
         row, place = torch.tensor(where, dtype=torch.long, device=bank.device).reshape(-1, 2).T
         for first in range(0, len(where), size):
             r, p = row[first : first + size], place[first : first + size]

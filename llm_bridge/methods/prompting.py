@@ -17,11 +17,11 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import answer_log_probs, tokenised
 from ..backend import torch
 from ..bank import REF, Bank, pad
 from ..decoding import alone, draw_rows
 from ..preferences import Pair
-from ..training.adapter import answer_log_probs, tokenised
 
 Tensor = Any
 Embedding = Callable[[str], Array]

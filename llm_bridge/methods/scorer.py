@@ -16,10 +16,10 @@ from typing import Any
 
 from toymdp import InstanceError
 
+from ..answers import Answer, answer_logits, tokenised
 from ..backend import torch
 from ..bank import REF, Bank
 from ..preferences import Pair
-from ..training.adapter import Answer, answer_logits, tokenised
 from .souping import Pad, PadSF
 
 Tensor = Any

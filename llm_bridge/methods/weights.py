@@ -19,9 +19,9 @@ from bounds.pair_worlds import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import answer_log_ratios, tokenised
 from ..bank import Bank
 from ..preferences import Pair
-from ..training.adapter import log_ratios_of, tokenised
 
 ITERATIONS = 100
 
@@ -40,7 +40,7 @@ def deltas_of(bank: Bank, pairs: Sequence[Pair], beta: float) -> Array:
     if not pairs:
         raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    found = np.asarray(log_ratios_of(bank, answers))[: len(bank.names)]
+    found = np.asarray(answer_log_ratios(bank, answers))[: len(bank.names)]
     return beta * np.asarray(found[:, ::2] - found[:, 1::2]).T.astype(np.float64)
 
 
@@ -114,5 +114,5 @@ def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str], beta
     R_k is the return less the prompt's value V_k, which no label of one answer shows.
     """
     tokens = [tokenised(bank, p, a) for p, a in zip(prompts, answers, strict=True)]
-    found = np.asarray(log_ratios_of(bank, tokens))[: len(bank.names)]
+    found = np.asarray(answer_log_ratios(bank, tokens))[: len(bank.names)]
     return beta * found.T.astype(np.float64)

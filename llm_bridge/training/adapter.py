@@ -19,8 +19,9 @@ import numpy as np
 
 from toymdp import InstanceError
 
+from ..answers import Answer, answer_log_probs, answer_log_ratios, answer_logits, tokenised
 from ..backend import peft, torch
-from ..bank import REF, Bank, pad
+from ..bank import REF, Bank
 from ..preferences import Pair
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
@@ -58,67 +59,10 @@ class Recipe:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Answer:
-    """Token ids of a prompt with its answer, and where the answer begins."""
-
-    ids: tuple[int, ...]
-    begin: int
-
-
-def tokenised(bank: Bank, prompt: str, answer: str) -> Answer:
-    """Encode a prompt and its answer apart, and end with the model's end token, once.
-
-    Encoded apart, the tokens of a prompt do not depend on the answer that follows it.
-    Raises InstanceError if the whole does not fit the context.
-    """
-    head = bank.encode(prompt)
-    tail = bank.encode(answer, start=False)
-    if not head or not (tail or bank.eos):
-        raise InstanceError.of("pair", prompt[:40], "has an empty prompt or answer", "fill it in")
-    ids = (*head, *tail, *bank.eos[:1])
-    bank.check_length(len(ids))
-    return Answer(ids, len(head))
-
-
-def answer_logits(base: Any, answers: Sequence[Answer], device: Any) -> tuple[Tensor, ...]:
-    """Raw logits [n, A] at the answers' positions, tokens taken [n], their rows [n], states [n, d]."""
-    ids, mask = pad([a.ids for a in answers], device)
-    hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    hidden = hidden.last_hidden_state
-    rows = torch.cat([torch.full((len(a.ids) - a.begin,), i) for i, a in enumerate(answers)])
-    places = torch.cat([torch.arange(a.begin - 1, len(a.ids) - 1) for a in answers])
-    rows, places = rows.to(device), places.to(device)
-    states = hidden[rows, places]
-    return base.get_output_embeddings()(states), ids[rows, places + 1], rows, states
-
-
-def answer_log_probs(base: Any, answers: Sequence[Answer], device: Any) -> Tensor:
-    """``log π(answer | prompt)`` of each answer [B], float32."""
-    z, taken, rows, _ = answer_logits(base, answers, device)
-    z = z.float()
-    each = z.gather(1, taken[:, None])[:, 0] - torch.logsumexp(z, dim=1)
-    return torch.zeros(len(answers), device=device).index_add(0, rows, each)
-
-
-@torch.no_grad()
-def log_ratios_of(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
-    """``log π_k/ref`` of whole answers for every adapter: [P−1, N], nats."""
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
-    found = torch.zeros((len(bank.policies), len(answers)))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        part = [answers[i] for i in chosen]
-        for row, policy in enumerate(bank.policies):
-            with bank.using(policy) as base:
-                found[row, chosen] = answer_log_probs(base, part, bank.device).cpu()
-    return found[1:] - found[0]
-
-
 def accuracy(bank: Bank, pairs: Sequence[Pair]) -> Tensor:
     """Share of pairs each adapter's implicit reward orders as people did: [P−1]; ties count half."""
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    margin = log_ratios_of(bank, answers).reshape(len(bank.policies) - 1, -1, 2)
+    margin = answer_log_ratios(bank, answers).reshape(len(bank.policies) - 1, -1, 2)
     apart = margin[:, :, 0] - margin[:, :, 1]
     return (torch.sign(apart) * 0.5 + 0.5).mean(dim=1)
 
@@ -225,8 +169,8 @@ def _loss(
     z, taken, rows, _ = answer_logits(bank.base, flat, bank.device)
     # Q_θ = β(logit_θ − logit_ref) of the token taken, V_θ a linear map of the reference's state
     each = recipe.beta * (z - z_ref).gather(1, taken[:, None])[:, 0]
-    n = max(len(a.ids) - a.begin for a in flat)
-    column = torch.cat([torch.arange(len(a.ids) - a.begin) for a in flat]).to(rows.device)
+    n = max(len(a.places) for a in flat)
+    column = torch.cat([torch.arange(len(a.places)) for a in flat]).to(rows.device)
     shape = (len(flat), n)
     q, v, on = (torch.zeros(shape, device=rows.device) for _ in range(3))
     q = q.index_put((rows, column), each)

@@ -19,11 +19,12 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import answer_log_ratios, tokenised
 from ..backend import torch
 from ..bank import Bank
 from ..loading import add_adapters, load_bank, load_model, save_adapter
 from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
-from .adapter import Progress, Recipe, log_ratios_of, tokenised, train_adapter
+from .adapter import Progress, Recipe, train_adapter
 from .pretrain import Pretraining, Shape, pretrain, small_gemma, train_tokenizer
 
 BASE, USER = "base", "user"
@@ -141,7 +142,7 @@ def accuracy_table(
         for item, some in zip(scored.items, drawn, strict=True)
         for j in some
     ]
-    ratios = np.asarray(log_ratios_of(bank, answers))
+    ratios = np.asarray(answer_log_ratios(bank, answers))
     ends = np.cumsum([len(some) for some in drawn])[:-1]
     by_question = np.split(ratios, ends, axis=1)
     found: dict[str, dict[str, list[float]]] = {}

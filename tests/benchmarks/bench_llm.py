@@ -18,9 +18,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from llm_bridge.answers import Answer
 from llm_bridge.bank import Bank, pad
 from llm_bridge.loading import add_adapters
-from llm_bridge.measure.stream import Line, states_at_once, stream
+from llm_bridge.measure.stream import states_at_once, stream
 from llm_bridge.training.adapter import Recipe
 from llm_bridge.training.pretrain import Shape, small_gemma
 
@@ -60,13 +61,13 @@ def timed(run: Callable[[], object], device: str, repeats: int = 2) -> float:
     return min(times)
 
 
-def lines_of(tokens: int, vocab: int) -> list[Line]:
+def lines_of(tokens: int, vocab: int) -> list[Answer]:
     """Random sequences of 17 tokens, 16 states each."""
     rng = np.random.default_rng(0)
-    return [Line((2, *rng.integers(3, vocab, size=16).tolist()), 1) for _ in range(tokens // 16)]
+    return [Answer((2, *rng.integers(3, vocab, size=16).tolist()), 1) for _ in range(tokens // 16)]
 
 
-def bare(bank: Bank, lines: list[Line]) -> None:
+def bare(bank: Bank, lines: list[Answer]) -> None:
     """K + 2 backbone passes and all their logits, nothing else; the same chunks."""
     size = states_at_once(bank, 1)
     for start in range(0, len(lines), 16):
@@ -94,7 +95,7 @@ def main(name: str = "wide", device: str = "cpu") -> None:
     for tokens in (first, 4 * first):
         lines = lines_of(tokens, bank.vocab_size)
 
-        def diagnosed(lines: list[Line] = lines) -> None:
+        def diagnosed(lines: list[Answer] = lines) -> None:
             for _ in stream(bank, lines, mu):
                 pass
 
