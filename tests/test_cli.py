@@ -6,18 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import random_mdp
 
 from bounds import CLAIMS
+from bounds.claims.catalogue import claim_named
 from bounds.records.witness import load_witness, stored_witnesses
 from toymdp import InstanceError
 from toymdp.families.classics import rare_first_token
 
 RECORD_KEYS = {
-    "instance", "sha256", "claim", "status", "verdict", "lhs", "rhs", "slack", "error",
+    "instance", "family", "sha256", "claim", "status", "kind", "verdict", "lhs", "rhs", "slack",
+    "ratio", "error", "lambda", "lambda_name",
     "hypotheses", "reason", "terms", "where", "evidence", "assumed", "seed", "versions",
 }  # fmt: skip
 
@@ -203,12 +206,26 @@ def test_witness_files(tmp_path):
     assert load_witness(path).expected == dict(w.expected)
     found = json.loads(path.read_text(encoding="utf-8"))
     for change in (
-        {"extra": 1}, {"claim": "ss.nothing"}, {"format": "x"}, {"expected": {"lhs": "1"}},
+        {"extra": 1}, {"claim": 7}, {"format": "x"}, {"expected": {"lhs": "1"}},
         {"lambda": [1.0] * 7}, {"instance": []},
     ):  # fmt: skip
         path.write_text(json.dumps({**found, **change}), encoding="utf-8")
         with pytest.raises(InstanceError):
             load_witness(path)
+
+
+def test_a_witness_is_read_without_the_catalogue_and_judged_with_it(tmp_path):
+    (stored, *_) = stored_witnesses()
+    path = tmp_path / "w.json"
+    replace(stored, claim="ss.nothing").save(path)
+    assert load_witness(path).claim == "ss.nothing"
+    with pytest.raises(InstanceError, match="unknown"):
+        claim_named(load_witness(path).claim)
+    for arguments in (["certify", path], ["search", "ss.delta", "--out", path, "--resume"]):
+        done = soupcheck(*arguments)
+        assert done.returncode == 2
+        assert "ss.nothing" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_commands_of_upper_rooms_come_by_entry_points():

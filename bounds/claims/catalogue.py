@@ -40,6 +40,13 @@ CLAIMS: dict[str, Claim] = {
 }
 
 
+def claim_named(claim_id: str) -> Claim:
+    """Return the claim of this id. Raises InstanceError if there is none."""
+    if claim_id not in CLAIMS:
+        raise InstanceError.of("claim", claim_id, "unknown", "list them with `soupcheck claims`")
+    return CLAIMS[claim_id]
+
+
 def select(pattern: str) -> list[Claim]:
     """Return the claims whose id matches a shell pattern (several, separated by commas).
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from toymdp import InstanceError
 
-from ..claims.catalogue import CLAIMS
+from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
@@ -94,13 +94,13 @@ def search(
 
 def _ready(claim: str, out: Path | None, resume: bool) -> None:
     """Refuse what cannot be searched, before anything costs time."""
-    if claim not in CLAIMS:
-        raise InstanceError.of("claim", claim, "unknown", "list them with `soupcheck claims`")
-    world = CLAIMS[claim].world
-    if world != "token-mdp/1":
-        raise InstanceError.of("claim", claim, f"speaks of {world}", "search knows token MDPs only")
-    if CLAIMS[claim].status in ("hypothesis", "set-up"):
-        raise InstanceError.of("claim", claim, f"is a {CLAIMS[claim].status}", "name a statement")
+    stated = claim_named(claim)
+    if stated.world != "token-mdp/1":
+        raise InstanceError.of(
+            "claim", claim, f"speaks of {stated.world}", "search knows token MDPs only"
+        )
+    if stated.status in ("hypothesis", "set-up"):
+        raise InstanceError.of("claim", claim, f"is a {stated.status}", "name a statement")
     if resume and out is None:
         raise InstanceError("--resume: goes on from the file of --out; give it too")
     if out is not None and not out.parent.is_dir():

@@ -14,7 +14,8 @@ from toymdp.families.corpus import corpus, corpus_one_hot
 from ..checking import check
 from ..claims.catalogue import CLAIMS, select
 from ..kinds import ALL_FAMILIES
-from ..records.output import OutputFile, content_hash, dump, record
+from ..records.output import OutputFile, content_hash, dump
+from ..records.record import record
 from ..records.witness import stored_certificates
 from ..report import page as report
 from ..report import tables
@@ -66,7 +67,7 @@ def verify(
             mdp = case.build()
             found = check(mdp, claims, seed=seed)
             digest = content_hash(mdp)
-            out.write(dump(record(case.name, digest, c, seed)) for c in found)
+            out.write(dump(record(case.name, digest, c, seed, family=case.family)) for c in found)
             rows.extend(tables.Row(case.name, case.family, c) for c in found)
             judged.append(report.Judged(case, found, suite.corpus_lines(mdp)))
             failures.extend(_failures(case, mdp, found, claims))

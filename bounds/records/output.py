@@ -1,4 +1,4 @@
-"""The ledger: JSON Lines, one record for each instance and claim (DESIGN, file formats)."""
+"""Writing: JSON Lines whose numbers are plain, what they depend on, and files that fail softly."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from typing import Any, TextIO
 
 from toymdp import InstanceError
 from toymdp.files import to_json
-
-from ..claim import Check
 
 _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
 
@@ -40,33 +38,8 @@ def content_hash(mdp: Any) -> str:
     return hashlib.sha256(to_json(fields).encode()).hexdigest()
 
 
-def record(instance: str, sha256: str, check: Check, seed: int) -> dict[str, Any]:
-    """Return one ledger record: plain JSON numbers, null with a reason for what is missing."""
-    return {
-        "instance": instance,
-        "sha256": sha256,
-        "claim": check.claim,
-        "status": check.status,
-        "verdict": check.verdict,
-        "lhs": number(check.lhs),
-        "rhs": number(check.rhs),
-        "slack": number(check.slack),
-        "error": number(check.error),
-        "hypotheses": dict(check.hypotheses),
-        "reason": check.reason,
-        "terms": {k: number(v) for k, v in check.terms.items()},
-        "where": None if check.where is None else dict(check.where),
-        "lambda": None if check.lam is None else [number(x) for x in check.lam],
-        "lambda_name": check.lam_name,
-        "evidence": check.evidence,
-        "assumed": list(check.assumed),
-        "seed": seed,
-        "versions": versions(),
-    }
-
-
 def number(value: float | None) -> float | None:
-    """Return a finite float or None: neither NaN nor infinity is ever written."""
+    """Return a finite float or None: neither NaN nor an infinity is ever written."""
     return float(value) if value is not None and math.isfinite(value) else None
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bounds.records.output import number, record
+from bounds.records.output import number
+from bounds.records.record import record
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

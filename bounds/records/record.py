@@ -1,0 +1,68 @@
+"""The ledger's record: one check on one instance, as plain values (DESIGN, file formats)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..claim import Check
+from ..claims.catalogue import CLAIMS
+from .output import number, versions
+
+Record = dict[str, Any]
+
+
+def record(
+    instance: str, sha256: str, check: Check, seed: int, *, family: str | None = None
+) -> Record:
+    """Return the record of a check: plain JSON numbers, null with a reason for what is missing.
+
+    instance: the name or file stem. sha256: of the instance's content. family: where it is from.
+    """
+    return {
+        "instance": instance,
+        "family": family,
+        "sha256": sha256,
+        **plain(check),
+        "seed": seed,
+        "versions": versions(),
+    }
+
+
+def plain(check: Check) -> Record:
+    """What a record says of the check itself, without the instance it was made on.
+
+    ratio: ``lhs / rhs`` where the sides are told apart (holds or violated) and rhs > 0, else None:
+    the quotient of two roundings says nothing.
+    """
+    decided = check.verdict in ("holds", "violated")
+    return {
+        "claim": check.claim,
+        "status": check.status,
+        "kind": CLAIMS[check.claim].kind,
+        "verdict": check.verdict,
+        "lhs": number(check.lhs),
+        "rhs": number(check.rhs),
+        "slack": number(check.slack),
+        "ratio": number(check.ratio) if decided else None,
+        "error": number(check.error),
+        "hypotheses": dict(check.hypotheses),
+        "reason": check.reason,
+        "terms": {name: number(value) for name, value in check.terms.items()},
+        "where": None if check.where is None else dict(check.where),
+        "lambda": None if check.lam is None else [number(x) for x in check.lam],
+        "lambda_name": check.lam_name,
+        "evidence": check.evidence,
+        "assumed": list(check.assumed),
+    }
+
+
+def rank(found: Mapping[str, Any]) -> tuple[bool, float] | None:
+    """How much a record is to be looked at: a violation first, then the largest ratio or distance.
+
+    None where the sides were not compared.
+    """
+    if found["slack"] is None or found["verdict"] == "undecided":
+        return None
+    tight = found["ratio"] if found["kind"] == "inequality" else abs(found["slack"])
+    return found["verdict"] == "violated", -found["slack"] if tight is None else tight
