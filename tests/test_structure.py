@@ -1,67 +1,173 @@
-"""The house: imports point one way, files stay small, the packages are what pyproject says."""
+"""The house: imports point one way, nested ones too; files stay small; nothing hidden."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# each room and the rooms it may import
+# each package and the packages it may import
 ALLOWED = {
     "toymdp": set(),
     "bounds": {"toymdp"},
     "llm_bridge": {"toymdp", "bounds"},
     "paper_figs": {"toymdp", "bounds", "llm_bridge"},
 }
+# instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
+ORDER = {
+    "toymdp": (
+        ("errors", "arrays", "cached"), ("validators",), ("files",), ("instance",), ("worlds",),
+        ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
+    ),
+    "bounds": (
+        ("certificates",), ("formulas", "sides"), ("claim",), ("facts",), ("claims",),
+        ("checking",), ("records",), ("proofs",), ("runs",), ("report",), ("search",),
+        ("commands", "pytest_plugin"), ("cli",), ("face",),
+    ),
+    "llm_bridge": (
+        ("backend",), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
+        ("measure", "training", "methods"), ("commands",),
+    ),
+    "paper_figs": (("canvas", "cached_table", "notebook"),),
+}  # fmt: skip
+# who may import the compiled kernels, beside the tests
+KERNEL_USERS = {"exact", "soup", "kernels", "warm_up"}
 
 
-def imported_rooms(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
+def module_of(path: Path) -> str:
+    """The dotted name of a file."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    module_of(path): path for package in ALLOWED for path in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module of ours that a file imports, at its top, inside functions or for types alone."""
+    tree, base = ast.parse(path.read_text(encoding="utf-8")), module_of(path).split(".")
+    if path.name != "__init__.py":
+        base = base[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module.split(".")[0])
-    return found & set(ALLOWED)
+            yield from (a.name for a in node.names if a.name.split(".")[0] in ALLOWED)
+        elif isinstance(node, ast.ImportFrom):
+            above = base[: len(base) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            if module.split(".")[0] in ALLOWED:
+                for alias in node.names:
+                    name = f"{module}.{alias.name}"
+                    yield name if name in SOURCES else module
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_imports_point_one_way(room):
-    for path in (ROOT / room).rglob("*.py"):
-        assert imported_rooms(path) - {room} <= ALLOWED[room], path
+GRAPH = {name: set(imported(path)) - {name} for name, path in SOURCES.items()}
 
 
-def module_imports(path: Path, room: str) -> set[str]:
-    """Modules of the same room imported at the top of a file (not inside functions)."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = set()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (
-            node.level or (node.module or "").startswith(room)
-        ):
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {name.removeprefix(f"{room}.").split(".")[0] for name in names if name}
-    return found
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_those_below_them(package):
+    for name, imports in GRAPH.items():
+        if name.split(".")[0] == package:
+            others = {other.split(".")[0] for other in imports} - {package}
+            assert others <= ALLOWED[package], f"{name} imports {others - ALLOWED[package]}"
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_no_circular_imports(room):
-    graph = {p.stem: module_imports(p, room) for p in (ROOT / room).glob("*.py")}
+def room(name: str) -> str:
+    """The room of a module: its folder or, at the top of a package, its file."""
+    return name.split(".")[1] if "." in name else ""
 
-    def visit(node: str, path: tuple[str, ...]) -> None:
-        assert node not in path, f"cycle: {' -> '.join((*path, node))}"
-        for child in graph.get(node, ()):
-            visit(child, (*path, node))
 
-    for node in graph:
-        visit(node, ())
+@pytest.mark.parametrize("package", [p for p in ALLOWED if p != "paper_figs"])
+def test_rooms_import_only_rooms_before_them(package):
+    rank = {name: i for i, rooms in enumerate(ORDER[package]) for name in rooms}
+    for name, imports in GRAPH.items():
+        if name.split(".")[0] != package or not room(name):
+            continue
+        assert room(name) in rank, f"{name}: which room is it? Give it a place in ORDER"
+        for other in imports:
+            if other.split(".")[0] == package and room(other) != room(name):
+                assert room(other), f"{name} imports the face of its own package"
+                upward = rank[room(other)] >= rank[room(name)]
+                assert not upward, f"{name} imports {other}, of a room beside or above it"
+
+
+def test_no_circles():
+    """Nested imports, those of types and those of packages' faces count like any other."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"circle: {' -> '.join((*path[path.index(name) :], name))}"
+        if name in done:
+            return
+        for other in GRAPH.get(name, ()):
+            visit(other, (*path, name))
+        done.add(name)
+
+    for name in GRAPH:
+        visit(name, ())
+
+
+def test_kernels_are_imported_by_exact_and_soup_alone():
+    for name, imports in GRAPH.items():
+        if any(other.startswith("toymdp.kernels") for other in imports):
+            assert name.startswith("toymdp."), name
+            assert room(name) in KERNEL_USERS, name
+
+
+def test_certificates_import_nothing_of_ours():
+    for name, imports in GRAPH.items():
+        if name.startswith("bounds.certificates"):
+            assert all(other.startswith("bounds.certificates") for other in imports), name
+
+
+def test_the_command_line_names_no_package_above_it():
+    """What lies above is found by entry points; a figure is imported by nothing."""
+    for name, imports in GRAPH.items():
+        if not name.startswith("paper_figs"):
+            assert not any(other.startswith("paper_figs") for other in imports), name
+
+
+def test_nothing_is_hidden():
+    """No weak references, no thread identities, no caches of functions that could hold instances."""
+    for name, path in SOURCES.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            words = {
+                ast.Name: lambda n: n.id, ast.Attribute: lambda n: n.attr,
+                ast.alias: lambda n: n.name,
+            }.get(type(node), lambda n: "")(node)  # fmt: skip
+            assert words not in {"weakref", "get_ident", "lru_cache"}, f"{name}: {words}"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                marks = [d for d in node.decorator_list if isinstance(d, ast.Name)]
+                if any(mark.id == "cache" for mark in marks):
+                    assert not node.args.args, f"{name}.{node.name}: a cache of what it is given"
 
 
 def test_files_are_small():
-    for room in ALLOWED:
-        for path in (ROOT / room).rglob("*.py"):
-            lines = len(path.read_text(encoding="utf-8").splitlines())
-            assert lines <= 320, f"{path} has {lines} lines: split it"
+    for path in SOURCES.values():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= 320, f"{path} has {lines} lines: split it"
+
+
+def test_every_folder_of_code_is_packaged():
+    """``soupcheck`` is the folder bounds/face under another name."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    named = set(settings["tool"]["setuptools"]["packages"])
+    folders = {module_of(p) for p in SOURCES.values() if p.name == "__init__.py"}
+    assert named == folders - {"bounds.face"} | {"soupcheck"}
+    assert settings["tool"]["setuptools"]["package-dir"] == {"soupcheck": "bounds/face"}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_every_package_says_what_it_is(package):
+    for name, path in SOURCES.items():
+        if name.split(".")[0] == package:
+            doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            assert doc, name
+            assert "TODO" not in doc, name

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from bounds.claim import Check, Sides, decide
+from bounds.claim import Check
 from bounds.claims.catalogue import CLAIMS
+from bounds.sides import Sides, decide
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
@@ -153,7 +154,12 @@ def error_of(sides: Sides, eps: float) -> float:
 def judged(claim: str, sides: Sides | None, eps: float, assumed: Sequence[str]) -> Check:
     """Verdict of a registered claim on sides that were found, or not-applicable without."""
     entry = CLAIMS[claim]
-    base: dict[str, Any] = {"claim": claim, "status": entry.status, "assumed": tuple(assumed)}
+    base: dict[str, Any] = {
+        "claim": claim,
+        "status": entry.status,
+        "kind": entry.kind,
+        "assumed": tuple(assumed),
+    }
     if sides is None:
         return Check(verdict="not-applicable", reason="nothing to compare on these tokens", **base)
     error = error_of(sides, eps) + sides.error

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from bounds import formulas
-from bounds.claim import NotApplicable, Sides, worst
 from bounds.records.output import number
+from bounds.sides import NotApplicable, Sides, worst
 from toymdp.arrays import Array
 
 from .measures import Measures

@@ -7,13 +7,11 @@ what rounding does: what moves between the two solutions is rounding.
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ..cached import cached_property
 from ..errors import InstanceError
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -37,7 +35,9 @@ class Solution:
     V: [K, T+1, S]; ``V[k, t, s] = β log E_ref exp(Q_k/β)``, eq (4); ``V[k, T] = 0``.
     Q_w, V_w: the same for ``r_w``, [T, S] and [T+1, S].
     residual: largest Bellman error over reachable states, relative to the largest value.
-    status: "solved", or "inaccurate" where the residual exceeds 1e-9.
+    status: "solved", or "inaccurate" where the residual exceeds 1e-9. method: what solved it.
+
+    Plain data: nothing that is derived from it is kept in it (that is what bounds.Facts is for).
     """
 
     mdp: TokenMDP
@@ -48,48 +48,6 @@ class Solution:
     residual: float
     status: str
     method: Method
-    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
-    # weakly: two solutions that held each other would wait for the garbage collector
-    cast_by: weakref.ref[Solution] | None = field(default=None, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickles and copies hold the fields; what was derived from them is derived again."""
-        kept = {part.name: getattr(self, part.name) for part in fields(self)}
-        return kept | {"cache": {}, "cast_by": None}
-
-    def policy(self, k: int) -> Array:
-        """Return the specialist ``π_k ∝ ref·exp(Q_k/β)``, eq (2), as [T, S, A]."""
-        return self.specialists[k].table
-
-    @cached_property
-    def policy_w(self) -> Array:
-        """The bespoke policy ``π_w ∝ ref·exp(Q_w/β)`` as [T, S, A]."""
-        return self.bespoke.table
-
-    @cached_property
-    def specialists(self) -> tuple[Policy, ...]:
-        """The specialists ``π_k``, eq (2)."""
-        return tuple(Policy(self.mdp, q) for q in self.exponents)
-
-    @cached_property
-    def exponents(self) -> Array:
-        """``Q_k/β`` [K, T, S], the specialists' logits over ref, in nats."""
-        return np.asarray(self.Q / self.mdp.beta)
-
-    @cached_property
-    def bespoke(self) -> Policy:
-        """The bespoke policy ``π_w``."""
-        return Policy(self.mdp, self.Q_w / self.mdp.beta)
-
-    @cached_property
-    def reference(self) -> Policy:
-        """``ref`` itself."""
-        return Policy(self.mdp, np.zeros_like(self.Q_w))
-
-    @property
-    def depth(self) -> int:
-        """Number of backups between the start and the end, for rounding estimates."""
-        return self.mdp.steps
 
     @property
     def value_w(self) -> float:
@@ -102,18 +60,28 @@ class Solution:
         return np.asarray(self.V[:, 0, self.mdp.start_context])
 
     @property
-    def shadow(self) -> Solution:
-        """The same instance solved by another method; what moves between the two is rounding.
+    def specialists(self) -> tuple[Policy, ...]:
+        """The specialists ``π_k ∝ ref·exp(Q_k/β)``, eq (2), made anew each time."""
+        return tuple(Policy(self.mdp, q / self.mdp.beta) for q in self.Q)
 
-        A shadow's own shadow is the solution it was cast by, as long as that is in use.
-        """
-        first = self.cast_by() if self.cast_by is not None else None
-        return self.second_road if first is None else first
+    @property
+    def bespoke(self) -> Policy:
+        """The bespoke policy ``π_w ∝ ref·exp(Q_w/β)``, made anew each time."""
+        return Policy(self.mdp, self.Q_w / self.mdp.beta)
 
-    @cached_property
-    def second_road(self) -> Solution:
-        """The shadow of a solution that is none itself."""
-        return replace(other_road(self), cast_by=weakref.ref(self))
+    @property
+    def reference(self) -> Policy:
+        """``ref`` itself, made anew each time."""
+        return Policy(self.mdp, np.zeros_like(self.Q_w))
+
+    def policy(self, k: int) -> Array:
+        """Return the table of the specialist ``π_k``, [T, S, A]."""
+        return self.specialists[k].table
+
+    @property
+    def policy_w(self) -> Array:
+        """The table of the bespoke policy, [T, S, A]."""
+        return self.bespoke.table
 
 
 def other_road(sol: Solution) -> Solution:

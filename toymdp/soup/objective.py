@@ -63,6 +63,11 @@ class SoupObjective:
     sol: Solution
 
     @cached_property
+    def reference(self) -> Policy:
+        """``ref`` as a policy."""
+        return self.sol.reference
+
+    @cached_property
     def scale(self) -> float:
         """Size of what J is made of, in reward units: tolerances are relative to it."""
         used = self.sol.mdp.reach.nexts
@@ -121,7 +126,7 @@ class SoupObjective:
         ahead = mdp.reward_w + U[1:]
         fields = [*sol.Q, ahead]
         products = [q * f for i, q in enumerate(sol.Q) for f in fields[i:]]
-        means = np.stack([sol.reference.mean(f) for f in (*fields, *products)])
+        means = np.stack([self.reference.mean(f) for f in (*fields, *products)])
         weight = means * d
         slope, fisher = np.empty(K), np.empty((K, K))
         row = K + 1
@@ -142,7 +147,7 @@ class SoupObjective:
             return self._until_eos(np.zeros(len(self.sol.Q)))
         U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
         kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
-        return float(U[0, mdp.start_context]), G, U, kl, self.sol.reference.occupancy.states
+        return float(U[0, mdp.start_context]), G, U, kl, self.reference.occupancy.states
 
     def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
         """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon.
@@ -155,7 +160,7 @@ class SoupObjective:
         eta = 1.0 / size if size > 0 else 0.0
         G = np.tensordot(mu, self.sol.Q, axes=1)
         policy = Policy(mdp, G)
-        kl = policy.divergence(self.sol.reference)
+        kl = policy.divergence(self.reference)
         try:
             U = policy.value(mdp.reward_w, -eta * kl)
         except SolverError:
