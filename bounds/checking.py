@@ -70,8 +70,20 @@ def check(
 
     Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
     """
+    return judge(select(pattern), instance, optimum=optimum, lam=lam, seed=seed)
+
+
+def judge(
+    claims: Sequence[Claim],
+    instance: Any,
+    *,
+    optimum: SoupOptimum | None = None,
+    lam: Array | Sequence[float] | None = None,
+    seed: int = 0,
+) -> list[Check]:
+    """The same for claims that are given, in the catalogue or not, in their order."""
     world, facts = facts_of(instance, optimum=optimum, seed=seed)
-    claims = [claim for claim in select(pattern) if claim.world == world]
+    claims = [claim for claim in claims if claim.world == world]
     if isinstance(facts, Facts) and needs_optimum(claims):
         _ = facts.optimum  # before two threads could ask for it at once
     with _pool(facts) as pool:

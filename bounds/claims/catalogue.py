@@ -1,8 +1,20 @@
-"""The catalogue: the tables of all claim modules in the papers' order."""
+"""The catalogue: the tables of all claim modules in the papers' order, then those of plug-ins.
+
+A package adds claims by an entry point of the group ``soupcheck.claims`` that names an iterable of
+Claim; a single run adds those of a module by ``--plugin`` (``CLAIMS.add_module``).
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from toymdp import InstanceError
 
@@ -21,30 +33,113 @@ from . import (
     theorem1_proof,
 )
 
-CLAIMS: dict[str, Claim] = {
-    claim.id: claim
-    for table in (
-        bellman.TABLE,
-        lemma1_proof.TABLE,
-        optimum.TABLE,
-        kl.TABLE,
-        gap.TABLE,
-        theorem1_proof.TABLE,
-        delta.TABLE,
-        section4.TABLE,
-        appendix_c.TABLE,
-        exact_selection.TABLE,
-        exact_topics.TABLE,
-    )
-    for claim in table
-}
+GROUP = "soupcheck.claims"
+TABLES = (
+    bellman.TABLE,
+    lemma1_proof.TABLE,
+    optimum.TABLE,
+    kl.TABLE,
+    gap.TABLE,
+    theorem1_proof.TABLE,
+    delta.TABLE,
+    section4.TABLE,
+    appendix_c.TABLE,
+    exact_selection.TABLE,
+    exact_topics.TABLE,
+)
 
 
-def claim_named(claim_id: str) -> Claim:
-    """Return the claim of this id. Raises InstanceError if there is none."""
-    if claim_id not in CLAIMS:
-        raise InstanceError.of("claim", claim_id, "unknown", "list them with `soupcheck claims`")
-    return CLAIMS[claim_id]
+class Catalogue(Mapping[str, Claim]):
+    """Claims by id. Installed plug-ins are loaded when the catalogue is first read, not before:
+    they import this package, which must be whole by then.
+    """
+
+    def __init__(self, tables: Iterable[Iterable[Claim]]) -> None:
+        self._claims = {claim.id: claim for table in tables for claim in table}
+        self._installed = False
+
+    def __getitem__(self, claim_id: str) -> Claim:
+        return self._loaded()[claim_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._loaded())
+
+    def __len__(self) -> int:
+        return len(self._loaded())
+
+    def add(self, claims: Iterable[Claim], source: str) -> None:
+        """Add claims; source says where they come from.
+
+        Raises InstanceError for what is no Claim, and for an id that another claim has.
+        """
+        try:
+            given: list[Any] = list(claims)
+        except TypeError:
+            given = [claims]
+        for claim in given:
+            if not isinstance(claim, Claim):
+                rule = "must be an iterable of Claim"
+                raise InstanceError.of(source, type(claim).__name__, rule, "see CONTRIBUTING.md")
+            if self._claims.setdefault(claim.id, claim) != claim:
+                rule = f"{source} gives another claim this id"
+                raise InstanceError.of("claim", claim.id, rule, "rename it")
+
+    def add_module(self, name: str) -> None:
+        """Add the claims of a module: a dotted name or the path of a file, its attribute CLAIMS.
+
+        Raises InstanceError if it cannot be imported or names no claims.
+        """
+        module = _module(name)
+        if not hasattr(module, "CLAIMS"):
+            rule = "has no attribute CLAIMS"
+            raise InstanceError.of("--plugin", name, rule, "list its claims there")
+        self.add(module.CLAIMS, f"--plugin {name}")
+
+    def _loaded(self) -> dict[str, Claim]:
+        if not self._installed:
+            self._installed = True  # first: what is loaded may read the catalogue
+            for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+                try:
+                    claims = entry.load()
+                except Exception as error:
+                    remedy = "mend or uninstall that package"
+                    rule = f"plug-in cannot be loaded ({type(error).__name__}: {error})"
+                    raise InstanceError.of(entry.name, entry.value, rule, remedy) from error
+                self.add(claims, f"plug-in {entry.name}")
+        return self._claims
+
+
+def _module(name: str) -> ModuleType:
+    """A module by its dotted name, or by its file. Raises InstanceError if it cannot be imported."""
+    remedy = "give a module that Python can import, or the path of a file"
+    try:
+        if not name.endswith(".py"):
+            return import_module(name)
+        path = Path(name)
+        known = sys.modules.get(path.stem)
+        if known is not None:
+            if Path(str(known.__file__)).resolve() == path.resolve():
+                return known
+            rule = f"a module {path.stem} is imported already"
+            raise InstanceError.of("--plugin", name, rule, "rename the file")
+        spec = spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no module can be made of {path}")
+        module = sys.modules[path.stem] = module_from_spec(spec)  # so that its claims pickle
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[path.stem]
+            raise
+        return module
+    except InstanceError:
+        raise
+    except Exception as error:  # whatever its code raises is that file's fault, said in one line
+        rule = f"cannot be imported ({type(error).__name__}: {error})"
+        raise InstanceError.of("--plugin", name, rule, remedy) from error
+
+
+CLAIMS = Catalogue(TABLES)
 
 
 def select(pattern: str) -> list[Claim]:
@@ -52,9 +147,9 @@ def select(pattern: str) -> list[Claim]:
 
     Raises InstanceError if a pattern matches none.
     """
-    chosen: dict[str, Claim] = {}
+    chosen: set[str] = set()
     for part in pattern.split(","):
-        matching = {i: c for i, c in CLAIMS.items() if fnmatchcase(i, part.strip())}
+        matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}
         if not matching:
             raise InstanceError.of(
                 "claims", part.strip(), "matches no claim", "list them with `soupcheck claims`"
