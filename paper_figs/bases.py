@@ -22,7 +22,7 @@ from bounds import Facts
 from toymdp import Solution, TokenMDP, solve
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
-from toymdp.soup.optimum import projection
+from toymdp.soup.starts import projection
 from toymdp.worlds.features import Array
 
 from .cached_table import Row, Track, quietly
@@ -70,7 +70,7 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
         ends = [ascend(objective, nu) for nu in starts if nu.any()]
         top = max(ends, key=lambda end: end.value)
         rest = objective.value(np.zeros(K))
-        best = np.array(top.nu) if top.value > rest else np.zeros(K)
+        best = np.array(top.u) if top.value > rest else np.zeros(K)
         found.append((max(top.value, rest) - rest) / (sol.value_w - rest))
     return found
 

@@ -47,7 +47,7 @@ def compute(
     best = opt.mu * sol.mdp.beta
     ends: list[Any] = [best]
     for ascent in sorted(opt.starts, key=lambda a: -a.value):
-        nu = np.array(ascent.nu)
+        nu = np.array(ascent.u)
         if all(np.abs(nu - other).sum() > LOCAL for other in ends):
             ends.append(nu)
             rows.append(_row("local", ascent.start, nu, ascent.value))

@@ -12,7 +12,7 @@ from toymdp.soup import bound as branch
 from toymdp.soup import optimum
 from toymdp.soup.bound import branch_and_bound, halve, orthants
 from toymdp.soup.objective import SoupObjective
-from toymdp.soup.optimum import grid_search
+from toymdp.soup.starts import grid_search
 
 
 def start_value(sol) -> float:

@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from toymdp.families.corpus import BUNDLED, CorpusError, corpus_fields
+from toymdp.families import corpus as corpus_module
+from toymdp.families.corpus import (
+    BUNDLED,
+    CorpusError,
+    corpus_fields,
+    corpus_ngrams,
+    corpus_one_hot,
+)
 from toymdp.families.vocabulary import (
     BOS,
     END,
@@ -464,3 +471,24 @@ def test_a_class_that_misses_the_training_part_is_named(tmp_path: Path) -> None:
             messages.append(str(error))
             break
     assert "only one class among the training texts (all < 0.5)" in messages[0]
+
+
+def test_one_fit_serves_both_feature_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = []
+
+    def counted(*args: Any, **options: Any) -> dict[str, Any]:
+        fits.append(options)
+        return corpus_fields(*args, **options)
+
+    monkeypatch.setattr(corpus_module, "corpus_fields", counted)
+    text, labels = write_plain(tmp_path, toy_rows())
+    options = {"text": text, "labels": labels, "w": [0.5, 0.5], **SMALL}
+    ngrams, one_hot = corpus_ngrams(**options), corpus_one_hot(**options)
+    assert len(fits) == 1
+    assert ngrams.features.as_dict()["kind"] == "dense"
+    assert one_hot.features.as_dict()["kind"] == "tabular"
+    assert one_hot.name == f"{ngrams.name}, one-hot"
+    np.testing.assert_array_equal(ngrams.rewards, one_hot.rewards)
+    text.write_text(text.read_text().replace("sat", "rested"))
+    corpus_ngrams(**options)
+    assert len(fits) == 2  # the file has changed

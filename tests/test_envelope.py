@@ -37,7 +37,7 @@ def simplex(rng, K: int, size: float) -> np.ndarray:
 
 def run_envelope(sol, corners):
     """P, top and the centre of one simplex."""
-    mdp, tab = sol.mdp, radii.Tables.of(sol)
+    mdp, tab = sol.mdp, radii.BoundInputs.of(sol)
     K = mdp.n_rewards
     centre, offset = np.empty(K), np.empty((K + 1, K))
     P = np.empty((mdp.steps + 1, mdp.n_contexts, 1 + K + K * (K + 1) // 2))
@@ -189,7 +189,7 @@ def test_rounding_is_enclosed(seed):
     beta = [0.02, 0.3, 1.0, 5.0, 0.1, 1.0][seed]
     mdp = random_mdp(seed, A=3, L=2, T=5, K=2, beta=beta, forbid=0.2, eos=2 if seed % 2 else None)
     sol = solve(mdp)
-    tab = radii.Tables.of(sol)
+    tab = radii.BoundInputs.of(sol)
     sizes = [1.0, 0.2, 1e-4, 1e-9, 1e-12]
     nus = [size * np.array([0.3, -0.7]) for size in sizes] + [np.array([1.0, 0.0])]
     with mp.workdps(40):
@@ -254,7 +254,7 @@ def test_quadratic_maximum_against_points(K):
 def test_kernel_takes_batches():
     """One call for many simplices equals many calls."""
     sol = solve(random_mdp(4, K=2))
-    mdp, tab = sol.mdp, radii.Tables.of(sol)
+    mdp, tab = sol.mdp, radii.BoundInputs.of(sol)
     pieces = np.stack([h for o in orthants(2) for h in halve(o, np.eye(2))])
 
     def run(batch):
@@ -271,7 +271,7 @@ def test_kernel_takes_batches():
 @pytest.mark.parametrize("broken", ["reward", "cap", "q"])
 def test_a_broken_bound_is_caught(broken, monkeypatch):
     """The check above fails when a table of the kernel is a little too small."""
-    inner = radii.Tables.of
+    inner = radii.BoundInputs.of
 
     def smaller(sol):
         tab = inner(sol)
@@ -280,9 +280,9 @@ def test_a_broken_bound_is_caught(broken, monkeypatch):
             name: getattr(tab, name) for name in ("q", "reward", "cap", "near", "eps", "kappa")
         }
         fields[broken] = 0.999 * tab.q if broken == "q" else fields[broken] + by[broken]
-        return radii.Tables(**fields)
+        return radii.BoundInputs(**fields)
 
-    monkeypatch.setattr(radii.Tables, "of", staticmethod(smaller))
+    monkeypatch.setattr(radii.BoundInputs, "of", staticmethod(smaller))
     mdp = random_mdp(6, K=1) if broken == "cap" else random_mdp(6, A=4, T=6, beta=0.3)
     sol = solve(mdp)
 

@@ -32,7 +32,7 @@ def bits(name: str) -> list[str]:
     mdp = MAKERS[name]()
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
-    ends = [x for a in opt.starts for x in (a.value_at_start, a.value, a.residual, *a.nu)]
+    ends = [x for a in opt.starts for x in (a.value_at_start, a.value, a.residual, *a.u)]
     floats = [*sol.V_w[0], sol.residual, *opt.lam, *opt.mu, opt.J, opt.kkt, opt.spread, *ends]
     steps = [f"{a.start} {a.steps}" for a in opt.starts]
     return [float(x).hex() for x in floats] + [opt.start, opt.status, *steps]

@@ -11,7 +11,7 @@ from toymdp.exact.policy import Policy
 from toymdp.soup import ascent as ascent_module
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
-from toymdp.soup.optimum import default_starts, grid_search
+from toymdp.soup.starts import default_starts, grid_search
 from toymdp.soup.step import StepProgram, formulate, program
 
 WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
@@ -45,9 +45,9 @@ def test_objective_equals_its_definition(world, beta_prime):
     mdp = random_mdp(0, K=3, forbid=0.2, beta=0.8, **world).replace(beta_prime=beta_prime)
     sol = solve(mdp)
     lam = np.array([0.3, -0.2, 0.1])
-    nu = mdp.beta * lam / beta_prime
+    u = mdp.beta * lam / beta_prime
     expected = literal_objective(mdp, sol, lam)
-    assert SoupObjective(sol).value(nu) == pytest.approx(expected, rel=1e-12)
+    assert SoupObjective(sol).value(u) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -56,24 +56,24 @@ def test_gradient_against_central_differences(world, seed):
     mdp = random_mdp(seed, K=3, beta=3.0, forbid=0.2, **world)
     objective = SoupObjective(solve(mdp))
     rng = np.random.default_rng(seed)
-    nu = rng.dirichlet(np.ones(3)) * rng.choice([-0.8, 0.8], size=3)
-    point = objective.at(nu)
-    exact = point.slope + np.sign(nu) * point.kink
+    u = rng.dirichlet(np.ones(3)) * rng.choice([-0.8, 0.8], size=3)
+    point = objective.at(u)
+    exact = point.slope + np.sign(u) * point.kink
     h = 1e-5
     differences = [
-        (objective.value(nu + h * e) - objective.value(nu - h * e)) / (2 * h) for e in np.eye(3)
+        (objective.value(u + h * e) - objective.value(u - h * e)) / (2 * h) for e in np.eye(3)
     ]
     np.testing.assert_allclose(exact, differences, rtol=1e-6, atol=1e-8)
-    assert point.value == pytest.approx(objective.value(nu), rel=1e-14)
+    assert point.value == pytest.approx(objective.value(u), rel=1e-14)
 
 
 def test_kinks_are_one_sided_derivatives():
     objective = SoupObjective(solve(random_mdp(1, K=2)))
-    nu = np.array([0.6, 0.0])
-    point = objective.at(nu)
+    u = np.array([0.6, 0.0])
+    point = objective.at(u)
     h = 1e-6
     for side in (1.0, -1.0):
-        difference = (objective.value(nu + np.array([0.0, side * h])) - point.value) / h
+        difference = (objective.value(u + np.array([0.0, side * h])) - point.value) / h
         assert difference == pytest.approx(side * point.slope[1] + point.kink, rel=1e-3, abs=1e-5)
     assert point.kink > 0
 
@@ -176,15 +176,15 @@ def test_ascent_never_loses_ground():
     objective = SoupObjective(solve(random_mdp(10)))
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        nu = rng.dirichlet([1, 1]) * rng.choice([-1, 1], size=2)
-        found = ascend(objective, nu)
+        u = rng.dirichlet([1, 1]) * rng.choice([-1, 1], size=2)
+        found = ascend(objective, u)
         assert found.value >= found.value_at_start
 
 
 def test_an_objective_that_never_improves_ends_the_ascent(monkeypatch):
     """Whatever J does, an ascent stops: here every trial is refused, and moves carry solver noise."""
     objective = SoupObjective(solve(random_mdp(12)))
-    monkeypatch.setattr(SoupObjective, "value", lambda self, nu: -1e9)
+    monkeypatch.setattr(SoupObjective, "value", lambda self, u: -1e9)
     noise = np.array([1e-8, -1e-8])
     monkeypatch.setattr(StepProgram, "solve", lambda self, g, root, u, radius: noise)
     found = ascend(objective, np.array([0.5, 0.3]))

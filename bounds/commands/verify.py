@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from toymdp import InstanceError
-from toymdp.families.corpus import corpus, corpus_one_hot
+from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
 
 from ..checking import check
 from ..claims.catalogue import CLAIMS, select
@@ -111,7 +111,7 @@ def _cases(
     if text is not None:
         options = {"text": text, "labels": labels, "vocab_size": vocab_size, "order": order}
         return [
-            Case(text.stem, "corpus", lambda: corpus(seed, **options)),
+            Case(text.stem, "corpus", lambda: corpus_ngrams(seed, **options)),
             Case(f"{text.stem}-1hot", "corpus-one-hot", lambda: corpus_one_hot(seed, **options)),
         ]
     return suite.default_suite(n, seed)

@@ -61,7 +61,7 @@ class BoundProgress:
         """Say which start is climbed from."""
         self.progress.update(self.task, description=f"climbing from {name} ...")
 
-    def report(self, now: branch.Progress) -> None:
+    def report(self, now: branch.BoundSoFar) -> None:
         """Show the pieces bounded and the gap that is left."""
         gap = max(now.value - now.J, now.allowed)
         self.first = self.first or gap

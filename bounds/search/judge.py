@@ -97,7 +97,7 @@ def matched(mdp: TokenMDP) -> TokenMDP:
     w = float(mdp.w[0])
     for _ in range(MATCHES):
         mdp = mdp.replace(w=np.array([w, 1.0 - w]))
-        nu = np.abs(ascend(SoupObjective(solve(mdp)), mdp.w, "user weights").nu)
+        nu = np.abs(ascend(SoupObjective(solve(mdp)), mdp.w, "user weights").u)
         miss = float(nu[0] / nu.sum()) - w
         if abs(miss) < 1e-13:
             break

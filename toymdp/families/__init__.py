@@ -5,7 +5,7 @@
 ``dirichlet`` a random reference, per-step one-hot features, rewards ≥ 0 (Theorem 1 applies)
 ``unit-norm`` the same with every token allowed and ‖psi‖ = 1 (the softmax set-up holds too)
 ``tree``      contexts hold the whole history, so one-hot features make Lemma 1 exact
-``corpus``    real text with human labels (toymdp.families.corpus), n-gram features
+``corpus``    real text with human labels (toymdp/families/corpus.py), n-gram features
 ``corpus-one-hot`` the same world with per-step one-hot features (Theorem 1 applies)
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import InstanceError
 from ..worlds.token_mdp import TokenMDP
-from .corpus import corpus, corpus_one_hot
+from .corpus import corpus_ngrams, corpus_one_hot
 from .random import dirichlet, low_rank, softmax, tree, unit_norm
 
 Family = Callable[..., TokenMDP]
@@ -27,7 +27,7 @@ FAMILIES: dict[str, Family] = {
     "dirichlet": dirichlet,
     "unit-norm": unit_norm,
     "tree": tree,
-    "corpus": corpus,
+    "corpus": corpus_ngrams,
     "corpus-one-hot": corpus_one_hot,
 }
 

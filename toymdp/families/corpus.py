@@ -10,9 +10,10 @@ the others; the n-grams and the L2 strength are chosen inside the 80 %.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -38,7 +39,7 @@ from .vocabulary import (
     words,
 )
 
-__all__ = ["BUNDLED", "CorpusError", "corpus", "corpus_fields", "corpus_one_hot"]
+__all__ = ["BUNDLED", "CorpusError", "corpus_fields", "corpus_ngrams", "corpus_one_hot"]
 
 EXAMPLES = 8  # words shown of each class
 
@@ -204,19 +205,30 @@ def corpus_fields(
     return fields
 
 
-@lru_cache(maxsize=2)
-def _fitted(seed: int, options: tuple[tuple[str, Any], ...]) -> TokenMDP:
-    """One fit of the text serves both feature maps."""
-    return TokenMDP(**corpus_fields(seed=seed, **dict(options)))
-
-
-def corpus(seed: int = 0, **options: Any) -> TokenMDP:
+def corpus_ngrams(seed: int = 0, **options: Any) -> TokenMDP:
     """Real text and human labels: see ``corpus_fields`` for the options."""
-    return _fitted(seed, tuple(sorted(options.items())))
+    return TokenMDP(**_fitted(seed, options))
 
 
 def corpus_one_hot(seed: int = 0, **options: Any) -> TokenMDP:
     """The corpus world under per-step one-hot features, where Lemma 1 is exact."""
-    world = corpus(seed, **options)
+    fields = _fitted(seed, options)
     one_hot = {"kind": "tabular", "per_step": True, "scale": 1.0}
-    return world.replace(features=one_hot, name=f"{world.name}, one-hot")
+    return TokenMDP(**{**fields, "features": one_hot, "name": f"{fields['name']}, one-hot"})
+
+
+def _fitted(seed: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of one fit, which serves both feature maps; a changed file is fitted again."""
+    w = options.get("w")
+    plain = dict(options) if w is None else {**options, "w": tuple(w)}
+    files = [Path(options[k]) for k in ("text", "labels") if options.get(k) is not None]
+    stamps = [(f.stat().st_mtime_ns, f.stat().st_size) if f.exists() else None for f in files]
+    return _last_fit(seed, tuple(sorted(plain.items())), tuple(stamps))
+
+
+@lru_cache(maxsize=1)
+def _last_fit(
+    seed: int, options: tuple[tuple[str, Any], ...], stamps: tuple[tuple[int, int] | None, ...]
+) -> Mapping[str, Any]:
+    # an instance copies its tables, so what is kept here is never shared with one
+    return MappingProxyType(corpus_fields(seed=seed, **dict(options)))

@@ -1,7 +1,7 @@
 """What the rigorous bounds of J are made of, row by row: weights, spreads, two upper bounds.
 
 A piece of the ℓ₁ ball is a simplex with vertices ``c + d_v``. At one state, with ``q = Q/β`` on the
-next contexts, the soup at ``ν = c + d`` is ``p_d(a) ∝ p(a)·exp(x_a)``, ``x_a = d·(q_a − m)``, where
+next contexts, the soup at ``c + d`` is ``p_d(a) ∝ p(a)·exp(x_a)``, ``x_a = d·(q_a − m)``, where
 p is the soup at c and ``m = E_p q``; ``x_a`` is linear in d, so its extremes over the piece are at
 the vertices, and ``Z(d) = E_p e^x ≥ e^{E_p x} = 1`` by Jensen.
 
@@ -186,7 +186,7 @@ def extent(coefficients, reach, room):
 def place(corners, sigma, centre, offset, reach):
     """Write the signs, centre c and offsets d_v of a simplex and the largest |d_k|.
 
-    Returns ``|c|₁``, the largest |ν|₁, and the largest |ξ| and ξ.
+    Returns ``|c|₁``, the largest |c + d|₁, and the largest |ξ| and ξ.
     """
     K = centre.shape[0]
     n = 0.0

@@ -5,7 +5,7 @@
     U_t(s; c + d) ≤ P_s(d) = u + g·d + ½ dᵀHd          (coefficients: any floats that make it true)
 
 where U is the value of the soup itself. Suppose it holds at t + 1 with coefficients ``u', g', H'``
-on the next contexts, and write ``η(d) = β/|ν|₁``, ``n = |c|₁``, ``ξ = σ·d/n`` (σ the orthant's
+on the next contexts, and write ``η(d) = β/|c + d|₁``, ``n = |c|₁``, ``ξ = σ·d/n`` (σ the orthant's
 signs), ``e₀ = β/n``, ``ℓ = log p/ref``, ``x = d·(q − m)``, ``Z = E_p e^x`` (toymdp.kernels.boxes). Then
 
     U_t(s; c+d) ≤ E_{p_d}[r_w + P'(d)] − η(d)·KL(p_d‖ref),
@@ -27,9 +27,9 @@ which are J's value, gradient and Hessian at c where nothing was added further d
 of third order; it is bounded by absolute values with ``lo ≤ x ≤ hi`` from the vertices, and added to
 u: since Z ≥ 1, raising u by R lowers N by at least R. Only this one-sided constant is passed on, so
 nothing wraps: each state adds its own remainder, weighted by how often the soup gets there. (At
-ν = 0 the soup is ref, KL is 0, and so is what the penalty takes.)
+c + d = 0 the soup is ref, KL is 0, and so is what the penalty takes.)
 
-**Fallback.** With ``η ≥ η₀ = β/max|ν|₁`` and ``KL(p_d‖ref) ≥ E_{p_d} ℓ``, ``U ≤ max E_{p_d}[r_w +
+**Fallback.** With ``η ≥ η₀ = β/max|c + d|₁`` and ``KL(p_d‖ref) ≥ E_{p_d} ℓ``, ``U ≤ max E_{p_d}[r_w +
 max P' − η₀ℓ]``, each state free to choose its own tilt; and ``U ≤ V_w``, the least regularised value.
 Where the constant is below the quadratic's own centre it replaces it.
 """
@@ -181,7 +181,7 @@ def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centr
     """Fill P [T+1, S, 1+K+K(K+1)/2] and top [T+1, S] ≥ U for one simplex; both 0 at t = T.
 
     ref [S, A]; states [T, S]; q [T, S, K] = Q/β; reward [S] ≥ r_w; cap [T+1, S] ≥ V_w;
-    corners [K+1, K]: vertices ν; near: |ν|₁ below which of KL only KL ≥ 0 is used; eps, kappa: see
+    corners [K+1, K]: vertices c + d; near: |c + d|₁ below which of KL only KL ≥ 0 is used; eps, kappa: see
     toymdp.soup.rounding. Writes the centre c [K] and the offsets d_v [K+1, K] too.
     """
     T, S = states.shape
@@ -269,7 +269,7 @@ def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centr
 def envelopes(
     ref, states, q, reward, beta, cap, start, simplices, near, eps, kappa, accuracy, bounds, points
 ):  # fmt: skip
-    """Write an upper bound of J on each simplex [N, K+1, K], and a point ν worth a look."""
+    """Write an upper bound of J on each simplex [N, K+1, K], and a point c + d worth a look."""
     T, S = states.shape
     K = simplices.shape[2]
     P = np.empty((T + 1, S, 1 + K + K * (K + 1) // 2))

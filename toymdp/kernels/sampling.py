@@ -125,8 +125,8 @@ def fit_answers(U, margins, rounding, z):
 
     Newton's steps are damped by ``log(1+D)/D``, D the largest change of a z_i. Along a step
     ``|f‴| ≤ D f″``, so the damped step minimises an upper bound of f: it descends from anywhere.
-    By the same property a point of decrement ``ν = ‖f′‖_{H⁻¹}`` is within ``−log(1 − ρν)`` of the
-    minimiser, ``ρ = max_i ‖u_i‖_{H⁻¹}``. Slopes off by ``σ′(z_i)δ_i`` add at most ``√Σσ′δ²`` to ν,
+    By the same property a point of decrement ``d = ‖f′‖_{H⁻¹}`` is within ``−log(1 − ρd)`` of the
+    minimiser, ``ρ = max_i ‖u_i‖_{H⁻¹}``. Slopes off by ``σ′(z_i)δ_i`` add at most ``√Σσ′δ²`` to d,
     by Cauchy–Schwarz.
     """
     N, r = U.shape

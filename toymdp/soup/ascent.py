@@ -2,7 +2,7 @@
 
 The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup.objective), so a
 local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
-maximises a concave quadratic model of J over ``u = σ∘ν ≥ 0, Σu ≤ 1`` inside a trust region
+maximises a concave quadratic model of J over ``x = σ∘u ≥ 0, Σx ≤ 1`` inside a trust region
 (toymdp.soup.step); it is accepted on the true J. The last digits come from Newton
 steps on the face where the programs ended.
 """
@@ -19,7 +19,7 @@ from .step import program
 
 STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
 TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
-SNAP = 1e-9  # |ν_k| below this is tried at 0, and kept there if J does not fall
+SNAP = 1e-9  # |u_k| below this is tried at 0, and kept there if J does not fall
 NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
 EASY_STEPS = 2  # programs solved before Newton steps are tried
 MAX_STEPS = 60
@@ -28,24 +28,24 @@ ROUNDING = 1e-14  # values of J this close, relative to its size, cannot be told
 
 @dataclass(frozen=True)
 class Ascent:
-    """One start and where it ended. nu is [K], values in reward units."""
+    """One start and where it ended. u is [K], values in reward units."""
 
     start: str
     value_at_start: float
     value: float
-    nu: tuple[float, ...]
+    u: tuple[float, ...]
     steps: int
     residual: float
 
 
 def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
-    """Hessian [K, K] of J in u inside the orthant, by forward differences of the exact gradient."""
-    u = pattern * point.nu
+    """Hessian [K, K] of J in x inside the orthant, by forward differences of the exact gradient."""
+    x = pattern * point.u
     g = point.gradient(pattern)
-    K = len(u)
+    K = len(x)
     H = np.empty((K, K))
     for k in range(K):
-        shifted = u.copy()
+        shifted = x.copy()
         shifted[k] += STEP
         # the smooth piece extends past the budget; its sign pattern is σ by construction
         there = objective.at(pattern * shifted)
@@ -59,9 +59,9 @@ def _concave_root(H: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
 
 
-def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
-    """Climb from ν ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
-    start = point = objective.at(nu)
+def ascend(objective: SoupObjective, u: Array, name: str = "given") -> Ascent:
+    """Climb from u ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
+    start = point = objective.at(u)
     scale = objective.scale
     radius, steps = 0.5, 0
     while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
@@ -72,17 +72,17 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
                 break
         steps += 1
         pattern = point.pattern()
-        g, u = point.gradient(pattern), pattern * point.nu
+        g, x = point.gradient(pattern), pattern * point.u
         H = _curvature(objective, point, pattern)
         root = _concave_root(H)
         accepted = False
         while not accepted and radius > 1e-12:
-            move = program(len(u)).solve(g, root, u, radius)
+            move = program(len(x)).solve(g, root, x, radius)
             if move is None:
                 radius *= 0.25
                 continue
             predicted = float(g @ move - 0.5 * np.sum((root @ move) ** 2))
-            ahead = u + move
+            ahead = x + move
             if predicted <= 1e-16 * scale or not ahead.any():
                 break
             value = objective.value(pattern * ahead)
@@ -100,14 +100,14 @@ def ascend(objective: SoupObjective, nu: Array, name: str = "given") -> Ascent:
     point = _polish(objective, _snap(objective, point), scale)
     if not no_worse(point, start, scale):
         point = start
-    nu_end = tuple(float(x) for x in point.nu)
-    return Ascent(name, start.value, point.value, nu_end, steps, point.residual)
+    end = tuple(float(share) for share in point.u)
+    return Ascent(name, start.value, point.value, end, steps, point.residual)
 
 
 def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float) -> bool:
     """Whether J is larger, or as large as a float can tell and nearer to first-order optimality.
 
-    J is flat at a maximum: values there agree to rounding at ν that differ by its square root, and
+    J is flat at a maximum: values there agree to rounding at u that differ by its square root, and
     the residual tells which is nearer.
     """
     if abs(point.value - other.value) <= ROUNDING * scale:
@@ -117,10 +117,10 @@ def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float)
 
 def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
     """Put coordinates within solver accuracy of 0, and of the budget, exactly there if J allows."""
-    nu = np.where(np.abs(point.nu) < SNAP, 0.0, point.nu)
-    size = float(np.abs(nu).sum())
-    for candidate in (nu, nu / size if size > NEAR_BUDGET else nu):
-        if candidate.any() and not np.array_equal(candidate, point.nu):
+    u = np.where(np.abs(point.u) < SNAP, 0.0, point.u)
+    size = float(np.abs(u).sum())
+    for candidate in (u, u / size if size > NEAR_BUDGET else u):
+        if candidate.any() and not np.array_equal(candidate, point.u):
             there = objective.at(candidate)
             if there.value >= point.value - 1e-14 * objective.scale:
                 point = there
@@ -133,9 +133,9 @@ def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoi
         if point.residual <= 1e-14 * scale:
             break
         pattern = point.pattern()
-        u, g = pattern * point.nu, point.gradient(pattern)
-        free = np.flatnonzero(u > 0)
-        full = u.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
+        x, g = pattern * point.u, point.gradient(pattern)
+        free = np.flatnonzero(x > 0)
+        full = x.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
         n = len(free)
         system = np.zeros((n + full, n + full))
         system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
@@ -143,12 +143,12 @@ def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoi
         target[:n] = -g[free]
         if full:
             system[n, :n] = system[:n, n] = 1.0
-            target[n] = 1.0 - u.sum()
+            target[n] = 1.0 - x.sum()
         try:
             move = np.linalg.solve(system, target)[:n]
         except np.linalg.LinAlgError:
             break
-        ahead = u.copy()
+        ahead = x.copy()
         ahead[free] += move
         if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
             break

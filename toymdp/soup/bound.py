@@ -1,6 +1,6 @@
 """The global soup optimum: a rigorous upper bound of J over the whole ball, by branch and bound.
 
-The ball ``|ν|₁ ≤ 1`` is cut into its 2^K orthants, each a simplex with vertices 0 and ±e_k; the
+The ball ``|u|₁ ≤ 1`` is cut into its 2^K orthants, each a simplex with vertices 0 and ±e_k; the
 pieces with the largest bounds are halved across their longest edge (in the metric of the soup's
 Fisher information) until no bound exceeds the best J known by more than the gap allowed. Corners
 are dyadic rationals and midpoints exact, so the pieces cover the ball exactly. The bound of a piece
@@ -27,7 +27,7 @@ from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from .ascent import Ascent, ascend
 from .objective import SoupObjective
-from .rounding import LEAST_WEIGHT, Tables, lightest
+from .rounding import LEAST_WEIGHT, BoundInputs, lightest
 
 BATCH = 128  # pieces halved between two looks at the clock
 MOST_SPECIALISTS = 5  # 2^K orthants and K² coefficients: beyond, only the identity's bound is given
@@ -35,11 +35,11 @@ ISOTROPIC = 0.01  # share of the plain metric in the one that picks the edge to 
 FINEST = 2.0**46  # corners are multiples of 1/FINEST
 ACCURACY = 0.02  # of the allowed gap: how closely the last quadratic of a piece is maximised
 
-Report = Callable[["Progress"], None]
+OnProgress = Callable[["BoundSoFar"], None]
 
 
 @dataclass(frozen=True)
-class Progress:
+class BoundSoFar:
     """Where a branch and bound stands: bound and best J, reward units; pieces bounded so far."""
 
     value: float
@@ -52,7 +52,7 @@ class Progress:
 class Bound:
     """A proved upper bound of J over the whole budget.
 
-    value: ``J(ν) ≤ value`` for every ν. J: the best value known at the end, reward units.
+    value: ``J(u) ≤ value`` for every u. J: the best value known at the end, reward units.
     method: "branch and bound", or "identity" (``J ≤ V_w``: all that is given for large K).
     allowed: the gap asked for, reward units. stopped: "tolerance", "time", "interrupt",
     "resolution" (pieces too small to halve exactly) or "identity". pieces: simplices bounded.
@@ -100,15 +100,15 @@ def prepare() -> None:
 
 
 def metric(sol: Solution) -> Array:
-    """[K, K]: Fisher information of ν in nats, averaged over ref and the signed specialists."""
+    """[K, K]: Fisher information of u in nats, averaged over ref and the signed specialists."""
     mdp = sol.mdp
     K = mdp.n_rewards
     q = sol.Q / mdp.beta
     pairs = [(i, j) for i in range(K) for j in range(i, K)]
     fields = np.stack([*q, *(q[i] * q[j] for i, j in pairs)])
     total = np.zeros((K, K))
-    for nu in np.vstack([np.zeros(K), np.eye(K), -np.eye(K)]):
-        G = np.tensordot(nu, q, axes=1)
+    for u in np.vstack([np.zeros(K), np.eye(K), -np.eye(K)]):
+        G = np.tensordot(u, q, axes=1)
         policy = Policy(mdp, G)
         d = policy.occupancy.states
         means = np.stack([policy.mean(f) for f in fields])
@@ -144,12 +144,12 @@ class _Search:
 
     def __init__(self, sol: Solution, J: float, allowed: float, threads: int) -> None:
         self.sol, self.J, self.allowed, self.threads = sol, J, allowed, threads
-        self.tables = Tables.of(sol)
+        self.inputs = BoundInputs.of(sol)
         self.objective = SoupObjective(sol)
         self.metric = metric(sol)
         self.heap: list[tuple[float, int, Array]] = []
         self.closed = -np.inf  # bound of pieces that cannot be halved
-        self.taken = float(self.tables.cap[0, sol.mdp.start_context])  # of pieces being halved
+        self.taken = float(self.inputs.cap[0, sol.mdp.start_context])  # of pieces being halved
         self.pieces = 0
         self.ascents: list[Ascent] = []
 
@@ -180,7 +180,7 @@ class _Search:
 
     def _bounds(self, simplices: Array, pool: ThreadPoolExecutor) -> tuple[Array, Array, Array]:
         """Bound [N], a promising point [N, K] and the value there [N], in threads."""
-        mdp, tab = self.sol.mdp, self.tables
+        mdp, tab = self.sol.mdp, self.inputs
         N = len(simplices)
         found, values, points = np.empty(N), np.empty(N), np.empty((N, mdp.n_rewards))
 
@@ -215,15 +215,15 @@ class _Search:
 
 def branch_and_bound(
     sol: Solution, J: float, *, tolerance: float, seconds: float = 60.0,
-    threads: int | None = None, report: Report | None = None,
+    threads: int | None = None, report: OnProgress | None = None,
 ) -> Bound:  # fmt: skip
     """Bound J over the whole budget from above, until within the tolerance of the best J known.
 
     J: the best value known, reward units. tolerance: the gap asked for, relative to
     ``max(1, V_w − J(0))``. seconds: when time runs out the bound reached is returned; so it is on
     an interrupt. threads: by default the processors there are. report: called after each batch.
-    For more than MOST_SPECIALISTS specialists the bound is V_w, by the identity ``V_w − J(ν) = E_ν
-    Σ [β KL(π_ν‖π_w) + (β/|ν|₁ − β) KL(π_ν‖ref)] ≥ 0``.
+    For more than MOST_SPECIALISTS specialists the bound is V_w, by the identity ``V_w − J(u) = E_u
+    Σ [β KL(π_u‖π_w) + (β/|u|₁ − β) KL(π_u‖ref)] ≥ 0``.
 
     Raises InstanceError for a tolerance or a time that is not positive, or an instance on which no
     bound can be proved (why_no_bound).
@@ -258,7 +258,7 @@ def branch_and_bound(
                     break
                 search.step(pool)
                 if report is not None:
-                    report(Progress(search.value, search.J, allowed, search.pieces))
+                    report(BoundSoFar(search.value, search.J, allowed, search.pieces))
         except KeyboardInterrupt:
             stopped = "interrupt"
     passed = time.perf_counter() - began

@@ -1,13 +1,13 @@
 """The soup's objective ``J(λ)`` of (8), its exact gradient, and its kinks.
 
 Everything depends on λ and β' through ``mu = λ/β'`` only (claim ss.betaprime). The budget
-``β|λ|₁ ≤ β'`` is the unit ℓ₁ ball in ``ν = β·mu``, the variable used here: its gradients are in
+``β|λ|₁ ≤ β'`` is the unit ℓ₁ ball in ``u = β·mu``, the variable used here: its gradients are in
 reward units. With ``C = E_π Σ KL(π‖ref)``,
 
-    J(ν) = E_π[Σ r_w] − (β/|ν|₁) C,
+    J(u) = E_π[Σ r_w] − (β/|u|₁) C,
 
-smooth inside each orthant. Crossing ``ν_k = 0`` changes the sign of ``∂|ν|₁``, and since
-``∂J/∂|ν|₁ = βC/|ν|₁² ≥ 0`` every kink is convex: moving off a zero coordinate gains that much in
+smooth inside each orthant. Crossing ``u_k = 0`` changes the sign of ``∂|u|₁``, and since
+``∂J/∂|u|₁ = βC/|u|₁² ≥ 0`` every kink is convex: moving off a zero coordinate gains that much in
 either direction.
 """
 
@@ -27,38 +27,38 @@ from ..worlds.features import Array
 
 @dataclass(frozen=True, eq=False)
 class SoupPoint:
-    """Value and first-order facts of J at one ν, in reward units.
+    """Value and first-order facts of J at one u, in reward units.
 
-    value: J. slope: [K], derivative at fixed |ν|₁. kink: derivative along |ν|₁, ≥ 0.
-    The one-sided derivative along ±e_k is ``±slope[k] ± sign(ν_k)·kink``, and ``±slope[k] + kink``
-    where ν_k = 0.
+    value: J. slope: [K], derivative at fixed |u|₁. kink: derivative along |u|₁, ≥ 0.
+    The one-sided derivative along ±e_k is ``±slope[k] ± sign(u_k)·kink``, and ``±slope[k] + kink``
+    where u_k = 0.
     """
 
-    nu: Array
+    u: Array
     value: float
     slope: Array
     kink: float
 
     def pattern(self) -> Array:
-        """Sign pattern σ [K] of the orthant to climb in: ν's, and at zeros the better side."""
+        """Sign pattern σ [K] of the orthant to climb in: u's, and at zeros the better side."""
         better = np.where(self.slope < 0, -1.0, 1.0)
-        return np.where(self.nu == 0, better, np.sign(self.nu))
+        return np.where(self.u == 0, better, np.sign(self.u))
 
     def gradient(self, pattern: Array) -> Array:
-        """Gradient [K] with respect to ``u = σ∘ν`` inside the orthant σ."""
+        """Gradient [K] with respect to ``x = σ∘u`` inside the orthant σ."""
         return np.asarray(pattern * self.slope + self.kink)
 
     @cached_property
     def residual(self) -> float:
-        """KKT residual with the kink: ``max_{u' ≥ 0, Σu' ≤ 1} ∇J·(u' − u)``, in reward units."""
+        """KKT residual with the kink: ``max_{x' ≥ 0, Σx' ≤ 1} ∇J·(x' − x)``, in reward units."""
         pattern = self.pattern()
         g = self.gradient(pattern)
-        return float(max(g.max(), 0.0) - g @ (pattern * self.nu))
+        return float(max(g.max(), 0.0) - g @ (pattern * self.u))
 
 
 @dataclass(frozen=True, eq=False)
 class SoupObjective:
-    """J over the unit ℓ₁ ball of ``ν = βλ/β'`` for one solved instance."""
+    """J over the unit ℓ₁ ball of ``u = βλ/β'`` for one solved instance."""
 
     sol: Solution
 
@@ -74,14 +74,14 @@ class SoupObjective:
         largest = max(float(np.abs(q[used]).max()) for q in (*self.sol.Q, self.sol.Q_w))
         return largest if largest > 0 else self.sol.mdp.beta
 
-    def value(self, nu: Array) -> float:
-        """Return J(ν) in reward units; at 0 the value of ``ref``."""
-        return float(self.values(np.asarray(nu)[None])[0])
+    def value(self, u: Array) -> float:
+        """Return J(u) in reward units; at 0 the value of ``ref``."""
+        return float(self.values(np.asarray(u)[None])[0])
 
-    def values(self, nus: Array) -> Array:
-        """Return J at each row of nus [N, K]; −∞ where a soup until ``eos`` ends too rarely."""
+    def values(self, us: Array) -> Array:
+        """Return J at each row of us [N, K]; −∞ where a soup until ``eos`` ends too rarely."""
         mdp = self.sol.mdp
-        mus = np.ascontiguousarray(np.asarray(nus, dtype=np.float64) / mdp.beta)
+        mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
         if mdp.horizon is None:
             return np.array([self._until_eos(mu)[0] for mu in mus])
         out = np.empty(len(mus))
@@ -90,10 +90,10 @@ class SoupObjective:
         )
         return out
 
-    def at(self, nu: Array) -> SoupPoint:
-        """Return value, slope and kink at ν ≠ 0 (one backward and one forward pass)."""
+    def at(self, u: Array) -> SoupPoint:
+        """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
         mdp, Q = self.sol.mdp, self.sol.Q
-        mu = np.asarray(nu, dtype=np.float64) / mdp.beta
+        mu = np.asarray(u, dtype=np.float64) / mdp.beta
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
         if mdp.horizon is None:
@@ -110,11 +110,11 @@ class SoupObjective:
         kernels.soups.soup_forward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field)
         slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
         kink = eta * eta * float((d * kl).sum()) / mdp.beta
-        return SoupPoint(np.asarray(nu, dtype=np.float64), value, slope, kink)
+        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
-        """J(0), and the one-sided derivative there along u with |u|₁ = 1: ``slope·u − ½ uᵀ F u``.
+        """J(0), and the one-sided derivative there along y with |y|₁ = 1: ``slope·y − ½ yᵀ F y``.
 
         slope: [K]; F: [K, K], the Fisher information ``Σ_t E_ref Cov(Q_j, Q_k)/β``. Both follow
         from ``KL = ½ muᵀ Cov mu + O(mu³)``.

@@ -8,8 +8,8 @@ definition, ``r_w = Σ w_k r_k``). The floats stand in for them:
   of the residual itself;
 - the logit of a soup at c is then off by at most ``2·radius/β`` (both ends of a difference of two
   tokens, |c|₁ ≤ 1) plus its own rounding and that of the reference row: eps;
-- a sum of n terms is off by at most ``γ_n = nu/(1 − nu)``, u = 2⁻⁵³, times the sum of absolute
-  values: kappa is 16 u (A + 64), several times γ of the longest chain of operations.
+- a sum of n terms is off by at most ``γ_n = nε/(1 − nε)``, ε = 2⁻⁵³, times the sum of absolute
+  values: kappa is 16 ε (A + 64), several times γ of the longest chain of operations.
 
 Assumed: IEEE binary64 rounding to nearest, subnormals not flushed, and exp and log of the library
 within 4 units in the last place (glibc and the vector libraries LLVM may call state less).
@@ -28,7 +28,7 @@ from ..worlds.token_mdp import TokenMDP
 
 UNIT = 2.0**-53
 LEAST_WEIGHT = 1e-280  # smaller reference probabilities are not accurate to a few units
-NEAR_ZERO = 1e-6  # tilt in nats of the pieces around ν = 0 where of KL only KL ≥ 0 is used
+NEAR_ZERO = 1e-6  # tilt in nats of the pieces around u = 0 where of KL only KL ≥ 0 is used
 
 
 def lightest(mdp: TokenMDP) -> float:
@@ -55,11 +55,11 @@ def value_radius(mdp: TokenMDP, Q: Array, V: Array, reward_error: float = 0.0) -
 
 
 @dataclass(frozen=True, eq=False)
-class Tables:
+class BoundInputs:
     """What the kernels of a bound read.
 
     q: [T, S, K] = Q/β. reward: [S] ≥ r_w. cap: [T+1, S] ≥ V_w. eps: radius of a logit, nats;
-    kappa: of sums, relative; near: |ν|₁ below which of KL only KL ≥ 0 is used.
+    kappa: of sums, relative; near: |u|₁ below which of KL only KL ≥ 0 is used.
     """
 
     q: Array
@@ -70,7 +70,7 @@ class Tables:
     kappa: float
 
     @classmethod
-    def of(cls, sol: Solution) -> Tables:
+    def of(cls, sol: Solution) -> BoundInputs:
         """Collect the tables of a finite-horizon solution, with their radii."""
         mdp = sol.mdp
         K, A = mdp.n_rewards, mdp.vocab_size
