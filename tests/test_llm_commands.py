@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 from llm_models import TEXTS, tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
-from llm_bridge.commands.run import own  # noqa: E402
 from llm_bridge.loading import save_adapter  # noqa: E402
 from llm_bridge.preferences import truthfulqa  # noqa: E402
 from llm_bridge.training import default_bank  # noqa: E402
@@ -85,7 +84,7 @@ def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
     assert code == 0, err
     found = json.loads(report.read_text())
     assert found["gaps"] == {}
-    assert found["bespoke spanned by first k"] is None
+    assert found["bespoke explained by first k"] is None
     assert found["soups"] == {"given": [0.5, -0.2]}
     rows = [json.loads(line) for line in chunks.read_text().splitlines()]
     assert sum(len(r["tokens"]) for r in rows[1:]) == found["states"]
@@ -218,31 +217,20 @@ def test_the_default_can_be_rebuilt_and_goes_on_after_a_kill(tmp_path):
     }  # fmt: skip
     stages = []
 
-    def report(name):
-        stages.append(name)
-        return lambda step, steps, loss: None
+    def on_progress(stage, done, total):
+        if stage not in stages:
+            stages.append(stage)
 
     out = tmp_path / "default"
     (tmp_path / "work").mkdir()
-    found = default_bank.make_default(out, report=report, **settings)
+    found = default_bank.make_default(out, on_progress=on_progress, **settings)
     assert stages == ["pretraining", *(f"training {n}" for n in (*default_bank.ATTRIBUTES, "user"))]
     bank = default_bank.load_default(place=out)
     assert bank.policies == ("ref", *default_bank.ATTRIBUTES, "user")
     assert next(bank.model.parameters()).dtype == torch.float32
     assert set(found["accuracy"]) == {*default_bank.ATTRIBUTES, "user"}
-    again = default_bank.make_default(tmp_path / "second", report=report, **settings)
+    again = default_bank.make_default(tmp_path / "second", **settings)
     assert again["accuracy"] == found["accuracy"]
     # no path of the machine that made it
     for path in out.rglob("*.json"):
         assert str(tmp_path) not in path.read_text(encoding="utf-8"), path
-
-
-def test_two_runs_at_once_keep_their_chunks_apart(tmp_path):
-    place = tmp_path / "deep" / "run.jsonl"
-    with own(place) as first:
-        assert first == place
-        with own(place) as second:
-            assert second != place
-            assert second.parent == place.parent
-    with own(place) as again:
-        assert again == place
