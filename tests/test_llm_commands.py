@@ -126,10 +126,14 @@ def test_bad_input_is_one_line_and_code_2(place, capsys, tmp_path, arguments, ma
 def test_soup_answers(place, capsys, method):
     code, out, err = run(
         capsys, "soup", "the cat", "--question", "is it", "--lambda", "0.5,0.5", "--method", method,
-        *bank_options(place, False), "--tokens", "4", "--json", "-",
+        *bank_options(place, False), "--tokens", "4", "--beta", "0.5", "--beta-prime", "2",
+        "--json", "-",
     )  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
+    assert found["lambda"] == [0.5, 0.5]
+    assert found["mu"] == [0.25, 0.25]  # λ/β'
+    assert found["weights"] == [0.125, 0.125]  # λβ/β'
     assert [a["prompt"] for a in found["answers"]] == ["the cat", "Q: is it\nA:"]
     assert ("acceptance" in found) == (method == "implicit")
 
@@ -198,6 +202,16 @@ def test_without_the_extra_one_line_says_which(tmp_path):
     assert "pip install 'soupcheck[llm]'" in done.stderr
     assert without_torch("claims", "--json", "-").returncode == 0
     assert without_torch("llm", "--help").returncode == 0
+
+
+def test_the_command_line_waits_with_what_is_heavy():
+    """Every ``soupcheck --help`` loads this file; only a command that runs needs the rest."""
+    heavy = {"torch", "transformers", "peft", "datasets", "numpy", "scipy", "cvxpy", "matplotlib"}
+    code = "import sys, llm_bridge.commands.llm; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "typer" in loaded
+    assert not heavy & set(loaded)
 
 
 # -- the default bank ------------------------------------------------------------------------
