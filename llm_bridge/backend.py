@@ -18,6 +18,7 @@ class MissingExtra(ImportError, InstanceError):  # noqa: N818  # an outcome with
 
 
 try:
+    import filelock
     import peft
     import safetensors
     import safetensors.torch
@@ -31,7 +32,8 @@ except ImportError as missing:
     ) from None
 
 __all__ = [
-    "MissingExtra", "peft", "quiet_peft", "safetensors", "tokenizers", "torch", "transformers",
+    "MissingExtra", "filelock", "peft", "quiet_peft", "quiet_transformers", "safetensors",
+    "tokenizers", "torch", "transformers",
 ]  # fmt: skip
 
 
@@ -45,3 +47,8 @@ def quiet_peft() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings=True.*")
         yield
+
+
+def quiet_transformers() -> None:
+    """Leave standard error to our own progress bars: transformers draws some while loading."""
+    transformers.utils.logging.disable_progress_bar()

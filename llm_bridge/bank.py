@@ -1,7 +1,7 @@
 """A reference model with K specialists and perhaps a bespoke policy, as LoRA adapters on it.
 
 Row 0 is always ``ref`` (all adapters off), rows 1..K the specialists in the order given, row K+1
-the bespoke adapter where there is one. Nothing here is ever merged into the base weights: with tied
+the bespoke adapter where there is one. Nothing is ever merged into the base weights: with tied
 embeddings a merge into the output layer would change the embedding, and with it the reference.
 """
 
@@ -106,14 +106,14 @@ class Bank:
         sequences longer than the context.
         """
         self.check_length(int(ids.shape[1]))
-        found = []
+        states = []
         for policy in self.policies[:1] if self.head_only else self.policies:
             with self.using(policy) as base:
                 out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-                found.append(out.last_hidden_state)
+                states.append(out.last_hidden_state)
         if self.head_only:
-            return found[0].expand(len(self.policies), *found[0].shape)
-        return torch.stack(found)
+            return states[0].expand(len(self.policies), *states[0].shape)
+        return torch.stack(states)
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:

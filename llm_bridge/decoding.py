@@ -1,6 +1,6 @@
 """Explicit souping: logits of K + 1 policies mixed in ``generate``, one draw for all rows.
 
-Every prompt fills K + 1 rows of one batch, each row under its own adapter (peft's mixed-adapter
+Every prompt fills K + 1 rows of one batch, each row under its adapter (peft's mixed-adapter
 batch, which needs eval mode). A logits processor mixes the rows, draws a token with noise that they
 share, and forces it in all of them, so that every policy reads the same answer.
 """
@@ -8,29 +8,16 @@ share, and forces it in all of them, so that every policy reads the same answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from toymdp import InstanceError
 
 from .backend import torch, transformers
 from .bank import Bank
-from .measure.measures import mix
 
 Tensor = Any
 # raw logits [K+1, B, A], ids so far [B, n] -> logits [B, A] to draw from
 Mixture = Callable[[Tensor, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Soup:
-    """``ref·Π (π_k/ref)^{μ_k}``: the explicit mixture with weights mu [K] on log-ratios."""
-
-    mu: Tensor
-
-    def __call__(self, z: Tensor, ids: Tensor) -> Tensor:
-        """Mixed logits [B, A]."""
-        return mix(z, self.mu[None])[0]
 
 
 class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
@@ -119,6 +106,6 @@ def draw_rows(
     return answers
 
 
-def alone(z: Tensor, ids: Tensor) -> Tensor:
-    """The mixture of one row: its own logits."""
+def single_row(z: Tensor, ids: Tensor) -> Tensor:
+    """The mixture of a single row: its logits unchanged."""
     return z[0]

@@ -120,10 +120,15 @@ def load_bank(
         except (RuntimeError, ValueError) as error:
             reason = f"does not fit the base model ({_first_line(error)})"
             raise InstanceError.of(f"adapter {name}", folder, reason, "use its base") from None
-    ids = base.generation_config.eos_token_id if base.generation_config is not None else None
-    eos = () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
-    names = tuple(adapters)
-    return frozen(Bank(wrapped, names, special, tokenizer, eos, name=Path(model).name))
+    names, name = tuple(adapters), Path(model).name
+    return frozen(Bank(wrapped, names, special, tokenizer, end_tokens(base), name=name))
+
+
+def end_tokens(base: Any) -> tuple[int, ...]:
+    """Token ids that end an answer, as the model's generation settings name them."""
+    settings = base.generation_config
+    ids = None if settings is None else settings.eos_token_id
+    return () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
 
 
 def frozen(bank: Bank) -> Bank:

@@ -148,8 +148,8 @@ def state_paths(mdp: TokenMDP) -> dict[tuple[int, int], list[int]]:
 
     The sequence holds the L start tokens and then t tokens.
     """
-    found = {(0, mdp.start_context): list(mdp.start)}
-    layer = dict(found)
+    paths = {(0, mdp.start_context): list(mdp.start)}
+    layer = dict(paths)
     for t in range(mdp.steps - 1):
         following: dict[tuple[int, int], list[int]] = {}
         for (_, s), path in layer.items():
@@ -157,6 +157,6 @@ def state_paths(mdp: TokenMDP) -> dict[tuple[int, int], list[int]]:
                 s2 = int((s * mdp.vocab_size + a) % mdp.n_contexts)
                 if mdp.reach.states[t + 1, s2]:
                     following.setdefault((t + 1, s2), [*path, int(a)])
-        found.update(following)
+        paths.update(following)
         layer = following
-    return found
+    return paths

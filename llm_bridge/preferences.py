@@ -99,19 +99,19 @@ def pairs_of(
     """
     weights = scored.weights(w)
     rng = np.random.default_rng(seed)
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for item in scored.items:
         value = item.scores @ weights
         i, j = np.triu_indices(len(value), 1)
         apart = item.scores[i] - item.scores[j]
-        keep = np.abs(value[i] - value[j]) > 1e-12 * (1.0 + np.abs(value[i]) + np.abs(value[j]))
+        strict = np.abs(value[i] - value[j]) > 1e-12 * (1.0 + np.abs(value[i]) + np.abs(value[j]))
         if contentious:
-            keep &= (apart > 0).any(axis=1) & (apart < 0).any(axis=1)
-        live = np.flatnonzero(keep)
-        for n in rng.permutation(live)[:per_prompt]:
+            strict &= (apart > 0).any(axis=1) & (apart < 0).any(axis=1)
+        usable = np.flatnonzero(strict)
+        for n in rng.permutation(usable)[:per_prompt]:
             better, worse = (i[n], j[n]) if value[i[n]] > value[j[n]] else (j[n], i[n])
-            found.append(Pair(item.prompt, item.answers[better], item.answers[worse]))
-    return found
+            pairs.append(Pair(item.prompt, item.answers[better], item.answers[worse]))
+    return pairs
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -257,11 +257,11 @@ def pretraining_text() -> list[str]:
     folder = files("llm_bridge") / "data"
     prose = gzip.decompress((folder / "kjv.txt.gz").read_bytes()).decode("utf-8")
     lines = prose.splitlines()
-    found = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
+    documents = ["\n".join(lines[i : i + 12]) for i in range(0, len(lines), 12)]
     packed = gzip.decompress((folder / "finegrained_qa.jsonl.gz").read_bytes())
     for line in packed.decode("utf-8").splitlines():
         row = json.loads(line)
-        found.append(f"{question_prompt(row['question'])} {row['gold'].strip()}")
+        documents.append(f"{question_prompt(row['question'])} {row['gold'].strip()}")
         for title, *passages in row["passages"]:
-            found.append("\n".join([title, *passages]))
-    return found
+            documents.append("\n".join([title, *passages]))
+    return documents

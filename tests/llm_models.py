@@ -7,6 +7,7 @@ import torch
 
 from llm_bridge.answers import Answer
 from llm_bridge.loading import add_adapters
+from llm_bridge.measure.soups import SoupSettings
 from llm_bridge.training.adapter import Recipe
 from llm_bridge.training.pretrain import Shape, small_gemma, train_tokenizer
 
@@ -39,10 +40,15 @@ def tiny_bank(*, target="all", K=2, seed=0, spread=0.3, dtype=torch.float32, tex
     return bank
 
 
-def random_lines(n, seed=0, length=(8, 20)):
+def random_answers(n, seed=0, length=(8, 20)):
     """Random prompts of three tokens with random answers."""
     rng = np.random.default_rng(seed)
     return [
         Answer((2, *rng.integers(3, 64, size=int(rng.integers(*length))).tolist()), 4)
         for _ in range(n)
     ]
+
+
+def two_soups():
+    """λ inside the budget and one outside it, at β = β' = 1."""
+    return SoupSettings(("a", "b"), np.array([[0.5, 0.3], [1.0, -0.5]]), 1.0, 1.0)

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 from bounds import Facts, Soup  # noqa: E402
 from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
-from llm_bridge.measure.measures import measure, soup_weights  # noqa: E402
+from llm_bridge.measure.measures import measure  # noqa: E402
+from llm_bridge.measure.soups import soup_weights  # noqa: E402
 from toymdp import solve  # noqa: E402
 from toymdp.exact.scans import extrema  # noqa: E402
 
@@ -31,8 +32,8 @@ def through_bridge(sol, lams=LAMS):
     assert len(paths) == int(mdp.reach.states.sum())
     ids, mask = pad(list(paths.values()))
     hidden = bank.hidden(ids, mask)[:, torch.arange(len(ids)), mask.sum(dim=1) - 1]
-    mu = soup_weights(torch.tensor(lams), mdp.beta, mdp.beta_prime)
-    found = measure(bank.logits(hidden), mu, bespoke=True, precision=torch.float64)
+    weights = soup_weights(torch.tensor(lams), mdp.beta, mdp.beta_prime)
+    found = measure(bank.logits(hidden), weights, bespoke=True, precision=torch.float64)
     t, s = np.array(list(paths)).T
     return found, (t, s)
 
@@ -88,10 +89,10 @@ def test_vocabulary_slices_change_nothing(monkeypatch):
 def test_a_constant_added_to_all_logits_of_a_state_changes_nothing():
     """Raw logits are only defined up to it; a lookup table's happen to be normalised."""
     z = torch.randn((5, 7, 30), dtype=torch.float64)
-    mu = torch.tensor([[0.5, -0.3, 0.2]], dtype=torch.float64)
-    plain = measure(z, mu, bespoke=True, precision=torch.float64)
+    weights = torch.tensor([[0.5, -0.3, 0.2]], dtype=torch.float64)
+    plain = measure(z, weights, bespoke=True, precision=torch.float64)
     shifted = measure(
-        z + 5 * torch.randn((5, 7, 1), dtype=torch.float64), mu, bespoke=True,
+        z + 5 * torch.randn((5, 7, 1), dtype=torch.float64), weights, bespoke=True,
         precision=torch.float64,
     )  # fmt: skip
     for name in ("log_upper", "log_lower", "delta", "renyi", "kl", "span", "gram", "inner"):

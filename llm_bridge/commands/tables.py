@@ -22,31 +22,31 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     return table
 
 
-def accuracies(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
+def accuracies(report: Mapping[str, Mapping[str, Sequence[float]]]) -> Table:
     """Adapter × order, per cent with a standard error."""
-    columns = list(next(iter(found.values())))
+    columns = list(next(iter(report.values())))
     rows = [
         [name, *(f"{100 * row[c][0]:.1f} ± {100 * row[c][1]:.1f}" for c in columns)]
-        for name, row in found.items()
+        for name, row in report.items()
     ]
     return _table("Held-out accuracy, % (adapter × order)", ["adapter", *columns], rows)
 
 
-def overview_tables(found: Mapping[str, Any]) -> list[Table]:
+def diagnosis_tables(report: Mapping[str, Any]) -> list[Table]:
     """Specialists, soups, features, decodability, verdicts."""
-    measures = found["specialists"]
+    measures = report["specialists"]
     policies = list(next(iter(measures.values())))
     parts = [
         _table(
-            f"{found['bank']}: {found['states']} states of {found['sequences']} answers (nats)",
+            f"{report['bank']}: {report['states']} states of {report['sequences']} answers (nats)",
             ["", *policies],
             [[key, *(short(row[p]) for p in policies)] for key, row in measures.items()],
         )
     ]
-    names = list(found["kl, mean"])
-    rows = [[a, *(short(row[b]) for b in names)] for a, row in found["kl, mean"].items()]
+    names = list(report["kl, mean"])
+    rows = [[a, *(short(row[b]) for b in names)] for a, row in report["kl, mean"].items()]
     parts.append(_table("Mean KL(row‖column), nats", ["", *names], rows))
-    gaps = found["gaps"]
+    gaps = report["gaps"]
     rows = [
         [
             name, short(g["gap"]), f"[{short(g['low'])}, {short(g['high'])}]", short(g["sharp"]),
@@ -58,21 +58,21 @@ def overview_tables(found: Mapping[str, Any]) -> list[Table]:
         columns = ["soup", "gap", "95 %", "sharp bound", "β KL to π_w", "(β'/|λ|−β) KL to ref",
                    "answers", "cut"]  # fmt: skip
         parts.append(_table("Gap to the bespoke policy by rollouts, reward units", columns, rows))
-    features = dict(found["features"])
+    features = dict(report["features"])
     tables = {k: features.pop(k) for k in list(features) if isinstance(features[k], dict)}
-    features["effective rank of the specialists"] = found["effective rank"]
-    spanned = found["bespoke spanned by first k"]
-    if spanned is not None:
-        features["bespoke spanned by first 1..K"] = ", ".join(short(x) for x in spanned)
+    features["effective rank of the specialists"] = report["effective rank"]
+    explained = report["bespoke explained by first k"]
+    if explained is not None:
+        features["bespoke explained by first 1..K"] = ", ".join(short(x) for x in explained)
     for key, row in tables.items():
         features[key] = ", ".join(f"{n} {short(v)}" for n, v in row.items())
     features["decodability defect by L (nats)"] = ", ".join(
-        f"{L}: {short(v)}" for L, v in found["decodability defect"].items()
+        f"{L}: {short(v)}" for L, v in report["decodability defect"].items()
     )
     parts.append(_table("Features", ["", ""], [[k, short(v)] for k, v in features.items()]))
     rows = [
         [c["claim"], c["verdict"], short(c["lhs"]), short(c["rhs"]), short(c["error"]), c["reason"]]
-        for c in found["checks"]
+        for c in report["checks"]
     ]
     columns = ["claim", "verdict", "lhs", "rhs", "error", "why"]
     parts.append(_table("Verdicts", columns, rows))

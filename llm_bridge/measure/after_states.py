@@ -23,7 +23,8 @@ from toymdp.arrays import Array, IntArray
 
 from ..backend import torch
 from ..bank import REF, Bank, pad
-from .measures import log_ratios, mix
+from .measures import log_ratios
+from .soups import mix
 
 Tensor = Any
 
@@ -57,15 +58,15 @@ class AfterStates:
 
 @torch.no_grad()
 def after_states(
-    bank: Bank, prefixes: Sequence[Sequence[int]], top: int, mu: Tensor, *, precision: Any,
+    bank: Bank, prefixes: Sequence[Sequence[int]], top: int, weights: Tensor, *, precision: Any,
     batch: int = 64,
 ) -> AfterStates:  # fmt: skip
     """Take the ``top`` likeliest tokens under ref at each prefix and the reference's state after each.
 
-    mu: [M, K] weights of soups. m = min(top, A).
+    weights: [M, K] of soups. m = min(top, A).
     """
     m, K = min(top, bank.vocab_size), len(bank.names)
-    kept: list[list[Tensor]] = [[], [], [], []]
+    stores: list[list[Tensor]] = [[], [], [], []]
     for start in range(0, len(prefixes), batch):
         part = prefixes[start : start + batch]
         ids, mask = pad(part, bank.device)
@@ -75,14 +76,14 @@ def after_states(
         for n in range(len(part)):
             z = bank.logits(hidden[:, n : n + 1]).to(precision)
             d, live = log_ratios(z)
-            z = torch.cat([z, mix(z[: K + 1], mu.to(z.device))])
+            z = torch.cat([z, mix(z[: K + 1], weights.to(z.device))])
             log_z = torch.logsumexp(torch.where(live, z, -torch.inf), dim=2)
             tokens = torch.where(live, z[0], -torch.inf)[0].topk(m).indices
             ratio = d[:, 0, tokens] - (log_z[1 : len(d) + 1] - log_z[:1])
             log_p = z[:, 0, tokens] - log_z
-            for store, value in zip(kept, (tokens, live[0, tokens], log_p, ratio), strict=True):
+            for store, value in zip(stores, (tokens, live[0, tokens], log_p, ratio), strict=True):
                 store.append(value.cpu())
-    taken, allowed, logs, ratios = (torch.stack(store).numpy() for store in kept)
+    taken, allowed, logs, ratios = (torch.stack(store).numpy() for store in stores)
     psi = np.concatenate([
         _states_after(bank, prefixes[i : i + 8], taken[i : i + 8]) for i in range(0, len(taken), 8)
     ])  # fmt: skip
@@ -140,18 +141,18 @@ def centred(values: Array, live: Array) -> Array:
     return np.asarray(np.where(wide, values - mean, 0.0))
 
 
-def fit_linear(found: AfterStates, seed: int = 0) -> LinearFit:
+def fit_linear(states: AfterStates, seed: int = 0) -> LinearFit:
     """Fit every policy's log-ratio; needs at least four states."""
-    N = len(found.live)
-    psi = centred(found.psi, found.live)
+    N = len(states.live)
+    psi = centred(states.psi, states.live)
     # policies one by one: a [P, N, m] stack could be mistaken for [N, m, d]
-    fields = np.stack([centred(r, found.live) for r in found.ratios])
+    fields = np.stack([centred(r, states.live) for r in states.ratios])
     order = np.random.default_rng(seed).permutation(N)
     seen, unseen = order[: N // 2], order[N // 2 :]
 
-    def solve(states: IntArray) -> tuple[Array, int]:
-        rows = psi[states].reshape(-1, psi.shape[2])
-        target = fields[:, states].reshape(len(fields), -1)
+    def solve(chosen: IntArray) -> tuple[Array, int]:
+        rows = psi[chosen].reshape(-1, psi.shape[2])
+        target = fields[:, chosen].reshape(len(fields), -1)
         nu, _, rank, _ = np.linalg.lstsq(rows, target.T, rcond=1e-10)
         return np.asarray(nu.T), int(rank)
 
@@ -162,7 +163,7 @@ def fit_linear(found: AfterStates, seed: int = 0) -> LinearFit:
     nu, rank = solve(np.arange(N))
     residual = np.abs(fields - np.einsum("pd,nmd->pnm", nu, psi)).max(axis=(1, 2))
     size = np.abs(fields).max(axis=(1, 2))
-    return LinearFit(nu, held_out, residual, size, int(found.live.sum()) - N, rank)
+    return LinearFit(nu, held_out, residual, size, int(states.live.sum()) - N, rank)
 
 
 def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
@@ -171,14 +172,14 @@ def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
 
 
 def kl_bounds(
-    found: AfterStates, bound: float, error: float, beta_prime: float, soup: int
+    states: AfterStates, bound: float, error: float, beta_prime: float, soup: int
 ) -> tuple[Array, Array]:
     """Right sides of (9) as printed (E_ref) and repaired (E_soup) at N states, [N] each, in nats.
 
     error: ``logit_norm``. bound: see mean_norm. soup: which of the M soups.
     """
-    K1 = len(found.ratios)  # K specialists and the bespoke policy, whose row this is
-    means = [found.mean_norm(found.log_probs[row], bound) for row in (K1, 0, K1 + 1 + soup)]
+    K1 = len(states.ratios)  # K specialists and the bespoke policy, whose row this is
+    means = [states.mean_norm(states.log_probs[row], bound) for row in (K1, 0, K1 + 1 + soup)]
     printed = formulas.kl_bound(means[0], means[1], np.float64(error), beta_prime)
     repaired = formulas.kl_bound(means[0], means[2], np.float64(error), beta_prime)
     return np.asarray(printed), np.asarray(repaired)
@@ -192,7 +193,7 @@ def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0
     """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
 
     For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
-    state, and R² is 1 as soon as half of the states span psi. Judged on up to 2048 tokens, drawn.
+    state, and R² is 1 as soon as half of the states determine that map. Judged on up to 2048 tokens, drawn.
     """
     rng = np.random.default_rng(seed)
     columns = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
@@ -208,12 +209,13 @@ def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0
     states, every = torch.cat(psi), torch.cat(fields, dim=1)
     order = torch.from_numpy(rng.permutation(len(prefixes)))
     seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
-    found = []
+    held_out = []
     for field in every:
         nu = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd").solution
         missed = field[unseen] - states[unseen] @ nu
-        found.append(1.0 - float((missed**2).sum() / (field[unseen] ** 2).sum().clamp_min(1e-300)))
-    return np.array(found)
+        total = (field[unseen] ** 2).sum().clamp_min(1e-300)
+        held_out.append(1.0 - float((missed**2).sum() / total))
+    return np.array(held_out)
 
 
 @torch.no_grad()
@@ -232,11 +234,11 @@ def decodability(
             last = body.last_hidden_state[torch.arange(len(rows)), mask.sum(dim=1) - 1]
             return torch.log_softmax(base.get_output_embeddings()(last).double(), dim=1)
 
-    found = dict.fromkeys(lengths, 0.0)
+    totals = dict.fromkeys(lengths, 0.0)
     for start in range(0, len(prefixes), 16):
         part = prefixes[start : start + 16]
         full = log_probs(part)
         for L in lengths:
             cut = log_probs([p if len(p) <= L + 1 else [p[0], *p[len(p) - L :]] for p in part])
-            found[L] += float((full.exp() * (full - cut)).sum())
-    return {L: total / len(prefixes) for L, total in found.items()}
+            totals[L] += float((full.exp() * (full - cut)).sum())
+    return {L: total / len(prefixes) for L, total in totals.items()}

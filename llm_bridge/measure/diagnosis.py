@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,16 @@ from ..answers import Answer, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
+from ..progress import OnProgress, no_progress, one_part
 from .after_states import decodability, norm_bound, state_linearity
-from .diagnose import (
-    effective_rank,
-    feature_checks,
-    fingerprint,
-    rounding_unit,
-    spanned,
-    stream_checks,
-    tally_lines,
-)
-from .measures import soup_weights
+from .chunks import fingerprint, tally_answers
 from .rollout_gap import ASSUMED, rollout_gap
-from .stream import stream
-from .totals import SoupSettings, Tally
+from .soups import SoupSettings
+from .stream import rounding_unit, stream
+from .totals import Tally, effective_rank, explained_shares
+from .verdicts import feature_checks, stream_checks
 
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
-Track = Callable[[str, int], Callable[[int], None]]  # stage, total -> advance
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Effort:
     tokens: int = 40
 
 
-def lines_of(
+def answers_of(
     bank: Bank, data: Sequence[Pair] | ScoredSet, limit: int | None, seed: int
 ) -> list[Answer]:
     """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair."""
@@ -68,11 +61,11 @@ def lines_of(
     return [tokenised(bank, prompt, text) for prompt, text in texts]
 
 
-def sampled_prefixes(lines: Sequence[Answer], n: int, seed: int) -> list[tuple[int, ...]]:
-    """Prefixes of n states drawn from the answers of the lines."""
-    every = [(i, place) for i, line in enumerate(lines) for place in line.places]
+def sampled_prefixes(answers: Sequence[Answer], n: int, seed: int) -> list[tuple[int, ...]]:
+    """Prefixes of n states drawn from the answers."""
+    every = [(i, place) for i, answer in enumerate(answers) for place in answer.places]
     order = np.random.default_rng([seed, 3]).permutation(len(every))[:n]
-    return [lines[every[j][0]].ids[: every[j][1] + 1] for j in order]
+    return [answers[every[j][0]].ids[: every[j][1] + 1] for j in order]
 
 
 def kl_from_bespoke(
@@ -81,19 +74,18 @@ def kl_from_bespoke(
     """``KL(π_w‖soup_m)`` [M, N] in nats at the states of the prefixes; None without π_w."""
     if bank.bespoke is None:
         return None
-    mu = soup_weights(torch.as_tensor(settings.lams), settings.beta, settings.beta_prime)
-    lines = [Answer((*p, 0), len(p)) for p in prefixes]
+    answers = [Answer((*p, 0), len(p)) for p in prefixes]
     K = len(bank.names)
     parts = [
         np.asarray(c.measures.kl[K + 1, K + 2 :].double().cpu())
-        for c in stream(bank, lines, mu, precision=precision)
+        for c in stream(bank, answers, settings.weights, precision=precision)
     ]
     return np.concatenate(parts, axis=1)
 
 
-def overview(
+def diagnose_bank(
     bank: Bank,
-    lines: Sequence[Answer],
+    answers: Sequence[Answer],
     settings: SoupSettings,
     *,
     effort: Effort,
@@ -101,38 +93,39 @@ def overview(
     precision: Any = torch.float32,
     chunks: Path | None = None,
     tokens: bool = False,
-    track: Track,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
     """Run every diagnostic and return one JSON object (numbers in nats and reward units)."""
-    advance = track("measuring answers", len(lines))
-    tally = tally_lines(
-        bank, lines, settings, precision=precision, chunks=chunks, tokens=tokens, progress=advance
-    )
+    on_progress("measuring answers", 0, len(answers))
+    tally = tally_answers(
+        bank, answers, settings, precision=precision, chunks=chunks, tokens=tokens,
+        on_progress=on_progress,
+    )  # fmt: skip
     eps = rounding_unit(bank, precision)
     checks = stream_checks(tally, bank, eps)
     bound = norm_bound(bank)
-    advance = track("states after a token", 3)
-    prefixes = sampled_prefixes(lines, effort.fit_states, seed)
+    on_progress("states after a token", 0, 3)
+    prefixes = sampled_prefixes(answers, effort.fit_states, seed)
     kl = kl_from_bespoke(bank, prefixes, settings, precision)
     features = feature_checks(
         bank, prefixes, settings, bound, top=effort.top, kl=kl, precision=precision
     )
     checks += features.checks
-    advance(1)
+    on_progress("states after a token", 1, 3)
     width = int(bank.config.hidden_size)
-    linear = state_linearity(bank, sampled_prefixes(lines, min(4 * width, 1024), seed), seed)
-    advance(1)
-    windows = sampled_prefixes(lines, effort.window_states, seed + 1)
+    linear = state_linearity(bank, sampled_prefixes(answers, min(4 * width, 1024), seed), seed)
+    on_progress("states after a token", 2, 3)
+    windows = sampled_prefixes(answers, effort.window_states, seed + 1)
     longest = max(map(len, windows))
     defect = decodability(bank, windows, [L for L in LENGTHS if longest > L])
-    advance(1)
+    on_progress("states after a token", 3, 3)
     norms = features.states.norms[features.states.live]
-    gaps = gap_rows(bank, lines, settings, effort, seed, precision, track)
-    digest = fingerprint(bank, lines, settings)
+    gaps = gap_rows(bank, answers, settings, effort, seed, precision, on_progress)
+    digest = fingerprint(bank, answers, settings)
     return {
         "bank": bank.name,
         "policies": list(bank.policies),
-        "sequences": len(lines),
+        "sequences": len(answers),
         "states": tally.states,
         "beta": settings.beta,
         "beta_prime": settings.beta_prime,
@@ -190,28 +183,29 @@ def measured(tally: Tally, bank: Bank, settings: SoupSettings) -> dict[str, Any]
         "span, mean": dict(zip(settings.names, tally.mean("span").tolist(), strict=False)),
         "span, largest": dict(zip(settings.names, tally.maxima["span"].tolist(), strict=False)),
         "effective rank": effective_rank(gram[:K, :K]),
-        "bespoke spanned by first k": spanned(gram) if bank.bespoke is not None else None,
+        "bespoke explained by first k": explained_shares(gram)
+        if bank.bespoke is not None
+        else None,
     }
 
 
 def gap_rows(
-    bank: Bank, lines: Sequence[Answer], settings: SoupSettings, effort: Effort, seed: int,
-    precision: Any, track: Track,
+    bank: Bank, answers: Sequence[Answer], settings: SoupSettings, effort: Effort, seed: int,
+    precision: Any, on_progress: OnProgress,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
-    """The gap of every soup, and of ref, by rollouts from prompts of the lines."""
+    """The gap of every soup, and of ref, by rollouts from prompts of the answers."""
     if bank.bespoke is None or effort.prompts < 2:
         return {}
-    heads = list(dict.fromkeys(line.ids[: line.begin] for line in lines))
+    heads = list(dict.fromkeys(answer.ids[: answer.begin] for answer in answers))
     order = np.random.default_rng([seed, 5]).permutation(len(heads))[: effort.prompts]
     prompts = [heads[i] for i in order]
-    found = {}
+    gaps = {}
     cases = [("ref", np.zeros(len(bank.names))), *zip(settings.names, settings.lams, strict=True)]
-    advance = track("drawing answers", len(cases) * len(prompts) * effort.rollouts)
-    for name, lam in cases:
+    for case, (name, lam) in enumerate(cases):
         estimate = rollout_gap(
             bank, prompts, lam, beta=settings.beta, beta_prime=settings.beta_prime,
             rollouts=effort.rollouts, tokens=effort.tokens, seed=seed, precision=precision,
-            progress=advance,
+            on_progress=one_part(on_progress, case, len(cases)),
         )  # fmt: skip
-        found[name] = {k: number(v) for k, v in asdict(estimate).items()}
-    return found
+        gaps[name] = {k: number(v) for k, v in asdict(estimate).items()}
+    return gaps

@@ -5,7 +5,7 @@ allows, ``ℓ_i = log π_i/ref = d_i − (log Z_i − log Z_ref)``, so that ``E_
 pass come ``log Z``, the extremes of d and ``log E_ref e^{−d}``; from a second the means
 ``E_i[ℓ_j]``, and with them every divergence, ``KL(i‖j) = E_i[ℓ_i] − E_i[ℓ_j]``: differences of
 log-ratios, which are small, and not of logits, which are not. A soup is one more policy with
-``ℓ = Σ μ_k ℓ_k`` up to a constant and ``μ_k = λ_k β/β'`` (ss.sec4.explicit.repaired).
+``ℓ = Σ_k weights_k ℓ_k`` up to a constant and ``weights = λβ/β'`` (measure/soups.py).
 """
 
 from __future__ import annotations
@@ -47,17 +47,12 @@ class Measures:
     scale: Tensor
 
 
-def soup_weights(lam: Tensor, beta: float, beta_prime: float) -> Tensor:
-    """``μ_k = λ_k β/β'``: the weight of ``log π_k/ref`` in the soup's logits, eq (7)."""
-    return lam * (beta / beta_prime)
-
-
 def allowed_tokens(reference: Tensor) -> Tensor:
     """Mask of the tokens that ref allows: logits above −inf and the floats that stand for it."""
     return reference > torch.finfo(reference.dtype).min / 8
 
 
-def kept(live: Tensor, values: Tensor, other: float) -> Tensor:
+def where_live(live: Tensor, values: Tensor, other: float) -> Tensor:
     """``values`` where live, ``other`` elsewhere; without a copy where everything is live."""
     return values if bool(live.all()) else torch.where(live, values, other)
 
@@ -69,7 +64,7 @@ def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
     is NaN or +inf. Raises InstanceError where a policy forbids what ref allows.
     """
     live = allowed_tokens(z[0])
-    d = kept(live, z[1:] - kept(live, z[0], 0.0), 0.0)
+    d = where_live(live, z[1:] - where_live(live, z[0], 0.0), 0.0)
     if not bool(torch.isfinite(d.sum())) and bool(torch.isinf(d).any()):
         raise InstanceError.of(
             "a specialist's logit", "−inf", "its policy forbids a token that ref allows: log π/ref "
@@ -78,25 +73,17 @@ def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
     return d, live
 
 
-def mix(z: Tensor, mu: Tensor) -> Tensor:
-    """Logits of soups [M, N, c] from raw logits [K+1, N, c] (ref first) and weights mu [M, K].
-
-    ``z_ref + Σ μ_k (z_k − z_ref)``; what ref forbids stays forbidden, whatever the signs.
-    """
-    d, live = log_ratios(z)
-    mixed = torch.where(live, z[0], 0.0) + torch.einsum("mk,knc->mnc", mu.to(d.dtype), d)
-    return torch.where(live, mixed, -torch.inf)
-
-
-def measure(z: Tensor, mu: Tensor, *, bespoke: bool, precision: Any = torch.float32) -> Measures:
+def measure(
+    z: Tensor, weights: Tensor, *, bespoke: bool, precision: Any = torch.float32
+) -> Measures:
     """Measure N states from raw logits z [P, N, A] (ref, K specialists, bespoke last if any).
 
-    mu: [M, K] weights of the soups. precision: dtype of the arithmetic, float32 or better.
+    weights: [M, K] of the soups. precision: dtype of the arithmetic, float32 or better.
     """
     P, N, A = z.shape
     K = P - 1 - int(bespoke)
-    mu = mu.to(device=z.device, dtype=precision)
-    M, R = len(mu), P - 1 + len(mu)
+    weights = weights.to(device=z.device, dtype=precision)
+    M, R = len(weights), P - 1 + len(weights)
     inf = torch.full((R, N), torch.inf, dtype=precision, device=z.device)
     log_z, log_z_neg = -torch.cat([inf, inf[:1]]), -inf[: P - 1]
     high, low = -inf, inf.clone()
@@ -106,36 +93,37 @@ def measure(z: Tensor, mu: Tensor, *, bespoke: bool, precision: Any = torch.floa
             piece = z[:, :, start : start + SLICE].to(precision)
             d, live = log_ratios(piece)
             if M:
-                d = torch.cat([d, torch.einsum("mk,knc->mnc", mu, d[:K])])
-            yield kept(live, piece[0], -torch.inf), d, live
+                d = torch.cat([d, torch.einsum("mk,knc->mnc", weights, d[:K])])
+            yield where_live(live, piece[0], -torch.inf), d, live
 
     for base, d, live in pieces():
         rows = torch.cat([base[None], base + d])
         log_z = torch.logaddexp(log_z, torch.logsumexp(rows, dim=2))
         log_z_neg = torch.logaddexp(log_z_neg, torch.logsumexp(base - d[: P - 1], dim=2))
-        high = torch.maximum(high, kept(live, d, -torch.inf).amax(dim=2))
-        low = torch.minimum(low, kept(live, d, torch.inf).amin(dim=2))
+        high = torch.maximum(high, where_live(live, d, -torch.inf).amax(dim=2))
+        low = torch.minimum(low, where_live(live, d, torch.inf).amin(dim=2))
     shift = log_z[1:] - log_z[:1]  # log E_ref e^{d}
     means = torch.zeros((N, R + 1, R), dtype=precision, device=z.device)
     second = torch.zeros((P - 1, P - 1), dtype=precision, device=z.device)
     top, bottom = -inf[:M], inf[:M].clone()
     inner = torch.zeros_like(log_z_neg)
     for base, d, live in pieces():
-        ell = kept(live, d - shift[:, :, None], 0.0)
+        ell = where_live(live, d - shift[:, :, None], 0.0)
         probs = torch.exp(torch.cat([base[None], base + d]) - log_z[:, :, None])
         means += torch.einsum("inc,jnc->nij", probs, ell)
         policies = ell[: P - 1]
         raw = d[: P - 1]
         apart = torch.minimum(raw - low[: P - 1, :, None], high[: P - 1, :, None] - raw)
-        inner = torch.maximum(inner, kept(live, apart, 0.0).amax(dim=2))
+        inner = torch.maximum(inner, where_live(live, apart, 0.0).amax(dim=2))
         second += torch.einsum("inc,jnc->ij", probs[0] * policies, policies)
         if bespoke and M:
             error = ell[K] - ell[P - 1 :]
-            top = torch.maximum(top, kept(live, error, -torch.inf).amax(dim=2))
-            bottom = torch.minimum(bottom, kept(live, error, torch.inf).amin(dim=2))
-    own = torch.cat([torch.zeros_like(means[:, :1, 0]), means[:, 1:].diagonal(dim1=1, dim2=2)], 1)
+            top = torch.maximum(top, where_live(live, error, -torch.inf).amax(dim=2))
+            bottom = torch.minimum(bottom, where_live(live, error, torch.inf).amin(dim=2))
+    self_means = means[:, 1:].diagonal(dim1=1, dim2=2)  # E_i[ℓ_i]
+    self_means = torch.cat([torch.zeros_like(means[:, :1, 0]), self_means], dim=1)
     columns = torch.cat([torch.zeros_like(means[:, :, :1]), means], dim=2)
-    kl = torch.clamp(own[:, :, None] - columns, min=0.0)  # below 0 is rounding
+    kl = torch.clamp(self_means[:, :, None] - columns, min=0.0)  # below 0 is rounding
     kl.diagonal(dim1=1, dim2=2).zero_()
     mean_ref = means[:, 0, : P - 1]
     log_upper = torch.clamp(high[: P - 1] - shift[: P - 1], min=0.0)

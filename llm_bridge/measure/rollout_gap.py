@@ -8,7 +8,7 @@ optimal, over answers of at most the given number of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,9 @@ from toymdp.arrays import Array
 from ..answers import Answer
 from ..backend import torch
 from ..bank import Bank
-from ..decoding import Soup, generate
-from .measures import soup_weights
+from ..decoding import generate
+from ..progress import OnProgress, no_progress
+from .soups import LogitMixture, SoupSettings, soup_weights
 from .stream import stream
 
 ASSUMED = ("the bespoke adapter is the optimal policy of r_w",)
@@ -61,17 +62,15 @@ def rollout_rates(
     """For each answer ``Σ_t`` of (β KL to π_w, (β'/|λ|₁−β) KL to ref, β span²/8): [N, 3]."""
     if bank.bespoke is None:
         raise InstanceError.of("bespoke", None, "the gap needs π_w", "give --bespoke FOLDER")
-    mu = soup_weights(torch.as_tensor(lam)[None], beta, beta_prime)
-    size = float(np.abs(lam).sum())
-    temperature = beta_prime / size if size > 0 else float("inf")
+    soup = SoupSettings(("soup",), lam[None], beta, beta_prime)
     K = len(bank.names)
     total = torch.zeros((len(answers), 3), dtype=torch.float64)
-    for chunk in stream(bank, answers, mu, precision=precision):
+    for chunk in stream(bank, answers, soup.weights, precision=precision):
         kl = chunk.measures.kl.double().cpu()
         to_w, to_ref = kl[K + 2, K + 1], kl[K + 2, 0]
-        both = formulas.gap_rate(to_w, to_ref, beta, temperature)
-        span = beta * formulas.hoeffding(chunk.measures.span[0].double().cpu())
-        rates = torch.stack([beta * to_w, both - beta * to_w, span], dim=1)
+        both = formulas.gap_rate(to_w, to_ref, beta, soup.temperature(0))
+        sharp = beta * formulas.hoeffding(chunk.measures.span[0].double().cpu())
+        rates = torch.stack([beta * to_w, both - beta * to_w, sharp], dim=1)
         total.index_add_(0, chunk.row.cpu(), rates)
     return np.asarray(total)
 
@@ -89,7 +88,7 @@ def rollout_gap(
     level: float = 0.95,
     precision: Any = torch.float32,
     batch: int = 64,
-    progress: Callable[[int], None] | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> GapEstimate:
     """Estimate the gap of the soup at λ [K] with ``rollouts`` answers to each prompt.
 
@@ -102,19 +101,18 @@ def rollout_gap(
         raise InstanceError.of("rollouts", groups, "an interval needs two or more", "draw more")
     jobs = [i for i in range(len(prompts)) for _ in range(rollouts)]
     jobs.sort(key=lambda i: len(prompts[i]))
-    mu = soup_weights(torch.as_tensor(lam), beta, beta_prime)
+    mixture = LogitMixture(soup_weights(torch.as_tensor(lam), beta, beta_prime))
     rates, cut = np.zeros((len(jobs), 3)), 0
     for n, start in enumerate(range(0, len(jobs), batch)):
         part = jobs[start : start + batch]
         heads = [list(prompts[i]) for i in part]
-        drawn = generate(bank, heads, Soup(mu), tokens=tokens, seed=seed * 1_000_003 + n)
+        drawn = generate(bank, heads, mixture, tokens=tokens, seed=seed * 1_000_003 + n)
         cut += sum(len(a) == tokens and a[-1] not in bank.eos for a in drawn)
-        lines = [Answer((*h, *a), len(h)) for h, a in zip(heads, drawn, strict=True)]
+        answers = [Answer((*h, *a), len(h)) for h, a in zip(heads, drawn, strict=True)]
         rates[start : start + len(part)] = rollout_rates(
-            bank, lines, lam, beta, beta_prime, precision
+            bank, answers, lam, beta, beta_prime, precision
         )
-        if progress is not None:
-            progress(len(part))
+        on_progress("drawing answers", start + len(part), len(jobs))
     if len(prompts) == 1:
         units = rates
     else:
@@ -124,9 +122,9 @@ def rollout_gap(
     mean = float(gaps.mean())
     error = float(gaps.std(ddof=1) / np.sqrt(len(gaps)))
     reach = float(student.ppf(0.5 + level / 2, len(gaps) - 1)) * error
-    to_w, to_ref, span = units.mean(axis=0)
+    to_w, to_ref, sharp = units.mean(axis=0)
     return GapEstimate(
-        gap=mean, low=mean - reach, high=mean + reach, sharp=float(span + to_ref),
+        gap=mean, low=mean - reach, high=mean + reach, sharp=float(sharp + to_ref),
         to_w=float(to_w), to_ref=float(to_ref), rollouts=len(jobs), groups=len(gaps),
         cut=cut / len(jobs), level=level,
     )  # fmt: skip

@@ -35,20 +35,26 @@ def states_at_once(bank: Bank, soups: int) -> int:
     return max(1, int(BYTES.get(bank.device.type, BYTES["cpu"]) // each))
 
 
+def rounding_unit(bank: Bank, precision: Any) -> float:
+    """The coarser of the weights' and the arithmetic's units in the last place."""
+    kinds = {p.dtype for p in bank.model.parameters()}
+    return float(max(torch.finfo(kind).eps for kind in (*kinds, precision)))
+
+
 def stream(
     bank: Bank,
     answers: Sequence[Answer],
-    mu: Tensor,
+    weights: Tensor,
     *,
     precision: Any = torch.float32,
     batch: int = 16,
     limit: int | None = None,
 ) -> Iterator[Chunk]:
-    """Measure the answers' states of many sequences, chunk by chunk, in order.
+    """Measure the states of many answers, chunk by chunk, in order.
 
-    mu: [M, K] weights of soups on log-ratios. limit: states at once (default: by bytes).
+    weights: [M, K] of soups on log-ratios. limit: states at once (default: by bytes).
     """
-    size = limit or states_at_once(bank, len(mu))
+    size = limit or states_at_once(bank, len(weights))
     for start in range(0, len(answers), batch):
         part = answers[start : start + batch]
         ids, mask = pad([a.ids for a in part], bank.device)
@@ -58,7 +64,7 @@ def stream(
         for first in range(0, len(where), size):
             r, p = row[first : first + size], place[first : first + size]
             states = hidden[:, r, p]
-            found = measure(
-                bank.logits(states), mu, bespoke=bank.bespoke is not None, precision=precision
+            measures = measure(
+                bank.logits(states), weights, bespoke=bank.bespoke is not None, precision=precision
             )
-            yield Chunk(r + start, p, found, states[0])
+            yield Chunk(r + start, p, measures, states[0])

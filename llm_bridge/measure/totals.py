@@ -17,6 +17,7 @@ from bounds.sides import NotApplicable, Sides, worst
 from toymdp.arrays import Array
 
 from .measures import Measures
+from .soups import SoupSettings
 
 SUMS = ("delta", "renyi", "kl", "span", "gram")
 MAXIMA = ("log_upper", "neg_log_lower", "delta", "renyi", "kl", "span")
@@ -43,11 +44,11 @@ class Tally:
         for key, value in other.sums.items():
             self.sums[key] = self.sums[key] + value if key in self.sums else value
         for key, value in other.maxima.items():
-            here = self.maxima.get(key)
-            self.maxima[key] = value if here is None else np.maximum(here, value)
-        for key, found in other.sides.items():
-            if key not in self.sides or found.slack < self.sides[key].slack:
-                self.sides[key] = found
+            known = self.maxima.get(key)
+            self.maxima[key] = value if known is None else np.maximum(known, value)
+        for claim, sides in other.sides.items():
+            if claim not in self.sides or sides.slack < self.sides[claim].slack:
+                self.sides[claim] = sides
 
     def mean(self, key: str) -> Array:
         """Mean of a summed measure over states."""
@@ -67,43 +68,24 @@ class Tally:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> Tally:
+    def from_dict(cls, fields: Mapping[str, Any]) -> Tally:
         """Read what ``as_dict`` wrote."""
         sides = {
             k: Sides(s["lhs"], s["rhs"], s["scale"], where=s["where"])
-            for k, s in found["sides"].items()
+            for k, s in fields["sides"].items()
         }
         sums, maxima = (
-            {k: np.array(v) for k, v in found[key].items()} for key in ("sums", "maxima")
+            {k: np.array(v) for k, v in fields[key].items()} for key in ("sums", "maxima")
         )
-        return cls(found["states"], found["scale"], sums, maxima, sides)
-
-
-@dataclass(frozen=True)
-class SoupSettings:
-    """Soups λ [M, K] by name, with the temperatures of (7); which lie in ``β|λ|₁ ≤ β'``."""
-
-    names: tuple[str, ...]
-    lams: Array
-    beta: float
-    beta_prime: float
-
-    def temperature(self, m: int) -> float:
-        """``β'/|λ|₁``, infinite at λ = 0."""
-        size = float(np.abs(self.lams[m]).sum())
-        return self.beta_prime / size if size > 0 else float("inf")
-
-    def in_domain(self, m: int) -> bool:
-        """Whether soup m keeps to the budget, up to rounding of the sum."""
-        return self.beta * float(np.abs(self.lams[m]).sum()) <= self.beta_prime * (1 + 1e-12)
+        return cls(fields["states"], fields["scale"], sums, maxima, sides)
 
 
 def tally_of(
-    found: Measures, row: Array, place: Array, settings: SoupSettings, bespoke: bool, eps: float
+    measures: Measures, row: Array, place: Array, settings: SoupSettings, bespoke: bool, eps: float
 ) -> Tally:
     """Tally N states that were measured together; row, place: [N], where each state is."""
     arrays = {
-        key: np.asarray(getattr(found, key).double().cpu())
+        key: np.asarray(getattr(measures, key).double().cpu())
         for key in ("log_upper", "log_lower", *SUMS, "inner", "scale")
     }
     arrays["neg_log_lower"] = -arrays.pop("log_lower")
@@ -117,7 +99,7 @@ def tally_of(
     tolerance = 32 * eps * (1.0 + arrays["scale"])
     width = arrays["log_upper"] + arrays["neg_log_lower"]
     two_valued = (arrays["inner"] <= tolerance) & (width > 1e3 * tolerance)
-    _keep(tally, "ss.delta", arrays["renyi"], arrays["delta"], ~two_valued, row, place, "k")
+    _note_worst(tally, "ss.delta", arrays["renyi"], arrays["delta"], ~two_valued, row, place, "k")
     if bespoke:
         K = settings.lams.shape[1]
         inside = [m for m in range(len(settings.names)) if settings.in_domain(m)]
@@ -132,19 +114,42 @@ def tally_of(
             )
         if inside:
             every = np.ones(lhs.shape, dtype=bool)
-            _keep(tally, "ss.thm1.gap.sharp", lhs, rhs, every, row, place, "soup")
+            _note_worst(tally, "ss.thm1.gap.sharp", lhs, rhs, every, row, place, "soup")
     return tally
 
 
-def _keep(
+def _note_worst(
     tally: Tally, claim: str, lhs: Array, rhs: Array, mask: Array, row: Array, place: Array,
     axis: str,
 ) -> None:  # fmt: skip
+    """Set the claim's sides to those of the place with the least slack, if the mask leaves any."""
     try:
-        found = worst(lhs, rhs, mask.astype(bool), 1.0 + tally.scale, (axis, "n"))
+        sides = worst(lhs, rhs, mask.astype(bool), 1.0 + tally.scale, (axis, "n"))
     except NotApplicable:
         return
-    assert found.where is not None
-    n = found.where["n"]
-    where = {axis: found.where[axis], "sequence": int(row[n]), "token": int(place[n])}
-    tally.sides[claim] = Sides(found.lhs, found.rhs, found.scale, where=where)
+    assert sides.where is not None
+    n = sides.where["n"]
+    where = {axis: sides.where[axis], "sequence": int(row[n]), "token": int(place[n])}
+    tally.sides[claim] = Sides(sides.lhs, sides.rhs, sides.scale, where=where)
+
+
+def effective_rank(gram: Array) -> float:
+    """``exp`` of the entropy of the eigenvalues' shares: how many fields there are, in effect."""
+    values = np.clip(np.linalg.eigvalsh(gram), 0.0, None)
+    share = values / max(values.sum(), np.finfo(float).tiny)
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def explained_shares(gram: Array) -> list[float]:
+    """Share of the bespoke field's variance that the first 1..K specialists' fields explain.
+
+    gram: [K+1, K+1], the bespoke last. ``g_wᵀ G⁺ g_w / G_ww``, centred under ref at each state.
+    """
+    K = len(gram) - 1
+    total = max(float(gram[K, K]), np.finfo(float).tiny)
+    shares = []
+    for k in range(1, K + 1):
+        g = gram[:k, K]
+        shares.append(float(g @ np.linalg.lstsq(gram[:k, :k], g, rcond=1e-10)[0]) / total)
+    return shares

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from bounds.claims.appendix_c import printed_update
+from bounds.formulas import budget_used
 from bounds.pair_worlds import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array
@@ -40,8 +41,8 @@ def deltas_of(bank: Bank, pairs: Sequence[Pair], beta: float) -> Array:
     if not pairs:
         raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    found = np.asarray(answer_log_ratios(bank, answers))[: len(bank.names)]
-    return beta * np.asarray(found[:, ::2] - found[:, 1::2]).T.astype(np.float64)
+    ratios = np.asarray(answer_log_ratios(bank, answers))[: len(bank.names)]
+    return beta * np.asarray(ratios[:, ::2] - ratios[:, 1::2]).T.astype(np.float64)
 
 
 def prior(K: int, variance: float) -> tuple[Array, Array]:
@@ -71,8 +72,8 @@ def fit_batch(rows: Array, labels: Array, mean: Array, covariance: Array) -> Pos
         decrement = float(gradient @ step)
         if decrement < 1e-20:
             break
-        size, here = 1.0, objective(lam)
-        while size > 1e-8 and objective(lam - size * step) > here - 0.25 * size * decrement:
+        size, now = 1.0, objective(lam)
+        while size > 1e-8 and objective(lam - size * step) > now - 0.25 * size * decrement:
             size *= 0.5
         lam = lam - size * step
     return Posterior(lam, np.asarray(np.linalg.inv(hessian)), len(rows))
@@ -102,10 +103,9 @@ def fit_sequential(
 
 def into_domain(lam: Array, beta: float, beta_prime: float) -> tuple[Array, bool]:
     """λ scaled down to ``β|λ|₁ ≤ β'`` where it exceeds it, and whether it did."""
-    size = beta * float(np.abs(lam).sum())
-    if size <= beta_prime:
+    if float(budget_used(lam, beta, beta_prime)) <= 1:
         return lam, False
-    return np.asarray(lam * (beta_prime / size)), True
+    return np.asarray(lam * (beta_prime / (beta * float(np.abs(lam).sum())))), True
 
 
 def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str], beta: float) -> Array:
@@ -114,5 +114,5 @@ def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str], beta
     R_k is the return less the prompt's value V_k, which no label of one answer shows.
     """
     tokens = [tokenised(bank, p, a) for p, a in zip(prompts, answers, strict=True)]
-    found = np.asarray(answer_log_ratios(bank, tokens))[: len(bank.names)]
-    return beta * found.T.astype(np.float64)
+    ratios = np.asarray(answer_log_ratios(bank, tokens))[: len(bank.names)]
+    return beta * ratios.T.astype(np.float64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,11 +23,11 @@ from ..answers import Answer, answer_log_probs, answer_log_ratios, answer_logits
 from ..backend import peft, torch
 from ..bank import REF, Bank
 from ..preferences import Pair
+from ..progress import OnProgress, no_progress
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
 
 Tensor = Any
-Progress = Callable[[int, int, float], None]  # step, steps, loss
 INNER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WARM_UP = 0.1  # share of the steps
 
@@ -71,11 +71,11 @@ def batches(lengths: Sequence[int], batch: int, epoch: int, seed: int) -> list[l
     """Index batches of one epoch: shuffled, of similar length within each."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
-    found = []
+    groups = []
     for start in range(0, len(order), 16 * batch):
         block = sorted(order[start : start + 16 * batch].tolist(), key=lambda i: lengths[i])
-        found += [block[i : i + batch] for i in range(0, len(block), batch)]
-    return [found[i] for i in rng.permutation(len(found))]
+        groups += [block[i : i + batch] for i in range(0, len(block), batch)]
+    return [groups[i] for i in rng.permutation(len(groups))]
 
 
 def schedule(step: int, steps: int) -> float:
@@ -94,7 +94,7 @@ def train_adapter(
     *,
     checkpoint: Path | None = None,
     every: int = 50,
-    progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> list[float]:
     """Train adapter ``name`` of the bank in place; return the loss at each step taken.
 
@@ -144,8 +144,7 @@ def train_adapter(
             losses.append(loss.item())
             if checkpoint is not None and (step + 1) % every == 0:
                 save_state(checkpoint, weights, optimizer, step + 1, run)
-            if progress is not None:
-                progress(step + 1, recipe.steps, losses[-1])
+            on_progress(f"training {name}", step + 1, recipe.steps)
     finally:
         bank.model.base_model.set_adapter(active, True)
         bank.model.requires_grad_(False)
@@ -155,7 +154,7 @@ def train_adapter(
 def _loss(
     bank: Bank, name: str, part: Sequence[Sequence[Answer]], recipe: Recipe, head: Any
 ) -> Tensor:
-    """Loss of one batch; the adapter is active, the reference is asked for under its own switch."""
+    """Loss of one batch; the adapter is active, the reference is read with all adapters off."""
     flat = [a for two in part for a in two]
     if recipe.loss == "bt":
         with torch.no_grad(), bank.using(REF) as base:

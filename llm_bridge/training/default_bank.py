@@ -8,7 +8,7 @@ reference they know is the one that is shipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -24,7 +24,8 @@ from ..backend import torch
 from ..bank import Bank
 from ..loading import add_adapters, load_bank, load_model, save_adapter
 from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
-from .adapter import Progress, Recipe, train_adapter
+from ..progress import OnProgress, no_progress
+from .adapter import Recipe, train_adapter
 from .pretrain import Pretraining, Shape, pretrain, small_gemma, train_tokenizer
 
 BASE, USER = "base", "user"
@@ -36,7 +37,6 @@ USER_STEPS = 300  # a mixture of four orders takes longer to learn than one
 PAIRS_PER_QUESTION = 8
 ANSWERS_PER_QUESTION = 8
 LIMIT = 12_000_000  # bytes of the whole folder
-Reporter = Callable[[str], Progress]
 
 
 def folder() -> Path:
@@ -68,12 +68,12 @@ def make_default(
     texts: Sequence[str] | None = None,
     train: ScoredSet | None = None,
     test: ScoredSet | None = None,
-    report: Reporter,
+    on_progress: OnProgress = no_progress,
 ) -> dict[str, Any]:
     """Pretrain, train K = 4 specialists and the user, judge them, write the folder ``out``.
 
     work: folder of checkpoints; a killed run goes on from there. texts, train, test: other data
-    than the bundled (for tests). report: gives a progress function for each stage's name.
+    than the bundled (for tests).
 
     Returns the contents of ``accuracy.json``.
     """
@@ -85,7 +85,7 @@ def make_default(
     model = small_gemma(shape, seed).to(device)
     losses = pretrain(
         model, tokenizer, texts, plan,
-        checkpoint=work / "base.safetensors", progress=report("pretraining"),
+        checkpoint=work / "base.safetensors", on_progress=on_progress,
     )  # fmt: skip
     base = out / BASE
     model.to(torch.float16).save_pretrained(base)
@@ -104,12 +104,12 @@ def make_default(
         steps = user_steps if name == USER else recipe.steps
         train_adapter(
             bank, name, pairs, replace(recipe, steps=steps),
-            checkpoint=work / f"{name}.safetensors", progress=report(f"training {name}"),
+            checkpoint=work / f"{name}.safetensors", on_progress=on_progress,
         )  # fmt: skip
         save_adapter(bank, name, out / name, BASE, torch.float16)
     stored_bank = load_default(device, out)
     table = accuracy_table(stored_bank, test.standardised(train), users, seed)
-    found = {
+    facts = {
         "accuracy": table, "pretraining_loss": losses[-1] if losses else None, "seed": seed,
         "recipe": asdict(recipe), "user_steps": user_steps, "shape": asdict(shape),
         "pretraining": asdict(plan),
@@ -119,12 +119,12 @@ def make_default(
             p.numel() for n, p in stored_bank.base.named_parameters() if ".lora_" not in n
         ),
     }  # fmt: skip
-    (out / "accuracy.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (out / "README.md").write_text(card(found), encoding="utf-8")
+    (out / "accuracy.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(card(facts), encoding="utf-8")
     size = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
     if size > LIMIT:
         raise InstanceError.of("size of the bank", size, f"must be ≤ {LIMIT} bytes", "shrink it")
-    return found
+    return facts
 
 
 def accuracy_table(
@@ -145,9 +145,9 @@ def accuracy_table(
     ratios = np.asarray(answer_log_ratios(bank, answers))
     ends = np.cumsum([len(some) for some in drawn])[:-1]
     by_question = np.split(ratios, ends, axis=1)
-    found: dict[str, dict[str, list[float]]] = {}
+    table: dict[str, dict[str, list[float]]] = {}
     for row, adapter in enumerate(bank.policies[1:]):
-        found[adapter] = {}
+        table[adapter] = {}
         for user, w in users.items():
             weights = scored.weights(w)
             hits, counts = [], []
@@ -161,39 +161,39 @@ def accuracy_table(
             share = sum(hits) / max(sum(counts), 1.0)
             spread = np.array(hits) - share * np.array(counts)
             error = float(np.sqrt((spread**2).sum())) / max(sum(counts), 1.0)
-            found[adapter][user] = [share, error, sum(counts)]
-    return found
+            table[adapter][user] = [share, error, sum(counts)]
+    return table
 
 
-def card(found: dict[str, Any]) -> str:
+def card(facts: dict[str, Any]) -> str:
     """The model card: what it is, how it was made, what it can and cannot do."""
-    columns = list(next(iter(found["accuracy"].values())))
+    columns = list(next(iter(facts["accuracy"].values())))
     lines = [
         f"| {adapter} | "
         + " | ".join(f"{100 * row[c][0]:.1f} ± {100 * row[c][1]:.1f}" for c in columns)
         + " |"
-        for adapter, row in found["accuracy"].items()
+        for adapter, row in facts["accuracy"].items()
     ]
-    shape, recipe, plan = found["shape"], found["recipe"], found["pretraining"]
+    shape, recipe, plan = facts["shape"], facts["recipe"], facts["pretraining"]
     return "\n".join([
         "# The default bank",
         "",
-        f"A `Gemma3ForCausalLM` of {found['parameters'] / 1e6:.2f} million parameters "
+        f"A `Gemma3ForCausalLM` of {facts['parameters'] / 1e6:.2f} million parameters "
         f"({shape['layers']} layers, every {shape['pattern']}rd global and the others sliding, width "
         f"{shape['width']}, tied embeddings, byte-level BPE of {shape['vocab']} tokens), four LoRA "
         f"specialists and one bespoke user of rank {recipe['rank']} on all linear layers. Stored in "
         "float16, safetensors.",
         "",
-        f"Rebuilt by `soupcheck llm make-default --seed {found['seed']}`. Pretrained for "
+        f"Rebuilt by `soupcheck llm make-default --seed {facts['seed']}`. Pretrained for "
         f"{plan['steps']} steps of {plan['batch']} × {plan['length']} tokens on the King James Bible "
         "(public domain) and 500 questions with passages and answers (allenai/FineGrainedRLHF, "
         "Apache-2.0). The adapters minimise the Bradley–Terry loss on log-ratios "
         f"(β = {recipe['beta']}, {recipe['steps']} steps of {recipe['batch']} pairs, the user's "
-        f"{found['user_steps']}) over pairs of TruthfulQA answers (Apache-2.0), "
-        f"{found['train_questions']} questions; {found['test_questions']} others are held out. "
+        f"{facts['user_steps']}) over pairs of TruthfulQA answers (Apache-2.0), "
+        f"{facts['train_questions']} questions; {facts['test_questions']} others are held out. "
         "truthful and informative are people's labels, concise (fewer characters) and affirming (no "
         "word that denies) are measured on the text. The user weighs them "
-        f"{found['user_weights']}, in units of their standard deviation.",
+        f"{facts['user_weights']}, in units of their standard deviation.",
         "",
         "Held-out accuracy in per cent, adapter (row) × order (column), ± one standard error over "
         "questions:",

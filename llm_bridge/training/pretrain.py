@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import tokenizers, torch, transformers
-from .adapter import Progress, schedule
+from ..progress import OnProgress, no_progress
+from .adapter import schedule
 from .checkpoint import load_state, save_state
 
 PAD, EOS, BOS = "<pad>", "<eos>", "<bos>"
@@ -85,7 +86,7 @@ def pretrain(
     *,
     checkpoint: Path | None = None,
     every: int = 100,
-    progress: Progress | None = None,
+    on_progress: OnProgress = no_progress,
 ) -> list[float]:
     """Train in place on packed documents (``bos … eos``); return the loss (nats per token) by step."""
     stream = np.concatenate([
@@ -120,7 +121,6 @@ def pretrain(
             raise FloatingPointError(f"pretraining diverged at step {step}")
         if checkpoint is not None and (step + 1) % every == 0:
             save_state(checkpoint, weights, optimizer, step + 1, run)
-        if progress is not None:
-            progress(step + 1, plan.steps, losses[-1])
+        on_progress("pretraining", step + 1, plan.steps)
     model.eval()
     return losses

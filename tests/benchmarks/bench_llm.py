@@ -61,17 +61,17 @@ def timed(run: Callable[[], object], device: str, repeats: int = 2) -> float:
     return min(times)
 
 
-def lines_of(tokens: int, vocab: int) -> list[Answer]:
+def answers_of(tokens: int, vocab: int) -> list[Answer]:
     """Random sequences of 17 tokens, 16 states each."""
     rng = np.random.default_rng(0)
     return [Answer((2, *rng.integers(3, vocab, size=16).tolist()), 1) for _ in range(tokens // 16)]
 
 
-def bare(bank: Bank, lines: list[Answer]) -> None:
+def bare(bank: Bank, answers: list[Answer]) -> None:
     """K + 2 backbone passes and all their logits, nothing else; the same chunks."""
     size = states_at_once(bank, 1)
-    for start in range(0, len(lines), 16):
-        ids, mask = pad([line.ids for line in lines[start : start + 16]], bank.device)
+    for start in range(0, len(answers), 16):
+        ids, mask = pad([answer.ids for answer in answers[start : start + 16]], bank.device)
         hidden = bank.hidden(ids, mask)[:, :, :-1].flatten(1, 2)
         for first in range(0, hidden.shape[1], size):
             bank.logits(hidden[:, first : first + size])
@@ -87,19 +87,19 @@ def peak(device: str) -> float:
 def main(name: str = "wide", device: str = "cpu") -> None:
     """Print the table of one shape."""
     bank, console = bank_of(name, device), Console()
-    mu = torch.full((1, SPECIALISTS), 1.0 / SPECIALISTS, dtype=torch.float64)
+    weights = torch.full((1, SPECIALISTS), 1.0 / SPECIALISTS, dtype=torch.float64)
     table = Table(title=f"{name}, vocabulary {bank.vocab_size}, K = {SPECIALISTS}, {device}")
     for column in ("tokens", "bare tokens/s", "diagnosed tokens/s", "ratio", "peak MiB"):
         table.add_column(column, justify="right")
     first = 16 if bank.vocab_size > 10_000 and device == "cpu" else 1024
     for tokens in (first, 4 * first):
-        lines = lines_of(tokens, bank.vocab_size)
+        answers = answers_of(tokens, bank.vocab_size)
 
-        def diagnosed(lines: list[Answer] = lines) -> None:
-            for _ in stream(bank, lines, mu):
+        def diagnosed(answers: list[Answer] = answers) -> None:
+            for _ in stream(bank, answers, weights):
                 pass
 
-        base = timed(lambda lines=lines: bare(bank, lines), device)
+        base = timed(lambda answers=answers: bare(bank, answers), device)
         ours = timed(diagnosed, device)
         table.add_row(
             str(tokens), f"{tokens / base:.0f}", f"{tokens / ours:.0f}", f"{ours / base:.2f}",

@@ -1,4 +1,4 @@
-"""PAD-SF's scorer: weights of the specialists that depend on the state, learnt from a user's pairs.
+"""PAD-SF: PAD with weights of the specialists that depend on the state, learnt from a user's pairs.
 
 ``w(s) = softmax_k(C·psi(s))`` with C [K, d] and psi(s) the reference's state. C maximises
 
@@ -12,6 +12,7 @@ everywhere) is where the climb starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from toymdp import InstanceError
@@ -20,11 +21,30 @@ from ..answers import Answer, answer_logits, tokenised
 from ..backend import torch
 from ..bank import REF, Bank
 from ..preferences import Pair
-from .souping import Pad, PadSF
+from .pad import Pad
+from .request import Answers, Request
 
 Tensor = Any
 VARIANCE = 1.0
 STEPS = 200
+
+
+@dataclass(frozen=True)
+class PadSF:
+    """PAD-SF: the weights are ``softmax_k(scorer·psi(s))``, a K-dimensional scorer on the state.
+
+    scorer: [K, d], learnt by ``fit_scorer``. state: function from token ids [B, n] to the
+    reference's states [B, d].
+    """
+
+    pad: Pad
+    scorer: Tensor
+    state: Any
+
+    def __call__(self, z: Tensor, ids: Tensor) -> Tensor:
+        """Logits [B, A]."""
+        w = torch.softmax(self.state(ids).to(z) @ self.scorer.to(z).T, dim=1)
+        return self.pad.tilted(z, w.T)
 
 
 @torch.no_grad()
@@ -48,7 +68,7 @@ def token_tables(
     return torch.cat(states), torch.cat(ratios), torch.cat(owners)
 
 
-def margins(
+def scorer_margins(
     scorer: Tensor, tables: tuple[Tensor, Tensor, Tensor], pairs: int, beta: float
 ) -> Tensor:
     """``m_n`` [N] of each pair, reward units; answers 2n and 2n + 1 are winner and loser."""
@@ -73,16 +93,16 @@ def fit_scorer(
 
     def loss() -> Tensor:
         climb.zero_grad()
-        fit = torch.nn.functional.softplus(-margins(scorer, tables, len(pairs), beta)).sum()
+        fit = torch.nn.functional.softplus(-scorer_margins(scorer, tables, len(pairs), beta)).sum()
         total = fit + 0.5 * size / variance * (scorer**2).sum()
         total.backward()
         return total
 
     climb.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-    found = scorer.detach()
-    m = margins(found, tables, len(pairs), beta)
-    flat = margins(torch.zeros_like(found), tables, len(pairs), beta)
-    return found, {
+    learned = scorer.detach()
+    m = scorer_margins(learned, tables, len(pairs), beta)
+    flat = scorer_margins(torch.zeros_like(learned), tables, len(pairs), beta)
+    return learned, {
         "pairs": float(len(pairs)),
         "pairs ordered right": float((m > 0).double().mean()),
         "pairs ordered right by equal weights": float((flat > 0).double().mean()),
@@ -90,7 +110,7 @@ def fit_scorer(
 
 
 @torch.no_grad()
-def pad_sf_answers(
+def draw(
     bank: Bank, prompts: Sequence[Sequence[int]], scorer: Tensor, *, tokens: int, seed: int
 ) -> list[list[int]]:
     """Draw an answer for each prompt (token ids) by PAD-SF: ends with the end token or ``tokens``."""
@@ -111,3 +131,10 @@ def pad_sf_answers(
             ids.append(answer[-1])
         answers.append(answer)
     return answers
+
+
+def answers(bank: Bank, request: Request) -> Answers:
+    """Draws by PAD-SF, its scorer learnt from the user's pairs, and how it orders them."""
+    scorer, fit = fit_scorer(bank, request.pairs, request.beta)
+    drawn = draw(bank, request.prompts, scorer, tokens=request.tokens, seed=request.seed)
+    return drawn, {"scorer from pairs": fit}

@@ -13,7 +13,6 @@ torch = pytest.importorskip("torch")
 from llm_models import TEXTS, tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
-from llm_bridge.commands.run import own  # noqa: E402
 from llm_bridge.loading import save_adapter  # noqa: E402
 from llm_bridge.preferences import truthfulqa  # noqa: E402
 from llm_bridge.training import default_bank  # noqa: E402
@@ -85,7 +84,7 @@ def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
     assert code == 0, err
     found = json.loads(report.read_text())
     assert found["gaps"] == {}
-    assert found["bespoke spanned by first k"] is None
+    assert found["bespoke explained by first k"] is None
     assert found["soups"] == {"given": [0.5, -0.2]}
     rows = [json.loads(line) for line in chunks.read_text().splitlines()]
     assert sum(len(r["tokens"]) for r in rows[1:]) == found["states"]
@@ -127,10 +126,14 @@ def test_bad_input_is_one_line_and_code_2(place, capsys, tmp_path, arguments, ma
 def test_soup_answers(place, capsys, method):
     code, out, err = run(
         capsys, "soup", "the cat", "--question", "is it", "--lambda", "0.5,0.5", "--method", method,
-        *bank_options(place, False), "--tokens", "4", "--json", "-",
+        *bank_options(place, False), "--tokens", "4", "--beta", "0.5", "--beta-prime", "2",
+        "--json", "-",
     )  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
+    assert found["lambda"] == [0.5, 0.5]
+    assert found["mu"] == [0.25, 0.25]  # λ/β'
+    assert found["weights"] == [0.125, 0.125]  # λβ/β'
     assert [a["prompt"] for a in found["answers"]] == ["the cat", "Q: is it\nA:"]
     assert ("acceptance" in found) == (method == "implicit")
 
@@ -201,6 +204,16 @@ def test_without_the_extra_one_line_says_which(tmp_path):
     assert without_torch("llm", "--help").returncode == 0
 
 
+def test_the_command_line_waits_with_what_is_heavy():
+    """Every ``soupcheck --help`` loads this file; only a command that runs needs the rest."""
+    heavy = {"torch", "transformers", "peft", "datasets", "numpy", "scipy", "cvxpy", "matplotlib"}
+    code = "import sys, llm_bridge.commands.llm; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "typer" in loaded
+    assert not heavy & set(loaded)
+
+
 # -- the default bank ------------------------------------------------------------------------
 
 
@@ -218,31 +231,20 @@ def test_the_default_can_be_rebuilt_and_goes_on_after_a_kill(tmp_path):
     }  # fmt: skip
     stages = []
 
-    def report(name):
-        stages.append(name)
-        return lambda step, steps, loss: None
+    def on_progress(stage, done, total):
+        if stage not in stages:
+            stages.append(stage)
 
     out = tmp_path / "default"
     (tmp_path / "work").mkdir()
-    found = default_bank.make_default(out, report=report, **settings)
+    found = default_bank.make_default(out, on_progress=on_progress, **settings)
     assert stages == ["pretraining", *(f"training {n}" for n in (*default_bank.ATTRIBUTES, "user"))]
     bank = default_bank.load_default(place=out)
     assert bank.policies == ("ref", *default_bank.ATTRIBUTES, "user")
     assert next(bank.model.parameters()).dtype == torch.float32
     assert set(found["accuracy"]) == {*default_bank.ATTRIBUTES, "user"}
-    again = default_bank.make_default(tmp_path / "second", report=report, **settings)
+    again = default_bank.make_default(tmp_path / "second", **settings)
     assert again["accuracy"] == found["accuracy"]
     # no path of the machine that made it
     for path in out.rglob("*.json"):
         assert str(tmp_path) not in path.read_text(encoding="utf-8"), path
-
-
-def test_two_runs_at_once_keep_their_chunks_apart(tmp_path):
-    place = tmp_path / "deep" / "run.jsonl"
-    with own(place) as first:
-        assert first == place
-        with own(place) as second:
-            assert second != place
-            assert second.parent == place.parent
-    with own(place) as again:
-        assert again == place

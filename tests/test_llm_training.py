@@ -58,13 +58,13 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
         class KilledError(Exception):
             pass
 
-        def kill(step, steps, loss):
+        def kill(stage, step, steps):
             if step == steps_first:
                 raise KilledError
 
         if steps_first:
             with pytest.raises(KilledError):
-                train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5, progress=kill)
+                train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5, on_progress=kill)
             assert not any(p.requires_grad for p in bank.model.parameters())
             bank = tiny_bank(text=True)
         taken = train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5)

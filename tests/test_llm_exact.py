@@ -1,4 +1,4 @@
-"""EXACT and Drift on a random model: selection by enumeration, retrieval, decoding by hand."""
+"""EXACT on a random model: selection by enumeration, retrieval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from llm_bridge.methods.prompting import Drift, Memory, greedy, margins, with_attributes  # noqa: E402
+from llm_bridge.methods.attributes import with_attributes, word_margins  # noqa: E402
+from llm_bridge.methods.exact import Memory, greedy  # noqa: E402
 from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
@@ -35,7 +36,7 @@ def by_hand(bank, prompt, answer):
 
 def test_margins_by_the_definition(bank):
     subsets = [(), ("it",), ("mat", "so")]
-    found = margins(bank, PAIR, subsets)
+    found = word_margins(bank, PAIR, subsets)
     for value, words in zip(found, subsets, strict=True):
         prompt = with_attributes(PAIR.prompt, words)
         expected = by_hand(bank, prompt, PAIR.chosen) - by_hand(bank, prompt, PAIR.rejected)
@@ -44,17 +45,17 @@ def test_margins_by_the_definition(bank):
 
 def test_greedy_takes_the_best_word_each_time(bank):
     words, value = greedy(bank, PAIR, WORDS, 2)
-    ones = {a: margins(bank, PAIR, [(a,)])[0] for a in WORDS}
+    ones = {a: word_margins(bank, PAIR, [(a,)])[0] for a in WORDS}
     assert words[0] == max(ones, key=ones.get)
-    twos = {a: margins(bank, PAIR, [(words[0], a)])[0] for a in WORDS if a != words[0]}
+    twos = {a: word_margins(bank, PAIR, [(words[0], a)])[0] for a in WORDS if a != words[0]}
     assert words[1] == max(twos, key=twos.get)
     assert value == pytest.approx(max(twos.values()), abs=1e-4)
     stopped, least = greedy(bank, PAIR, WORDS, 4, stop=True)
-    assert least >= margins(bank, PAIR, [()])[0] - 1e-6
+    assert least >= word_margins(bank, PAIR, [()])[0] - 1e-6
     assert len(stopped) <= len(greedy(bank, PAIR, WORDS, 4)[0]) == 4
     # the greedy value never exceeds the best subset
     every = [c for n in (1, 2) for c in itertools.permutations(WORDS, n)]
-    assert value <= margins(bank, PAIR, every).max() + 1e-4
+    assert value <= word_margins(bank, PAIR, every).max() + 1e-4
 
 
 def test_attributes_come_after_the_query():
@@ -84,26 +85,6 @@ def test_memory_by_the_models_own_state(bank):
     found = memory.answer("the cat", tokens=5, seed=0)
     assert 1 <= len(found) <= 5
     assert found == memory.answer("the cat", tokens=5, seed=0)
-
-
-def test_drift_weights_and_law(bank):
-    pairs = [PAIR, Pair("yes", " it is", " no")]
-    drift = Drift.learned(bank, pairs, WORDS, beta=2.0)
-    assert np.linalg.norm(drift.weights) == pytest.approx(1.0)
-    subsets = [(), *((a,) for a in WORDS)]
-    scores = np.stack([margins(bank, p, subsets) for p in pairs])
-    gain = (scores[:, 1:] - scores[:, :1]).mean(axis=0)
-    rng = np.random.default_rng(0)
-    for p in rng.normal(size=(50, 4)):  # no unit vector has a larger mean margin
-        assert p / np.linalg.norm(p) @ gain <= drift.weights @ gain + 1e-9
-    z = torch.randn((5, 1, 9), dtype=torch.float64)
-    found = torch.softmax(drift(z, None), dim=1)[0].numpy()
-    logs = torch.log_softmax(z[:, 0], dim=1).numpy()
-    law = np.exp(logs[0] + (drift.weights @ (logs[1:] - logs[0])) / 2.0)
-    assert found == pytest.approx(law / law.sum())
-    assert 1 <= len(drift.answer(bank, "the cat", tokens=4, seed=1)) <= 4
-    with pytest.raises(InstanceError, match="at least one"):
-        Drift.learned(bank, [], WORDS)
 
 
 def test_a_budget_beyond_the_library(bank):

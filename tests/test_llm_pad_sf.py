@@ -13,8 +13,8 @@ from llm_models import tiny_bank  # noqa: E402
 
 from bounds.cli import main  # noqa: E402
 from llm_bridge.answers import answer_log_ratios, tokenised  # noqa: E402
-from llm_bridge.methods import scorer as learning  # noqa: E402
-from llm_bridge.methods.souping import Pad  # noqa: E402
+from llm_bridge.methods import pad_sf  # noqa: E402
+from llm_bridge.methods.pad import Pad  # noqa: E402
 from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
@@ -32,7 +32,7 @@ def pairs():
 
 def test_tables_add_up_to_whole_answers(bank, pairs):
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    states, ratios, owners = learning.token_tables(bank, answers, batch=5)
+    states, ratios, owners = pad_sf.token_tables(bank, answers, batch=5)
     assert len(states) == sum(len(a.ids) - a.begin for a in answers)
     totals = np.zeros((len(answers), len(bank.names)))
     np.add.at(totals, owners.numpy(), ratios.numpy())
@@ -43,9 +43,9 @@ def test_tables_add_up_to_whole_answers(bank, pairs):
 
 def test_margins_of_equal_weights_are_mean_log_ratios(bank, pairs):
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    tables = learning.token_tables(bank, answers)
+    tables = pad_sf.token_tables(bank, answers)
     flat = torch.zeros((len(bank.names), tables[0].shape[1]), dtype=torch.float64)
-    found = learning.margins(flat, tables, len(pairs), 0.5)
+    found = pad_sf.scorer_margins(flat, tables, len(pairs), 0.5)
     whole = answer_log_ratios(bank, answers)[: len(bank.names)].double().mean(dim=0)
     torch.testing.assert_close(found, 0.5 * (whole[::2] - whole[1::2]), atol=1e-4, rtol=0)
 
@@ -53,9 +53,9 @@ def test_margins_of_equal_weights_are_mean_log_ratios(bank, pairs):
 def test_the_fit_is_first_order_optimal(bank, pairs):
     """Central differences of the penalised loss, spelled out, vanish in random directions."""
     beta = 2.0
-    found, told = learning.fit_scorer(bank, pairs, beta)
+    found, fit = pad_sf.fit_scorer(bank, pairs, beta)
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    states, ratios, owners = (x.numpy() for x in learning.token_tables(bank, answers))
+    states, ratios, owners = (x.numpy() for x in pad_sf.token_tables(bank, answers))
     size = (states**2).sum(axis=1).mean()
 
     def loss(C):
@@ -74,17 +74,15 @@ def test_the_fit_is_first_order_optimal(bank, pairs):
         slope = (loss(C + 1e-5 * d) - loss(C - 1e-5 * d)) / 2e-5
         assert abs(slope) < 1e-2
     assert loss(C) < loss(np.zeros_like(C))
-    assert told["pairs"] == len(pairs)
-    assert told["pairs ordered right"] >= told["pairs ordered right by equal weights"]
+    assert fit["pairs"] == len(pairs)
+    assert fit["pairs ordered right"] >= fit["pairs ordered right by equal weights"]
 
 
 def test_a_scorer_of_zeros_draws_from_pad_with_equal_weights(bank):
     """The first token's law, by counting, against PAD's own."""
     prompt = bank.encode("ab")
     flat = torch.zeros((len(bank.names), bank.config.hidden_size), dtype=torch.float64)
-    drawn = [
-        learning.pad_sf_answers(bank, [prompt], flat, tokens=1, seed=s)[0][0] for s in range(120)
-    ]
+    drawn = [pad_sf.draw(bank, [prompt], flat, tokens=1, seed=s)[0][0] for s in range(120)]
     z = bank.logits(bank.hidden(torch.tensor([prompt]))[:, :, -1]).double()
     equal = torch.full((len(bank.names),), 1 / len(bank.names), dtype=torch.float64)
     law = torch.softmax(Pad(equal)(z[: 1 + len(bank.names)], None), dim=1)[0].numpy()
@@ -93,9 +91,23 @@ def test_a_scorer_of_zeros_draws_from_pad_with_equal_weights(bank):
     assert np.abs(counts / 120 - law).max() < 4 * np.sqrt(0.25 / 120)
 
 
+def test_pad_sf_weighs_by_the_state():
+    z = torch.randn((3, 2, 12), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z[:, :, 3] = -torch.inf
+    scorer = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    states = torch.tensor([[1.0, 1.0], [-3.0, 0.5]])
+    found = pad_sf.PadSF(Pad(torch.tensor([0.7, -0.4]), top=12), scorer, lambda ids: states)(
+        z, None
+    )
+    for row in range(2):
+        w = torch.softmax(scorer @ states[row], dim=0).double()
+        one = Pad(w, top=12)(z[:, row : row + 1], None)
+        torch.testing.assert_close(found[row : row + 1], one)
+
+
 def test_no_pairs_are_refused(bank):
     with pytest.raises(InstanceError, match="at least one"):
-        learning.fit_scorer(bank, [], 1.0)
+        pad_sf.fit_scorer(bank, [], 1.0)
 
 
 def test_the_command(tmp_path, capsys):

@@ -8,12 +8,12 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
-from bounds import Facts  # noqa: E402
-from bounds import Soup as ToySoup  # noqa: E402
+from bounds import Facts, Soup  # noqa: E402
 from llm_bridge.answers import Answer  # noqa: E402
-from llm_bridge.decoding import Mixer, Soup, alone, generate  # noqa: E402
+from llm_bridge.decoding import Mixer, generate, single_row  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
 from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
+from llm_bridge.measure.soups import LogitMixture, soup_weights  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 from toymdp.exact.policy import Policy  # noqa: E402
 
@@ -36,7 +36,7 @@ def estimate(sol, bank, seed, n=400):
 
 
 def covered(sol, bank, seeds):
-    exact = ToySoup(Facts(sol), LAM).gap
+    exact = Soup(Facts(sol), LAM).gap
     found = [estimate(sol, bank, seed) for seed in seeds]
     return sum(g.low <= exact <= g.high for g in found)
 
@@ -53,13 +53,13 @@ def test_coverage_over_a_hundred_seeds(world):
 def test_weights_of_all_answers_make_the_gap_exact(world):
     """Every answer, weighted by its probability under the soup: the identity without sampling."""
     sol, bank = world
-    mdp, here = sol.mdp, ToySoup(Facts(sol), LAM)
-    table = Policy(mdp, here.logits).table
-    lines, weights = [], []
+    mdp, exact = sol.mdp, Soup(Facts(sol), LAM)
+    table = Policy(mdp, exact.logits).table
+    answers, weights = [], []
 
     def walk(tokens, s, t, weight):
         if t == mdp.horizon or (tokens and tokens[-1] == mdp.eos):
-            lines.append(Answer((*mdp.start, *tokens), mdp.order))
+            answers.append(Answer((*mdp.start, *tokens), mdp.order))
             weights.append(weight)
             return
         for a in np.flatnonzero(table[t, s]):
@@ -67,23 +67,23 @@ def test_weights_of_all_answers_make_the_gap_exact(world):
             walk([*tokens, int(a)], following, t + 1, weight * table[t, s, a])
 
     walk([], mdp.start_context, 0, 1.0)
-    rates = rollout_rates(bank, lines, LAM, mdp.beta, mdp.beta_prime, torch.float64)
+    rates = rollout_rates(bank, answers, LAM, mdp.beta, mdp.beta_prime, torch.float64)
     w = np.array(weights)
     assert w.sum() == pytest.approx(1.0, abs=1e-12)
-    assert w @ (rates[:, 0] + rates[:, 1]) == pytest.approx(here.gap, abs=1e-9)
-    assert w @ (rates[:, 2] + rates[:, 1]) >= here.gap
+    assert w @ (rates[:, 0] + rates[:, 1]) == pytest.approx(exact.gap, abs=1e-9)
+    assert w @ (rates[:, 2] + rates[:, 1]) >= exact.gap
 
 
 def test_generation_follows_the_soup_and_never_a_forbidden_token(world):
     sol, bank = world
     mdp = sol.mdp
-    mu = torch.tensor(LAM) * mdp.beta / mdp.beta_prime
-    drawn = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
+    mixture = LogitMixture(soup_weights(torch.tensor(LAM), mdp.beta, mdp.beta_prime))
+    drawn = generate(bank, [list(mdp.start)] * 3000, mixture, tokens=4, seed=5)
     first = np.bincount([a[0] for a in drawn], minlength=4) / len(drawn)
-    law = Policy(mdp, ToySoup(Facts(sol), LAM).logits).table[0, mdp.start_context]
+    law = Policy(mdp, Soup(Facts(sol), LAM).logits).table[0, mdp.start_context]
     assert (first[law == 0] == 0).all()
     assert np.abs(first - law).max() < 4 * 0.5 / np.sqrt(len(drawn))
-    again = generate(bank, [list(mdp.start)] * 3000, Soup(mu), tokens=4, seed=5)
+    again = generate(bank, [list(mdp.start)] * 3000, mixture, tokens=4, seed=5)
     assert drawn == again
 
 
@@ -91,7 +91,7 @@ def test_draws_follow_the_softmax_of_four_tokens():
     """Four, since with two a flipped sign of the noise gives the same law."""
     law = torch.tensor([0.55, 0.3, 0.1, 0.05], dtype=torch.float64)
     n = 100_000
-    mixer = Mixer(alone, 1, 0, "cpu")
+    mixer = Mixer(single_row, 1, 0, "cpu")
     forced = mixer(torch.zeros((n, 1), dtype=torch.long), law.log().expand(n, 4))
     found = torch.bincount(forced.argmax(dim=1), minlength=4) / n
     assert float(((found - law).abs() / (law * (1 - law) / n).sqrt()).max()) < 4.5
@@ -107,6 +107,6 @@ def test_generation_needs_eval_mode(world):
     bank.model.train()
     try:
         with pytest.raises(InstanceError, match="eval mode"):
-            generate(bank, [[0, 0]], Soup(torch.zeros(3)), tokens=2, seed=0)
+            generate(bank, [[0, 0]], LogitMixture(torch.zeros(3)), tokens=2, seed=0)
     finally:
         bank.model.eval()

@@ -1,4 +1,4 @@
-"""What goes wrong with adapters if one is not careful; each trap found beforehand has its test."""
+"""What goes wrong with adapters if one is not careful; each pitfall known beforehand has its test."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from llm_models import random_lines, tiny_bank  # noqa: E402
+from llm_models import random_answers, tiny_bank  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from llm_bridge.backend import quiet_peft, transformers  # noqa: E402
 from llm_bridge.bank import REF, pad  # noqa: E402
-from llm_bridge.decoding import Soup, generate  # noqa: E402
+from llm_bridge.decoding import generate  # noqa: E402
 from llm_bridge.loading import add_adapters, load_bank, save_adapter  # noqa: E402
 from llm_bridge.measure.after_states import norm_bound  # noqa: E402
-from llm_bridge.measure.measures import log_ratios, measure, mix  # noqa: E402
+from llm_bridge.measure.measures import log_ratios, measure  # noqa: E402
+from llm_bridge.measure.soups import LogitMixture, mix  # noqa: E402
 from llm_bridge.measure.stream import stream  # noqa: E402
-from llm_bridge.methods.souping import lora_layers, weight_space  # noqa: E402
+from llm_bridge.methods.weight_space import lora_layers, weight_space  # noqa: E402
 from llm_bridge.training.adapter import Recipe  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
-MU = torch.tensor([0.7, -0.4], dtype=torch.float64)
+WEIGHTS = torch.tensor([0.7, -0.4], dtype=torch.float64)
 
 
 def ids_of(bank, n=4):
-    return pad([line.ids for line in random_lines(n)])
+    return pad([line.ids for line in random_answers(n)])
 
 
 def logits_of(base, ids, mask):
@@ -88,10 +89,10 @@ def test_an_existing_name_returns_without_a_change():
 def test_weight_space_is_the_mixture_of_logits_on_the_output_layer():
     bank = tiny_bank(target="output", dtype=torch.float32)
     ids, mask = ids_of(bank)
-    with weight_space(bank, MU.tolist()) as base:
+    with weight_space(bank, WEIGHTS.tolist()) as base:
         found = logits_of(base, ids, mask)
     z = bank.logits(bank.hidden(ids, mask).reshape(4, -1, 16))
-    exact = mix(z[:3], MU[None])[0].reshape(found.shape)
+    exact = mix(z[:3], WEIGHTS[None])[0].reshape(found.shape)
     assert float((found - exact).abs().max()) < 1e-5
     assert [dict(layer.scaling) for layer in lora_layers(bank)] == [
         {"k0": 1.0, "k1": 1.0, "user": 1.0}
@@ -101,10 +102,10 @@ def test_weight_space_is_the_mixture_of_logits_on_the_output_layer():
 def test_weight_space_is_another_policy_elsewhere():
     bank = tiny_bank(target="all")
     ids, mask = ids_of(bank)
-    with weight_space(bank, MU.tolist()) as base:
+    with weight_space(bank, WEIGHTS.tolist()) as base:
         found = logits_of(base, ids, mask)
     z = bank.logits(bank.hidden(ids, mask).reshape(4, -1, 16))
-    exact = mix(z[:3], MU[None])[0].reshape(found.shape)
+    exact = mix(z[:3], WEIGHTS[None])[0].reshape(found.shape)
     assert float((found - exact).abs().max()) > 1e-2
 
 
@@ -147,7 +148,7 @@ def test_mixed_adapter_rows_are_the_policies():
 
     def spy(z, ids):
         seen.append((z, ids.clone()))
-        return Soup(torch.tensor([1.0, 0.0]))(z, ids)
+        return LogitMixture(torch.tensor([1.0, 0.0]))(z, ids)
 
     generate(bank, [[2, 5, 6], [2, 9]], spy, tokens=1, seed=0)
     z, _ = seen[0]
@@ -179,11 +180,11 @@ def test_a_policy_that_forbids_what_ref_allows():
 
 
 def test_bfloat16_moves_divergences_in_the_second_digit():
-    lines = random_lines(6)
+    answers = random_answers(6)
 
     def mean_kl(dtype):
         bank = tiny_bank(spread=0.15, dtype=dtype)
-        chunks = stream(bank, lines, MU[None], precision=torch.float32)
+        chunks = stream(bank, answers, WEIGHTS[None], precision=torch.float32)
         return torch.cat([c.measures.kl.mean(dim=2)[None] for c in chunks]).mean(dim=0)
 
     exact, single, half = map(mean_kl, (torch.float64, torch.float32, torch.bfloat16))
@@ -196,15 +197,15 @@ def test_nan_logits_are_one_error():
     bank = tiny_bank()
     bank.base.lm_head.weight.data[5] = torch.nan
     with pytest.raises(InstanceError, match="NaN or \\+inf"):
-        list(stream(bank, random_lines(2), MU[None]))
+        list(stream(bank, random_answers(2), WEIGHTS[None]))
 
 
 def test_sequences_longer_than_the_context():
     bank = tiny_bank()
     with pytest.raises(InstanceError, match="context of 64"):
-        list(stream(bank, random_lines(1, length=(80, 81)), MU[None]))
+        list(stream(bank, random_answers(1, length=(80, 81)), WEIGHTS[None]))
     with pytest.raises(InstanceError, match="context of 64"):
-        generate(bank, [[2] * 60], Soup(MU), tokens=10, seed=0)
+        generate(bank, [[2] * 60], LogitMixture(WEIGHTS), tokens=10, seed=0)
 
 
 def test_another_architecture_goes_through_the_same_door():
@@ -227,7 +228,7 @@ def test_another_architecture_goes_through_the_same_door():
         torch.testing.assert_close(found, expected)
     states = bank.hidden(ids[:, :4], mask[:, :4])[0]
     assert float(states.norm(dim=-1).max()) <= norm_bound(bank) * (1 + 1e-9)
-    assert generate(bank, [[2, 5], [2, 6, 7]], Soup(MU), tokens=3, seed=0)
+    assert generate(bank, [[2, 5], [2, 6, 7]], LogitMixture(WEIGHTS), tokens=3, seed=0)
 
 
 # -- files -----------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+"""``soupcheck llm diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    DEFAULT_BETA,
+    Adapters,
+    AnyBase,
+    Bespoke,
+    Beta,
+    BetaPrime,
+    Device,
+    Dtype,
+    Json,
+    Lambda,
+    Model,
+    Revision,
+    Seed,
+)
+
+
+def diagnose(
+    data: Annotated[
+        Path | None, typer.Argument(help="Pairs or scored answers (JSON Lines); none: TruthfulQA.")
+    ] = None,
+    model: Model = None,
+    adapters: Adapters = None,
+    bespoke: Bespoke = None,
+    w: Annotated[str | None, typer.Option(help="User weights, NAME=NUMBER by commas.")] = None,
+    lam: Lambda = None,
+    beta: Beta = DEFAULT_BETA,
+    beta_prime: BetaPrime = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Prompts to take at most.")] = None,
+    rollouts: Annotated[int, typer.Option(min=1, help="Answers drawn for each prompt.")] = 2,
+    prompts: Annotated[int, typer.Option(min=0, help="Prompts of the gap; 0: none.")] = 48,
+    tokens: Annotated[int, typer.Option(min=1, help="Longest answer drawn.")] = 40,
+    top: Annotated[int, typer.Option(min=2, help="Tokens whose after-states are taken.")] = 16,
+    chunks: Annotated[
+        Path | None, typer.Option(help="File of per-token records and finished chunks.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of the arithmetic: float32 or float64.")
+    ] = "float32",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    revision: Revision = None,
+    any_base: AnyBase = False,
+    seed: Seed = 0,
+    json_path: Json = None,
+) -> None:
+    """Say what the theory says of a bank's soup, token by token and over whole answers.
+
+    A killed run goes on after its last finished chunk when it is called again.
+    """
+    import hashlib
+
+    from platformdirs import user_cache_path
+
+    from bounds.report.console import tables_console
+    from toymdp import InstanceError
+
+    from ..loading import dtype_of
+    from ..measure.chunks import exclusive_path, fingerprint
+    from ..measure.diagnosis import Effort, answers_of, diagnose_bank
+    from ..preferences import read_preferences, truthfulqa
+    from . import tables
+    from .inputs import open_bank, soups_asked
+    from .output import progress_bars, write_json
+
+    if precision not in ("float32", "float64"):
+        raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
+    preferences = truthfulqa("test") if data is None else read_preferences(data)
+    bank = open_bank(model, adapters, bespoke, dtype, device, revision, any_base)
+    bundled = data is None and model is None
+    prime = beta if beta_prime is None else beta_prime
+    settings, fit = soups_asked(bank, None if bundled else preferences, w, lam, beta, prime, seed)
+    answers = answers_of(bank, preferences, items, seed)
+    run = hashlib.sha256((fingerprint(bank, answers, settings) + precision).encode()).hexdigest()
+    cache = user_cache_path("soupcheck", appauthor=False) / "llm"
+    effort = Effort(prompts=prompts, rollouts=rollouts, tokens=tokens, top=top)
+    with (
+        exclusive_path(chunks or cache / f"{run[:24]}.jsonl") as place,
+        progress_bars() as on_progress,
+    ):
+        report = diagnose_bank(
+            bank, answers, settings, effort=effort, seed=seed, precision=dtype_of(precision),
+            chunks=place, tokens=chunks is not None, on_progress=on_progress,
+        )  # fmt: skip
+        if chunks is None:
+            place.unlink()
+    report["lambda from pairs"] = fit
+    console = tables_console(json_path)
+    for table in tables.diagnosis_tables(report):
+        console.print(table)
+    write_json(report, json_path)

@@ -1,0 +1,74 @@
+"""``soupcheck llm train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Beta, Device, Dtype, Json, Model, Revision, Seed
+
+
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder of the adapter; its name is the adapter's.")],
+    data: Annotated[Path | None, typer.Option(help="Pairs or scored answers, JSON Lines.")] = None,
+    w: Annotated[str | None, typer.Option(help="User weights, NAME=NUMBER by commas.")] = None,
+    model: Model = None,
+    loss: Annotated[str, typer.Option(help="bt or binary.")] = "bt",
+    target: Annotated[str, typer.Option(help="all linear layers, or the output layer.")] = "all",
+    rank: Annotated[int, typer.Option(min=1, help="Of the LoRA factors (paper: 100).")] = 100,
+    beta: Beta = 0.1,
+    rate: Annotated[float, typer.Option(min=0.0, help="Learning rate.")] = 2e-4,
+    steps: Annotated[int, typer.Option(min=1)] = 400,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs a step.")] = 16,
+    per_prompt: Annotated[int, typer.Option(min=1, help="Pairs a prompt of scored answers.")] = 8,
+    contentious: Annotated[
+        bool, typer.Option("--contentious", help="Only pairs on which attributes conflict.")
+    ] = False,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    revision: Revision = None,
+    seed: Seed = 0,
+    json_path: Json = None,
+) -> None:
+    """Train one specialist; a killed run goes on from its last checkpoint."""
+    from bounds.report.console import tables_console
+
+    from ..backend import quiet_transformers
+    from ..loading import add_adapters, end_tokens, load_model, save_adapter
+    from ..preferences import pairs_of, read_preferences, truthfulqa
+    from ..training.adapter import Recipe, accuracy, train_adapter
+    from ..training.default_bank import BASE, folder
+    from .inputs import check_choice, user_weights
+    from .output import progress_bars, write_json
+
+    quiet_transformers()
+    check_choice("--loss", loss, ("bt", "binary"))
+    check_choice("--target", target, ("all", "output"))
+    preferences = truthfulqa("train") if data is None else read_preferences(data)
+    if isinstance(preferences, list):
+        pairs = preferences
+    else:
+        pairs = pairs_of(
+            preferences.standardised(), user_weights(w, preferences), per_prompt=per_prompt,
+            seed=seed, contentious=contentious,
+        )  # fmt: skip
+    place = str(folder() / BASE) if model is None else model
+    base, tokenizer = load_model(place, dtype=dtype, device=device, revision=revision)
+    recipe = Recipe(loss, beta, rate, steps, batch, rank, target, seed)  # type: ignore[arg-type]
+    bank = add_adapters(base, [out.name], recipe.lora(), tokenizer=tokenizer, eos=end_tokens(base))
+    with progress_bars() as on_progress:
+        losses = train_adapter(
+            bank, out.name, pairs, recipe, checkpoint=out / "checkpoint.safetensors",
+            on_progress=on_progress,
+        )  # fmt: skip
+    save_adapter(bank, out.name, out, Path(place).name)
+    report = {
+        "adapter": str(out), "pairs": len(pairs), "steps": steps,
+        "loss": losses[-1] if losses else None,
+        "accuracy on its own pairs": float(accuracy(bank, pairs[:200])[0]),
+    }  # fmt: skip
+    for key, entry in report.items():
+        tables_console(json_path).print(f"{key}: {entry}", highlight=False)
+    write_json(report, json_path)
