@@ -17,6 +17,7 @@ from .commands.explain import explain
 from .commands.search import search
 from .commands.solve import solve
 from .commands.verify import verify
+from .records.output import OutputError
 
 GROUP = "soupcheck.commands"
 # the common parent of typer's usage errors, wherever typer keeps it
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(130)
-    except (InstanceError, SolverError, CorpusError) as error:
+    except (InstanceError, SolverError, CorpusError, OutputError) as error:
         print(f"soupcheck: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

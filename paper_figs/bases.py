@@ -14,20 +14,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bounds import Facts
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import Solution, TokenMDP, solve
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
 from toymdp.soup.starts import projection
 from toymdp.worlds.features import Array
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLACK, BLUE, VERMILION, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "share of the optimum against the number of specialists, three feature widths"
 A, L, T, ATTRIBUTES = 4, 2, 4, 4
 ROWS = A + (T - 1) * A**L  # reachable (t, s')
 QUICK = {"n": 2, "widths": (13, 52), "most": 3}
@@ -63,7 +69,7 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
     found: list[float] = []
     best: Array = np.zeros(0)
     for K in range(1, len(order) + 1):
-        part = replace(sol, Q=np.ascontiguousarray(fitted[order[:K]]), cache={})
+        part = replace(sol, Q=np.ascontiguousarray(fitted[order[:K]]))
         objective = SoupObjective(part)
         corner = np.eye(K)[-1]
         starts = [corner, -corner, np.append(best, 0.0), projection(part)]
@@ -76,15 +82,24 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
 
 
 def compute(
-    track: Track = quietly, *, n: int = 24, widths: tuple[int, ...] = (13, 26, 52), most: int = 8
+    on_progress: OnProgress = silent,
+    *,
+    n: int = 24,
+    widths: tuple[int, ...] = (13, 26, 52),
+    most: int = 8,
 ) -> list[Row]:
     """Rows ``{width, K, user, share}``: n users, one random order of leaving out for each."""
+    tasks = [Task.of(shares_of, user=i, widths=list(widths), most=most) for i in range(n)]
+    return rows_of(tasks, "bases", on_progress)
+
+
+def shares_of(user: int, widths: list[int], most: int) -> list[Row]:
+    """The rows of one user."""
+    order = np.random.default_rng([user, 1]).permutation(most).tolist()
     rows = []
-    for seed in track(range(n), "bases"):
-        order = np.random.default_rng([seed, 1]).permutation(most).tolist()
-        for d in widths:
-            found = shares(solve(world(seed, d, most)), order)
-            rows += [{"width": d, "K": K, "user": seed, "share": x} for K, x in enumerate(found, 1)]
+    for d in widths:
+        by_size = shares(solve(world(user, d, most)), order)
+        rows += [{"width": d, "K": K, "user": user, "share": x} for K, x in enumerate(by_size, 1)]
     return rows
 
 

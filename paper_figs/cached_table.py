@@ -1,6 +1,7 @@
-"""What every figure shares: the table behind it, progress, and a cache that knows the code.
+"""What every figure shares: the table behind it, and a cache that knows the code.
 
-A table is a list of rows with the same keys and plain values, so that CSV and JSON hold all of it.
+A table is a list of records with the same keys and plain values, so that CSV and JSON hold all of
+it; it is computed as tasks, each of which gives a few of its rows.
 """
 
 from __future__ import annotations
@@ -10,31 +11,25 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from bounds.records.output import versions
+from bounds.records.output import Record, versions
+from bounds.runs.engine import run
+from bounds.runs.progress import OnProgress
+from bounds.runs.task import Task
 
-Row = dict[str, Any]
-Item = TypeVar("Item")
+Row = Record
 PACKAGES = ("toymdp", "bounds")  # what figures compute through
 SOURCES = (".py", ".json", ".gz")
 
 
-class Track(Protocol):
-    """Iterates over work with a progress bar, or without one."""
-
-    def __call__(self, items: Sequence[Item], label: str) -> Iterable[Item]:
-        """Yield the items."""
-        ...
-
-
-def quietly(items: Sequence[Item], label: str) -> Iterable[Item]:
-    """No progress bar."""
-    return items
+def rows_of(tasks: Sequence[Task], stage: str, on_progress: OnProgress) -> list[Row]:
+    """The rows of all tasks, in their order."""
+    return [row for _, rows in run(tasks, stage, on_progress) for row in rows]
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
@@ -72,10 +67,10 @@ def load(folder: Path, name: str, key: str) -> list[Row] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None  # half a file is no table: it is computed again and replaced
-    rows: list[Row] | None = found["rows"] if found.get("key") == key else None
+    rows: list[Row] | None = stored["rows"] if stored.get("key") == key else None
     return rows
 
 

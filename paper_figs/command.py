@@ -16,23 +16,18 @@ from typing import Annotated, Any
 import typer
 
 from bounds.records.output import OutputFile
-from bounds.report.console import tables_console, tracked, warm_up
+from bounds.report.console import progress_bar, tables_console, warm_up
+from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 
-from .cached_table import Row, Track, cache_key, load, quietly, store, write_csv
+from .cached_table import Row, cache_key, load, store, write_csv
 from .canvas import WIDTHS
 
-FIGURES = {
-    "tightness": "true gap against the printed, the minimal and the sharp bound",
-    "violation": "where Theorem 1's printed bound fails: rare-token mass against its reward",
-    "waterfall": "from the gap to the printed bound, step by step, to the step that breaks",
-    "rungs": "the ladder of bounds on ten instances",
-    "lemma1": "how far Q* is from linear: feature width against temperature",
-    "desirability": "the linear statement that is true in Lemma 1's place",
-    "landscape": "J for two specialists, its local maxima, and an optimum that subtracts",
-    "delta": "the penalty Δ_k against the Rényi divergence D₂",
-    "bases": "share of the optimum against the number of specialists, three feature widths",
-}
+# one module each, with its CAPTION
+FIGURES = (
+    "tightness", "violation", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
+    "bases",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,27 +67,27 @@ def figures(
     console = tables_console(json_path)
     output = OutputFile(json_path)
     if listed or name is None:
-        for key, caption in FIGURES.items():
+        captions = {key: str(_module(key).CAPTION) for key in FIGURES}
+        for key, caption in captions.items():
             console.print(f"{key:13} {caption}", highlight=False)
         with output:
-            output.write(_line({"name": k, "caption": c}) for k, c in FIGURES.items())
-        _report(output)
+            output.write(_line({"name": k, "caption": c}) for k, c in captions.items())
         return
     folder = None if no_cache else cache or _cache_folder()
     with output:
         for key in chosen:
-            made = make(
-                key, out, width=WIDTHS[width], cache=folder, track=tracked,
-                parameters=import_module(f"paper_figs.{key}").QUICK if quick else {},
-            )  # fmt: skip
+            with progress_bar() as on_progress:
+                made = make(
+                    key, out, width=WIDTHS[width], cache=folder, on_progress=on_progress,
+                    parameters=_module(key).QUICK if quick else {},
+                )  # fmt: skip
             for path in made.paths:
                 console.print(str(path), highlight=False, soft_wrap=True)
             output.write([_line({
                 "name": made.name, "files": [str(p) for p in made.paths], "rows": made.rows,
                 "cached": made.cached, "seconds": round(made.seconds, 3), "key": made.key,
-                "caption": FIGURES[key], "width_in": WIDTHS[width], "quick": quick,
+                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "quick": quick,
             })])  # fmt: skip
-    _report(output)
 
 
 def _chosen(name: str | None, listed: bool) -> tuple[str, ...]:
@@ -101,14 +96,12 @@ def _chosen(name: str | None, listed: bool) -> tuple[str, ...]:
     return tuple(FIGURES) if name in (None, "all") or listed else (str(name),)
 
 
-def _line(found: Mapping[str, Any]) -> str:
-    return json.dumps(found, ensure_ascii=False)
+def _module(name: str) -> ModuleType:
+    return import_module(f"paper_figs.{name}")
 
 
-def _report(output: OutputFile) -> None:
-    if output.failure:
-        typer.echo(f"soupcheck: {output.failure}", err=True)
-        raise typer.Exit(2)
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False)
 
 
 def _cache_folder() -> Path:
@@ -122,29 +115,29 @@ def settings(module: ModuleType, parameters: Mapping[str, Any]) -> dict[str, Any
 
     Raises InstanceError for a parameter that the figure does not have.
     """
-    own = {
+    defaults = {
         key: p.default
         for key, p in signature(module.compute).parameters.items()
         if p.kind is Parameter.KEYWORD_ONLY
     }
     for key in parameters:
-        if key not in own:
-            raise InstanceError.of(key, parameters[key], "no such parameter", f"{sorted(own)}")
-    return {**own, **parameters}
+        if key not in defaults:
+            raise InstanceError.of(key, parameters[key], "no such parameter", f"{sorted(defaults)}")
+    return {**defaults, **parameters}
 
 
 def tabulate(
-    name: str, parameters: Mapping[str, Any], cache: Path | None, track: Track = quietly
+    name: str, parameters: Mapping[str, Any], cache: Path | None, on_progress: OnProgress = silent
 ) -> tuple[list[Row], bool, str]:
     """Return a figure's table, whether it came from the cache folder, and its key."""
-    module = import_module(f"paper_figs.{name}")
+    module = _module(name)
     used = settings(module, parameters)
     key = cache_key(module, used)
-    found = None if cache is None else load(cache, name, key)
-    if found is not None:
-        return found, True, key
+    stored = None if cache is None else load(cache, name, key)
+    if stored is not None:
+        return stored, True, key
     warm_up()
-    rows: list[Row] = module.compute(track, **used)
+    rows: list[Row] = module.compute(on_progress, **used)
     if cache is not None:
         try:
             store(cache, name, key, rows)
@@ -156,7 +149,7 @@ def tabulate(
 
 def make(
     name: str, out: Path, *, width: float = WIDTHS["icml-column"], cache: Path | None = None,
-    track: Track = quietly, parameters: Mapping[str, Any] | None = None,
+    on_progress: OnProgress = silent, parameters: Mapping[str, Any] | None = None,
 ) -> Made:  # fmt: skip
     """Compute (or fetch) one table, draw it at this width (inches), and write the three files.
 
@@ -172,12 +165,12 @@ def make(
     import matplotlib.pyplot as plt
 
     began = time.perf_counter()
-    rows, cached, key = tabulate(name, parameters or {}, cache, track)
+    rows, cached, key = tabulate(name, parameters or {}, cache, on_progress)
     seconds = time.perf_counter() - began
     pdf, png, table = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
     style = files("paper_figs") / "style.mplstyle"
     with as_file(style) as sheet, plt.style.context(sheet):
-        figure = import_module(f"paper_figs.{name}").draw(rows, width)
+        figure = _module(name).draw(rows, width)
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_csv(rows, table)

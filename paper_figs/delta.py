@@ -6,16 +6,22 @@ extremes of π_k/ref; where the ratio takes two values it is exact, and with man
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from bounds import Facts
 from bounds.claims.delta import two_valued_states
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve
 from toymdp.families import generate
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLUE, GREEN, ORANGE, VERMILION, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "the penalty Δ_k against the Rényi divergence D₂"
 FAMILIES = {
     "dirichlet": ("o", BLUE), "unit-norm": ("s", ORANGE), "tree": ("^", GREEN),
     "softmax": ("v", VERMILION),
@@ -24,23 +30,26 @@ VISIBLE = 1e-8  # both vanish where the specialist has nothing to choose
 QUICK = {"n": 6}
 
 
-def compute(track: Track = quietly, *, n: int = 60) -> list[Row]:
+def compute(on_progress: OnProgress = silent, *, n: int = 60) -> list[Row]:
     """Rows ``{family, instance, k, renyi, delta, two_valued}``."""
-    rows = []
-    for family, seed in track([(f, i) for f in FAMILIES for i in range(n)], "delta"):
-        sol = solve(generate(family, seed))
-        start = sol.mdp.start_context
-        facts = Facts(sol)
-        two = two_valued_states(facts)
-        for k in range(sol.mdp.n_rewards):
-            renyi = float(facts.renyi_divergences[k, 0, start])
-            if renyi > VISIBLE:
-                rows.append({
-                    "family": family, "instance": f"{family}-{seed}", "k": k, "renyi": renyi,
-                    "delta": float(facts.deltas[k, 0, start]),
-                    "two_valued": bool(two[k, 0, start]),
-                })  # fmt: skip
-    return rows
+    tasks = [Task.of(penalties, family=f, seed=i) for f in FAMILIES for i in range(n)]
+    return rows_of(tasks, "delta", on_progress)
+
+
+def penalties(family: str, seed: int) -> list[Row]:
+    """A row for each specialist of one instance that has something to choose."""
+    sol = solve(generate(family, seed))
+    start = sol.mdp.start_context
+    facts = Facts(sol)
+    renyi, delta, two = facts.renyi_divergences, facts.deltas, two_valued_states(facts)
+    return [
+        {
+            "family": family, "instance": f"{family}-{seed}", "k": k,
+            "renyi": float(renyi[k, 0, start]), "delta": float(delta[k, 0, start]),
+            "two_valued": bool(two[k, 0, start]),
+        }
+        for k in range(sol.mdp.n_rewards) if renyi[k, 0, start] > VISIBLE
+    ]  # fmt: skip
 
 
 def draw(rows: list[Row], width: float) -> Figure:

@@ -8,39 +8,48 @@ digit, whatever the reward; V itself, which is what a linear lemma would need, d
 from __future__ import annotations
 
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from bounds import check
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import Solution, solve
 from toymdp.families import generate
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLUE, ORANGE, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "the linear statement that is true in Lemma 1's place"
 SIZE = {"A": 6, "L": 2, "T": 4, "K": 1}
 QUICK = {"n": 2, "ranks": (2, 4)}
 
 
 def compute(
-    track: Track = quietly, *, n: int = 25, ranks: tuple[int, ...] = (1, 2, 3, 4, 5)
+    on_progress: OnProgress = silent, *, n: int = 25, ranks: tuple[int, ...] = (1, 2, 3, 4, 5)
 ) -> list[Row]:
     """Rows ``{rank, instance, beta, desirability, error, verdict, value}``.
 
     desirability: largest residual of exp(V/β), a share of its largest entry, and its error radius.
     value: the same residual of V, a share of its largest distance from its mean over the block.
     """
-    rows = []
-    for rank, seed in track([(r, i) for r in ranks for i in range(n)], "desirability"):
-        sol = solve(generate("low-rank", seed, rank=rank, **SIZE))
-        (c,) = check(sol, "ss.lemma1.desirability")
-        rows.append({
-            "rank": rank, "instance": f"low-rank-{seed}", "beta": sol.mdp.beta,
-            "desirability": c.lhs, "error": c.error, "verdict": c.verdict,
-            "value": value_residual(sol, rank),
-        })  # fmt: skip
-    return rows
+    tasks = [Task.of(residuals, rank=rank, seed=i) for rank in ranks for i in range(n)]
+    return rows_of(tasks, "desirability", on_progress)
+
+
+def residuals(rank: int, seed: int) -> list[Row]:
+    """The row of one world."""
+    sol = solve(generate("low-rank", seed, rank=rank, **SIZE))
+    (c,) = check(sol, "ss.lemma1.desirability")
+    return [{
+        "rank": rank, "instance": f"low-rank-{seed}", "beta": sol.mdp.beta,
+        "desirability": c.lhs, "error": c.error, "verdict": c.verdict,
+        "value": value_residual(sol, rank),
+    }]  # fmt: skip
 
 
 def value_residual(sol: Solution, rank: int) -> float:

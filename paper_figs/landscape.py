@@ -7,26 +7,30 @@ its local maxima. In this world (the paper's own set-up) the best soup *subtract
 from __future__ import annotations
 
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.soup.objective import SoupObjective
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import HEAT, VERMILION, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "J for two specialists, its local maxima, and an optimum that subtracts"
 SIZE = {"A": 4, "L": 2, "T": 4, "K": 2}
 LOCAL = 1e-3  # ends closer than this in ν are one local maximum
 QUICK = {"points": 21}
 
 
 def compute(
-    track: Track = quietly, *, seed: int = 15, points: int = 121, tolerance: float = 1e-4
+    on_progress: OnProgress = silent, *, seed: int = 15, points: int = 121, tolerance: float = 1e-4
 ) -> list[Row]:
     """Rows ``{kind, label, nu0, nu1, J}``: the grid row by row, then what stands on it.
 
@@ -34,12 +38,18 @@ def compute(
     bound proves of J over the whole budget, to the tolerance. J in reward units. The grid is square
     in (ν0 + ν1, ν0 − ν1).
     """
+    tasks = [Task.of(surface, seed=seed, points=points, tolerance=tolerance)]
+    return rows_of(tasks, "landscape", on_progress)
+
+
+def surface(seed: int, points: int, tolerance: float) -> list[Row]:
+    """The rows of one world."""
     sol = solve(generate("softmax", seed, **SIZE))
     objective = SoupObjective(sol)
     opt = soup_optimum(sol.mdp, sol, tolerance=tolerance)
     axis = np.linspace(-1.0, 1.0, points)
     rows = []
-    for p in track(axis.tolist(), "landscape"):
+    for p in axis:
         nus = np.stack([(p + axis) / 2, (p - axis) / 2], axis=1)
         rows += [_row("grid", "", nu, J) for nu, J in zip(nus, objective.values(nus), strict=True)]
     w = sol.mdp.w
@@ -65,6 +75,8 @@ def _row(kind: str, label: str, nu: Any, J: float) -> Row:
 
 def draw(rows: list[Row], width: float) -> Figure:
     """Filled contours on the diamond of the budget."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = canvas(width, 0.86)
     grid = [r for r in rows if r["kind"] == "grid"]
     n = isqrt(len(grid))

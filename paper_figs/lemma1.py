@@ -7,18 +7,23 @@ feature map. Left: one vector for all steps, as (6) says. Right: a vector for ea
 from __future__ import annotations
 
 from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 
 from bounds import check
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve
 from toymdp.families import generate
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import HEAT, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "how far Q* is from linear: feature width against temperature"
 CLAIMS = {
     "ss.lemma1": r"one $\nu$, as (6)",
     "ss.lemma1.per-step": r"$\nu_t$ each step, $\circ$ exact",
@@ -28,7 +33,7 @@ QUICK = {"n": 2, "widths": (2, 8, 16), "betas": (0.25, 1.0)}
 
 
 def compute(
-    track: Track = quietly,
+    on_progress: OnProgress = silent,
     *,
     n: int = 12,
     widths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 12, 14, 15, 16, 18),
@@ -38,27 +43,33 @@ def compute(
 
     residual: median over n worlds of the worst-fitted Q; holds: in how many it is rounding.
     """
-    rows = []
-    for d in track(widths, "lemma1"):
-        for beta in betas:
-            found: dict[str, list[tuple[float, bool]]] = {claim: [] for claim in CLAIMS}
-            for seed in range(n):
-                sol = solve(generate("softmax", seed, d=d, beta=beta, **SIZE))
-                for c in check(sol, ",".join(CLAIMS)):
-                    if c.lhs is not None:
-                        share = c.terms["relative rms residual"]
-                        found[c.claim].append((share, c.verdict == "holds"))
-            for claim, seen in found.items():
-                rows.append({
-                    "claim": claim, "width": d, "beta": beta, "worlds": len(seen),
-                    "residual": median(x for x, _ in seen) if seen else None,
-                    "holds": sum(h for _, h in seen),
-                })  # fmt: skip
-    return rows
+    tasks = [Task.of(residuals, width=d, beta=beta, n=n) for d in widths for beta in betas]
+    return rows_of(tasks, "lemma1", on_progress)
+
+
+def residuals(width: int, beta: float, n: int) -> list[Row]:
+    """A row for each claim over n worlds of one feature width and temperature."""
+    shares: dict[str, list[tuple[float, bool]]] = {claim: [] for claim in CLAIMS}
+    for seed in range(n):
+        sol = solve(generate("softmax", seed, d=width, beta=beta, **SIZE))
+        for c in check(sol, ",".join(CLAIMS)):
+            if c.lhs is not None:
+                share = c.terms["relative rms residual"]
+                shares[c.claim].append((share, c.verdict == "holds"))
+    return [
+        {
+            "claim": claim, "width": width, "beta": beta, "worlds": len(seen),
+            "residual": median(x for x, _ in seen) if seen else None,
+            "holds": sum(h for _, h in seen),
+        }
+        for claim, seen in shares.items()
+    ]  # fmt: skip
 
 
 def draw(rows: list[Row], width: float) -> Figure:
     """Two heat maps with one scale; cells where the lemma holds are marked."""
+    from matplotlib.colors import LogNorm
+
     figure, panels = canvas(width, 0.72, 1, 2, sharey=True)
     widths = sorted({r["width"] for r in rows})
     betas = sorted({r["beta"] for r in rows})

@@ -5,24 +5,30 @@ Each rung is a true statement but the last; an instance on which the last lies b
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from bounds import Facts, Soup
 from bounds.proofs.ladder import RUNGS, ladder
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLUE, ORANGE, VERMILION, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "the ladder of bounds on ten instances"
 FAMILIES = {"dirichlet": (BLUE, "o", "-"), "tree": (ORANGE, "s", "--")}
 SEEDS = 200  # of a family, looked through until enough have a gap that can be seen
 VISIBLE = 1e-6
 QUICK = {"n": 2}
 
 
-def compute(track: Track = quietly, *, n: int = 9) -> list[Row]:
+def compute(on_progress: OnProgress = silent, *, n: int = 9) -> list[Row]:
     """Rows ``{instance, family, rung, value, ratio}``: n random instances and the witness.
 
     ratio: bound over gap; empty where a rung does not apply.
@@ -31,30 +37,36 @@ def compute(track: Track = quietly, *, n: int = 9) -> list[Row]:
     for i, family in enumerate(FAMILIES):
         wanted = (n + 1 - i) // len(FAMILIES)
         chosen += [(family, seed) for seed in _visible(family, wanted)]
-    rows = []
-    for family, seed in track([*chosen, ("witness", 16)], "rungs"):
-        mdp = rare_first_token(seed) if family == "witness" else generate(family, seed)
-        sol = solve(mdp)
-        for rung in ladder(Soup(Facts(sol), soup_optimum(mdp, sol).lam)):
-            if rung.name in ("true gap", *RUNGS):
-                rows.append({
-                    "instance": f"{family}-{seed}", "family": family, "rung": rung.name,
-                    "value": rung.value, "ratio": rung.ratio,
-                })  # fmt: skip
-    return rows
+    chosen.append(("witness", 16))
+    tasks = [Task.of(rungs_of, family=family, seed=seed) for family, seed in chosen]
+    return rows_of(tasks, "rungs", on_progress)
+
+
+def rungs_of(family: str, seed: int) -> list[Row]:
+    """A row for each rung of one instance; seed: the rarity of a witness."""
+    mdp = rare_first_token(seed) if family == "witness" else generate(family, seed)
+    sol = solve(mdp)
+    soup = Soup(Facts(sol), soup_optimum(mdp, sol).lam)
+    return [
+        {
+            "instance": f"{family}-{seed}", "family": family, "rung": rung.name,
+            "value": rung.value, "ratio": rung.ratio,
+        }
+        for rung in ladder(soup) if rung.name in ("true gap", *RUNGS)
+    ]  # fmt: skip
 
 
 def _visible(family: str, wanted: int) -> list[int]:
     """The first seeds of a family whose soup leaves a gap above rounding."""
-    found: list[int] = []
+    seeds: list[int] = []
     for seed in range(SEEDS):
-        if len(found) == wanted:
+        if len(seeds) == wanted:
             break
         mdp = generate(family, seed)
         opt = soup_optimum(mdp)
         if opt.lam.any() and opt.gap > VISIBLE:
-            found.append(seed)
-    return found
+            seeds.append(seed)
+    return seeds
 
 
 def draw(rows: list[Row], width: float) -> Figure:
@@ -66,11 +78,11 @@ def draw(rows: list[Row], width: float) -> Figure:
     looks = {**FAMILIES, "witness": (VERMILION, "X", ":")}
     named: set[str] = set()
     for instance in dict.fromkeys(r["instance"] for r in rows):
-        own = [r for r in rows if r["instance"] == instance and r["ratio"] is not None]
-        family = own[0]["family"]
+        line = [r for r in rows if r["instance"] == instance and r["ratio"] is not None]
+        family = line[0]["family"]
         ink, marker, style = looks[family]
         axes.plot(
-            [names.index(r["rung"]) for r in own], [r["ratio"] for r in own], color=ink,
+            [names.index(r["rung"]) for r in line], [r["ratio"] for r in line], color=ink,
             marker=marker, ls=style, lw=0.8, ms=5 if family == "witness" else 3,
             label=None if family in named else family,
         )  # fmt: skip

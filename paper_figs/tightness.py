@@ -6,19 +6,23 @@ every hypothesis of Theorem 1 lie above it, and the rare-first-token witness fal
 
 from __future__ import annotations
 
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from typing import TYPE_CHECKING, Any
 
 from bounds import check
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLUE, GREEN, ORANGE, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+CAPTION = "true gap against the printed, the minimal and the sharp bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
 BOUNDS = {
     "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.sharp": "sharp",
@@ -28,27 +32,33 @@ QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
 
 
 def compute(
-    track: Track = quietly,
+    on_progress: OnProgress = silent,
     *,
     n: int = 60,
     rarities: tuple[int, ...] = (2, 4, 6, 8, 10, 12, 14, 16),
 ) -> list[Row]:
     """Rows ``{family, instance, bound, gap, value, verdict}`` at λ*, in reward units."""
-    cases = [(f, f"{f}-{i}", generate(f, i)) for f in FAMILIES for i in range(n)]
-    cases += [("witness", f"rarity-{r}", rare_first_token(r)) for r in rarities]
-    rows = []
-    for family, name, mdp in track(cases, "tightness"):
-        sol = solve(mdp)
-        opt = soup_optimum(mdp, sol)
-        if opt.gap < VISIBLE or not opt.lam.any():
-            continue
-        for c in check(sol, ",".join(BOUNDS), optimum=opt, lam=opt.lam):
-            if c.lhs is not None:
-                rows.append({
-                    "family": family, "instance": name, "bound": BOUNDS[c.claim],
-                    "gap": c.lhs, "value": c.rhs, "verdict": c.verdict,
-                })  # fmt: skip
-    return rows
+    tasks = [Task.of(bounds_on, family=f, seed=i) for f in FAMILIES for i in range(n)]
+    tasks += [Task.of(bounds_on, family="witness", seed=r) for r in rarities]
+    return rows_of(tasks, "tightness", on_progress)
+
+
+def bounds_on(family: str, seed: int) -> list[Row]:
+    """A row for each bound on one instance; seed: the rarity of a witness."""
+    witness = family == "witness"
+    mdp = rare_first_token(seed) if witness else generate(family, seed)
+    sol = solve(mdp)
+    opt = soup_optimum(mdp, sol)
+    if opt.gap < VISIBLE or not opt.lam.any():
+        return []
+    return [
+        {
+            "family": family, "instance": f"{'rarity' if witness else family}-{seed}",
+            "bound": BOUNDS[c.claim], "gap": c.lhs, "value": c.rhs, "verdict": c.verdict,
+        }
+        for c in check(sol, ",".join(BOUNDS), optimum=opt, lam=opt.lam)
+        if c.lhs is not None
+    ]  # fmt: skip
 
 
 def draw(rows: list[Row], width: float) -> Figure:
@@ -84,6 +94,8 @@ def draw(rows: list[Row], width: float) -> Figure:
 
 
 def _legend(inks: dict[str, str]) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
     def mark(marker: str, ink: str, label: str) -> Line2D:
         face = "none" if label == "minimal" else ink
         edge = ink if label == "minimal" else "none"

@@ -8,15 +8,21 @@ is the last bar.
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from bounds.proofs.walk import explain
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
 from toymdp.families.classics import rare_first_token
 
-from .cached_table import Row, Track, quietly
+from .cached_table import Row, rows_of
 from .canvas import BLACK, BLUE, GREY, VERMILION, canvas
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = "from the gap to the printed bound, step by step, to the step that breaks"
 WORDS = {
     "ss.lemma1": "$Q^*$ linear",
     "ss.eq8.onehot": "beats one-hots",
@@ -29,28 +35,33 @@ WORDS = {
 QUICK: dict[str, object] = {}
 
 
-def compute(track: Track = quietly, *, claim: str = "ss.thm1.gap", rarity: int = 16) -> list[Row]:
+def compute(
+    on_progress: OnProgress = silent, *, claim: str = "ss.thm1.gap", rarity: int = 16
+) -> list[Row]:
     """Rows ``{kind, step, label, slack, level, verdict}``: level is the running sum, reward units.
 
     A step whose two sides are one expression here (not-applicable) adds nothing.
     """
-    rows: list[Row] = []
-    for _ in track((rarity,), "waterfall"):
-        sol = solve(rare_first_token(rarity))
-        found = explain(sol, claim, soup_optimum(sol.mdp, sol))
-        assert found.claim.lhs is not None
-        assert found.claim.rhs is not None
-        level = found.claim.lhs
-        rows.append(_row("gap", claim, "true gap", level, level, ""))
-        for i, (step, c) in enumerate(found.steps):
-            level += c.slack or 0.0
-            kind = "first broken" if i == found.first_broken else "step"
-            label = WORDS.get(step.claim, step.claim)
-            rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict))
-        rest = found.claim.rhs - level
-        rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest, ""))
-        rows.append(_row("bound", claim, "printed (10)", found.claim.rhs, found.claim.rhs, ""))
-    return rows
+    tasks = [Task.of(walked, claim=claim, rarity=rarity)]
+    return rows_of(tasks, "waterfall", on_progress)
+
+
+def walked(claim: str, rarity: int) -> list[Row]:
+    """The rows of one claim's proof on the witness of this rarity."""
+    sol = solve(rare_first_token(rarity))
+    walk = explain(sol, claim, soup_optimum(sol.mdp, sol))
+    gap, bound = walk.claim.lhs, walk.claim.rhs
+    assert gap is not None
+    assert bound is not None
+    level, rows = gap, [_row("gap", claim, "true gap", gap, gap, "")]
+    for i, (step, c) in enumerate(walk.steps):
+        level += c.slack or 0.0
+        kind = "first broken" if i == walk.first_broken else "step"
+        label = WORDS.get(step.claim, step.claim)
+        rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict))
+    rest = bound - level
+    rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest, ""))
+    return [*rows, _row("bound", claim, "printed (10)", bound, bound, "")]
 
 
 def _row(kind: str, step: str, label: str, slack: float | None, level: float, says: str) -> Row:

@@ -14,7 +14,7 @@ from conftest import random_mdp
 
 from bounds import CLAIMS
 from bounds.claims.catalogue import claim_named
-from bounds.records.witness import load_witness, stored_witnesses
+from bounds.records.witness import Witness, load_witness, stored_witnesses
 from toymdp import InstanceError
 from toymdp.families.classics import rare_first_token
 
@@ -113,19 +113,19 @@ def test_gate(tmp_path):
     assert soupcheck("verify", path, "--gate").returncode == 0
 
 
-def test_gate_closes_when_a_witness_breaks_nothing(tmp_path, monkeypatch):
-    from bounds.commands import verify as command
-    from bounds.records.witness import Witness
-    from bounds.runs import cases as suite
+def test_gate_closes_when_a_witness_breaks_nothing(monkeypatch, capsys):
+    from bounds.cli import main
+    from bounds.runs import cases, judging
 
     tame = Witness("tame", random_mdp(0), "ss.thm1.gap", None, 0, {"lhs": 1.0, "rhs": 0.0})
-    case = suite.Case("tame", "witness", lambda: tame.instance, tame)
-    monkeypatch.setattr(command, "_cases", lambda *_: [case])
-    import typer
-
-    with pytest.raises(typer.Exit) as stop:
-        command.verify(claims="ss.eq8.upper", n=1, seed=0, gate=True)
-    assert stop.value.exit_code == 1
+    monkeypatch.setattr(cases, "stored_witness_claims", lambda: {"tame": tame.claim})
+    monkeypatch.setattr(cases, "stored_witness", lambda name: tame)
+    monkeypatch.setattr(judging, "stored_witness", lambda name: tame)
+    monkeypatch.setattr(cases, "default_suite", lambda n, seed: cases.from_witnesses())
+    with pytest.raises(SystemExit) as stop:
+        main(["verify", "--claims", "ss.eq8.upper", "--gate"])
+    assert stop.value.code == 1
+    assert "tame no longer breaks ss.thm1.gap" in capsys.readouterr().out
 
 
 def test_family_and_claims_listing():

@@ -14,6 +14,7 @@ from pypdf import PdfReader
 from test_cli import soupcheck
 from test_figures import quick
 
+from bounds.runs.progress import silent
 from paper_figs import cached_table as table
 from paper_figs import delta
 from paper_figs.canvas import WIDTHS
@@ -35,7 +36,7 @@ def fonts_of(reader):
 def test_files(name, tmp_path, monkeypatch):
     module = import_module(f"paper_figs.{name}")
     rows = quick(name)
-    monkeypatch.setattr(module, "compute", lambda track, **_: rows)
+    monkeypatch.setattr(module, "compute", lambda on_progress, **_: rows)
     # the defaults of the stand-in are the figure's own
     monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: dict(parameters))
     made = make(name, tmp_path, width=WIDTHS["icml-column"])
@@ -78,7 +79,7 @@ def test_nothing_is_cut_off(name):
 def test_cache(tmp_path, monkeypatch):
     calls = []
 
-    def compute(track=table.quietly, *, n=3, seed=0):
+    def compute(on_progress=silent, *, n=3, seed=0):
         calls.append((n, seed))
         return [{"x": i + seed, "y": None} for i in range(n)]
 

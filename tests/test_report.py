@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import shutil
 from collections import Counter
@@ -18,8 +19,12 @@ from playwright.sync_api import sync_playwright
 from test_cli import soupcheck
 
 from bounds import CLAIMS, check
+from bounds.proofs.walk import explain
+from bounds.records.output import content_hash
+from bounds.records.record import record
 from bounds.report import page as report
-from bounds.runs.cases import Case
+from bounds.report.summary import ClaimSummary, summarise
+from toymdp import solve
 from toymdp.families import generate
 from toymdp.families.classics import lemma1_softmax, rare_first_token
 
@@ -30,23 +35,38 @@ CERTIFICATE = {
 }  # fmt: skip
 
 
-def judged(name, family, mdp, claims="*"):
-    return report.Judged(Case(name, family, lambda: mdp), check(mdp, claims))
+def judged(name, family, mdp, notes=()):
+    """The records of one instance."""
+    digest = content_hash(mdp)
+    about = {"record": "instance", "instance": name, "family": family, "sha256": digest,
+             "notes": list(notes), "witness": None}  # fmt: skip
+    return [about, *(record(name, digest, c, 0, family=family) for c in check(mdp))]
+
+
+def walked(name, mdp, claim):
+    return {
+        "record": "walk", "instance": name, "sha256": content_hash(mdp), "claim": claim,
+        "explanation": explain(solve(mdp), claim).as_dict(),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run():
     return [
-        judged("gap-rare-first-token", "witness", rare_first_token()),
-        judged("lemma1-softmax", "witness", lemma1_softmax()),
-        judged("dirichlet-0", "dirichlet", generate("dirichlet", 0)),
-        judged(EVIL, EVIL, random_mdp(0)),
+        *judged("gap-rare-first-token", "witness", rare_first_token(), ["a note"]),
+        *judged("lemma1-softmax", "witness", lemma1_softmax()),
+        *judged("dirichlet-0", "dirichlet", generate("dirichlet", 0)),
+        *judged(EVIL, EVIL, random_mdp(0)),
+        walked("gap-rare-first-token", rare_first_token(), "ss.thm1.gap"),
+        walked("lemma1-softmax", lemma1_softmax(), "ss.lemma1"),
     ]
 
 
 @pytest.fixture(scope="module")
 def page(run):
-    return report.render(run, certificates={"gap-rare-first-token": CERTIFICATE})
+    # as from a file: a ledger's lines are all that a page needs
+    found = summarise(json.loads(json.dumps(r, allow_nan=False)) for r in run)
+    return report.render(found, certificates={"gap-rare-first-token": CERTIFICATE})
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +107,7 @@ def test_a_command_that_is_not_rendered_is_an_error():
 
 def test_the_table_counts_the_checks(run, soup):
     rows = soup.select("#claims-table tbody tr")
-    counts = Counter((c.claim, c.verdict) for j in run for c in j.checks)
+    counts = Counter((r["claim"], r["verdict"]) for r in run if "record" not in r)
     judged_claims = [c for c in CLAIMS if any(key[0] == c for key in counts)]
     assert [row.th.get_text(strip=True) for row in rows] == judged_claims
     for row in rows:
@@ -130,20 +150,23 @@ def test_a_section_shows_worst_instance_proof_witness_and_certificate(soup):
 
 def test_a_violated_proved_claim_is_named_at_the_top():
     (c,) = check(random_mdp(0), "ss.eq8.upper")
-    broken = type(c)(**{**vars(c), "verdict": "violated", "slack": -1.0})
-    case = Case("broken", "file", lambda: random_mdp(0))
-    soup = BeautifulSoup(report.render([report.Judged(case, [broken])]), "html.parser")
+    broken = {**record("broken", "", c, 0, family="file"), "verdict": "violated", "slack": -1.0}
+    soup = BeautifulSoup(report.render(summarise([broken])), "html.parser")
     assert "A proved claim is violated: ss.eq8.upper (1)" in " ".join(soup.main.get_text().split())
 
 
-def test_worst_row_prefers_a_violation():
-    rows = [
-        report.Row(name, "f", c)
-        for name, mdp in (("a", generate("dirichlet", 0)), ("b", rare_first_token()))
-        for c in check(mdp, "ss.thm1.gap")
-    ]
-    assert report.worst_row(CLAIMS["ss.thm1.gap"], rows).instance == "b"
-    assert report.worst_row(CLAIMS["ss.thm1.gap"], []) is None
+def test_the_worst_record_is_a_violation():
+    found = ClaimSummary("inequality", "refuted")
+    assert found.worst is None
+    for name, mdp in (("a", generate("dirichlet", 0)), ("b", rare_first_token())):
+        (c,) = check(mdp, "ss.thm1.gap")
+        found.add(record(name, "", c, 0))
+    assert found.worst["instance"] == "b"
+
+
+def test_a_proof_walked_elsewhere_is_not_shown(run):
+    moved = [{**r, "sha256": "another"} if r.get("record") == "walk" else r for r in run]
+    assert "First step that breaks" not in report.render(summarise(moved))
 
 
 # -- what it may contain ---------------------------------------------------------------------
@@ -213,11 +236,9 @@ def browser():
 def file(run, tmp_path_factory):
     """A page with a claim of each kind: axe looks at every node, and takes its time."""
     chosen = ("ss.lemma1", "ss.thm1.gap", "ss.thm1.gap.sharp", "ss.delta", "ss.eq2-4")
-    few = [
-        report.Judged(j.case, [c for c in j.checks if c.claim in chosen], ["a note"]) for j in run
-    ]
+    few = [r for r in run if r.get("claim") in (None, *chosen)]
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(report.render(few), encoding="utf-8")
+    path.write_text(report.render(summarise(few)), encoding="utf-8")
     return path
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from toymdp import InstanceError
 
-from ..claim import Claim
+from ..claim import Claim, Hypothesis
 from . import (
     appendix_c,
     bellman,
@@ -140,6 +140,18 @@ def _module(name: str) -> ModuleType:
 
 
 CLAIMS = Catalogue(TABLES)
+
+
+def claim_named(claim_id: str) -> Claim:
+    """Return the claim of this id. Raises InstanceError if there is none."""
+    if claim_id not in CLAIMS:
+        raise InstanceError.of("claim", claim_id, "unknown", "list them with `soupcheck claims`")
+    return CLAIMS[claim_id]
+
+
+def hypotheses() -> dict[str, Hypothesis]:
+    """Return the hypotheses that claims of the catalogue name, by id."""
+    return {h.id: h for claim in CLAIMS.values() for h in (*claim.hypotheses, *claim.reported)}
 
 
 def select(pattern: str) -> list[Claim]:

@@ -14,14 +14,17 @@ from ..kinds import load_any, subject_of
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
 from ..records.output import OutputFile, dump
+from ..records.record import plain
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
+from ..report.summary import short
+from .options import Json
 
 
 def explain(
     file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance or a stored witness.")],
     claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
-    json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
+    json_path: Json = None,
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""
     output = OutputFile(json_path, [file])
@@ -37,13 +40,10 @@ def explain(
         console.print(table)
     with output as out:
         out.write([dump(found.as_dict())])
-    if out.failure:
-        typer.echo(f"soupcheck: {out.failure}", err=True)
-        raise typer.Exit(2)
 
 
 def _tables(found: Explanation) -> list[Table | str]:
-    parts: list[Table | str] = [tables.detail("The statement", [found.claim])]
+    parts: list[Table | str] = [tables.detail("The statement", [plain(found.claim)])]
     if found.steps:
         table = Table(title="Its proof, at λ* and the start", title_justify="left")
         for name in ("", "step", "says", "verdict", "lhs", "rhs"):
@@ -52,7 +52,7 @@ def _tables(found: Explanation) -> list[Table | str]:
             mark = "✗" if c.verdict == "violated" else "✓" if c.verdict == "holds" else "·"
             style = "bold red" if i == found.first_broken else ""
             table.add_row(
-                mark, step.claim, step.says, c.verdict, tables.short(c.lhs), tables.short(c.rhs),
+                mark, step.claim, step.says, c.verdict, short(c.lhs), short(c.rhs),
                 style=style,
             )  # fmt: skip
         parts.append(table)
@@ -62,12 +62,12 @@ def _tables(found: Explanation) -> list[Table | str]:
         saviour = f"; {step.remedy} would save it {saved}".rstrip() if step.saved_by else ""
         parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
     if found.repairs:
-        parts.append(tables.detail("What is true instead", found.repairs))
+        parts.append(tables.detail("What is true instead", map(plain, found.repairs)))
     if found.rungs:
         table = Table(title="Bounds on the gap", title_justify="left")
         for name in ("bound", "value", "times the gap", "note"):
             table.add_column(name)
         for r in found.rungs:
-            table.add_row(r.name, tables.short(r.value), tables.short(r.ratio), r.note)
+            table.add_row(r.name, short(r.value), short(r.ratio), r.note)
         parts.append(table)
     return parts

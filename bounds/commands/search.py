@@ -14,8 +14,9 @@ from toymdp import InstanceError
 
 from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
-from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
+from ..report.summary import short
+from .options import Json
 
 if TYPE_CHECKING:
     from ..search.engine import State
@@ -38,7 +39,7 @@ def search(
     factor: Annotated[
         float, typer.Option(min=1.0, help="lhs/rhs to reach and to keep (equality: 1 + |Δ|/size).")
     ] = 1.05,
-    json_path: Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")] = None,
+    json_path: Json = None,
 ) -> None:
     """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."""
     if not factor < math.inf:
@@ -85,9 +86,6 @@ def search(
     _show(tables_console(json_path), state, found)
     with output as lines:
         lines.write([dump(_result(state, factor, found, shrunk, out))])
-    if output.failure:
-        typer.echo(f"soupcheck: {output.failure}", err=True)
-        raise typer.Exit(2)
     if not found:
         raise typer.Exit(1)
 
@@ -139,8 +137,8 @@ def _show(console: Console, state: State, found: bool) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in (
         ("verdict", best.check.verdict),
-        ("lhs", tables.short(best.check.lhs)),
-        ("rhs", tables.short(best.check.rhs)),
+        ("lhs", short(best.check.lhs)),
+        ("rhs", short(best.check.rhs)),
         ("strength", f"{best.strength:.6g} (above 1 it is broken)"),
         ("instance", _size(best)),
         ("hypotheses", ", ".join(f"{h} {v}" for h, v in best.check.hypotheses.items())),

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from toymdp import InstanceError
-from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
 
-from ..checking import check
-from ..claims.catalogue import CLAIMS, select
+from ..claims.catalogue import select
 from ..kinds import ALL_FAMILIES
-from ..records.output import OutputFile, content_hash, dump
-from ..records.record import record
+from ..records.output import OutputError, OutputFile, Record, dump
 from ..records.witness import stored_certificates
-from ..report import page as report
 from ..report import tables
-from ..report.console import tables_console, tracked, warm_up
-from ..runs import cases as suite
-from ..runs.cases import Case
+from ..report.console import progress_bar, tables_console, warm_up
+from ..report.summary import Summary
+from ..runs import cases as instances
+from ..runs.cases import CORPUS_FAMILIES, Case
+from ..runs.engine import run
+from ..runs.judging import WorstCases, judge
+from ..runs.progress import OnProgress
+from ..runs.task import Task
+from .options import Seed
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 
@@ -35,7 +38,7 @@ def verify(
         str | None, typer.Option(help=f"A seeded family: {', '.join(ALL_FAMILIES)}.")
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    seed: Seed = 0,
     text: Annotated[
         Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
     ] = None,
@@ -56,35 +59,31 @@ def verify(
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
     _check_target(html, [*(files or []), *(p for p in (text, labels) if p is not None)])
-    cases = _cases(files, family, n, seed, text, labels, vocab_size, order)
+    cases = list(_cases(files, family, n, seed, text, labels, vocab_size, order))
     warm_up()
-    rows: list[tables.Row] = []
-    judged: list[report.Judged] = []
+    summary, worst = Summary(), WorstCases()
     shown: list[Table] = []
     failures: list[str] = []
-    with OutputFile(json_path, files or []) as out:
-        for case in tracked(cases, "checking"):
-            mdp = case.build()
-            found = check(mdp, claims, seed=seed)
-            digest = content_hash(mdp)
-            out.write(dump(record(case.name, digest, c, seed, family=case.family)) for c in found)
-            rows.extend(tables.Row(case.name, case.family, c) for c in found)
-            judged.append(report.Judged(case, found, suite.corpus_lines(mdp)))
-            failures.extend(_failures(case, mdp, found, claims))
-            if len(cases) <= DETAIL_LIMIT or case.family in suite.CORPUS_FAMILIES:
-                shown.append(tables.detail(_title(case, mdp), found))
-    printed = [*shown, *([tables.summary(rows, CLAIMS)] if len(cases) > 1 else [])]
     console = tables_console(json_path)
-    for table in printed:
-        console.print(table)
-    for line in failures:
-        console.print(line, style="bold red", highlight=False)
-    if html is not None:
-        page = report.render(judged, certificates=stored_certificates(), track=tracked)
-        _write_html(html, page)
-    if out.failure:
-        typer.echo(f"soupcheck: {out.failure}", err=True)
-        raise typer.Exit(2)
+    with OutputFile(json_path, files or []) as ledger:
+        with progress_bar() as on_progress:
+            tasks = [Task.of(judge, case=case, claims=claims, seed=seed) for case in cases]
+            for task, (about, *checks) in run(tasks, "checking", on_progress):
+                ledger.write(map(dump, checks))
+                for record in checks if html is None else [about, *checks]:
+                    summary.add(record)
+                case = task.args["case"]
+                worst.add(case, checks)
+                failures.extend(_failures(about, checks))
+                if len(cases) <= DETAIL_LIMIT or case.family in CORPUS_FAMILIES:
+                    shown.append(tables.detail("\n".join([case.name, *about["notes"]]), checks))
+        for table in [*shown, *([tables.summary(summary)] if len(cases) > 1 else [])]:
+            console.print(table)
+        for line in failures:
+            console.print(line, style="bold red", highlight=False)
+        if html is not None:
+            with progress_bar() as on_progress:
+                _write_page(html, summary, worst, on_progress)
     if gate:
         console.print("gate: failed" if failures else "gate: passed", highlight=False)
     if gate and failures:
@@ -94,50 +93,41 @@ def verify(
 def _cases(
     files: list[Path] | None, family: str | None, n: int, seed: int, text: Path | None,
     labels: Path | None, vocab_size: int, order: int,
-) -> list[Case]:  # fmt: skip
+) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
         raise InstanceError("FILES, --family and --text: give one of the three, not more")
     if labels is not None and text is None:
         raise InstanceError("--labels: belongs to --text; give that file too")
     if files:
-        return list(suite.from_files(files))
+        return instances.from_files(files)
     if family is not None:
         if family not in ALL_FAMILIES:
             raise InstanceError.of(
                 "--family", family, "unknown", f"choose from {list(ALL_FAMILIES)}"
             )
-        return list(suite.from_family(family, n, seed))
+        return instances.from_family(family, n, seed)
     if text is not None:
-        options = {"text": text, "labels": labels, "vocab_size": vocab_size, "order": order}
-        return [
-            Case(text.stem, "corpus", lambda: corpus_ngrams(seed, **options)),
-            Case(f"{text.stem}-1hot", "corpus-one-hot", lambda: corpus_one_hot(seed, **options)),
-        ]
-    return suite.default_suite(n, seed)
+        return instances.from_text(text, labels, vocab_size=vocab_size, order=order, seed=seed)
+    return instances.default_suite(n, seed)
 
 
-def _failures(case: Case, mdp: Any, found: list, claims: str) -> list[str]:  # type: ignore[type-arg]
+def _failures(about: Record, checks: Iterable[Record]) -> list[str]:
+    """What must not be: a proved claim that is violated, a stored witness that breaks nothing."""
     lines = [
-        f"{case.name}: {c.claim} is proved but violated here: lhs {c.lhs}, rhs {c.rhs}"
-        for c in found
-        if c.status == "proved" and c.verdict == "violated"
+        f"{c['instance']}: {c['claim']} is proved but violated here: lhs {c['lhs']}, rhs {c['rhs']}"
+        for c in checks
+        if c["status"] == "proved" and c["verdict"] == "violated"
     ]
-    w = case.witness
-    if w is not None:
-        judged = [c for c in found if c.claim == w.claim and w.lam is None]
-        judged = judged or check(mdp, w.claim, lam=w.lam)
-        if judged[0].verdict != "violated":
-            lines.append(f"witness {w.name} no longer breaks {w.claim}: {judged[0].verdict}")
+    witness = about["witness"]
+    if witness is not None and witness["verdict"] != "violated":
+        lines.append(
+            f"witness {about['instance']} no longer breaks {witness['claim']}: {witness['verdict']}"
+        )
     return lines
 
 
-def _title(case: Case, mdp: Any) -> str:
-    """The instance's name with what its fit to the text was worth, if it has one."""
-    return "\n".join([case.name, *suite.corpus_lines(mdp)])
-
-
-def _check_target(html: Path | None, inputs: list[Path]) -> None:
+def _check_target(html: Path | None, inputs: Sequence[Path]) -> None:
     if html is not None and html.resolve() in {p.resolve() for p in inputs}:
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
     if html is not None and html.is_dir():  # at once: a run must not end in this
@@ -146,9 +136,15 @@ def _check_target(html: Path | None, inputs: list[Path]) -> None:
         raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
 
 
-def _write_html(path: Path, page: str) -> None:
+def _write_page(path: Path, summary: Summary, worst: WorstCases, on_progress: OnProgress) -> None:
+    """Walk the proofs of what is violated, and write the page."""
+    from ..report import page  # with it come jinja2 and latex2mathml
+
+    for _, walks in run(worst.tasks(), "proofs", on_progress):
+        for record in walks:
+            summary.add(record)
+    text = page.render(summary, certificates=stored_certificates(), on_progress=on_progress)
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        typer.echo(f"soupcheck: {path}: cannot be written ({error.strerror})", err=True)
-        raise typer.Exit(2) from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

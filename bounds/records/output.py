@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from toymdp import InstanceError
 from toymdp.files import to_json
 
+Record = dict[str, Any]  # plain values by name: what a task gives and a ledger holds
 _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
 
 
@@ -48,12 +49,16 @@ def dump(found: Mapping[str, Any]) -> str:
     return json.dumps(found, allow_nan=False, ensure_ascii=False)
 
 
+class OutputError(Exception):
+    """A file could not be written; the text says which and why, in one line."""
+
+
 class OutputFile:
-    """A file, or '-' for standard output, that never costs a result.
+    """A file, or '-' for standard output, that never costs a result; a context manager.
 
     It is opened with the first line, so that a run which ends before loses nothing that was there,
     and flushed with each, so that a killed run keeps what it had finished. If it cannot be opened
-    or written, the lines go to standard output instead and ``failure`` says why.
+    or written, the lines go to standard output instead, and OutputError says so at the end.
 
     Raises InstanceError if the path is one of ``inputs``.
     """
@@ -97,3 +102,5 @@ class OutputFile:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if self.failure and kind is None:
+            raise OutputError(self.failure)

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..claim import Check
-from .output import number, versions
-
-Record = dict[str, Any]
+from .output import Record, number, versions
 
 
 def record(
@@ -54,6 +52,11 @@ def plain(check: Check) -> Record:
         "evidence": check.evidence,
         "assumed": list(check.assumed),
     }
+
+
+def is_check(found: Mapping[str, Any]) -> bool:
+    """Whether a record is the ledger's, of a check; others say in ``record`` what they are."""
+    return "record" not in found
 
 
 def rank(found: Mapping[str, Any]) -> tuple[bool, float] | None:

@@ -81,14 +81,30 @@ def _witness(found: Mapping[str, Any], name: str, source: str) -> Witness:
     )  # fmt: skip
 
 
+def stored_witness(name: str) -> Witness:
+    """Return one of the witnesses that come with the package."""
+    return _witness(_stored(name), name, f"{name}.json")
+
+
 def stored_witnesses() -> list[Witness]:
     """Return the witnesses that come with the package, by name."""
-    folder = files("bounds") / "witnesses"
-    paths = sorted((p for p in folder.iterdir() if p.name.endswith(".json")), key=lambda p: p.name)
-    return [
-        _witness(json.loads(p.read_text(encoding="utf-8")), p.name.removesuffix(".json"), p.name)
-        for p in paths
-    ]
+    return [stored_witness(name) for name in _stored_names()]
+
+
+def stored_witness_claims() -> dict[str, str]:
+    """Return the claim that each stored witness breaks, by the witness's name; builds none."""
+    return {name: _stored(name)["claim"] for name in _stored_names()}
+
+
+def _stored_names() -> list[str]:
+    names = (p.name for p in (files("bounds") / "witnesses").iterdir())
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+
+
+def _stored(name: str) -> dict[str, Any]:
+    path = files("bounds") / "witnesses" / f"{name}.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def stored_certificates() -> dict[str, dict[str, Any]]:

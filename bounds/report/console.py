@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
-from toymdp.soup import bound as branch
-from toymdp.warm_up import bounds_are_cached, compile_kernels, kernels_are_cached
+from ..runs.progress import OnProgress
 
-Item = TypeVar("Item")
+if TYPE_CHECKING:
+    from toymdp.soup import bound as branch
+
 WIDTH = 132  # of tables where there is no terminal to ask
 
 
@@ -31,6 +39,8 @@ def status_console() -> Console:
 
 def warm_up() -> None:
     """Compile the kernels before the first instance, and say so if that takes a while."""
+    from toymdp.warm_up import compile_kernels, kernels_are_cached  # with them comes numba
+
     if kernels_are_cached():
         return
     console = status_console()
@@ -41,9 +51,12 @@ def warm_up() -> None:
 
 def warm_up_bounds() -> None:
     """Compile the kernels of branch and bound, which only some runs ask for."""
+    from toymdp.soup.bound import prepare
+    from toymdp.warm_up import bounds_are_cached
+
     if not bounds_are_cached():
         with status_console().status("compiling the kernels of branch and bound, once ..."):
-            branch.prepare()
+            prepare()
 
 
 class BoundProgress:
@@ -79,10 +92,18 @@ def bound_progress() -> Iterator[BoundProgress]:
         yield BoundProgress(progress)
 
 
-def tracked(items: Sequence[Item], label: str) -> Iterable[Item]:
-    """Iterate with a progress bar on standard error."""
+@contextmanager
+def progress_bar() -> Iterator[OnProgress]:
+    """A bar on standard error for each stage of a run, gone when the stage is done."""
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=status_console(), transient=True) as progress:
-        yield from progress.track(items, description=label)
+        bars: dict[str, TaskID] = {}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                bars[stage] = progress.add_task(stage)
+            progress.update(bars[stage], completed=done, total=total, visible=done < total)
+
+        yield on_progress

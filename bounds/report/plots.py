@@ -5,15 +5,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup, escape
 
-from ..claim import Claim
-from .tables import Row
-
-if TYPE_CHECKING:
-    from .page import Section
+from .sections import Section
 
 # inks that the page's style replaces, so that a plot is legible in the dark as well
 INKS = {
@@ -30,44 +26,42 @@ WIDTH = 4.6  # inches at most: a phone shows it at four fifths
 ROW = 0.24
 
 
-def tightness(claim: Claim, rows: Sequence[Row]) -> Markup | None:
+def tightness(section: Section) -> Markup | None:
     """Strip plot by family: lhs/rhs of an inequality, |lhs − rhs| of an equality; log scale.
 
-    None where no row has a number to show, or where all are exactly 0. Exact zeros among others
+    None where no check has a number to show, or where all are exactly 0. Exact zeros among others
     stand at the left edge.
     """
-    equality = claim.kind == "equality"
-    seen = []
-    for r in rows:
-        c = r.check
-        value = (None if c.slack is None else abs(c.slack)) if equality else c.ratio
-        if value is not None and c.verdict in MARKS and value >= 0:
-            seen.append((r.family, c.verdict, value))
-    if not any(value for _, _, value in seen):
+    seen = [
+        (family, verdict, size)
+        for (family, verdict), sizes in section.numbers.sizes.items()
+        for size in sizes
+        if verdict in MARKS and size >= 0
+    ]
+    if not any(size for _, _, size in seen):
         return None
     families = list(dict.fromkeys(family for family, _, _ in seen))[::-1]
-    marks = [(families.index(family), verdict, value) for family, verdict, value in seen]
+    marks = [(families.index(family), verdict, size) for family, verdict, size in seen]
+    equality = section.claim.kind == "equality"
     label = "|left − right|" if equality else "left side / right side"
-    name = f"{claim.id}: {label} on {len(seen)} instances, by family"
-    return _strips(marks, families, label, name, claim.id, None if equality else 1.0)
+    name = f"{section.claim.id}: {label} on {len(seen)} instances, by family"
+    return _strips(marks, families, label, name, section.claim.id, None if equality else 1.0)
 
 
 def overview(sections: Sequence[Section]) -> Markup | None:
-    """The worst and the median ratio of every inequality, one row a claim."""
-    shown = [
-        s for s in sections
-        if s.claim.kind == "inequality" and s.worst is not None and s.worst.check.ratio is not None
+    """The worst ratio of every inequality, one row a claim."""
+    worst = [
+        (s.claim.id, s.numbers.worst["verdict"], s.numbers.worst["ratio"])
+        for s in reversed(sections)
+        if s.claim.kind == "inequality" and s.numbers.worst is not None
+        and s.numbers.worst["ratio"] is not None
     ]  # fmt: skip
-    if not shown:
+    if not worst:
         return None
-    marks = []
-    for i, s in enumerate(reversed(shown)):
-        assert s.worst is not None
-        worst = s.worst.check
-        marks.append((i, worst.verdict, worst.ratio or 0.0))
-    names = [s.claim.id for s in reversed(shown)]
+    marks = [(i, verdict, ratio) for i, (_, verdict, ratio) in enumerate(worst)]
     name = "Largest left side / right side of every inequality; right of 1 it is violated"
-    return _strips(marks, names, "largest left side / right side", name, "overview", 1.0)
+    label = "largest left side / right side"
+    return _strips(marks, [claim for claim, _, _ in worst], label, name, "overview", 1.0)
 
 
 def _strips(
@@ -87,10 +81,10 @@ def _strips(
         axes: Any = figure.subplots()
         axes.set_facecolor("none")
         for verdict, (marker, ink) in MARKS.items():
-            own = [(i, value) for i, v, value in marks if v == verdict]
-            if own:
+            points = [(i, value) for i, v, value in marks if v == verdict]
+            if points:
                 axes.plot(
-                    [max(value, floor) for _, value in own], [i for i, _ in own], ls="none",
+                    [max(value, floor) for _, value in points], [i for i, _ in points], ls="none",
                     marker=marker, color=ink, mfc="none" if marker == "o" else ink, mew=0.8,
                     ms=6 if marker == "X" else 5, label=verdict,
                 )  # fmt: skip

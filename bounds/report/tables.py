@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import median
+from typing import Any
 
 import numpy as np
 from rich.markup import escape
@@ -15,7 +13,8 @@ from rich.text import Text
 from toymdp import TokenMDP
 from toymdp.soup.optimum import SoupOptimum
 
-from ..claim import Check, Claim
+from ..claim import Claim
+from .summary import VERDICTS, Summary, short
 
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
@@ -23,26 +22,8 @@ _STYLE = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
-    """One check with the instance it was made on."""
-
-    instance: str
-    family: str
-    check: Check
-
-
 def _styled(word: str) -> Text:
     return Text(word, style=_STYLE.get(word, ""))
-
-
-def short(value: float | None) -> str:
-    """A number in at most nine characters."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
 def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
@@ -70,11 +51,8 @@ def _cell(value: object) -> Text:
     return Text("–") if value is None else _styled(str(value))
 
 
-def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:
+def summary(found: Summary) -> Table:
     """Claim, status, verdict counts, median and worst lhs/rhs, and where the worst is."""
-    grouped: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        grouped[row.check.claim].append(row)
     table = Table(title="Verdicts over instances", title_justify="left", header_style="bold")
     table.add_column("claim", no_wrap=True)
     table.add_column("status")
@@ -83,13 +61,10 @@ def summary(rows: Iterable[Row], claims: Mapping[str, Claim]) -> Table:
     table.add_column("median lhs/rhs", justify="right")
     table.add_column("worst", justify="right")
     table.add_column("worst instance", overflow="fold")
-    for claim_id, found in grouped.items():
-        status = claims[claim_id].status
-        counts = Counter(row.check.verdict for row in found)
-        middle, most, name = tightness(claims[claim_id], found)
+    for claim, numbers in found.claims.items():
+        middle, most, name = numbers.tightness
         table.add_row(
-            claim_id, _styled(status),
-            *(_count(counts[v], v) for v in ("holds", "violated", "not-applicable", "undecided")),
+            claim, _styled(numbers.status), *(_count(numbers.counts[v], v) for v in VERDICTS),
             middle, most, escape(name),
         )  # fmt: skip
     return table
@@ -99,26 +74,8 @@ def _count(n: int, verdict: str) -> Text:
     return Text(str(n) if n else "·", style=_STYLE[verdict] if n else "dim")
 
 
-def tightness(claim: Claim, rows: Sequence[Row]) -> tuple[str, str, str]:
-    """Median and largest ratio; for an equality the largest gap and nothing else."""
-    judged = [r for r in rows if r.check.verdict in ("holds", "violated", "undecided")]
-    if claim.kind == "equality":
-        gaps = [(abs(r.check.slack), r.instance) for r in judged if r.check.slack is not None]
-        if not gaps:
-            return "–", "–", ""
-        gap, name = max(gaps)
-        return "–", f"|Δ| {gap:.1e}" if gap else "exact", name if gap else ""
-    # an undecided row's ratio is that of two roundings
-    seen = [r for r in judged if r.check.verdict != "undecided"]
-    ratios = [(r.check.ratio, r.instance) for r in seen if r.check.ratio is not None]
-    if not ratios:
-        return "–", "–", ""
-    worst, name = max(ratios)
-    return short(median(ratio for ratio, _ in ratios)), short(worst), name
-
-
-def detail(name: str, checks: Sequence[Check]) -> Table:
-    """Every check of one instance with both sides and the reason."""
+def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
+    """Every check of one instance, as records, with both sides and the reason."""
     table = Table(title=escape(name), title_justify="left", header_style="bold")
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -128,15 +85,12 @@ def detail(name: str, checks: Sequence[Check]) -> Table:
     table.add_column("at", no_wrap=True)
     table.add_column("why")
     for c in checks:
+        terms = ", ".join(f"{k} {short(v)}" for k, v in list(c["terms"].items())[:3])
         table.add_row(
-            c.claim, _styled(c.verdict), short(c.lhs), short(c.rhs), short(c.ratio),
-            c.lam_name or "", escape(c.reason or _terms(c)),
+            c["claim"], _styled(c["verdict"]), short(c["lhs"]), short(c["rhs"]), short(c["ratio"]),
+            c["lambda_name"] or "", escape(c["reason"] or terms),
         )  # fmt: skip
     return table
-
-
-def _terms(check: Check) -> str:
-    return ", ".join(f"{k} {short(v)}" for k, v in list(check.terms.items())[:3])
 
 
 def _bound(opt: SoupOptimum) -> str:

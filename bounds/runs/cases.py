@@ -1,75 +1,141 @@
-"""What a run of ``verify`` looks at, instance by instance."""
+"""The instances of a run: files, families, stored witnesses, a user's text, the default suite.
+
+A case is plain values, from which the instance is made again wherever a task is run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from toymdp import TokenMDP
+from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
+from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
 
 from ..kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
-from ..records.witness import Witness, stored_witnesses
+from ..records.witness import stored_witness, stored_witness_claims
 
 RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
 
+Origin = Literal["file", "family", "witness", "classic", "text"]
+
 
 @dataclass(frozen=True)
 class Case:
-    """One instance of a run: where it comes from, and how to get it.
+    """One instance of a run.
 
-    witness: set where the instance is a stored witness, which must break its claim.
+    family: what it is grouped by. origin, options: how it is made, as keyword arguments.
     """
 
     name: str
     family: str
-    build: Callable[[], Any]
-    witness: Witness | None = None
+    origin: Origin
+    options: Mapping[str, Any]
+
+    def build(self) -> Any:
+        """Make the instance. Raises InstanceError if a file is no longer what it was."""
+        return _MAKERS[self.origin](**self.options)
 
 
-def from_files(paths: list[Path]) -> Iterator[Case]:
-    """One case for each instance file."""
+def from_files(paths: Sequence[Path]) -> Iterator[Case]:
+    """One case for each instance file, all read once: a bad one must not cost a run half done."""
     for path in paths:
-        instance = load_instance(path)  # at once: a bad file must not cost a run half done
-        name = getattr(instance, "name", None) or path.stem
-        yield Case(name, "file", partial(_given, instance))
+        name = getattr(load_instance(path), "name", None) or path.stem
+        yield Case(name, "file", "file", {"path": str(path), "sha256": _sha256(path)})
 
 
-def _given(instance: Any) -> Any:
-    return instance
-
-
-def from_family(family: str, n: int, seed: int) -> Iterator[Case]:
+def from_family(family: str, n: int, seed: int, **options: Any) -> Iterator[Case]:
     """N instances of a named family, seeds ``seed, seed + 1, ...``."""
     for i in range(seed, seed + n):
-        yield Case(f"{family}-{i}", family, partial(ALL_FAMILIES[family], i))
+        yield Case(f"{family}-{i}", family, "family", {"family": family, "seed": i, **options})
 
 
 def from_witnesses() -> Iterator[Case]:
-    """The stored witnesses."""
-    for w in stored_witnesses():
-        yield Case(w.name, "witness", partial(getattr, w, "instance"), w)
+    """The stored witnesses, which must break their claims."""
+    for name in stored_witness_claims():
+        yield Case(name, "witness", "witness", {"name": name})
 
 
-def default_suite(n: int = DEFAULT_N, seed: int = 0) -> list[Case]:
+def from_text(
+    text: Path, labels: Path | None, *, vocab_size: int, order: int, seed: int
+) -> Iterator[Case]:
+    """A user's own text under both feature maps."""
+    options = {
+        "text": str(text), "labels": None if labels is None else str(labels),
+        "vocab_size": vocab_size, "order": order, "seed": seed,
+        "sha256": _sha256(text, *([] if labels is None else [labels])),
+    }  # fmt: skip
+    yield Case(text.stem, "corpus", "text", {**options, "one_hot": False})
+    yield Case(f"{text.stem}-1hot", "corpus-one-hot", "text", {**options, "one_hot": True})
+
+
+def default_suite(n: int = DEFAULT_N, seed: int = 0) -> Iterator[Case]:
     """The bundled default: real text under both feature maps, random families, witnesses.
 
     Each family of token MDPs and of the small worlds gives n instances; then the classics.
     """
-    cases = [Case(name, name, partial(ALL_FAMILIES[name], seed)) for name in CORPUS_FAMILIES]
+    for name in CORPUS_FAMILIES:
+        yield Case(name, name, "family", {"family": name, "seed": seed})
     for family in RANDOM_FAMILIES:
-        cases.extend(from_family(family, n, seed))
-    cases.extend(from_witnesses())
+        yield from from_family(family, n, seed)
+    yield from from_witnesses()
     for family in SMALL_FAMILIES:
-        cases.extend(from_family(family, n, seed))
-    cases.extend(Case(name, "classic", make) for name, make in SMALL_CLASSICS.items())
-    return cases
+        yield from from_family(family, n, seed)
+    for name in SMALL_CLASSICS:
+        yield Case(name, "classic", "classic", {"name": name})
+
+
+def _sha256(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise InstanceError(f"{path}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()
+
+
+def _unchanged(sha256: str, *paths: Path) -> None:
+    if _sha256(*paths) != sha256:
+        raise InstanceError(f"{paths[0]}: was changed while the run was going on; start it again")
+
+
+def _of_file(path: str, sha256: str) -> Any:
+    _unchanged(sha256, Path(path))
+    return load_instance(Path(path))
+
+
+def _of_family(family: str, seed: int, **options: Any) -> Any:
+    return ALL_FAMILIES[family](seed, **options)
+
+
+def _of_witness(name: str) -> Any:
+    return stored_witness(name).instance
+
+
+def _of_classics(name: str) -> Any:
+    return SMALL_CLASSICS[name]()
+
+
+def _of_text(
+    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
+) -> TokenMDP:
+    paths = [Path(text), *([] if labels is None else [Path(labels)])]
+    _unchanged(sha256, *paths)
+    make = corpus_one_hot if one_hot else corpus_ngrams
+    return make(seed, text=paths[0], labels=None if labels is None else paths[1], **options)
+
+
+_MAKERS: Mapping[Origin, Callable[..., Any]] = {
+    "file": _of_file, "family": _of_family, "witness": _of_witness, "classic": _of_classics,
+    "text": _of_text,
+}  # fmt: skip
 
 
 def corpus_lines(mdp: Any) -> list[str]:

@@ -1,0 +1,77 @@
+"""What a page says of one claim: the catalogue's words, and the run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..claim import Claim
+from ..claims.catalogue import CLAIMS, hypotheses
+from ..records.output import Record
+from ..records.witness import Witness, stored_witnesses
+from .summary import ClaimSummary, Summary
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A proof walked on the worst instance. broken: place of the first step that breaks, or None.
+
+    saviour: what would have saved that step, in words.
+    """
+
+    steps: Sequence[Record]
+    repairs: Sequence[Record]
+    broken: int | None
+    saviour: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One claim on the page. asks_for: its hypotheses in words."""
+
+    claim: Claim
+    asks_for: Sequence[str]
+    numbers: ClaimSummary
+    walk: Walk | None
+    witnesses: Sequence[Witness]
+
+    @property
+    def anchor(self) -> str:
+        """The claim's id as an HTML id."""
+        return anchor(self.claim.id)
+
+
+def anchor(claim_id: str) -> str:
+    """A claim's id as an HTML id."""
+    return claim_id.replace(".", "-")
+
+
+def sections(summary: Summary) -> list[Section]:
+    """One section for each claim that was judged, in the catalogue's order."""
+    stored = stored_witnesses()
+    return [
+        Section(
+            claim, [h.statement for h in claim.hypotheses], summary.claims[claim.id],
+            _walk(claim.id, summary), [w for w in stored if w.claim == claim.id],
+        )
+        for claim in CLAIMS.values() if claim.id in summary.claims
+    ]  # fmt: skip
+
+
+def _walk(claim: str, summary: Summary) -> Walk | None:
+    """The walk of a claim, if it was walked on its worst instance."""
+    found, worst = summary.walks.get(claim), summary.claims[claim].worst
+    if found is None or worst is None or worst["verdict"] != "violated":
+        return None
+    if (found["instance"], found["sha256"]) != (worst["instance"], worst["sha256"]):
+        return None
+    told: dict[str, Any] = found["explanation"]
+    steps, first = told["steps"], told["first_broken"]
+    if first is None:
+        return Walk(steps, told["repairs"], None, "")
+    saviour, known = first["saved_by"], hypotheses()
+    return Walk(
+        steps, told["repairs"], [s["claim"] for s in steps].index(first["claim"]),
+        known[saviour].statement if saviour in known else saviour,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""The calls of a run that judges claims: an instance to its records, a violation to its walk.
+
+Beside the ledger's records of checks there are two kinds, which say so in their key ``record``:
+``instance`` (what it is, and whether a stored witness still breaks its claim) and ``walk`` (the
+proof of a claim, walked on the instance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from toymdp import InstanceError, Solution
+
+from ..checking import check
+from ..claim import Check
+from ..claims.catalogue import claim_named
+from ..kinds import subject_of
+from ..proofs.walk import explain, has_proof
+from ..records.output import Record, content_hash
+from ..records.record import is_check, rank, record
+from ..records.witness import stored_witness
+from .cases import Case, corpus_lines
+from .task import Task
+
+
+def judge(case: Case, claims: str, seed: int) -> list[Record]:
+    """The instance's own record, then one for each check."""
+    instance = case.build()
+    checks = check(instance, claims, seed=seed)
+    digest = content_hash(instance)
+    about = {
+        "record": "instance",
+        "instance": case.name,
+        "family": case.family,
+        "sha256": digest,
+        "notes": corpus_lines(instance),
+        "witness": _outcome(case, checks) if case.origin == "witness" else None,
+    }
+    rows = [record(case.name, digest, c, seed, family=case.family) for c in checks]
+    return [about, *rows]
+
+
+def _outcome(case: Case, checks: Iterable[Check]) -> dict[str, Any]:
+    """Claim and verdict of a stored witness at the λ it names."""
+    witness = stored_witness(case.options["name"])
+    claim = claim_named(witness.claim).id
+    judged = [c for c in checks if c.claim == claim and witness.lam is None]
+    judged = judged or check(witness.instance, claim, lam=witness.lam)
+    return {"claim": claim, "verdict": judged[0].verdict}
+
+
+def walk(case: Case, claim: str) -> list[Record]:
+    """The printed proof of a claim, walked on the case's instance at λ* and the start."""
+    instance = case.build()
+    _, subject = subject_of(instance)
+    if not isinstance(subject, Solution):
+        raise InstanceError(f"{case.name}: proofs are walked on token MDPs; this is none")
+    return [{
+        "record": "walk", "instance": case.name, "sha256": content_hash(instance), "claim": claim,
+        "explanation": explain(subject, claim).as_dict(),
+    }]  # fmt: skip
+
+
+class WorstCases:
+    """Where each claim whose proof has steps is violated most; of equals, the first."""
+
+    def __init__(self) -> None:
+        self._worst: dict[str, tuple[tuple[bool, float], Case]] = {}
+
+    def add(self, case: Case, records: Iterable[Record]) -> None:
+        """Take in what was found on a case."""
+        for row in filter(is_check, records):
+            if row["verdict"] == "violated" and has_proof(row["claim"]):
+                size = rank(row)
+                before = self._worst.get(row["claim"])
+                if size is not None and (before is None or size > before[0]):
+                    self._worst[row["claim"]] = size, case
+
+    def tasks(self) -> list[Task]:
+        """A walk for each of them."""
+        return [Task.of(walk, case=case, claim=c) for c, (_, case) in self._worst.items()]

@@ -1,0 +1,47 @@
+"""A task: a pure call on plain values that gives records, with an id that follows from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+from ..records.output import Record
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work.
+
+    call: a function of a module (found again by its name in another process) that returns records.
+    args: its keyword arguments: numbers, strings, lists and flat dataclasses of these. What the call
+    needs beyond them (an instance, a solution) it makes itself, so that a task is small to send.
+    """
+
+    call: Callable[..., list[Record]]
+    args: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, call: Callable[..., list[Record]], **args: Any) -> Task:
+        """The task of calling ``call`` with these keyword arguments."""
+        return cls(call, args)
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of what is called and on what: the same in every process, at any time."""
+        content = {"call": f"{self.call.__module__}.{self.call.__qualname__}", "args": self.args}
+        text = json.dumps(content, sort_keys=True, allow_nan=False, default=_plain)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def run(self) -> list[Record]:
+        """Call it."""
+        return self.call(**self.args)
+
+
+def _plain(value: Any) -> Any:
+    """Fields of a dataclass. Raises TypeError for what is no plain value: it belongs in no task."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{value!r} is not a plain value")
