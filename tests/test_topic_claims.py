@@ -262,7 +262,7 @@ def test_sabotage_misretrieval_sign(monkeypatch):
     """Were retrieval wrong every time, (19) would be far too small."""
     world = changed(FAMILIES["separated-topics"](0), delta=0.1)
     assert judge(world, "ex.eq19").verdict == "holds"
-    monkeypatch.setattr(topic_claims, "ndtr", lambda x: 1.0 - x * 0.0)
+    monkeypatch.setattr("scipy.special.ndtr", lambda x: 1.0 - x * 0.0)
     assert judge(world, "ex.eq19").verdict == "violated"
 
 

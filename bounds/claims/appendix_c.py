@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import cvxpy as cp
 import numpy as np
-from scipy.special import expit
+import scipy  # whose parts are imported when they are first asked for
 
 from ..claim import Claim, Hypothesis
 from ..pair_worlds import FORMAT, Link, PairFacts
@@ -51,8 +50,10 @@ def printed_update(mean: Array, precision: Array, delta: Array) -> tuple[Array, 
     """(21) and (22) with S = S_n: the next mean [K] and precision [K, K]."""
     z = float(mean @ delta)
     # 1 − σ(z) = σ(−z), written so that a chance near 1 keeps the digits of its complement
-    following = precision + expit(z) * expit(-z) * np.outer(delta, delta)
-    step = expit(-z) * np.linalg.solve(following, delta)
+    following = precision + scipy.special.expit(z) * scipy.special.expit(-z) * np.outer(
+        delta, delta
+    )
+    step = scipy.special.expit(-z) * np.linalg.solve(following, delta)
     return np.asarray(mean + step), np.asarray(following)
 
 
@@ -91,7 +92,9 @@ def newton(facts: PairFacts) -> Sides:
         lost = 8 * EPS * float(np.linalg.cond(following)) * step
         found += _coordinates(printed, target, float(np.abs(mean).max()) + step, n, lost)
         found += _coordinates(following, hessian, float(np.abs(hessian).max()), n)
-        literal = mean + expit(-float(mean @ delta)) * np.linalg.solve(precision, delta)
+        literal = mean + scipy.special.expit(-float(mean @ delta)) * np.linalg.solve(
+            precision, delta
+        )
         other_s = max(other_s, float(np.abs(literal - target).max()))
         section4 = newton_step(mean, precision, beta * delta)[0]
         other_loss = max(other_loss, float(np.abs(printed - section4).max()))
@@ -125,7 +128,8 @@ def printed_iteration(alpha: float, link: Link) -> float:
     the line and ``α⁺ = (1−σ)/(1 + σ(1−σ)s)``.
     """
     z = link.margin + alpha * link.reach
-    return float(expit(-z) / (1.0 + expit(z) * expit(-z) * link.reach))
+    surprise = scipy.special.expit(-z)  # 1 − σ(z), which keeps the digits of a small one
+    return float(surprise / (1.0 + scipy.special.expit(z) * surprise * link.reach))
 
 
 def repaired_iteration(alpha: float, link: Link) -> float:
@@ -136,8 +140,8 @@ def repaired_iteration(alpha: float, link: Link) -> float:
     iteration leaves the second summand out: as if the prior mean had moved along.
     """
     z = link.margin + alpha * link.reach
-    h = float(expit(z) * expit(-z))
-    return float((expit(-z) + h * alpha * link.reach) / (1.0 + h * link.reach))
+    h = float(scipy.special.expit(z) * scipy.special.expit(-z))
+    return float((scipy.special.expit(-z) + h * alpha * link.reach) / (1.0 + h * link.reach))
 
 
 def limit(link: Link, iteration: Iteration) -> tuple[float, bool]:
@@ -175,6 +179,8 @@ def maxima(facts: PairFacts) -> tuple[Array, float]:
 
 
 def _by_cvxpy(chain: Sequence[Link]) -> tuple[Array, float]:
+    import cvxpy as cp  # slow to import, and only these claims ask for it
+
     roots = [np.linalg.cholesky(link.covariance) for link in chain]
     slopes = np.array([root.T @ link.delta for root, link in zip(roots, chain, strict=True)])
     margins = np.array([link.margin for link in chain])
@@ -204,10 +210,10 @@ def _sharpened(v: Array, slopes: Array, margins: Array) -> tuple[Array, Array]:
 
     def gradient(at: Array) -> Array:
         z = margins + (slopes * at).sum(axis=1)
-        return np.asarray(at - expit(-z)[:, None] * slopes)
+        return np.asarray(at - scipy.special.expit(-z)[:, None] * slopes)
 
     z = margins + (slopes * v).sum(axis=1)
-    h = expit(z) * expit(-z)
+    h = scipy.special.expit(z) * scipy.special.expit(-z)
     g = gradient(v)
     # (I + h c cᵀ)⁻¹ g by Sherman–Morrison
     along = (slopes * g).sum(axis=1) * h / (1.0 + h * (slopes**2).sum(axis=1))

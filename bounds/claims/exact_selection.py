@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+import scipy  # whose parts are imported when they are first asked for
 
 from ..attribute_worlds import FORMAT, AttributeFacts
 from ..claim import Claim, Hypothesis
@@ -35,7 +35,7 @@ def tilted_optimum(base: Array, reward: Array, beta: float) -> tuple[Array, Arra
     """(21), (22): ``log π_r`` [P, Y] and ``log Z`` [P] for a base policy and a reward [P, Y]."""
     with np.errstate(divide="ignore"):
         logits = np.log(base) + reward / beta
-    log_z = np.asarray(logsumexp(logits, axis=1))
+    log_z = np.asarray(scipy.special.logsumexp(logits, axis=1))
     return np.asarray(logits - log_z[:, None]), log_z
 
 

@@ -12,7 +12,7 @@ from math import comb, prod
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, ndtr, xlogy
+import scipy  # whose parts are imported when they are first asked for
 
 from ..claim import Claim, Hypothesis
 from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
@@ -160,12 +160,13 @@ def _listed(facts: TopicFacts) -> Centres:
     for (n, M), (points, w) in zip(sizes, facts.atoms, strict=True):
         counts = compositions(n, M)
         shifts.append(counts @ points / n)
-        logs.append(gammaln(n + 1) + (xlogy(counts, w) - gammaln(counts + 1)).sum(axis=1))
+        each = scipy.special.xlogy(counts, w) - scipy.special.gammaln(counts + 1)
+        logs.append(scipy.special.gammaln(n + 1) + each.sum(axis=1))
     grid = np.indices([len(s) for s in shifts]).reshape(len(shifts), -1)
     shift = np.stack([s[i] for s, i in zip(shifts, grid, strict=True)], axis=1)
     weights = np.exp(np.sum([log[i] for log, i in zip(logs, grid, strict=True)], axis=0))
     # the largest logarithm that was cancelled is what the exponential amplifies
-    relative = 8 * EPS * float(sum(gammaln(n + 1) + n for n, _ in sizes))
+    relative = 8 * EPS * float(sum(scipy.special.gammaln(n + 1) + n for n, _ in sizes))
     return Centres(shift, weights / weights.sum(), drawn=False, relative=relative)
 
 
@@ -220,7 +221,7 @@ def _by_tails(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Arra
     lead = (b**2).sum(axis=2) - (a**2).sum(axis=2)
     width = 2.0 * np.linalg.norm((b - a) @ facts.roots[j], axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        tails = ndtr(-lead / width)
+        tails = scipy.special.ndtr(-lead / width)
     p = np.where(width > 0, tails, np.where(lead < 0, 1.0, 0.0))
     gains = gain[:, others]
     if p.shape[1] == 1:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import cvxpy as cp
 import numpy as np
 
 from toymdp import SolverError
@@ -113,6 +113,8 @@ def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | Non
     The minimising policy of the first term is kept at the one of the given scale (its tie-break
     looks at the norms), so the value is the bound of a scale, not a bound on all of them.
     """
+    import cvxpy as cp  # slow to import, and few ladders ask for it
+
     mdp = soup.mdp
     used = mdp.reach.nexts
     path = _minimiser_visits(soup)
@@ -121,7 +123,7 @@ def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | Non
     first_step[0] = visits[0]
     scale = cp.Variable(int(used.sum()), pos=True)
 
-    def product(weights: Array, field: Array) -> cp.Expression | float:
+    def product(weights: Array, field: Array) -> Any:
         w, x = weights[used], np.abs(field[used])
         keep_w, keep_x = np.flatnonzero(w > 0), np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
         if len(keep_w) == 0 or len(keep_x) == 0:
