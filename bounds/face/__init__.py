@@ -1,0 +1,83 @@
+"""``import soupcheck``: the names that programs use, each imported when it is first asked for.
+
+This folder is installed under the name ``soupcheck``. Nothing of ours imports it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bounds import (
+        CLAIMS,
+        Check,
+        Claim,
+        Facts,
+        Hypothesis,
+        NotApplicable,
+        Sides,
+        Soup,
+        Undecidable,
+        assert_claim,
+        check,
+    )
+    from bounds.conformance import assert_conforms
+    from bounds.proofs.ladder import ladder
+    from bounds.proofs.walk import explain
+    from toymdp import (
+        InstanceError,
+        Solution,
+        SolverError,
+        SoupOptimum,
+        TokenMDP,
+        soft_values,
+        solve,
+        soup_optimum,
+    )
+    from toymdp.exact.evaluate import evaluate
+    from toymdp.exact.policy import Policy
+    from toymdp.families import generate
+
+    __version__: str
+
+_HOMES = {
+    "bounds": (
+        "CLAIMS", "Check", "Claim", "Facts", "Hypothesis", "NotApplicable", "Sides", "Soup",
+        "Undecidable", "assert_claim", "check",
+    ),
+    "bounds.conformance": ("assert_conforms",),
+    "bounds.proofs.ladder": ("ladder",),
+    "bounds.proofs.walk": ("explain",),
+    "toymdp": (
+        "InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values",
+        "solve", "soup_optimum",
+    ),
+    "toymdp.exact.evaluate": ("evaluate",),
+    "toymdp.exact.policy": ("Policy",),
+    "toymdp.families": ("generate",),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
+    "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
+    "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
+    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
+    "InstanceError", "SolverError", "__version__",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("soupcheck")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the next look-up does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
