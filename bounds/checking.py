@@ -20,8 +20,8 @@ from toymdp.soup.optimum import SoupOptimum
 
 from .claim import Array, Check, Claim, Sides, Subject
 from .claims.catalogue import select
+from .facts.kinds import subject_of
 from .facts.soup import forget_soups, standard_lambdas
-from .kinds import subject_of
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
 ONE_POOL = Lock()
@@ -43,7 +43,7 @@ def check(
 ) -> list[Check]:
     """Judge the claims whose id matches ``pattern`` on an instance or its solution.
 
-    instance: a TokenMDP, its Solution, or an instance of another world (bounds.kinds); claims of
+    instance: a TokenMDP, its Solution, or an instance of another world (toymdp.kinds); claims of
     other worlds are passed over.
     optimum: a soup optimum found before (else it is computed where a claim needs one).
     lam: judge claims about λ at this λ [K] only. seed: of the starts and of the λ draws.

@@ -23,7 +23,8 @@ import pytest
 from .checking import assert_claim
 from .claim import Check
 from .claims.catalogue import CLAIMS, select
-from .kinds import load_any, subject_of
+from .facts.kinds import subject_of
+from .records.loading import load_any
 
 _KINDS = (".json", ".npz")
 

@@ -14,9 +14,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from bounds.claims import appendix_c as appendix_c_claims
-from bounds.pair_worlds import CLASSICS, FAMILIES, Link, PreferencePairs, subject
+from bounds.facts.preference_pairs import Link, subject
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.preference_pairs import CLASSICS, FAMILIES, PreferencePairs
 
 CLAIMS = {claim.id: claim for claim in appendix_c_claims.TABLE}
 PRINTED, REPAIRED = "ss.appC.iterated", "ss.appC.iterated.repaired"

@@ -6,14 +6,8 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from bounds.pair_worlds import (
-    FAMILIES,
-    PreferencePairs,
-    batch_posterior,
-    newton_cycle,
-    one_answer,
-    subject,
-)
+from bounds.facts.preference_pairs import batch_posterior, subject
+from toymdp.worlds.preference_pairs import FAMILIES, PreferencePairs, newton_cycle, one_answer
 
 CASES = [make(seed) for make in FAMILIES.values() for seed in range(12)]
 

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bounds.attribute_worlds import CLASSICS, FAMILIES, AttributeSet, subject
 from bounds.claim import Sides
 from bounds.claims import exact_selection as exact_claims
 from bounds.claims.hypotheses import HYPOTHESES
+from bounds.facts.attribute_set import subject
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.attribute_set import CLASSICS, FAMILIES, AttributeSet
 
 CLAIMS = {claim.id: claim for claim in exact_claims.TABLE}
 FILTERED = "ex.thm5.1.filter"

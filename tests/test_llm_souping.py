@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from llm_models import tiny_bank  # noqa: E402
 
 from bounds.claims.appendix_c import maxima  # noqa: E402
-from bounds.pair_worlds import PreferencePairs, subject  # noqa: E402
+from bounds.facts.preference_pairs import subject  # noqa: E402
 from llm_bridge.measure.measures import mix  # noqa: E402
 from llm_bridge.methods.souping import (  # noqa: E402
     Implicit,
@@ -31,6 +31,7 @@ from llm_bridge.methods.weights import (  # noqa: E402
 )
 from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
+from toymdp.worlds.preference_pairs import PreferencePairs  # noqa: E402
 
 MU = torch.tensor([0.7, -0.4], dtype=torch.float64)
 

@@ -11,9 +11,10 @@ import pytest
 
 from bounds.claims import exact_topics as topic_claims
 from bounds.claims.hypotheses import HYPOTHESES
-from bounds.topic_worlds import CLASSICS, FAMILIES, TopicCloud, subject
+from bounds.facts.topic_cloud import subject
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.topic_cloud import CLASSICS, FAMILIES, TopicCloud
 
 CLAIMS = {claim.id: claim for claim in topic_claims.TABLE}
 

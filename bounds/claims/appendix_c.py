@@ -22,9 +22,10 @@ import numpy as np
 from scipy.special import expit
 
 from toymdp.soup.optimum import SoupOptimum
+from toymdp.worlds.preference_pairs import FORMAT
 
 from ..claim import EPS, Array, Claim, Sides, Undecidable
-from ..pair_worlds import FORMAT, Link, PairSubject
+from ..facts.preference_pairs import Link, PairSubject
 
 # far above the dozens that a converging iteration takes, and every cycle shows by then
 ITERATIONS = 4096

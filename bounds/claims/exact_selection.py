@@ -13,9 +13,10 @@ import numpy as np
 from scipy.special import logsumexp
 
 from toymdp.soup.optimum import SoupOptimum
+from toymdp.worlds.attribute_set import FORMAT
 
-from ..attribute_worlds import FORMAT, AttributeSubject
 from ..claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
+from ..facts.attribute_set import AttributeSubject
 
 NEWTON_STEPS = 1000
 SHRINK = 0.9  # a damped step may take at most this share of any probability

@@ -15,9 +15,10 @@ import numpy as np
 from scipy.special import gammaln, ndtr, xlogy
 
 from toymdp.soup.optimum import SoupOptimum
+from toymdp.worlds.topic_cloud import FORMAT
 
 from ..claim import EPS, Array, Claim, NotApplicable, Sides, Undecidable
-from ..topic_worlds import FORMAT, TopicSubject
+from ..facts.topic_cloud import TopicSubject
 
 # half-width of a Monte Carlo interval in standard errors: by the central limit theorem it misses
 # once in two million (MISS), which bounded clouds get from empirical Bernstein instead

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..attribute_worlds import AttributeSubject
+from toymdp.worlds.topic_cloud import samples_needed
+
 from ..claim import EPS, Array
-from ..pair_worlds import PairSubject
-from ..topic_worlds import TopicSubject, samples_needed
+from ..facts.attribute_set import AttributeSubject
+from ..facts.preference_pairs import PairSubject
+from ..facts.topic_cloud import TopicSubject
 from .exact_selection import ratio_of, rounding
 from .hypotheses import Hypothesis, Outcome
 

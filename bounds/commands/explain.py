@@ -10,9 +10,10 @@ from rich.table import Table
 
 from toymdp import InstanceError, Solution
 
-from ..kinds import load_any, subject_of
+from ..facts.kinds import subject_of
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
+from ..records.loading import load_any
 from ..records.output import OutputFile, dump
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from toymdp import InstanceError
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.kinds import ALL_FAMILIES
 
 from ..checking import check
 from ..claims.catalogue import CLAIMS, select
-from ..kinds import ALL_FAMILIES
 from ..records.output import OutputFile, content_hash, dump, record
 from ..records.witness import stored_certificates
 from ..report import page as report

@@ -25,7 +25,7 @@ from toymdp import Solution
 from ..claim import Check, Claim, Verdict
 from ..claims.catalogue import CLAIMS
 from ..claims.hypotheses import HYPOTHESES
-from ..kinds import subject_of
+from ..facts.kinds import subject_of
 from ..proofs.walk import Explanation, explain, has_proof
 from ..records.output import versions
 from ..records.witness import Witness, stored_witnesses

@@ -10,8 +10,8 @@ from typing import Any
 
 from toymdp import TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
+from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
 
-from ..kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
 from ..records.witness import Witness, stored_witnesses
 
 RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")

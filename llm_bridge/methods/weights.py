@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from bounds.claims.appendix_c import printed_update
-from bounds.pair_worlds import Link
+from bounds.facts.preference_pairs import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
