@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from toymdp import InstanceError, Solution, SoupOptimum
+from toymdp import InstanceError, SoupOptimum
 
 from .claim import Check, Claim, Subject
 from .claims.catalogue import select
+from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
-from .facts.token_mdp import Facts, InstanceFacts
-from .kinds import subject_of
+from .facts.token_mdp import Facts
 from .sides import Array, Sides
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
@@ -32,25 +32,6 @@ Y = TypeVar("Y")
 def needs_optimum(claims: Sequence[Claim]) -> bool:
     """Whether any of the claims speaks of λ*."""
     return any(claim.at != "instance" or claim.needs_optimum for claim in claims)
-
-
-def facts_of(
-    instance: Any, *, optimum: SoupOptimum | None = None, seed: int = 0
-) -> tuple[str, Subject]:
-    """The format of an instance (of its solution, of its facts), and the facts claims are judged on.
-
-    optimum: a soup optimum found before. seed: of the ascents' starts where one is still to be found.
-    Raises InstanceError for what is no instance, SolverError if no finite value exists.
-    """
-    if isinstance(instance, Facts):
-        if optimum is None:
-            return "token-mdp/1", instance
-        shared = InstanceFacts(instance.mdp, optimum, seed)
-        return "token-mdp/1", replace(instance, instance=shared)
-    world, subject = subject_of(instance)
-    if isinstance(subject, Solution):
-        return world, Facts(subject, instance=InstanceFacts(subject.mdp, optimum, seed))
-    return world, subject
 
 
 def check(

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from toymdp.kinds import KINDS
 
 from toymdp import Solution
+from toymdp.kinds import KINDS
 
-from .checking import facts_of, judge
+from .checking import judge
 from .claim import Check, Claim, Hypothesis, Outcome
+from .facts.kinds import facts_of
 from .facts.soup import Soup
 from .facts.token_mdp import Facts
 from .records.record import plain

@@ -14,16 +14,17 @@ fixture ``soupcheck_gate`` is ``assert_claim`` with the instance solved once for
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from toymdp import TokenMDP, solve
+
 from .checking import assert_claim
 from .claim import Check
 from .claims.catalogue import CLAIMS, select
-from .kinds import load_any, subject_of
+from .records.loading import load_any
 
 _KINDS = (".json", ".npz")
 
@@ -41,14 +42,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@lru_cache(maxsize=256)
-def _subject(path: Path, stamp: float) -> tuple[str, Any]:
-    return subject_of(load_any(path))
-
-
 def _load(path: Path) -> tuple[str, Any]:
-    """World and solved subject of a file, once for each version of it."""
-    return _subject(path, path.stat().st_mtime)
+    """Format of a file's instance, and the instance: solved, if it is a token MDP."""
+    instance = load_any(path)
+    return instance.format, solve(instance) if isinstance(instance, TokenMDP) else instance
 
 
 def _chosen(patterns: list[str]) -> list[str]:
@@ -79,14 +76,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not paths:
         raise pytest.UsageError(f"soupcheck: {folder} holds no instance file ({', '.join(_KINDS)})")
     with_claim = "soupcheck_claim" in metafunc.fixturenames
+    loaded = {path: _load(path) for path in paths}
     cases = [
         (path, claim)
         for path in paths
         for claim in (_chosen(patterns) if with_claim else [""])
-        if not claim or CLAIMS[claim].world == _load(path)[0]
+        if not claim or CLAIMS[claim].world == loaded[path][0]
     ]
     names = ["soupcheck_instance", "soupcheck_claim"] if with_claim else ["soupcheck_instance"]
-    values: list[Any] = [(_load(p)[1], claim) if with_claim else _load(p)[1] for p, claim in cases]
+    values: list[Any] = [
+        (loaded[p][1], claim) if with_claim else loaded[p][1] for p, claim in cases
+    ]
     ids = [f"{p.relative_to(root)}-{claim}".rstrip("-") for p, claim in cases]
     metafunc.parametrize(",".join(names), values, ids=ids)
 

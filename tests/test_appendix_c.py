@@ -15,16 +15,17 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from bounds.claims import appendix_c as appendix_c_claims
-from bounds.pair_worlds import CLASSICS, FAMILIES, Link, PreferencePairs, subject
+from bounds.facts.preference_pairs import Link, PairFacts
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.preference_pairs import CLASSICS, FAMILIES, PreferencePairs
 
 CLAIMS = {claim.id: claim for claim in appendix_c_claims.TABLE}
 PRINTED, REPAIRED = "ss.appC.iterated", "ss.appC.iterated.repaired"
 
 
 def judge(instance, claim):
-    return judged(CLAIMS[claim], subject(instance))
+    return judged(CLAIMS[claim], PairFacts.of(instance))
 
 
 def one(delta=1.0, mean=0.0, variance=1.0, **more):
@@ -42,7 +43,7 @@ def verdicts():
     found = {name: Counter() for name in CLAIMS}
     for family in FAMILIES.values():
         for seed in range(25):
-            sub = subject(family(seed))
+            sub = PairFacts.of(family(seed))
             for claim in CLAIMS.values():
                 found[claim.id][judged(claim, sub).verdict] += 1
     return found
@@ -159,7 +160,7 @@ def matrices(link, steps, *, repaired):
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("repaired", [False, True])
 def test_the_single_coordinate_is_the_whole_iteration(seed, repaired):
-    link = subject(FAMILIES["narrow-prior"](seed)).chain[-1]
+    link = PairFacts.of(FAMILIES["narrow-prior"](seed)).chain[-1]
     name = "repaired_iteration" if repaired else "printed_iteration"
     alpha = 0.0
     for steps in range(1, 6):
@@ -171,7 +172,7 @@ def test_the_single_coordinate_is_the_whole_iteration(seed, repaired):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_two_roads_to_the_maximum_agree(family):
     for seed in range(5):
-        sub = subject(FAMILIES[family](seed))
+        sub = PairFacts.of(FAMILIES[family](seed))
         points, radius = appendix_c_claims.maxima(sub)
         roots = np.array([link.mean + link.pull * link.direction for link in sub.chain])
         assert np.abs(points - roots).max() <= radius + 1e-9 * np.abs(roots).max()
@@ -289,4 +290,4 @@ def test_a_missing_key_is_named():
 
 def test_labels_turn_the_pair():
     first, second = one(labels=[1.0]), one(delta=-1.0, labels=[-1.0])
-    assert subject(first).deltas == pytest.approx(subject(second).deltas)
+    assert PairFacts.of(first).deltas == pytest.approx(PairFacts.of(second).deltas)

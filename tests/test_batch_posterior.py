@@ -6,21 +6,15 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from bounds.pair_worlds import (
-    FAMILIES,
-    PreferencePairs,
-    batch_posterior,
-    newton_cycle,
-    one_answer,
-    subject,
-)
+from bounds.facts.preference_pairs import PairFacts, batch_posterior
+from toymdp.worlds.preference_pairs import FAMILIES, PreferencePairs, newton_cycle, one_answer
 
 CASES = [make(seed) for make in FAMILIES.values() for seed in range(12)]
 
 
 @pytest.mark.parametrize("pairs", CASES, ids=lambda pairs: pairs.name)
 def test_mean_is_the_minimiser_that_cvxpy_finds(pairs):
-    sub = subject(pairs)
+    sub = PairFacts.of(pairs)
     mean, covariance = batch_posterior(sub)
     root = np.linalg.cholesky(np.linalg.inv(sub.prior)).T
     lam = cp.Variable(len(mean))
@@ -49,7 +43,7 @@ def test_mean_is_the_minimiser_that_cvxpy_finds(pairs):
 
 @pytest.mark.parametrize("make", [one_answer, newton_cycle])
 def test_one_answer_is_the_maximum_of_the_chain(make):
-    sub = subject(make())
+    sub = PairFacts.of(make())
     (link,) = sub.chain
     mean, _ = batch_posterior(sub)
     assert mean == pytest.approx(link.mean + link.pull * link.direction, rel=1e-10)
@@ -60,13 +54,15 @@ def test_covariance_after_one_answer_is_the_chains_next():
     head = PreferencePairs.from_fields(
         {**pairs.fields(), "differences": pairs.differences[:1], "labels": pairs.labels[:1]}
     )
-    assert batch_posterior(subject(head))[1] == pytest.approx(subject(pairs).chain[1].covariance)
+    assert batch_posterior(PairFacts.of(head))[1] == pytest.approx(
+        PairFacts.of(pairs).chain[1].covariance
+    )
 
 
 def test_order_does_not_matter():
     pairs = max(CASES, key=lambda p: len(p.differences))
     fields = pairs.fields()
     fields |= {key: fields[key][::-1].copy() for key in ("differences", "labels")}
-    turned = batch_posterior(subject(PreferencePairs.from_fields(fields)))
-    for found, expected in zip(turned, batch_posterior(subject(pairs)), strict=True):
+    turned = batch_posterior(PairFacts.of(PreferencePairs.from_fields(fields)))
+    for found, expected in zip(turned, batch_posterior(PairFacts.of(pairs)), strict=True):
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -126,7 +126,9 @@ def test_installed_claims_are_found(folder, monkeypatch):
     sys.path.insert(0, str(folder))
     try:
         example = import_module("best_of_n")
-        monkeypatch.setattr(catalogue, "entry_points", lambda group: [Entry(lambda: example.CLAIMS)])
+        monkeypatch.setattr(
+            catalogue, "entry_points", lambda group: [Entry(lambda: example.CLAIMS)]
+        )
         found = Catalogue(TABLES)
         assert list(found)[-2:] == ["best-of-n.bound", "best-of-n.folklore"]
         assert len(found) == len(Catalogue(TABLES)._claims) + 2

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from judging import judged, outcome_of
 
 from bounds import Sides
-from bounds.attribute_worlds import CLASSICS, FAMILIES, AttributeSet, subject
 from bounds.claims import exact_selection as exact_claims
 from bounds.facts import set_functions
+from bounds.facts.attribute_set import AttributeFacts
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.attribute_set import CLASSICS, FAMILIES, AttributeSet
 
 CLAIMS = {claim.id: claim for claim in exact_claims.TABLE}
 FILTERED = "ex.thm5.1.filter"
 
 
 def judge(instance, claim):
-    return judged(CLAIMS[claim], subject(instance))
+    return judged(CLAIMS[claim], AttributeFacts(instance))
 
 
 def table(*values, budget=2):
@@ -46,7 +47,7 @@ def verdicts():
     found = {name: Counter() for name in CLAIMS}
     for family in FAMILIES.values():
         for seed in range(60):
-            sub = subject(family(seed))
+            sub = AttributeFacts(family(seed))
             for claim in CLAIMS.values():
                 found[claim.id][judged(claim, sub).verdict] += 1
     return found
@@ -174,7 +175,7 @@ def test_a_forbidden_answer_stays_forbidden():
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_two_roads_to_the_margins_agree(seed):
-    sub = subject(FAMILIES["tilted-attributes"](seed))
+    sub = AttributeFacts(FAMILIES["tilted-attributes"](seed))
     assert sub.margins == pytest.approx(sub.second.margins, abs=1e-12)
     assert not np.array_equal(sub.F, sub.second.F)
 
@@ -238,7 +239,7 @@ def test_sabotage_ratio_over_pairs_only(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_shrinking_the_right_side_of_the_theorem_turns_it(seed):
-    claim, sub = CLAIMS["ex.thm5.1"], subject(FAMILIES["helpful-attributes"](seed))
+    claim, sub = CLAIMS["ex.thm5.1"], AttributeFacts(FAMILIES["helpful-attributes"](seed))
     check = judged(claim, sub)
 
     def shrunk(factor):
@@ -273,7 +274,7 @@ def test_each_hypothesis_alone(claim, hypothesis, instance):
     false = [name for name, value in check.hypotheses.items() if value is not True]
     assert check.verdict == "not-applicable"
     assert false == [hypothesis]
-    assert check.reason == outcome_of(claim, hypothesis, subject(instance))[1] != ""
+    assert check.reason == outcome_of(claim, hypothesis, AttributeFacts(instance))[1] != ""
 
 
 def test_a_table_has_neither_policies_nor_pairs():
@@ -306,7 +307,7 @@ def test_json_round_trip(tmp_path, name):
     path = tmp_path / "world.json"
     world.save(path)
     again = AttributeSet.from_fields(read_json(path))
-    assert subject(again).F.tolist() == subject(world).F.tolist()
+    assert AttributeFacts(again).F.tolist() == AttributeFacts(world).F.tolist()
     again.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_text() == path.read_text()
     assert json.loads(path.read_text())["format"] == "attribute-set/1"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 from conftest import random_mdp
 
+from bounds.records.loading import load_any
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import generate
+from toymdp.kinds import KINDS, load_instance
 
 BASE = {
     "format": "token-mdp/1",
@@ -42,6 +45,51 @@ def test_files_round_trip_exactly(tmp_path, suffix, family):
     mdp = generate(family, 3).replace(meta={"note": "ä", "nested": [1, {"x": 2.5}]})
     mdp.save(tmp_path / f"m{suffix}")
     assert same(mdp, TokenMDP.load(tmp_path / f"m{suffix}"))
+
+
+SMALL = [
+    make
+    for format, kind in KINDS.items()
+    if format != "token-mdp/1"
+    for make in (*(partial(f, 3) for f in kind.families.values()), *kind.classics.values())
+]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz"])
+@pytest.mark.parametrize("make", SMALL)
+def test_small_worlds_round_trip_exactly(tmp_path, suffix, make):
+    world = make().replace(meta={"note": "ä", "nested": [1, {"x": 2.5}]})
+    path = tmp_path / f"m{suffix}"
+    world.save(path)
+    for again in (load_instance(path), type(world).load(path), load_any(path)):
+        assert type(again) is type(world)
+        assert same(world, again)
+
+
+@pytest.mark.parametrize("format", KINDS)
+def test_every_kind_has_names_for_its_instances(format):
+    kind = KINDS[format]
+    assert kind.instance.format == format
+    for make in kind.classics.values():
+        assert isinstance(make(), kind.instance)
+
+
+def test_an_archive_of_another_format_is_refused(tmp_path):
+    path = tmp_path / "m.npz"
+    KINDS["attribute-set/1"].classics["loud-and-even"]().save(path)
+    with pytest.raises(InstanceError, match="this file must be 'token-mdp/1'"):
+        TokenMDP.load(path)
+    np.savez(path, format="no-such/1")
+    with pytest.raises(InstanceError, match="not an instance format"):
+        load_instance(path)
+
+
+def test_a_missing_horizon_is_null_in_an_archive_alone(tmp_path):
+    fields = {k: v for k, v in BASE.items() if k != "horizon"}
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(InstanceError, match="horizon = None: missing"):
+        TokenMDP.load(path)
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npz"])

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from llm_models import tiny_bank  # noqa: E402
 
 from bounds.claims.appendix_c import maxima  # noqa: E402
-from bounds.pair_worlds import PreferencePairs, subject  # noqa: E402
+from bounds.facts.preference_pairs import PairFacts  # noqa: E402
 from llm_bridge.methods.weights import (  # noqa: E402
     binary_rows,
     deltas_of,
@@ -22,6 +22,7 @@ from llm_bridge.methods.weights import (  # noqa: E402
 )
 from llm_bridge.preferences import Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
+from toymdp.worlds.preference_pairs import PreferencePairs  # noqa: E402
 
 
 def test_batch_is_the_minimiser():
@@ -66,7 +67,7 @@ def test_sequential_reaches_each_maximum_a_posteriori():
     instance = PreferencePairs(
         differences=differences, prior_mean=np.zeros(2), prior_covariance=4.0 * np.eye(2)
     )
-    points, _ = maxima(subject(instance))
+    points, _ = maxima(PairFacts.of(instance))
     for n in range(1, 7):
         found = fit_sequential(differences[:n], np.zeros(2), 4.0 * np.eye(2))
         assert found.mean == pytest.approx(points[n - 1], abs=1e-8)

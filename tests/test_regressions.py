@@ -14,13 +14,14 @@ from conftest import random_mdp
 from bounds import check
 from bounds.certificates import WitnessError, certify
 from bounds.cli import main
-from bounds.kinds import load_any, load_instance
+from bounds.records.loading import load_any
 from bounds.records.output import OutputFile
 from bounds.records.witness import Witness
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import mixture
 from toymdp.families import generate
+from toymdp.kinds import load_instance
 
 ONE_HOT = {"kind": "tabular", "per_step": True, "scale": 1.0}
 

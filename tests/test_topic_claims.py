@@ -11,15 +11,16 @@ import pytest
 from judging import judged, outcome_of
 
 from bounds.claims import exact_topics as topic_claims
-from bounds.topic_worlds import CLASSICS, FAMILIES, TopicCloud, subject
+from bounds.facts.topic_cloud import TopicFacts
 from toymdp import InstanceError
 from toymdp.files import read_json
+from toymdp.worlds.topic_cloud import CLASSICS, FAMILIES, TopicCloud
 
 CLAIMS = {claim.id: claim for claim in topic_claims.TABLE}
 
 
 def judge(instance, claim):
-    return judged(CLAIMS[claim], subject(instance))
+    return judged(CLAIMS[claim], TopicFacts(instance))
 
 
 def changed(instance, **changes):
@@ -34,7 +35,7 @@ def verdicts():
     found = {name: Counter() for name in CLAIMS}
     for family in FAMILIES.values():
         for seed in range(40):
-            sub = subject(family(seed))
+            sub = TopicFacts(family(seed))
             for claim in CLAIMS.values():
                 found[claim.id][judged(claim, sub).verdict] += 1
     return found
@@ -96,7 +97,7 @@ def test_more_past_prompts_do_not_help(n):
 def outcomes(world, counts):
     """Every history of a world on atoms: probability and the noises [m, d] by topic order."""
     order = [c for c, n in enumerate(counts) for _ in range(int(n))]
-    atoms = subject(world).atoms
+    atoms = TopicFacts(world).atoms
     for choice in itertools.product(*(range(len(atoms[c][1])) for c in order)):
         chance = np.prod([atoms[c][1][i] for c, i in zip(order, choice, strict=True)])
         yield chance, order, np.array([atoms[c][0][i] for c, i in zip(order, choice, strict=True)])
@@ -127,7 +128,7 @@ def test_pooling_against_every_history(seed):
     for topics in itertools.product(range(3), repeat=int(m)):
         counts = np.bincount(topics, minlength=3)
         centre = counts @ world.means / m - world.means[1]
-        noise = counts @ np.trace(subject(world).covariances, axis1=1, axis2=2) / m**2
+        noise = counts @ np.trace(TopicFacts(world).covariances, axis1=1, axis2=2) / m**2
         drawn += np.prod(p[list(topics)]) * (centre @ centre + noise)
     assert judge(world, "ex.eq17.iid.repaired").rhs == pytest.approx(drawn, rel=1e-12)
 
@@ -136,7 +137,7 @@ def test_pooling_against_every_history(seed):
 def test_retrieval_against_every_history(seed):
     world = small_atoms(seed)
     j, wrong, error = 1, 0.0, 0.0
-    points, weights = subject(world).atoms[j]
+    points, weights = TopicFacts(world).atoms[j]
     for chance, order, noise in outcomes(world, world.counts):
         prompts, topics = world.means[order] + noise, np.array(order)
         centres = np.array([prompts[topics == c].mean(axis=0) for c in range(3)])
@@ -155,7 +156,7 @@ def test_retrieval_of_gaussian_clouds_against_plain_drawing(seed):
     """The tails integrate what a direct simulation of (19) draws."""
     world = FAMILIES["mixed-topics"](seed)
     assert len(world.means) > 1
-    sub, rng, N, j = subject(world), np.random.default_rng(1), 200_000, world.topic
+    sub, rng, N, j = TopicFacts(world), np.random.default_rng(1), 200_000, world.topic
     noise = rng.normal(size=(N, *world.means.shape)) / np.sqrt(world.counts)[:, None]
     centres = world.means + np.einsum("ncd,cde->nce", noise, sub.roots)
     prompt = world.means[j] + rng.normal(size=(N, world.means.shape[1])) @ sub.roots[j]
@@ -172,7 +173,7 @@ def test_the_simulation_of_pooling_covers_the_closed_form(family):
     for seed in range(20):
         world = FAMILIES[family](seed)
         for iid in (False, True):
-            sub = subject(world)
+            sub = TopicFacts(world)
             mean, half = topic_claims.pooling_simulated(sub, iid=iid)
             assert abs(mean - topic_claims.pooling_error(sub, iid=iid)) <= half + 1e-12
 
@@ -193,7 +194,7 @@ def test_a_tie_between_centres_is_not_decided_by_rounding():
         means=[[0.0], [1.0]], counts=[1, 4], topic=1, weights=[[1, 0], [0.5, 0.5]],
         points=[[[0.0], [0.0]], [[-0.5], [0.5]]], separation=1.0, sigma=0.5, delta=0.1,
     )  # fmt: skip
-    sub = subject(world)
+    sub = TopicFacts(world)
     found = topic_claims.misretrieved(sub, np.ones((5, 2)))
     # the atom at 1/2 (chance 1/2) is midway if two of four prompts lie on each side (6/16), and
     # nearer to topic 0 if three or four lie on the far side (5/16)
@@ -244,7 +245,7 @@ def test_sabotage_pooling_power_of_m(monkeypatch):
 
 @pytest.mark.parametrize("classic", ["rare-jump", "gaussian-tail"])
 def test_shrinking_the_right_side_of_the_repair_turns_it(classic):
-    claim, sub = CLAIMS["ex.eq19.repaired"], subject(CLASSICS[classic]())
+    claim, sub = CLAIMS["ex.eq19.repaired"], TopicFacts(CLASSICS[classic]())
     ratio = judged(claim, sub).ratio
 
     def shrunk(factor):
@@ -290,7 +291,7 @@ def test_each_hypothesis_alone(claim, hypothesis, instance):
     check = judge(instance, claim)
     assert check.verdict == "not-applicable"
     assert [name for name, value in check.hypotheses.items() if value is not True] == [hypothesis]
-    assert check.reason == outcome_of(claim, hypothesis, subject(instance))[1] != ""
+    assert check.reason == outcome_of(claim, hypothesis, TopicFacts(instance))[1] != ""
 
 
 def subgaussian(weights, points, sigma):
@@ -298,7 +299,7 @@ def subgaussian(weights, points, sigma):
         means=[[0.0]], counts=[1], points=[points], weights=[weights], separation=1.0, sigma=sigma,
         delta=0.1,
     )  # fmt: skip
-    return outcome_of("ex.eq19", "noise-subgaussian", subject(world))[0]
+    return outcome_of("ex.eq19", "noise-subgaussian", TopicFacts(world))[0]
 
 
 def test_subgaussian_constants():

@@ -1,4 +1,4 @@
-"""Reading and writing ``token-mdp/1``: JSON, or NPZ with the same keys flattened by dots."""
+"""Reading and writing objects of any format: JSON, or NPZ with the same keys flattened by dots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,18 @@ import numpy as np
 
 from .errors import InstanceError
 
-REQUIRED = ("vocab_size", "order", "horizon", "start", "rewards", "beta", "w", "features")
-
-
 _BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
-def read_fields(path: Path) -> dict[str, Any]:
-    """Return the fields of an instance file, ready for ``TokenMDP(**fields)``.
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the keys of a file, JSON or NPZ by its suffix.
 
-    Raises InstanceError for a file that is missing, truncated, not of the format, or has keys the
-    format does not know (a misspelt key must not be ignored).
+    Raises InstanceError for a file that is missing, truncated or no such object.
     """
-    from .worlds.token_mdp import FORMAT, TokenMDP
-
-    found = _read_npz(path) if path.suffix == ".npz" else read_json(path)
-    if not isinstance(found.get("format"), str) or found["format"] != FORMAT:
-        remedy = f"this file must be '{FORMAT}'"
-        raise InstanceError.of(f"{path}: format", found.get("format"), "not an instance", remedy)
-    known = {f.name for f in fields(TokenMDP)}
-    for key in found:
-        if key not in known:
-            remedy = f"the keys are {sorted(known)}; free data goes in meta"
-            raise InstanceError.of(key, found[key], "no such key in token-mdp/1", remedy)
-    for key in REQUIRED:
-        if key not in found:
-            raise InstanceError.of(key, None, "missing", f"a token-mdp/1 file has {REQUIRED}")
-    return found
+    return _read_npz(path) if path.suffix == ".npz" else read_json(path)
 
 
-def write_fields(found: Mapping[str, Any], path: Path) -> None:
+def write_object(found: Mapping[str, Any], path: Path) -> None:
     """Write fields as JSON or NPZ by the suffix of ``path``."""
     if path.suffix == ".npz":
         flat = _flatten(found)
@@ -130,7 +111,4 @@ def _read_npz(path: Path) -> dict[str, Any]:
             found.setdefault(outer, {})[inner] = plain
         else:
             found[key] = plain
-    found.setdefault("horizon", None)
-    if isinstance(found.get("start"), np.ndarray):
-        found["start"] = found["start"].tolist()
     return found

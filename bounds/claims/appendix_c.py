@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
+from toymdp.worlds.preference_pairs import FORMAT
+
 from ..claim import Claim, Hypothesis
-from ..pair_worlds import FORMAT, Link, PairFacts
+from ..facts.preference_pairs import Link, PairFacts
 from ..sides import EPS, Array, Sides, Undecidable
 from .hypotheses_small_worlds import NEWTON_CONTRACTS
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
-from ..attribute_worlds import FORMAT, AttributeFacts
+from toymdp.worlds.attribute_set import FORMAT
+
 from ..claim import Claim, Hypothesis
+from ..facts.attribute_set import AttributeFacts
 from ..facts.set_functions import ratio_of, rounding
 from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
 from .hypotheses_small_worlds import (

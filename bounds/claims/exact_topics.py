@@ -6,17 +6,16 @@ in closed form. What is drawn comes with an interval, which decides what is ``un
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import combinations
-from math import comb, prod
 from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
+from toymdp.worlds.topic_cloud import FORMAT
+
 from ..claim import Claim, Hypothesis
-from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
-from ..topic_worlds import FORMAT, TopicFacts
+from ..facts.topic_cloud import TopicFacts
+from ..sides import EPS, Array, NotApplicable, Sides
 from .hypotheses_small_worlds import (
     NOISE_CENTRED,
     NOISE_SMALL,
@@ -29,7 +28,6 @@ from .hypotheses_small_worlds import (
 # half-width of a Monte Carlo interval in standard errors: by the central limit theorem it misses
 # once in two million (MISS), which bounded clouds get from empirical Bernstein instead
 SIGMAS, MISS = 5.0, 5.7e-7
-MOST_CENTRES = 200_000  # combinations of atom counts that are summed
 
 
 # -- pooling (17) ----------------------------------------------------------------------------
@@ -128,55 +126,6 @@ def drawn_repaired(facts: TopicFacts) -> Sides:
 # -- retrieval (19) --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Centres:
-    """Joint values ``μ̂_c − μ_c`` [N, C, d], all or a sample; weights [N] and their error."""
-
-    shift: Array
-    weights: Array
-    drawn: bool
-    relative: float = 0.0
-
-
-def centres(facts: TopicFacts) -> Centres:
-    """All values of the centres of clouds on atoms, a sample for Gaussian clouds."""
-    return _sampled(facts) if facts.atoms is None else _listed(facts)
-
-
-def _sampled(facts: TopicFacts) -> Centres:
-    N, rng = facts.instance.draws, np.random.default_rng([facts.instance.seed, 1])
-    noise = np.einsum("ncd,cde->nce", rng.normal(size=(N, *facts.means.shape)), facts.roots)
-    return Centres(noise / facts.instance.counts[:, None] ** 0.5, np.full(N, 1.0 / N), drawn=True)
-
-
-def _listed(facts: TopicFacts) -> Centres:
-    """Every combination of atom counts with its multinomial probability."""
-    assert facts.atoms is not None
-    sizes = [(int(n), len(w)) for n, (_, w) in zip(facts.instance.counts, facts.atoms, strict=True)]
-    rows = prod(comb(n + M - 1, M - 1) for n, M in sizes)
-    if rows > MOST_CENTRES:
-        raise Undecidable(f"{rows} combinations of atom counts exceed {MOST_CENTRES}")
-    shifts, logs = [], []
-    for (n, M), (points, w) in zip(sizes, facts.atoms, strict=True):
-        counts = compositions(n, M)
-        shifts.append(counts @ points / n)
-        each = scipy.special.xlogy(counts, w) - scipy.special.gammaln(counts + 1)
-        logs.append(scipy.special.gammaln(n + 1) + each.sum(axis=1))
-    grid = np.indices([len(s) for s in shifts]).reshape(len(shifts), -1)
-    shift = np.stack([s[i] for s, i in zip(shifts, grid, strict=True)], axis=1)
-    weights = np.exp(np.sum([log[i] for log, i in zip(logs, grid, strict=True)], axis=0))
-    # the largest logarithm that was cancelled is what the exponential amplifies
-    relative = 8 * EPS * float(sum(scipy.special.gammaln(n + 1) + n for n, _ in sizes))
-    return Centres(shift, weights / weights.sum(), drawn=False, relative=relative)
-
-
-def compositions(n: int, M: int) -> Array:
-    """All ways [rows, M] to write n as an ordered sum of M whole numbers ≥ 0: stars and bars."""
-    bars = np.array(list(combinations(range(n + M - 1), M - 1)))
-    edges = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, n + M - 1)))
-    return np.asarray(np.diff(edges, axis=1) - 1, dtype=np.float64)
-
-
 def misretrieved(facts: TopicFacts, gain: Array) -> tuple[float, float]:
     """``E[1{ĵ ≠ j} · gain_ĵ]`` for a gain [N, C] known with the centres, and its half-width.
 
@@ -187,7 +136,7 @@ def misretrieved(facts: TopicFacts, gain: Array) -> tuple[float, float]:
     """
     if gain.shape[1] == 1:
         return 0.0, 0.0
-    found = facts.once(centres)
+    found = facts.centres
     low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, found.shift, gain)
     middle = 0.5 * (low + high)
     half = 0.5 * float(found.weights @ (high - low))
@@ -233,14 +182,14 @@ def _by_tails(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Arra
 
 def _excess(facts: TopicFacts) -> Array:
     """[N, C] ``‖μ̂_c − μ_j‖² − ‖μ̂_j − μ_j‖²``: what retrieving c costs beyond the right centre."""
-    shift, j = facts.once(centres).shift, facts.instance.topic
+    shift, j = facts.centres.shift, facts.instance.topic
     seen = shift + (facts.means - facts.means[j])
     return np.asarray((seen**2).sum(axis=2) - (shift[:, j] ** 2).sum(axis=1)[:, None])
 
 
 def _terms(facts: TopicFacts) -> dict[str, float]:
     j = facts.instance.topic
-    wrong, half = misretrieved(facts, np.ones(facts.once(centres).shift.shape[:2]))
+    wrong, half = misretrieved(facts, np.ones(facts.centres.shift.shape[:2]))
     variance = float(np.trace(facts.covariances[j]) / facts.instance.counts[j])
     return {"tr Σ_j/n_j": variance, "P_err": wrong, "P_err, half-width": half}
 
@@ -273,7 +222,7 @@ def retrieval_repaired(facts: TopicFacts) -> Sides:
     Both sides less tr Σ_j/n_j, as in ex.eq19. The slack, a mean over wrong retrievals, is estimated
     itself: its interval is narrower than those of the two sides.
     """
-    shift = facts.once(centres).shift
+    shift = facts.centres.shift
     diameter = float(((facts.means[:, None] - facts.means) ** 2).sum(axis=2).max())
     payment = 2.0 * diameter + 2.0 * (shift**2).sum(axis=2).max(axis=1)
     payments = np.broadcast_to(payment[:, None], shift.shape[:2])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..attribute_worlds import AttributeFacts
+from toymdp.worlds.topic_cloud import samples_needed
+
 from ..claim import Hypothesis, Outcome
+from ..facts.attribute_set import AttributeFacts
+from ..facts.preference_pairs import PairFacts
 from ..facts.set_functions import ratio_of, rounding
-from ..pair_worlds import PairFacts
+from ..facts.topic_cloud import TopicFacts
 from ..sides import EPS
-from ..topic_worlds import TopicFacts, samples_needed
 
 # "r ≫ σ" of (16) as a number; ex.eq19 fails at every such number
 MUCH = 8.0

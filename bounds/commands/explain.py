@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from toymdp import InstanceError, Solution
+from toymdp import InstanceError, TokenMDP
 
-from ..kinds import load_any, subject_of
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
+from ..records.loading import load_any
 from ..records.output import OutputFile, dump
 from ..records.record import plain
 from ..report import tables
@@ -31,10 +31,9 @@ def explain(
     instance = load_any(file)
     warm_up()
     with status_console().status("walking the proof ..."):
-        _, subject = subject_of(instance)
-        if not isinstance(subject, Solution):
+        if not isinstance(instance, TokenMDP):
             raise InstanceError(f"{file}: explain walks proofs about token MDPs; give one")
-        found = walk(subject, claim)
+        found = walk(instance, claim)
     console = tables_console(json_path)
     for table in _tables(found):
         console.print(table)

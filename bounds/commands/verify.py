@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.kinds import ALL_FAMILIES
 
 from ..claims.catalogue import select
-from ..kinds import ALL_FAMILIES
 from ..records.output import OutputError, OutputFile, Record, dump
 from ..records.witness import stored_certificates
 from ..report import tables

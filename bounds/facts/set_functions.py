@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..attribute_worlds import AttributeFacts
+from ..facts.attribute_set import AttributeFacts
 from ..sides import EPS, Array
 
 

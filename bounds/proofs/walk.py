@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toymdp import InstanceError, Solution, SoupOptimum, soup_optimum
+from toymdp import InstanceError, SoupOptimum
 
 from ..claim import Check, Hypothesis
 from ..claims.catalogue import CLAIMS
 from ..claims.hypotheses import CONSTANT_NORM, INDEPENDENT_FEATURES, NONNEGATIVE_REWARDS
+from ..facts.kinds import facts_of
 from ..facts.soup import Soup
-from ..facts.token_mdp import Facts, InstanceFacts
+from ..facts.token_mdp import Facts
 from ..records.output import number
 from .ladder import Rung, ladder
 
@@ -136,17 +137,20 @@ class Explanation:
         }
 
 
-def explain(sol: Solution, claim: str, optimum: SoupOptimum | None = None) -> Explanation:
-    """Walk the proof of a claim on a solved instance, at λ* and at the start context.
+def explain(instance: Any, claim: str, optimum: SoupOptimum | None = None) -> Explanation:
+    """Walk the proof of a claim on an instance (or its solution, or its facts), at λ* and the start.
 
     A claim without a printed proof of several steps is shown with its repair alone.
     Raises InstanceError for an unknown claim, or one that speaks of another kind of instance.
     """
     if claim not in CLAIMS or CLAIMS[claim].world != "token-mdp/1":
         raise InstanceError.of("claim", claim, "not a claim about token MDPs", "see `claims`")
-    opt = soup_optimum(sol.mdp, sol) if optimum is None else optimum
-    everywhere = Facts(sol, instance=InstanceFacts(sol.mdp, opt))
-    soup, at_start = Soup(everywhere, opt.lam), Soup(everywhere.at_start(), opt.lam)
+    _, everywhere = facts_of(instance, optimum=optimum)
+    if not isinstance(everywhere, Facts):
+        name = type(instance).__name__
+        raise InstanceError.of("instance", name, "proofs are walked on token MDPs", "give one")
+    lam = everywhere.optimum.lam
+    soup, at_start = Soup(everywhere, lam), Soup(everywhere.at_start(), lam)
 
     def judge(name: str, soup: Soup) -> Check:
         claim = CLAIMS[name]
@@ -163,7 +167,7 @@ def explain(sol: Solution, claim: str, optimum: SoupOptimum | None = None) -> Ex
     return Explanation(
         judge(claim, soup), steps, broken, saved,
         tuple(judge(name, at_start) for name in proof.repairs),
-        tuple(ladder(soup)) if proof.gap and opt.lam.any() else (),
+        tuple(ladder(soup)) if proof.gap and lam.any() else (),
     )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
 
-from ..kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
 from ..records.witness import stored_witness, stored_witness_claims
 
 RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")

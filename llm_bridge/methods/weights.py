@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import expit
 
 from bounds.claims.appendix_c import printed_update
+from bounds.facts.preference_pairs import Link
 from bounds.formulas import budget_used
-from bounds.pair_worlds import Link
 from toymdp import InstanceError
 from toymdp.arrays import Array
 

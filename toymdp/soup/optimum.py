@@ -125,7 +125,7 @@ def soup_optimum(
         status = "optimal" if kkt <= 1e-7 * scale else "inaccurate"
     mu = u / mdp.beta
     return SoupOptimum(
-        lam=mu * _beta_prime(mdp), mu=mu, J=J, gap=sol.value_w - J, kkt=kkt, status=status,
+        lam=mu * mdp.beta_prime, mu=mu, J=J, gap=sol.value_w - J, kkt=kkt, status=status,
         budget_used=float(np.abs(u).sum()), start=start, starts=tuple(ascents),
         spread=values[-1] - values[0], local_optima=distinct,
         evidence=_evidence(bound, grid), bound=bound, no_bound=no_bound,
@@ -143,11 +143,6 @@ def _evidence(bound: Bound | None, grid: bool) -> str:
     if bound is not None and bound.reached:
         return "certified"
     return "grid" if grid else "multistart"
-
-
-def _beta_prime(mdp: TokenMDP) -> float:
-    assert mdp.beta_prime is not None  # filled in at the door
-    return mdp.beta_prime
 
 
 def _slope_at_zero(objective: SoupObjective, ascents: list[Ascent]) -> float:

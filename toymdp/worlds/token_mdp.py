@@ -6,16 +6,16 @@ append a token, ``ref`` proposes it and K rewards score the context it leads to.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..cached import cached_property
 from ..errors import InstanceError
+from ..instance import Instance
 from ..validators import (
     check_memory,
     dense_reference,
@@ -26,15 +26,16 @@ from ..validators import (
     table,
     token,
 )
-from .features import Array, Features, read_features
+from .features import Array, Dense, Features, read_features
 from .reach import Mask, Reach, reach
 
 FORMAT = "token-mdp/1"
+NOTHING: Mapping[str, Any] = {}  # the meta of an instance that has none
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TokenMDP:
-    """An instance of format ``token-mdp/1``; the fields are the file's keys.
+@dataclass(frozen=True, eq=False, init=False)
+class TokenMDP(Instance):
+    """An instance of format ``token-mdp/1``; the constructor takes the file's keys.
 
     With A = vocab_size, L = order, S = A**L, T = horizon, K = number of rewards:
 
@@ -47,83 +48,72 @@ class TokenMDP:
     Raises InstanceError naming field, value, rule and remedy.
     """
 
+    NULLABLE = ("horizon",)
+
     vocab_size: int
     order: int
     horizon: int | None
-    start: Sequence[int]
+    start: tuple[int, ...]
     rewards: Array
     beta: float
     w: Array
-    features: Features | Mapping[str, Any]
-    ref_weights: Array = None  # type: ignore[assignment]  # one of the two; an array afterwards
-    ref_sparse: Mapping[str, Any] | None = None
-    beta_prime: float | None = None
-    eos: int | None = None
-    bos: int | None = None
-    start_feature: Array | None = None
-    name: str | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    features: Features
+    ref_weights: Array
+    beta_prime: float
+    eos: int | None
+    bos: int | None
+    start_feature: Array | None
+    name: str | None
+    meta: Mapping[str, Any]
     format: str = FORMAT
 
-    def __post_init__(self) -> None:
-        def put(key: str, value: object) -> None:
-            object.__setattr__(self, key, value)
-
-        if self.format != FORMAT:
-            raise InstanceError.of("format", self.format, f"must be '{FORMAT}'", "convert the file")
-        A = integer("vocab_size", self.vocab_size, 1)
-        L = integer("order", self.order, 1)
-        T = None if self.horizon is None else integer("horizon", self.horizon, 1)
-        for key, value in (("vocab_size", A), ("order", L), ("horizon", T)):
-            put(key, value)
-        K = len(self.rewards) if hasattr(self.rewards, "__len__") else 0
-        check_memory(A, L, T, max(K, 1))
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        order: int,
+        horizon: int | None,
+        start: Sequence[int],
+        rewards: ArrayLike,
+        beta: float,
+        w: ArrayLike,
+        features: Features | Mapping[str, Any],
+        ref_weights: ArrayLike | None = None,
+        ref_sparse: Mapping[str, Any] | None = None,
+        beta_prime: float | None = None,
+        eos: int | None = None,
+        bos: int | None = None,
+        start_feature: ArrayLike | None = None,
+        name: str | None = None,
+        meta: Mapping[str, Any] = NOTHING,
+        format: str = FORMAT,
+    ) -> None:
+        """Validate the keys of a file; beta_prime is beta by default."""
+        self.check_labels(name, meta, format)
+        A = integer("vocab_size", vocab_size, 1)
+        L = integer("order", order, 1)
+        T = None if horizon is None else integer("horizon", horizon, 1)
+        check_memory(A, L, T, max(len(rewards) if isinstance(rewards, Sized) else 0, 1))
         S = A**L
-        for key in ("eos", "bos"):
-            if getattr(self, key) is not None:
-                put(key, token(key, getattr(self, key), A))
-        if self.eos is not None and self.eos == self.bos:
-            raise InstanceError.of("bos", self.bos, "must differ from eos", "use another token")
-        if T is None and self.eos is None:
+        eos = None if eos is None else token("eos", eos, A)
+        bos = None if bos is None else token("bos", bos, A)
+        if eos is not None and eos == bos:
+            raise InstanceError.of("bos", bos, "must differ from eos", "use another token")
+        if T is None and eos is None:
             raise InstanceError.of("horizon", None, "needs eos", "set eos or a finite horizon")
-        put("start", start_tokens(self.start, A, L, self.eos))
-        put("beta", positive("beta", self.beta))
-        prime = self.beta if self.beta_prime is None else self.beta_prime
-        put("beta_prime", positive("beta_prime", prime))
-
-        put("rewards", table("rewards", self.rewards, (None, S)))
-        put("w", simplex(self.w, len(self.rewards)))
-        put("ref_weights", self._read_reference(A, S))
-        put("ref_sparse", None)
+        self.put(vocab_size=A, order=L, horizon=T, eos=eos, bos=bos)
+        self.put(start=start_tokens(start, A, L, eos), beta=positive("beta", beta))
+        self.put(beta_prime=positive("beta_prime", beta if beta_prime is None else beta_prime))
+        self.put(rewards=table("rewards", rewards, (None, S)))
+        self.put(w=simplex(w, len(self.rewards)))
+        self.put(ref_weights=_read_reference(ref_weights, ref_sparse, A, S))
         self._check_support(A)
-        put("features", read_features(self.features, S, T, self.reach.nexts))
-        if self.start_feature is not None:
-            put("start_feature", self._read_start_feature())
-        if self.name is not None and not isinstance(self.name, str):
-            raise InstanceError.of("name", self.name, "must be a string", "quote it")
-        if not isinstance(self.meta, Mapping):
-            raise InstanceError.of("meta", self.meta, "must be an object", "use {...}")
-        for key in ("rewards", "w", "ref_weights"):
-            getattr(self, key).setflags(write=False)
-
-    # -- reading ---------------------------------------------------------------------------
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TokenMDP:
-        """Read a ``token-mdp/1`` file, JSON or NPZ by its suffix."""
-        from ..files import read_fields
-
-        return cls(**read_fields(Path(path)))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the instance as JSON or NPZ by the suffix of ``path``."""
-        from ..files import write_fields
-
-        write_fields(self.fields(), Path(path))
+        self.put(features=read_features(features, S, T, self.reach.nexts))
+        given = start_feature is not None
+        self.put(start_feature=self._read_start_feature(start_feature) if given else None)
 
     def fields(self) -> dict[str, Any]:
         """Return the keys of ``token-mdp/1`` with arrays for tables."""
-        assert not isinstance(self.features, Mapping)
         known: dict[str, Any] = {
             "format": self.format, "name": self.name, "vocab_size": self.vocab_size,
             "order": self.order, "horizon": self.horizon, "eos": self.eos, "bos": self.bos,
@@ -136,10 +126,6 @@ class TokenMDP:
             del known["meta"]
         optional = ("name", "eos", "bos", "start_feature")
         return {k: v for k, v in known.items() if k not in optional or v is not None}
-
-    def replace(self, **changes: Any) -> TokenMDP:
-        """Return a copy with some fields changed, validated again."""
-        return TokenMDP(**{**self.fields(), **changes})
 
     # -- derived ---------------------------------------------------------------------------
 
@@ -208,28 +194,6 @@ class TokenMDP:
 
     # -- checks ----------------------------------------------------------------------------
 
-    def _read_reference(self, A: int, S: int) -> Array:
-        if (self.ref_weights is None) == (self.ref_sparse is None):
-            raise InstanceError.of(
-                "ref_weights",
-                None if self.ref_weights is None else "given twice",
-                "exactly one of ref_weights and ref_sparse",
-                "give one of them",
-            )
-        if self.ref_sparse is not None:
-            weights = dense_reference(self.ref_sparse, A, S)
-        else:
-            weights = table("ref_weights", self.ref_weights, (S, A))
-        if (weights < 0).any():
-            s, a = np.argwhere(weights < 0)[0]
-            raise InstanceError.of(
-                f"ref_weights[{s}][{a}]",
-                weights[s, a],
-                "must be non-negative",
-                "use 0 to forbid a token",
-            )
-        return weights
-
     def _check_support(self, A: int) -> None:
         empty = self.reach.any_state & ~self.reach.allowed.any(axis=1)
         if empty.any():
@@ -271,9 +235,7 @@ class TokenMDP:
                 "give eos weight there, or set a finite horizon",
             )
 
-    def _read_start_feature(self) -> Array:
-        from .features import Dense
-
+    def _read_start_feature(self, given: Any) -> Array:
         if not isinstance(self.features, Dense):
             raise InstanceError.of(
                 "start_feature",
@@ -281,4 +243,28 @@ class TokenMDP:
                 "only dense features have a common space for it",
                 "drop it: a one-hot start has a coordinate of its own",
             )
-        return table("start_feature", self.start_feature, (self.features.width,))
+        return table("start_feature", given, (self.features.width,))
+
+
+def _read_reference(
+    given: ArrayLike | None, sparse: Mapping[str, Any] | None, A: int, S: int
+) -> Array:
+    """Return the weights [S, A] of ref, given dense or sparse."""
+    if (given is None) == (sparse is None):
+        raise InstanceError.of(
+            "ref_weights",
+            None if given is None else "given twice",
+            "exactly one of ref_weights and ref_sparse",
+            "give one of them",
+        )
+    dense = sparse is None
+    weights = table("ref_weights", given, (S, A)) if dense else dense_reference(sparse, A, S)
+    if (weights < 0).any():
+        s, a = np.argwhere(weights < 0)[0]
+        raise InstanceError.of(
+            f"ref_weights[{s}][{a}]",
+            weights[s, a],
+            "must be non-negative",
+            "use 0 to forbid a token",
+        )
+    return weights

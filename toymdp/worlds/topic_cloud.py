@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp import InstanceError
-from toymdp.validators import integer, positive, table
-
-from .facts.once import ComputesOnce
-from .instance import Stored, nudged
-from .pair_worlds import SYMMETRY_TOLERANCE
-from .sides import Array
+from ..arrays import Array
+from ..errors import InstanceError
+from ..instance import Instance
+from ..validators import integer, positive, table
+from .preference_pairs import SYMMETRY_TOLERANCE
 
 FORMAT = "topic-cloud/1"
 SUM_TOLERANCE = 1e-9
@@ -29,7 +26,7 @@ MOST_PROMPTS = 1e9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TopicCloud(Stored):
+class TopicCloud(Instance):
     """An instance of format ``topic-cloud/1``; the fields are the file's keys.
 
     means: [C, d] μ_c. counts: [C] n_c ≥ 1. proportions: [C] p_c (default n_c/m). topic: j of the
@@ -46,7 +43,7 @@ class TopicCloud(Stored):
     sigma: float
     delta: float
     topic: int = 0
-    proportions: Array | None = None  # never None after the door
+    proportions: Array = None  # type: ignore[assignment]  # an array in the object
     covariances: Array | None = None
     points: Array | None = None
     weights: Array | None = None
@@ -57,7 +54,7 @@ class TopicCloud(Stored):
     format: str = FORMAT
 
     def __post_init__(self) -> None:
-        self.check_labels()
+        self.check_labels(self.name, self.meta, self.format)
         means = table("means", self.means, (None, None))
         C, d = means.shape
         counts = table("counts", self.counts, (C,))
@@ -118,73 +115,6 @@ def _covariances(value: Any, C: int, d: int) -> Array:
     return np.asarray(0.5 * (found + flipped))
 
 
-@dataclass(frozen=True)
-class TopicFacts(ComputesOnce):
-    """What the claims of EXACT section 5.2 are judged on; the second road nudges its inputs."""
-
-    instance: TopicCloud
-    is_second: bool = False
-
-    @cached_property
-    def second(self) -> TopicFacts:
-        """The second road: the same draws from nudged inputs, so that rounding alone differs."""
-        return TopicFacts(self.instance, is_second=True)
-
-    @property
-    def depth(self) -> int:
-        """Additions in one mean of a cloud."""
-        return int(self.means.size * self.instance.counts.max())
-
-    def read(self, key: str) -> Array:
-        """A table of the instance, nudged the second time."""
-        values: Array = getattr(self.instance, key)
-        return nudged(values, len(key)) if self.is_second else values
-
-    @cached_property
-    def means(self) -> Array:
-        """[C, d] μ_c."""
-        return self.read("means")
-
-    @cached_property
-    def shares(self) -> Array:
-        """[C] p_c."""
-        return self.read("proportions")
-
-    @cached_property
-    def atoms(self) -> tuple[tuple[Array, Array], ...] | None:
-        """Atoms [M_c, d] and their weights [M_c] by topic, without atoms of weight 0, or None."""
-        if self.instance.points is None:
-            return None
-        pairs = zip(self.read("points"), self.read("weights"), strict=True)
-        kept = [(points[weights > 0], weights[weights > 0]) for points, weights in pairs]
-        return tuple((points, weights / weights.sum()) for points, weights in kept)
-
-    @cached_property
-    def offsets(self) -> Array:
-        """[C, d] E[ε | c], 0 if (15) holds."""
-        if self.atoms is None:
-            return np.zeros_like(self.means)
-        return np.array([weights @ points for points, weights in self.atoms])
-
-    @cached_property
-    def covariances(self) -> Array:
-        """[C, d, d] Σ_c."""
-        if self.atoms is None:
-            matrices = self.read("covariances")
-            return np.asarray(0.5 * (matrices + np.swapaxes(matrices, 1, 2)))
-        centred = [(p - b, w) for (p, w), b in zip(self.atoms, self.offsets, strict=True)]
-        return np.array([(p * w[:, None]).T @ p for p, w in centred])
-
-    @cached_property
-    def roots(self) -> Array:
-        """[C, d, d] symmetric square roots of Σ_c, which move continuously with Σ_c."""
-        spread, axes = np.linalg.eigh(self.covariances)
-        scaled = axes * np.sqrt(np.maximum(spread, 0.0))[:, None, :]
-        return np.asarray(scaled @ np.swapaxes(axes, 1, 2))
-
-
-subject = TopicFacts
-
 # -- families ------------------------------------------------------------------------------
 
 
@@ -193,11 +123,12 @@ def mixed_topics(seed: int) -> TopicCloud:
     rng = np.random.default_rng([seed, 31])
     C, d = int(rng.integers(1, 5)), int(rng.integers(1, 4))
     root = rng.normal(size=(C, d, d))
+    means = rng.normal(size=(C, d)) * rng.choice([0.5, 2.0, 5.0])
+    counts = rng.integers(1, 7, size=C)
     return TopicCloud(
-        name=f"mixed-topics-{seed}", means=rng.normal(size=(C, d)) * rng.choice([0.5, 2.0, 5.0]),
-        counts=rng.integers(1, 7, size=C), topic=int(rng.integers(C)),
+        name=f"mixed-topics-{seed}", means=means, counts=counts, topic=int(rng.integers(C)),
         covariances=root @ np.swapaxes(root, 1, 2) / d, separation=1.0, sigma=1.0,
-        proportions=rng.dirichlet(np.ones(C)) if rng.random() < 0.5 else None,
+        proportions=rng.dirichlet(np.ones(C)) if rng.random() < 0.5 else counts / counts.sum(),
         delta=float(rng.uniform(0.01, 0.2)), seed=seed,
     )  # fmt: skip
 

@@ -10,28 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
 
-from toymdp import InstanceError
-from toymdp.validators import integer, positive, table
-
-from .facts.once import ComputesOnce
-from .instance import Stored, nudged
-from .sides import Array
+from ..arrays import Array
+from ..errors import InstanceError
+from ..instance import Instance
+from ..validators import integer, positive, table
 
 FORMAT, MOST_ATTRIBUTES = "attribute-set/1", 8  # γ looks at 3**n pairs of sets
 _POLICY_KEYS = ("base", "tilts", "reward", "pairs")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AttributeSet(Stored):
+class AttributeSet(Instance):
     """An instance of format ``attribute-set/1``; the fields are the file's keys.
 
     Either policies: base [P, Y] non-negative weights by prompt (0 forbids an answer), tilts
@@ -57,7 +55,7 @@ class AttributeSet(Stored):
     format: str = FORMAT
 
     def __post_init__(self) -> None:
-        self.check_labels()
+        self.check_labels(self.name, self.meta, self.format)
         self.put(beta=positive("beta", self.beta))
         for key in (*_POLICY_KEYS, "interactions"):
             given = getattr(self, key) is not None
@@ -122,87 +120,6 @@ def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
     return rows
 
 
-@dataclass(frozen=True)
-class AttributeFacts(ComputesOnce):
-    """What EXACT 3 to 5.1 is judged on; is_second: inputs nudged, margins by normalised policies."""
-
-    instance: AttributeSet
-    is_second: bool = False
-
-    @cached_property
-    def second(self) -> AttributeFacts:
-        """The same facts, computed another way."""
-        return AttributeFacts(self.instance, is_second=True)
-
-    @property
-    def depth(self) -> int:
-        """Additions in one value of F."""
-        pairs = self.instance.pairs
-        return self.instance.n_attributes**2 + (0 if pairs is None else len(pairs))
-
-    def read(self, key: str) -> Array:
-        """A table of the instance, nudged the second time."""
-        values: Array = getattr(self.instance, key)
-        return nudged(values, len(key)) if self.is_second else values
-
-    @cached_property
-    def base(self) -> Array:
-        """[P, Y]: the base policy, rows normalised."""
-        weights = self.read("base")
-        # a first division by the largest weight keeps rows near the overflow threshold finite
-        weights = weights / weights.max(axis=1, keepdims=True)
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-    @cached_property
-    def set_tilts(self) -> Array:
-        """[2**n, P, Y]: the log-tilt of every attribute set."""
-        tilts = self.read("tilts")
-        total = np.zeros((2 ** len(tilts), *tilts.shape[1:]))
-        for a, tilt in enumerate(tilts):
-            total[1 << a : 2 << a] = total[: 1 << a] + tilt
-        if self.instance.interactions is not None:
-            couples = combinations(range(len(tilts)), 2)
-            for (a, b), tilt in zip(couples, self.read("interactions"), strict=True):
-                both = 1 << a | 1 << b
-                total[(np.arange(len(total)) & both) == both] += tilt
-        return total
-
-    @cached_property
-    def policies(self) -> Array:
-        """[2**n, P, Y]: ``log π^A(y|x)`` of (8), −inf where base forbids."""
-        with np.errstate(divide="ignore"):
-            logits = np.log(self.base) + self.set_tilts
-        return np.asarray(logits - logsumexp(logits, axis=2, keepdims=True))
-
-    @cached_property
-    def margins(self) -> Array:
-        """[N, 2**n]: ``log π^A(w)/π(w) − log π^A(l)/π(l)`` of every pair and attribute set.
-
-        The normaliser of a prompt cancels, so the margin is the difference of two tilts; the
-        second time takes the policies' logarithms as (12) prints them.
-        """
-        assert self.instance.pairs is not None
-        x, w, loser = self.instance.pairs.T
-        scores = self.policies if self.is_second else self.set_tilts
-        gaps = scores[:, x, w] - scores[:, x, loser]
-        return np.asarray((gaps - gaps[0]).T)
-
-    @cached_property
-    def F(self) -> Array:
-        """[2**n]: the set function (12), the mean margin over the user's pairs."""
-        if self.instance.values is not None:
-            return self.read("values")
-        return np.asarray(self.margins.mean(axis=0))
-
-    @cached_property
-    def size(self) -> float:
-        """Size of what is added up in F."""
-        terms = self.F[None] if self.instance.values is not None else self.margins
-        return float(np.abs(terms).mean(axis=0).max())
-
-
-subject = AttributeFacts
-
 # -- families ------------------------------------------------------------------------------
 
 
@@ -214,7 +131,7 @@ def tilted_attributes(seed: int) -> AttributeSet:
     interactions = rng.normal(size=(comb(n, 2), P, Y)) if rng.random() < 0.5 else None
     x, shown = rng.integers(P, size=(N, 1)), rng.random((N, Y)).argsort(axis=1)[:, :2]
     scores = reward[x, shown]
-    wins = rng.random(N) < expit(scores[:, 0] - scores[:, 1])
+    wins = rng.random(N) < scipy.special.expit(scores[:, 0] - scores[:, 1])
     return AttributeSet(
         name=f"tilted-attributes-{seed}", budget=int(rng.integers(1, n + 1)), base=base,
         tilts=rng.normal(size=(n, P, Y)), interactions=interactions, reward=reward,
