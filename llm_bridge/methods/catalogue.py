@@ -21,13 +21,12 @@ class Method:
     """A way to answer for a user.
 
     module: file of this folder whose ``answers(bank, request)`` does it. needs: options without
-    which it cannot. summary: its law in a few words.
+    which it cannot.
     """
 
     name: str
     module: str
     needs: tuple[Need, ...]
-    summary: str
 
     def answers(self, bank: Bank, request: Request) -> Answers:
         """Answers to the request's prompts, and what the method reports."""
@@ -37,13 +36,13 @@ class Method:
 
 
 _ROWS = (
-    Method("explicit", "explicit", ("lambda",), "logits of ref and specialists, mixed"),
-    Method("weight-space", "weight_space", ("lambda",), "adapters scaled and added up"),
-    Method("implicit", "implicit", ("lambda",), "tokens of ref, accepted or rejected"),
-    Method("p-soups", "p_soups", ("lambda",), "parameters of the adapters averaged"),
-    Method("pad", "pad", ("lambda",), "likeliest tokens of ref, tilted by a token reward"),
-    Method("pad-sf", "pad_sf", ("pairs",), "the same, weighted by a scorer on the state"),
-    Method("exact", "exact", ("pairs", "attributes"), "attribute words in the prompt"),
-    Method("drift", "drift", ("pairs", "attributes"), "ref tilted by attribute words' scores"),
+    Method("explicit", "explicit", ("lambda",)),  # logits of ref and specialists, mixed
+    Method("weight-space", "weight_space", ("lambda",)),  # adapters scaled and added up
+    Method("implicit", "implicit", ("lambda",)),  # tokens of ref, accepted or rejected
+    Method("p-soups", "p_soups", ("lambda",)),  # parameters of the adapters averaged
+    Method("pad", "pad", ("lambda",)),  # likeliest tokens of ref, tilted by a token reward
+    Method("pad-sf", "pad_sf", ("pairs",)),  # the same, weighted by a scorer on the state
+    Method("exact", "exact", ("pairs", "attributes")),  # attribute words in the prompt
+    Method("drift", "drift", ("pairs", "attributes")),  # ref tilted by the words' scores
 )
 METHODS = {method.name: method for method in _ROWS}

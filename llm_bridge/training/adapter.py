@@ -1,8 +1,8 @@
 """Training one specialist as a LoRA adapter on the frozen reference.
 
-Own short loop: the base model's parameters never move, its log-probabilities are computed once,
-only the adapter's factors (and, for the binary loss, a linear value head on the reference's states)
-are optimised. AdamW, linear warm-up, cosine decay.
+A short loop of our own: the base model's parameters never move, its log-probabilities are computed
+once, only the adapter's factors (and, for the binary loss, a linear value head on the reference's
+states) are optimised. AdamW, linear warm-up, cosine decay.
 """
 
 from __future__ import annotations
