@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -11,10 +11,12 @@ from rich.table import Table
 
 from toymdp import InstanceError
 
-from .. import certificates
 from ..records.output import OutputFile, dump
 from ..report.console import status_console, tables_console
 from .options import Json
+
+if TYPE_CHECKING:
+    from ..certificates import Certificate
 
 
 def certify(
@@ -24,6 +26,8 @@ def certify(
     json_path: Json = None,
 ) -> None:
     """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
+    from .. import certificates  # with it comes python-flint
+
     output = OutputFile(json_path, [witness])
     with status_console().status("enclosing ...") as status:
         try:
@@ -42,7 +46,7 @@ def certify(
         raise typer.Exit(1)
 
 
-def table(name: str, found: certificates.Certificate) -> Table:
+def table(name: str, found: Certificate) -> Table:
     """The verdict, the enclosures and every hypothesis."""
     shown = Table(title=escape(f"{name}: {found.claim}"), title_justify="left", show_header=False)
     shown.add_column(style="bold")
