@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from .commands.explain import explain
 from .commands.search import search
 from .commands.solve import solve
 from .commands.verify import verify
-from .records.output import OutputError
+from .records.output import OutputError, versions
 
 GROUP = "soupcheck.commands"
 # the common parent of typer's usage errors, wherever typer keeps it
@@ -28,11 +28,11 @@ def build() -> typer.Typer:
     """Assemble the command line: our own commands, then those found by entry points."""
     app = typer.Typer(
         name="soupcheck",
-        help="Put the theory of policy souping to the test, on language MDPs solved exactly.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
+    app.callback()(options)
     for command in (verify, solve, explain, search, certify, claims):
         app.command()(command)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
@@ -44,12 +44,31 @@ def build() -> typer.Typer:
     return app
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"soupcheck {versions()['soupcheck']}")
+        raise typer.Exit
+
+
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Put the theory of policy souping to the test, on language MDPs solved exactly."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2."""
     try:
-        code = build()(args=arguments, standalone_mode=False)
+        code = build()(args=arguments, prog_name="soupcheck", standalone_mode=False)
     except _USAGE_ERROR as error:
-        print(f"soupcheck: {' '.join(error.format_message().split())}", file=sys.stderr)
+        message = " ".join(error.format_message().split())
+        if message:  # none where no argument was given: the help was shown
+            print(f"soupcheck: {message}", file=sys.stderr)
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(130)

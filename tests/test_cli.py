@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -165,6 +166,41 @@ def test_usage_errors_exit_2():
     assert soupcheck("solve").returncode == 2
     assert soupcheck("verify", "--n", "0", "--family", "tree").returncode == 2
     assert soupcheck("nonsense").returncode == 2
+
+
+def test_version_and_help():
+    assert re.fullmatch(r"soupcheck \d\S+", soupcheck("--version").stdout.strip())
+    for words in ((), ("verify",), ("llm", "soup"), ("figures",)):
+        short, long = (soupcheck(*words, option) for option in ("-h", "--help"))
+        assert short.returncode == long.returncode == 0
+        assert short.stdout == long.stdout
+        assert "Usage: soupcheck" in short.stdout
+    bare = soupcheck()
+    assert "Usage: soupcheck" in bare.stdout
+    assert not bare.stderr
+
+
+def test_shell_completion(monkeypatch):
+    for name, value in (
+        ("_SOUPCHECK_COMPLETE", "complete_bash"), ("COMP_WORDS", "soupcheck ver"),
+        ("COMP_CWORD", "1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert soupcheck().stdout.split() == ["verify"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["claims"]])
+def test_what_only_lists_imports_nothing_heavy(arguments):
+    source = (
+        "import sys\nfrom bounds.cli import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    heavy = {"flint", "latex2mathml", "matplotlib", "pyarrow", "sympy", "torch", "transformers"}
+    assert not heavy & set(done.stderr.split())
 
 
 def test_a_file_that_cannot_be_written_loses_nothing(instance, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -122,6 +124,19 @@ def test_the_key_knows_code_and_parameters_but_not_ink(tmp_path, monkeypatch):
         source.write_text(line, encoding="utf-8")
         packaged.append(table.cache_key(import_module("a_figure_of_this_test"), {"n": 1}))
     assert packaged[0] != packaged[1]
+
+
+def test_the_list_needs_no_matplotlib():
+    source = (
+        "import sys\nfrom paper_figs.command import figures\nfigures(listed=True)\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=True
+    )
+    assert "matplotlib" not in done.stderr.split()
+    for name in FIGURES:
+        assert import_module(f"paper_figs.{name}").CAPTION in done.stdout
 
 
 def test_command(tmp_path):

@@ -9,7 +9,7 @@ import typer
 
 from ..claims.catalogue import CLAIMS
 from ..records.output import OutputFile, dump
-from ..records.witness import stored_witnesses
+from ..records.witness import stored_witness_claims
 from ..report import tables
 from ..report.console import tables_console
 from .options import Json
@@ -22,8 +22,8 @@ def claims(
 ) -> None:
     """List every claim: source, status, hypotheses, stored witnesses."""
     witnesses: dict[str, list[str]] = defaultdict(list)
-    for w in stored_witnesses():
-        witnesses[w.claim].append(w.name)
+    for name, claim in stored_witness_claims().items():
+        witnesses[claim].append(name)
     if json_path is not None:
         with OutputFile(json_path) as out:
             out.write(
