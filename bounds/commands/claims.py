@@ -12,12 +12,13 @@ from ..records.output import OutputFile, dump
 from ..records.witness import stored_witness_claims
 from ..report import tables
 from ..report.console import tables_console
-from .options import Json
+from .options import Json, Plugin
 
 
 def claims(
     markdown: Annotated[bool, typer.Option("--markdown", help="A Markdown table.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="A LaTeX longtable.")] = False,
+    plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
     """List every claim: source, status, hypotheses, stored witnesses."""

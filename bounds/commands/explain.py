@@ -18,12 +18,13 @@ from ..records.record import plain
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import short
-from .options import Json
+from .options import Json, Plugin
 
 
 def explain(
     file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance or a stored witness.")],
     claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
+    plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""

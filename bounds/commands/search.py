@@ -16,7 +16,7 @@ from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import short
-from .options import Json
+from .options import Json, Plugin
 
 if TYPE_CHECKING:
     from ..search.engine import State
@@ -39,6 +39,7 @@ def search(
     factor: Annotated[
         float, typer.Option(min=1.0, help="lhs/rhs to reach and to keep (equality: 1 + |Δ|/size).")
     ] = 1.05,
+    plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
     """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."""

@@ -24,7 +24,7 @@ from ..runs.engine import run
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
-from .options import Seed
+from .options import Plugin, Seed
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 
@@ -55,6 +55,7 @@ def verify(
         bool,
         typer.Option("--gate", help="Exit 1 if a proved claim fails or a witness breaks nothing."),
     ] = False,
+    plugin: Plugin = None,
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
@@ -67,7 +68,10 @@ def verify(
     console = tables_console(json_path)
     with OutputFile(json_path, files or []) as ledger:
         with progress_bar() as on_progress:
-            tasks = [Task.of(judge, case=case, claims=claims, seed=seed) for case in cases]
+            tasks = [
+                Task.of(judge, case=case, claims=claims, seed=seed, plugins=plugin or [])
+                for case in cases
+            ]
             for task, (about, *checks) in run(tasks, "checking", on_progress):
                 ledger.write(map(dump, checks))
                 for record in checks if html is None else [about, *checks]:

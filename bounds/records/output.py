@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ Record = dict[str, Any]  # plain values by name: what a task gives and a ledger 
 _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
 
 
-@lru_cache(maxsize=1)
+@cache
 def versions() -> dict[str, str]:
     """Return the versions that a number may depend on."""
     found = {"python": ".".join(map(str, sys.version_info[:3]))}

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -38,7 +38,7 @@ def mathml(statement: str) -> Markup:
     return Markup(PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>&#x02032;</mo></mrow>", found))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _environment() -> Environment:
     found = Environment(
         loader=PackageLoader("bounds.report"), autoescape=True, undefined=StrictUndefined,

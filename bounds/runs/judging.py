@@ -7,12 +7,12 @@ proof of a claim, walked on the instance).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..checking import check
 from ..claim import Check
-from ..claims.catalogue import claim_named
+from ..claims.catalogue import CLAIMS, claim_named
 from ..proofs.walk import explain, has_proof
 from ..records.output import Record, content_hash
 from ..records.record import is_check, rank, record
@@ -21,8 +21,13 @@ from .cases import Case, corpus_lines
 from .task import Task
 
 
-def judge(case: Case, claims: str, seed: int) -> list[Record]:
-    """The instance's own record, then one for each check."""
+def judge(case: Case, claims: str, seed: int, plugins: Sequence[str] = ()) -> list[Record]:
+    """The instance's own record, then one for each check.
+
+    plugins: modules whose claims the catalogue of this process may not know yet.
+    """
+    for name in plugins:
+        CLAIMS.add_module(name)
     instance = case.build()
     checks = check(instance, claims, seed=seed)
     digest = content_hash(instance)

@@ -10,15 +10,22 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from .limits import ROW_FLOOR
+
 if TYPE_CHECKING:
     from . import blocks, boxes, envelopes, ratios, rows, sampling, scans, soups
 
-__all__ = ["blocks", "boxes", "envelopes", "ratios", "rows", "sampling", "scans", "soups"]
-
-
-# Below this a block-scaled row sum may have lost terms to underflow; the row is then rescaled by
-# its own maximum. Terms that vanish beside 1e-280 are smaller by 1e28 than what is kept.
-ROW_FLOOR = 1e-280
+__all__ = [
+    "ROW_FLOOR",
+    "blocks",
+    "boxes",
+    "envelopes",
+    "ratios",
+    "rows",
+    "sampling",
+    "scans",
+    "soups",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

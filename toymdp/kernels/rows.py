@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from . import ROW_FLOOR
+from .limits import ROW_FLOOR
 
 
 @njit(cache=True, nogil=True)
