@@ -36,11 +36,11 @@ def build() -> typer.Typer:
     for command in (verify, solve, explain, search, certify, claims):
         app.command()(command)
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        found = entry.load()
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=entry.name)
+        addition = entry.load()
+        if isinstance(addition, typer.Typer):
+            app.add_typer(addition, name=entry.name)
         else:
-            app.command(name=entry.name)(found)
+            app.command(name=entry.name)(addition)
     return app
 
 

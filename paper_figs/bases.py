@@ -66,7 +66,7 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
     so a share never falls as specialists are added.
     """
     fitted = sol.Q - Facts(sol).value_fit.residual[: len(sol.Q)]
-    found: list[float] = []
+    values: list[float] = []
     best: Array = np.zeros(0)
     for K in range(1, len(order) + 1):
         part = replace(sol, Q=np.ascontiguousarray(fitted[order[:K]]))
@@ -77,8 +77,8 @@ def shares(sol: Solution, order: Sequence[int]) -> list[float]:
         top = max(ends, key=lambda end: end.value)
         rest = objective.value(np.zeros(K))
         best = np.array(top.u) if top.value > rest else np.zeros(K)
-        found.append((max(top.value, rest) - rest) / (sol.value_w - rest))
-    return found
+        values.append((max(top.value, rest) - rest) / (sol.value_w - rest))
+    return values
 
 
 def compute(

@@ -302,7 +302,7 @@ def test_both_sides_hold_what_floating_point_finds(number, tmp_path):
     values = Values(witness.instance)
     point = Point.exact(witness.instance, witness.lam)
     J = arb(SoupObjective(sol).value(np.array(lam) * mdp.beta / mdp.beta_prime))
-    point = Point(point.nu, point.v, point.zero, J)
+    point = Point(point.u, point.v, point.zero, J)
     for claim in sorted(set(STATEMENTS) - RESIDUALS):
         sides = sides_of(claim, sol, lam, opt)
         places = list(STATEMENTS[claim].sides(values, point))
@@ -374,7 +374,7 @@ def test_maximisers_hold_the_soup_optimum(seed, K, tmp_path):
     nu = opt.lam * mdp.beta / mdp.beta_prime
     close = 1e5  # 1e-4 of a weight is what float64 can know of a flat maximum
     assert any(
-        all(inside(x, y, close) for x, y in zip(box.nu, nu, strict=True)) for _, box in found.kept
+        all(inside(x, y, close) for x, y in zip(box.u, nu, strict=True)) for _, box in found.kept
     )
 
 
@@ -420,7 +420,7 @@ def test_all_maximisers_are_found(rewards, w, nus, tmp_path):
     values = Values(load(written(tmp_path, mdp, "ss.thm1.kl")).instance)
     found = maximisers(values, lambda box, J: box.width < fmpq(1, 256), 1e18, lambda *_: None)
     assert found.open is None
-    kept = [box.nu for _, box in found.kept]
+    kept = [box.u for _, box in found.kept]
     for nu in nus:
         assert any(all(x.contains(y) for x, y in zip(box, nu, strict=True)) for box in kept)
     for box in kept:

@@ -187,7 +187,7 @@ def _at_optimum(
     ratio = arb(witness.instance.beta_prime / witness.instance.beta)
     if search.open is not None:
         J, box = search.open
-        here, weights = sides(box, J), [ratio * x for x in box.nu]
+        here, weights = sides(box, J), [ratio * x for x in box.u]
         holds, late = here is not None and bool(here.lhs < here.rhs), time.monotonic() > deadline
         reason = "time ran out" if late else "λ* may lie where the claim holds"
         return _Found(holds or late, reason, here, weights, boxes=search.boxes)
@@ -196,7 +196,7 @@ def _at_optimum(
     shown = Sides(hull([x.lhs for x in found if x]), hull([x.rhs for x in found if x]),
                   {"t": 0, "s": witness.instance.start})  # fmt: skip
     weights = [
-        hull([ratio * x for x in xs]) for xs in zip(*(b.nu for _, b in search.kept), strict=True)
+        hull([ratio * x for x in xs]) for xs in zip(*(b.u for _, b in search.kept), strict=True)
     ]
     wrong = _unexpected(witness, shown)
     return _Found(

@@ -115,8 +115,8 @@ def explicit(values: Values, point: Point | None) -> Iterator[Sides]:
     assert point is not None
     prime = arb(values.world.beta_prime)
     for t, s in states(values):
-        typed = soup_tilt(values, t, s, [prime * x for x in point.nu])
-        lhs = typed.divergence(soup_tilt(values, t, s, point.nu))
+        typed = soup_tilt(values, t, s, [prime * x for x in point.u])
+        lhs = typed.divergence(soup_tilt(values, t, s, point.u))
         yield Sides(lhs, ZERO, {"t": t, "s": s})
 
 
@@ -127,7 +127,7 @@ def implicit(values: Values, point: Point | None) -> Iterator[Sides]:
     """
     assert point is not None
     world = values.world
-    weights = [x * arb(world.beta_prime / world.beta**2) for x in point.nu]
+    weights = [x * arb(world.beta_prime / world.beta**2) for x in point.u]
     for t, s in states(values):
         fields = [values.at(t, s, Q) for Q in values.Q[:-1]]
         h = [
@@ -136,6 +136,6 @@ def implicit(values: Values, point: Point | None) -> Iterator[Sides]:
         ]
         mean = total([p * x for p, x in zip(values.p[s], h, strict=True)])
         kept = [p * (x - mean).min(ZERO).exp() for p, x in zip(values.p[s], h, strict=True)]
-        soup = soup_tilt(values, t, s, point.nu).pi
+        soup = soup_tilt(values, t, s, point.u).pi
         apart = [abs(x / total(kept) - y) for x, y in zip(kept, soup, strict=True)]
         yield Sides(total(apart) / 2, ZERO, {"t": t, "s": s})

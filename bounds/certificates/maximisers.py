@@ -1,6 +1,6 @@
-"""Every maximiser of J, enclosed: branch and bound over the unit ℓ₁ ball of ``ν = βλ/β'``.
+"""Every maximiser of J, enclosed: branch and bound over the unit ℓ₁ ball of ``u = βλ/β'``.
 
-In the orthant of signs σ write ``ν = n·(σ_1 v_1, ..., σ_K v_K)`` with ``n = |ν|₁ ∈ [0, 1]`` and v on
+In the orthant of signs σ write ``u = n·(σ_1 v_1, ..., σ_K v_K)`` with ``n = |u|₁ ∈ [0, 1]`` and v on
 the simplex, ``v_K = 1 − Σ_{i<K} v_i``. With ``g = Σ σ_k v_k Q_k/β``, which is affine in v,
 
     J = E_π[Σ r_w] − β E_π Σ c,   π ∝ ref·e^{n g},   c = KL(π‖ref)/n ∈ [0, n·span(g)²/8]
@@ -48,19 +48,19 @@ class Box:
 
     @property
     def n(self) -> arb:
-        """``|ν|₁``."""
+        """``|u|₁``."""
         return ball(self.sides[0])
 
     @property
     def v(self) -> list[arb]:
-        """``|ν_k|/|ν|₁`` [K], the last by subtraction."""
+        """``|u_k|/|u|₁`` [K], the last by subtraction."""
         low = max(1 - sum((x[1] for x in self.sides[1:]), fmpq(0)), fmpq(0))
         high = 1 - sum((x[0] for x in self.sides[1:]), fmpq(0))
         return [*map(ball, self.sides[1:]), ball((low, high))]
 
     @property
-    def nu(self) -> list[arb]:
-        """``ν = βλ/β'`` [K]."""
+    def u(self) -> list[arb]:
+        """``u = βλ/β'`` [K]."""
         return [s * self.n * v for s, v in zip(self.signs, self.v, strict=True)]
 
     @property
@@ -188,7 +188,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
     return box
 
 
-class Sweep:
+class BoxSearch:
     """The best-first loop, with what it has found so far."""
 
     def __init__(
@@ -258,10 +258,10 @@ def maximisers(
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
     boxes left are made smaller, so that the enclosures can be read.
     """
-    sweep = Sweep(values, deadline, progress)
+    search = BoxSearch(values, deadline, progress)
     whole = ((fmpq(0), fmpq(1)),) * values.world.K
-    sweep.run([(arb(0), Box(signs, whole)) for signs in sweep.objectives], breaks)
-    found = sweep.found
+    search.run([(arb(0), Box(signs, whole)) for signs in search.objectives], breaks)
+    found = search.found
     if found.open is None:
         enough = found.boxes + REFINING
 
@@ -269,5 +269,5 @@ def maximisers(
             late = time.monotonic() > deadline
             return box.width < FINE or found.boxes + len(found.kept) > enough or late
 
-        sweep.run(found.kept, fine)
+        search.run(found.kept, fine)
     return found

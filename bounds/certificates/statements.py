@@ -14,17 +14,17 @@ from .values import ZERO, Field, Tilt, Values, extremes, hard_minimum, length, t
 
 @dataclass(frozen=True)
 class Point:
-    """A λ, or a box of them, as ``ν = βλ/β'``: n = |ν|₁, v = |ν|/n. J where it is enclosed."""
+    """A λ, or a box of them, as ``u = βλ/β'``: n = |u|₁, v = |u|/n. J where it is enclosed."""
 
-    nu: list[arb]
+    u: list[arb]
     v: list[arb]
-    zero: bool  # whether ν = 0 may be among them
+    zero: bool  # whether u = 0 may be among them
     J: arb | None = None
 
     @classmethod
     def of(cls, box: Box, J: arb) -> Point:
         """The point of a box."""
-        return cls(box.nu, box.v, box.sides[0][0] == 0, J)
+        return cls(box.u, box.v, box.sides[0][0] == 0, J)
 
     @classmethod
     def exact(cls, world: Instance, lam: list[fmpq]) -> Point:
@@ -58,19 +58,19 @@ def user_tilt(values: Values, t: int, s: int, k: int) -> Tilt:
     return values.tilt(s, values.at(t, s, values.Q[k]))
 
 
-def soup_tilt(values: Values, t: int, s: int, nu: list[arb]) -> Tilt:
-    """``π~_λ ∝ ref·exp(Σ ν_k Q_k/β)``."""
+def soup_tilt(values: Values, t: int, s: int, u: list[arb]) -> Tilt:
+    """``π~_λ ∝ ref·exp(Σ u_k Q_k/β)``."""
     q = [values.at(t, s, Q) for Q in values.Q[:-1]]
     A = range(len(q[0]))
-    return Tilt(values.p[s], [[total([c * (k[a] - k[b]) for c, k in zip(nu, q, strict=True)])
+    return Tilt(values.p[s], [[total([c * (k[a] - k[b]) for c, k in zip(u, q, strict=True)])
                                for b in A] for a in A])  # fmt: skip
 
 
-def logit_length(values: Values, nu: list[arb]) -> arb:
-    """``‖nu_w − Σ ν_k nu_k‖/β``, the last factor of (9) in nats."""
+def logit_length(values: Values, u: list[arb]) -> arb:
+    """``‖nu_w − Σ u_k nu_k‖/β``, the last factor of (9) in nats."""
     found = [values.coordinates(Q) for Q in values.Q]
     rows = zip(*found, strict=True)
-    return length([w - total([c * x for c, x in zip(nu, k, strict=True)]) for *k, w in rows])
+    return length([w - total([c * x for c, x in zip(u, k, strict=True)]) for *k, w in rows])
 
 
 def reference_norm(values: Values, t: int, s: int) -> arb:
@@ -84,20 +84,20 @@ def reference_norm(values: Values, t: int, s: int) -> arb:
 def _kl_at(values: Values, point: Point, t: int, s: int, size: arb) -> Sides:
     bespoke = user_tilt(values, t, s, values.world.K)
     norm = bespoke.mean(values.at(t, s, values.norms)) + reference_norm(values, t, s)
-    lhs = bespoke.divergence(soup_tilt(values, t, s, point.nu))
+    lhs = bespoke.divergence(soup_tilt(values, t, s, point.u))
     return Sides(lhs, norm * size, {"t": t, "s": s})
 
 
 def kl(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(9) at the start: ``KL(π_w‖π~) ≤ (E_{π_w}‖psi‖ + E_ref‖psi‖)·‖nu_w − Σ ν_k nu_k‖/β``."""
+    """(9) at the start: ``KL(π_w‖π~) ≤ (E_{π_w}‖psi‖ + E_ref‖psi‖)·‖nu_w − Σ u_k nu_k‖/β``."""
     assert point is not None
-    yield _kl_at(values, point, 0, values.world.start, logit_length(values, point.nu))
+    yield _kl_at(values, point, 0, values.world.start, logit_length(values, point.u))
 
 
 def kl_any(values: Values, point: Point | None) -> Iterator[Sides]:
     """(14): the same at every reachable state."""
     assert point is not None
-    size = logit_length(values, point.nu)
+    size = logit_length(values, point.u)
     for t, s in states(values):
         yield _kl_at(values, point, t, s, size)
 
@@ -105,8 +105,8 @@ def kl_any(values: Values, point: Point | None) -> Iterator[Sides]:
 def gap(values: Values, point: Point | None) -> Iterator[Sides]:
     """(10) at the start, in reward units:
 
-    ``V_w − J ≤ E_π_[Σ‖psi‖]·‖Σ_k (w_k − v_k) nu_rk‖ + β Σ_k Δ_k max(0, −ν_k)
-    + E_ref‖psi‖·‖nu_w − Σ ν_k nu_k‖``.
+    ``V_w − J ≤ E_π_[Σ‖psi‖]·‖Σ_k (w_k − v_k) nu_rk‖ + β Σ_k Δ_k max(0, −u_k)
+    + E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖``.
 
     π_ minimises ``E Σ_t Σ_k (w_k − v_k) r_k``; where several policies may, the one with the longest
     features, which makes the right side largest.
@@ -123,13 +123,13 @@ def gap(values: Values, point: Point | None) -> Iterator[Sides]:
     error = length([total([c * x for c, x in zip(mismatch, nu, strict=True)]) for nu in nus])
     _, path = hard_minimum(values, cost, values.norms)
     penalty = ZERO
-    for k, nu in enumerate(point.nu):
+    for k, share in enumerate(point.u):
         ratios = [x / p for x, p in zip(user_tilt(values, *begin, k).pi, values.p[world.start],
                                         strict=True)]  # fmt: skip
         low, high = extremes(ratios)
         delta = ((high + low - 1) / (high * low)).log()
-        penalty += beta * delta * (-nu).max(ZERO)
-    last = reference_norm(values, *begin) * beta * logit_length(values, point.nu)
+        penalty += beta * delta * (-share).max(ZERO)
+    last = reference_norm(values, *begin) * beta * logit_length(values, point.u)
     rhs = path * error + penalty + last
     yield Sides(beta * values.V[-1][begin] - point.J, rhs, {"t": 0, "s": world.start})
 
@@ -148,23 +148,23 @@ def proof_a(values: Values, point: Point | None) -> Iterator[Sides]:
 
 
 def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``V_w − β log E_ref e^{Σ ν_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ ν_k nu_k‖`` at every state."""
+    """``V_w − β log E_ref e^{Σ u_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖`` at every state."""
     assert point is not None
-    size = logit_length(values, point.nu)
+    size = logit_length(values, point.u)
     for t, s in states(values):
-        here = soup_tilt(values, t, s, point.nu)
+        here = soup_tilt(values, t, s, point.u)
         mixed = [Q[t, values.next[s][here.anchor]] for Q in values.Q[:-1]]
-        log_z = here.log_z + total([c * x for c, x in zip(point.nu, mixed, strict=True)])
+        log_z = here.log_z + total([c * x for c, x in zip(point.u, mixed, strict=True)])
         lhs = values.V[-1][t, s] - log_z
         rhs = reference_norm(values, t, s) * size
         yield Sides(values.beta * lhs, values.beta * rhs, {"t": t, "s": s})
 
 
 def proof_nonneg(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``Σ ν_k V_k ≤ Σ v_k V_k`` at the start, with V_k of any sign."""
+    """``Σ u_k V_k ≤ Σ v_k V_k`` at the start, with V_k of any sign."""
     assert point is not None
     V = [values.beta * x[0, values.world.start] for x in values.V[:-1]]
-    lhs, rhs = (total([c * x for c, x in zip(cs, V, strict=True)]) for cs in (point.nu, point.v))
+    lhs, rhs = (total([c * x for c, x in zip(cs, V, strict=True)]) for cs in (point.u, point.v))
     yield Sides(lhs, rhs, {"t": 0, "s": values.world.start})
 
 

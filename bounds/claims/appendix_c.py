@@ -15,14 +15,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from toymdp.worlds.preference_pairs import FORMAT
 
-from ..claim import Claim, Hypothesis
+from ..claim import Claim, Hypothesis, SidesFunction, Status
 from ..facts.preference_pairs import Link, PairFacts
 from ..sides import EPS, Array, Sides, Undecidable
 from .hypotheses_small_worlds import NEWTON_CONTRACTS
@@ -266,7 +265,7 @@ def iterated_repaired(facts: PairFacts) -> Sides:
 
 
 def _claim(
-    id: str, statement: str, status: Any, sides: Any, reason: str, *gates: Hypothesis
+    id: str, statement: str, status: Status, sides: SidesFunction, reason: str, *gates: Hypothesis
 ) -> Claim:
     source = "ours" if id.endswith("repaired") else "SS App. C"
     return Claim(

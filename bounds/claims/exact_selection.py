@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from toymdp.worlds.attribute_set import FORMAT
 
-from ..claim import Claim, Hypothesis
+from ..claim import Claim, Hypothesis, SidesFunction, Status
 from ..facts.attribute_set import AttributeFacts
 from ..facts.set_functions import ratio_of, rounding
-from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
+from ..sides import EPS, Array, Kind, NotApplicable, Sides, Undecidable
 from .hypotheses_small_worlds import (
     ATTRIBUTES_TILT,
     F_MONOTONE,
@@ -226,7 +225,7 @@ def theorem_filtered(facts: AttributeFacts) -> Sides:
 
 
 def _claim(
-    id: str, source: str, statement: str, status: Any, kind: Any, sides: Any, reason: str,
+    id: str, source: str, statement: str, status: Status, kind: Kind, sides: SidesFunction, reason: str,
     gates: Iterable[Hypothesis],
 ) -> Claim:  # fmt: skip
     return Claim(

@@ -6,16 +6,14 @@ in closed form. What is drawn comes with an interval, which decides what is ``un
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from toymdp.worlds.topic_cloud import FORMAT
 
-from ..claim import Claim, Hypothesis
+from ..claim import Claim, Hypothesis, SidesFunction, Status
 from ..facts.topic_cloud import TopicFacts
-from ..sides import EPS, Array, NotApplicable, Sides
+from ..sides import EPS, Array, Kind, NotApplicable, Sides
 from .hypotheses_small_worlds import (
     NOISE_CENTRED,
     NOISE_SMALL,
@@ -237,7 +235,13 @@ def retrieval_repaired(facts: TopicFacts) -> Sides:
 
 
 def _claim(
-    id: str, text: str, status: Any, kind: Any, sides: Any, reason: str, *gates: Hypothesis
+    id: str,
+    text: str,
+    status: Status,
+    kind: Kind,
+    sides: SidesFunction,
+    reason: str,
+    *gates: Hypothesis,
 ) -> Claim:
     source = "ours" if id.endswith("repaired") else f"EX ({id[5:7]})"
     hypotheses = (NOISE_CENTRED, *gates)

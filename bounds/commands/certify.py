@@ -31,7 +31,7 @@ def certify(
     output = OutputFile(json_path, [witness])
     with status_console().status("enclosing ...") as status:
         try:
-            found = certificates.certify(
+            certificate = certificates.certify(
                 witness, bits=bits, seconds=seconds,
                 progress=lambda done, waiting: status.update(
                     f"enclosing λ*: {done} boxes done, {waiting} waiting ..."
@@ -39,34 +39,39 @@ def certify(
             )  # fmt: skip
         except certificates.WitnessError as error:
             raise InstanceError(f"{witness}: {error}") from None
-    tables_console(json_path).print(table(witness.stem, found))
+    tables_console(json_path).print(table(witness.stem, certificate))
     with output as out:
-        out.write([dump(found.as_dict())])
-    if not found.proved:
+        out.write([dump(certificate.as_dict())])
+    if not certificate.proved:
         raise typer.Exit(1)
 
 
-def table(name: str, found: Certificate) -> Table:
+def table(name: str, certificate: Certificate) -> Table:
     """The verdict, the enclosures and every hypothesis."""
-    shown = Table(title=escape(f"{name}: {found.claim}"), title_justify="left", show_header=False)
+    shown = Table(
+        title=escape(f"{name}: {certificate.claim}"), title_justify="left", show_header=False
+    )
     shown.add_column(style="bold")
     shown.add_column()
-    style = "bold green" if found.proved else "bold red"
-    shown.add_row("verdict", f"[{style}]{found.verdict}[/]: {found.reason}")
-    sides = (("lhs", found.lhs), ("rhs", found.rhs))
-    weights = [(f"λ_{k + 1}", x) for k, x in enumerate(found.weights or ())]
+    style = "bold green" if certificate.proved else "bold red"
+    shown.add_row("verdict", f"[{style}]{certificate.verdict}[/]: {certificate.reason}")
+    sides = (("lhs", certificate.lhs), ("rhs", certificate.rhs))
+    weights = [(f"λ_{k + 1}", x) for k, x in enumerate(certificate.weights or ())]
     for label, side in (*sides, *weights):
         if side is not None:
             shown.add_row(f"{label} in", f"\\[{side[0]:.17g}, {side[1]:.17g}]")
-    if found.where is not None:
-        shown.add_row("at", ", ".join(f"{k} = {x}" for k, x in found.where.items()))
+    if certificate.where is not None:
+        shown.add_row("at", ", ".join(f"{k} = {x}" for k, x in certificate.where.items()))
     words = {True: "holds", False: "fails", None: "could not be decided"}
-    for group, note in ((found.hypotheses, ""), (found.reported, " (reported, not needed)")):
+    for group, note in (
+        (certificate.hypotheses, ""),
+        (certificate.reported, " (reported, not needed)"),
+    ):
         for hypothesis, holds in group.items():
-            why = f": {found.notes[hypothesis]}" if found.notes[hypothesis] else ""
+            why = f": {certificate.notes[hypothesis]}" if certificate.notes[hypothesis] else ""
             shown.add_row(hypothesis, f"{words[holds]}{note}{why}")
-    if found.boxes:
-        shown.add_row("boxes", f"{found.boxes} examined, {found.kept} left, all of which break it"
-                      if found.proved else f"{found.boxes} examined")  # fmt: skip
-    shown.add_row("precision", f"{found.bits} bits, {found.seconds:.2f} s")
+    if certificate.boxes:
+        left = f", {certificate.kept} left, all of which break it" if certificate.proved else ""
+        shown.add_row("boxes", f"{certificate.boxes} examined{left}")
+    shown.add_row("precision", f"{certificate.bits} bits, {certificate.seconds:.2f} s")
     return shown

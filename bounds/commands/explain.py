@@ -34,40 +34,40 @@ def explain(
     with status_console().status("walking the proof ..."):
         if not isinstance(instance, TokenMDP):
             raise InstanceError(f"{file}: explain walks proofs about token MDPs; give one")
-        found = walk(instance, claim)
+        explanation = walk(instance, claim)
     console = tables_console(json_path)
-    for table in _tables(found):
+    for table in _tables(explanation):
         console.print(table)
     with output as out:
-        out.write([dump(found.as_dict())])
+        out.write([dump(explanation.as_dict())])
 
 
-def _tables(found: Explanation) -> list[Table | str]:
-    parts: list[Table | str] = [tables.detail("The statement", [plain(found.claim)])]
-    if found.steps:
+def _tables(explanation: Explanation) -> list[Table | str]:
+    parts: list[Table | str] = [tables.detail("The statement", [plain(explanation.claim)])]
+    if explanation.steps:
         table = Table(title="Its proof, at λ* and the start", title_justify="left")
         for name in ("", "step", "says", "verdict", "lhs", "rhs"):
             table.add_column(name, no_wrap=name == "step")
-        for i, (step, c) in enumerate(found.steps):
+        for i, (step, c) in enumerate(explanation.steps):
             mark = "✗" if c.verdict == "violated" else "✓" if c.verdict == "holds" else "·"
-            style = "bold red" if i == found.first_broken else ""
+            style = "bold red" if i == explanation.first_broken else ""
             table.add_row(
                 mark, step.claim, step.says, c.verdict, short(c.lhs), short(c.rhs),
                 style=style,
             )  # fmt: skip
         parts.append(table)
-    if found.first_broken is not None:
-        step, _ = found.steps[found.first_broken]
-        saved = {True: "holds here", False: "does not hold here", None: ""}[found.saved]
+    if explanation.first_broken is not None:
+        step, _ = explanation.steps[explanation.first_broken]
+        saved = {True: "holds here", False: "does not hold here", None: ""}[explanation.saved]
         saviour = f"; {step.remedy} would save it {saved}".rstrip() if step.saved_by else ""
         parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
-    if found.repairs:
-        parts.append(tables.detail("What is true instead", map(plain, found.repairs)))
-    if found.rungs:
+    if explanation.repairs:
+        parts.append(tables.detail("What is true instead", map(plain, explanation.repairs)))
+    if explanation.rungs:
         table = Table(title="Bounds on the gap", title_justify="left")
         for name in ("bound", "value", "times the gap", "note"):
             table.add_column(name)
-        for r in found.rungs:
+        for r in explanation.rungs:
             table.add_row(r.name, short(r.value), short(r.ratio), r.note)
         parts.append(table)
     return parts

@@ -60,30 +60,34 @@ def search(
     if state.best is not None and state.best.broken and not state.found(factor):
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
-    def keep(now: State) -> None:
+    def save_best(now: State) -> None:
         status.update(_line(now))
         if out is not None:
             checkpoint.save(out, now, factor)
 
     before = state.seconds
     with status_console().status(f"{claim}: looking ...") as status:
-        look(state, seconds, factor, keep)
+        look(state, seconds, factor, save_best)
         found, shrunk = state.found(factor), 0
         if found and shrink and not state.interrupted:
             assert state.best is not None
 
-            def tell(best: Find, name: str, tried: int) -> None:
+            def save_smaller(best: Find, name: str, tried: int) -> None:
                 status.update(f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}")
                 if best is not state.best and out is not None:  # a killed run keeps what it had
                     state.best = best
                     checkpoint.save(out, state, factor)
 
             shrinker = Shrinker(
-                claim, factor, max(SHRINKING, seconds - (state.seconds - before)), state.seed, tell
+                claim,
+                factor,
+                max(SHRINKING, seconds - (state.seconds - before)),
+                state.seed,
+                save_smaller,
             )
             state.best = shrinker.run(state.best)
             shrunk = shrinker.tried
-            keep(state)
+            save_best(state)
     _show(tables_console(json_path), state, found)
     with output as lines:
         lines.write([dump(_result(state, factor, found, shrunk, out))])

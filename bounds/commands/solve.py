@@ -46,7 +46,7 @@ def solve(
             progress=shown.start, report=shown.report,
         )  # fmt: skip
     passed = time.perf_counter() - began
-    found = {
+    answer = {
         "V_w": number(sol.value_w),
         "V_k": [number(v) for v in sol.values],
         "lambda": [number(x) for x in opt.lam],
@@ -67,7 +67,7 @@ def solve(
     }
     tables_console(json_path).print(tables.solution(mdp, opt, list(sol.values), sol.value_w))
     with output as out:
-        out.write([dump(found)])
+        out.write([dump(answer)])
 
 
 def bound_record(opt: SoupOptimum) -> dict[str, Any] | None:

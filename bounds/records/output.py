@@ -24,13 +24,13 @@ _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
 @cache
 def versions() -> dict[str, str]:
     """Return the versions that a number may depend on."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    installed = {"python": ".".join(map(str, sys.version_info[:3]))}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def content_hash(mdp: Any) -> str:
@@ -44,9 +44,9 @@ def number(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def dump(found: Mapping[str, Any]) -> str:
+def dump(record: Mapping[str, Any]) -> str:
     """One line of JSON."""
-    return json.dumps(found, allow_nan=False, ensure_ascii=False)
+    return json.dumps(record, allow_nan=False, ensure_ascii=False)
 
 
 class OutputError(Exception):

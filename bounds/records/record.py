@@ -54,17 +54,17 @@ def plain(check: Check) -> Record:
     }
 
 
-def is_check(found: Mapping[str, Any]) -> bool:
+def is_check(row: Mapping[str, Any]) -> bool:
     """Whether a record is the ledger's, of a check; others say in ``record`` what they are."""
-    return "record" not in found
+    return "record" not in row
 
 
-def rank(found: Mapping[str, Any]) -> tuple[bool, float] | None:
+def rank(row: Mapping[str, Any]) -> tuple[bool, float] | None:
     """How much a record is to be looked at: a violation first, then the largest ratio or distance.
 
     None where the sides were not compared.
     """
-    if found["slack"] is None or found["verdict"] == "undecided":
+    if row["slack"] is None or row["verdict"] == "undecided":
         return None
-    tight = found["ratio"] if found["kind"] == "inequality" else abs(found["slack"])
-    return found["verdict"] == "violated", -found["slack"] if tight is None else tight
+    tight = row["ratio"] if row["kind"] == "inequality" else abs(row["slack"])
+    return row["verdict"] == "violated", -row["slack"] if tight is None else tight

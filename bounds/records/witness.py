@@ -51,33 +51,35 @@ def load_witness(path: Path) -> Witness:
     return _witness(read_json(path), path.stem, str(path))
 
 
-def _witness(found: Mapping[str, Any], name: str, source: str) -> Witness:
-    if set(found) != set(KEYS):
-        odd = sorted(set(found) ^ set(KEYS))
+def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
+    if set(fields) != set(KEYS):
+        odd = sorted(set(fields) ^ set(KEYS))
         raise InstanceError(f"{source}: {odd} extra or missing; a witness has exactly {list(KEYS)}")
-    if found["format"] != FORMAT:
-        raise InstanceError.of("format", found["format"], f"must be '{FORMAT}'", "convert the file")
-    if not isinstance(found["claim"], str):
-        raise InstanceError.of("claim", found["claim"], "must be a claim's id", "quote it")
-    expected = found["expected"]
+    if fields["format"] != FORMAT:
+        raise InstanceError.of(
+            "format", fields["format"], f"must be '{FORMAT}'", "convert the file"
+        )
+    if not isinstance(fields["claim"], str):
+        raise InstanceError.of("claim", fields["claim"], "must be a claim's id", "quote it")
+    expected = fields["expected"]
     numbers = isinstance(expected, dict) and all(
         isinstance(x, int | float) for x in expected.values()
     )
     if not numbers or set(expected) != {"lhs", "rhs"}:
         raise InstanceError.of("expected", expected, "must hold numbers lhs, rhs", "recompute it")
-    if not isinstance(found["instance"], dict):
-        raise InstanceError.of("instance", found["instance"], "must be an object", "see DESIGN")
+    if not isinstance(fields["instance"], dict):
+        raise InstanceError.of("instance", fields["instance"], "must be an object", "see DESIGN")
     try:
-        mdp = TokenMDP(**found["instance"])
+        mdp = TokenMDP(**fields["instance"])
     except TypeError as error:
         raise InstanceError(f"{source}: instance: {error}") from None
-    lam = found["lambda"]
+    lam = fields["lambda"]
     K = mdp.n_rewards
     if lam is not None and (not isinstance(lam, list) or len(lam) != K):
         raise InstanceError.of("lambda", lam, f"must list K = {K} numbers or be null", "correct it")
     return Witness(
-        name, mdp, found["claim"], None if lam is None else tuple(float(x) for x in lam),
-        int(found["seed"]), expected,
+        name, mdp, fields["claim"], None if lam is None else tuple(float(x) for x in lam),
+        int(fields["seed"]), expected,
     )  # fmt: skip
 
 
@@ -103,8 +105,8 @@ def _stored_names() -> list[str]:
 
 def _stored(name: str) -> dict[str, Any]:
     path = files("bounds") / "witnesses" / f"{name}.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return fields
 
 
 def stored_certificates() -> dict[str, dict[str, Any]]:
@@ -114,8 +116,8 @@ def stored_certificates() -> dict[str, dict[str, Any]]:
     """
     folder = files("bounds") / "witnesses"
     lines = (folder / "certificates.jsonl").read_text(encoding="utf-8").splitlines()
-    found = {entry.pop("witness"): entry for entry in map(json.loads, lines)}
+    stored = {entry.pop("witness"): entry for entry in map(json.loads, lines)}
     return {
-        name: entry for name, entry in found.items()
+        name: entry for name, entry in stored.items()
         if hashlib.sha256((folder / f"{name}.json").read_bytes()).hexdigest() == entry["sha256"]
     }  # fmt: skip

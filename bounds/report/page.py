@@ -30,26 +30,26 @@ PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 def mathml(statement: str) -> Markup:
     """MathML of a claim's LaTeX; raises ValueError for a command that the converter left as is."""
     # the converter knows \max but not \arg
-    found = convert(statement.replace(r"\arg", r"\operatorname{arg}"), display="block")
-    left = re.search(r"\\[A-Za-z]+", found)
+    markup = convert(statement.replace(r"\arg", r"\operatorname{arg}"), display="block")
+    left = re.search(r"\\[A-Za-z]+", markup)
     if left:
         raise ValueError(f"{left.group()} is not rendered in {statement}")
     # a prime glyph is raised and small of itself: as an exponent it would be too small to see
-    return Markup(PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>&#x02032;</mo></mrow>", found))
+    return Markup(PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>&#x02032;</mo></mrow>", markup))
 
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("bounds.report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    found.filters["short"] = short
-    found.filters["anchor"] = anchor
-    found.filters["mathml"] = mathml
-    found.filters["weights"] = lambda lam: "(" + ", ".join(f"{x:.4g}" for x in lam) + ")"
-    found.filters["place"] = lambda where: ", ".join(f"{k} = {v}" for k, v in where.items())
-    return found
+    environment.filters["short"] = short
+    environment.filters["anchor"] = anchor
+    environment.filters["mathml"] = mathml
+    environment.filters["weights"] = lambda lam: "(" + ", ".join(f"{x:.4g}" for x in lam) + ")"
+    environment.filters["place"] = lambda where: ", ".join(f"{k} = {v}" for k, v in where.items())
+    return environment
 
 
 def render(

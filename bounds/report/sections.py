@@ -61,17 +61,17 @@ def sections(summary: Summary) -> list[Section]:
 
 def _walk(claim: str, summary: Summary) -> Walk | None:
     """The walk of a claim, if it was walked on its worst instance."""
-    found, worst = summary.walks.get(claim), summary.claims[claim].worst
-    if found is None or worst is None or worst["verdict"] != "violated":
+    record, worst = summary.walks.get(claim), summary.claims[claim].worst
+    if record is None or worst is None or worst["verdict"] != "violated":
         return None
-    if (found["instance"], found["sha256"]) != (worst["instance"], worst["sha256"]):
+    if (record["instance"], record["sha256"]) != (worst["instance"], worst["sha256"]):
         return None
-    told: dict[str, Any] = found["explanation"]
-    steps, first = told["steps"], told["first_broken"]
+    explanation: dict[str, Any] = record["explanation"]
+    steps, first = explanation["steps"], explanation["first_broken"]
     if first is None:
-        return Walk(steps, told["repairs"], None, "")
+        return Walk(steps, explanation["repairs"], None, "")
     saviour, known = first["saved_by"], hypotheses()
     return Walk(
-        steps, told["repairs"], [s["claim"] for s in steps].index(first["claim"]),
+        steps, explanation["repairs"], [s["claim"] for s in steps].index(first["claim"]),
         known[saviour].statement if saviour in known else saviour,
     )  # fmt: skip

@@ -51,7 +51,7 @@ def _cell(value: object) -> Text:
     return Text("–") if value is None else _styled(str(value))
 
 
-def summary(found: Summary) -> Table:
+def summary(totals: Summary) -> Table:
     """Claim, status, verdict counts, median and worst lhs/rhs, and where the worst is."""
     table = Table(title="Verdicts over instances", title_justify="left", header_style="bold")
     table.add_column("claim", no_wrap=True)
@@ -61,7 +61,7 @@ def summary(found: Summary) -> Table:
     table.add_column("median lhs/rhs", justify="right")
     table.add_column("worst", justify="right")
     table.add_column("worst instance", overflow="fold")
-    for claim, numbers in found.claims.items():
+    for claim, numbers in totals.claims.items():
         middle, most, name = numbers.tightness
         table.add_row(
             claim, _styled(numbers.status), *(_count(numbers.counts[v], v) for v in VERDICTS),
