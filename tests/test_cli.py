@@ -204,8 +204,11 @@ def test_what_only_lists_imports_nothing_heavy(arguments):
 
 
 def test_a_file_that_cannot_be_written_loses_nothing(instance, tmp_path):
-    for command in ("solve", "verify"):
-        done = soupcheck(command, instance, "--json", tmp_path / "no" / "such" / "folder.json")
+    for arguments in (
+        ("solve", instance), ("verify", instance, "--claims", "ss.delta*"), ("claims",),
+        ("explain", instance, "ss.thm1.kl"), ("figures", "--list"),
+    ):  # fmt: skip
+        done = soupcheck(*arguments, "--json", tmp_path / "no" / "such" / "folder.json")
         assert done.returncode == 2
         assert "printed instead" in done.stderr
         assert any(line.startswith("{") for line in done.stdout.splitlines())

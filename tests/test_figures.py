@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import pairwise
@@ -12,7 +13,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from paper_figs import bases, desirability, landscape, lemma1, tightness
-from paper_figs.command import settings
+from paper_figs.command import FIGURES, settings
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
@@ -69,6 +70,17 @@ def soup_value(mdp, Qs, nu):
     size = np.abs(nu).sum()
     G = np.tensordot(nu, Qs, axes=1) / mdp.beta
     return regularised(mdp, G, mdp.reward_w, mdp.beta / size if size else 0.0)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_table_is_made_of_tasks_that_can_be_sent(name, monkeypatch):
+    module = import_module(f"paper_figs.{name}")
+    sent = []
+    monkeypatch.setattr(module, "rows_of", lambda tasks, stage, on_progress: sent.extend(tasks))
+    module.compute(**settings(module, module.QUICK))
+    assert sent
+    assert len({task.id for task in sent}) == len(sent)
+    assert [pickle.loads(pickle.dumps(task)).id for task in sent] == [task.id for task in sent]
 
 
 # -- the tables ------------------------------------------------------------------------------
