@@ -32,7 +32,7 @@ class TopicCloud(Instance):
     means: [C, d] μ_c. counts: [C] n_c ≥ 1. proportions: [C] p_c (default n_c/m). topic: j of the
     test prompt. Either covariances [C, d, d], positive semidefinite, of Gaussian noise; or points
     [C, M, d] and weights [C, M] of noise on atoms (weight 0: no atom).
-    separation, sigma, delta: r, σ, δ of (16)–(19). seed, draws: of the Monte Carlo road.
+    separation, sigma, delta: r, σ, δ of (16)–(19). seed, draws: of the Monte Carlo estimates.
 
     Raises InstanceError naming field, value, rule and remedy.
     """
