@@ -17,17 +17,17 @@ IntArray = NDArray[np.int64]
 def real_numbers(name: str, value: Any) -> Array:
     """Return ``value`` as a float64 array; strings, nulls, ragged rows and huge integers refused."""
     try:
-        found = np.array(value)
+        numbers = np.array(value)
     except (TypeError, ValueError, OverflowError):
         raise InstanceError.of(
             name, type(value).__name__, "must be numbers in a rectangular table",
             "check row lengths and types",
         ) from None  # fmt: skip
-    if found.dtype.kind not in "iuf":
+    if numbers.dtype.kind not in "iuf":
         for place, entry in np.ndenumerate(np.array(value, dtype=object)):
             number = isinstance(entry, int | float | np.number) and not isinstance(entry, bool)
             if not number or abs(entry) > sys.float_info.max:
                 shown = entry if not isinstance(entry, int) else "an integer beyond any double"
                 label = name + "".join(f"[{i}]" for i in place)
                 raise InstanceError.of(label, shown, "must be a number", "replace the entry")
-    return np.array(found, dtype=np.float64, order="C")
+    return np.array(numbers, dtype=np.float64, order="C")

@@ -24,24 +24,24 @@ def read_object(path: Path) -> dict[str, Any]:
     return _read_npz(path) if path.suffix == ".npz" else read_json(path)
 
 
-def write_object(found: Mapping[str, Any], path: Path) -> None:
+def write_object(keys: Mapping[str, Any], path: Path) -> None:
     """Write fields as JSON or NPZ by the suffix of ``path``."""
     if path.suffix == ".npz":
-        flat = _flatten(found)
+        flat = _flatten(keys)
         np.savez_compressed(path, allow_pickle=False, **flat)
         return
-    text = json.dumps(found, default=_plain, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(keys, default=_plain, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def to_json(found: Mapping[str, Any]) -> str:
+def to_json(keys: Mapping[str, Any]) -> str:
     """Return the canonical JSON text of an instance, the one its content hash is taken of."""
-    return json.dumps(found, default=_plain, allow_nan=False, sort_keys=True)
+    return json.dumps(keys, default=_plain, allow_nan=False, sort_keys=True)
 
 
-def to_plain(found: Mapping[str, Any]) -> Any:
+def to_plain(keys: Mapping[str, Any]) -> Any:
     """Return the same data with arrays as lists and NumPy scalars as Python numbers."""
-    return json.loads(json.dumps(found, default=_plain, allow_nan=False))
+    return json.loads(json.dumps(keys, default=_plain, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
@@ -55,7 +55,7 @@ def _plain(value: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; InstanceError says where it stops being one."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        keys = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InstanceError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     except UnicodeDecodeError:
@@ -69,15 +69,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InstanceError(f"{path}: {error}; write numbers that fit a double") from None
     except RecursionError:
         raise InstanceError(f"{path}: nested too deeply for an instance; see DESIGN") from None
-    if not isinstance(found, dict):
-        raise InstanceError(f"{path}: holds a {type(found).__name__}, not an object; see DESIGN")
-    return found
+    if not isinstance(keys, dict):
+        raise InstanceError(f"{path}: holds a {type(keys).__name__}, not an object; see DESIGN")
+    return keys
 
 
-def _flatten(found: Mapping[str, Any]) -> dict[str, Any]:
+def _flatten(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Nested keys joined by dots; ``meta`` as one JSON string; None written by leaving it out."""
     flat: dict[str, Any] = {}
-    for key, value in found.items():
+    for key, value in keys.items():
         if key == "meta":
             flat[key] = json.dumps(value, default=_plain)
         elif isinstance(value, Mapping):
@@ -98,7 +98,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         raise InstanceError(
             f"{path}: not an NPZ archive of plain arrays ({error}); is the file truncated?"
         ) from None
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for key, value in flat.items():
         plain = value.item() if value.ndim == 0 else value
         if key == "meta":
@@ -108,7 +108,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
                 raise InstanceError(f"{path}: meta is not a JSON string ({error.msg})") from None
         outer, dot, inner = key.partition(".")
         if dot:
-            found.setdefault(outer, {})[inner] = plain
+            keys.setdefault(outer, {})[inner] = plain
         else:
-            found[key] = plain
-    return found
+            keys[key] = plain
+    return keys

@@ -45,32 +45,32 @@ class Instance:
         return cls.from_file(read_object(Path(path)), Path(path))
 
     @classmethod
-    def from_file(cls, found: Mapping[str, Any], path: Path) -> Self:
+    def from_file(cls, keys: Mapping[str, Any], path: Path) -> Self:
         """Build from what ``path`` holds."""
         if path.suffix == ".npz":
-            found = {**dict.fromkeys(cls.NULLABLE), **found}
-        return cls.from_fields(found, f"{path}: ")
+            keys = {**dict.fromkeys(cls.NULLABLE), **keys}
+        return cls.from_fields(keys, f"{path}: ")
 
     @classmethod
-    def from_fields(cls, found: Mapping[str, Any], source: str = "") -> Self:
+    def from_fields(cls, keys: Mapping[str, Any], source: str = "") -> Self:
         """Build from the keys of a file. Raises InstanceError for unknown or missing keys.
 
         source: what a message about the format begins with.
         """
-        if found.get("format") != cls.format:
+        if keys.get("format") != cls.format:
             remedy = f"this file must be '{cls.format}'"
             label = f"{source}format"
-            raise InstanceError.of(label, found.get("format"), "not such an instance", remedy)
+            raise InstanceError.of(label, keys.get("format"), "not such an instance", remedy)
         known = signature(cls).parameters
-        for key in found:
+        for key in keys:
             if key not in known:
                 remedy = f"the keys are {sorted(known)}; free data goes in meta"
-                raise InstanceError.of(str(key), found[key], f"no such key in {cls.format}", remedy)
+                raise InstanceError.of(str(key), keys[key], f"no such key in {cls.format}", remedy)
         required = tuple(key for key, p in known.items() if p.default is p.empty)
         for key in required:
-            if key not in found:
+            if key not in keys:
                 raise InstanceError.of(key, None, "missing", f"a {cls.format} file has {required}")
-        return cls(**found)
+        return cls(**keys)
 
     def fields(self) -> dict[str, Any]:
         """Return the keys of the file with arrays for tables."""

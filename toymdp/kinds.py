@@ -57,10 +57,10 @@ def load_instance(path: Path) -> Instance:
 
     Raises InstanceError for an unknown format or a file that does not fit it.
     """
-    found = read_object(path)
-    format = found.get("format")
+    keys = read_object(path)
+    format = keys.get("format")
     if not isinstance(format, str) or format not in KINDS:
         raise InstanceError.of(
             f"{path}: format", format, "not an instance format", f"one of {sorted(KINDS)}"
         )
-    return KINDS[format].instance.from_file(found, path)
+    return KINDS[format].instance.from_file(keys, path)

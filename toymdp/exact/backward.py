@@ -61,13 +61,13 @@ def block_by_block(ref: Array, live: Mask, q: Array, T: int) -> Array:
         sums = np.matmul(blocks, weights.transpose(1, 2, 0)).transpose(2, 1, 0)
         lost = live & (sums.reshape(M, S) <= kernels.ROW_FLOOR)
         with np.errstate(divide="ignore"):
-            found = (np.log(sums) + top[:, None, :]).reshape(M, S)
+            logs = (np.log(sums) + top[:, None, :]).reshape(M, S)
         if lost.any():
             kernels.rows.tilted_means(
                 ref, lost, ahead, np.empty((0, M, S)), rows, np.empty((0, M, S))
             )
-            np.copyto(found, rows, where=lost)
-        v[:, t] = np.where(live, found, 0.0)
+            np.copyto(logs, rows, where=lost)
+        v[:, t] = np.where(live, logs, 0.0)
     return v
 
 

@@ -138,11 +138,11 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
             soft = np.full(S, -np.inf)
             above = np.log(mdp.ref[s[now], a[now]]) + reward[nexts[now]] / mdp.beta
             np.logaddexp.at(soft, s[now], above + high[step + 1, nexts[now]])
-            here = mdp.reach.states[step]
-            guess = multiplier[index[step, here]]
+            reachable = mdp.reach.states[step]
+            guess = multiplier[index[step, reachable]]
             # nothing is left to lift once every episode has ended
-            lift = float((soft[here] - guess).max(initial=-np.inf))
-            high[step, here] = guess + lift
+            lift = float((soft[reachable] - guess).max(initial=-np.inf))
+            high[step, reachable] = guess + lift
         return float(high[0, mdp.start_context])
 
     # lifting makes any table feasible, so neither sign convention of multipliers need be trusted

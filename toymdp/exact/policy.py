@@ -89,9 +89,9 @@ class Policy:
     def to_states(self, f: Array, of_block: Array) -> Array:
         """``f + of_block`` [T, S] for f on states and of_block [T, S/A]; 0 where none is."""
         T, S = self.logits.shape
-        found = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
-        kernels.scans.fill(found.ravel(), self.mdp.reach.absent, 0.0)
-        return found
+        table = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
+        kernels.scans.fill(table.ravel(), self.mdp.reach.absent, 0.0)
+        return table
 
     @cached_property
     def importance_ratio(self) -> tuple[Array, Array]:
@@ -114,9 +114,9 @@ class Policy:
 
     def _reference_mean(self, f: Array) -> Array:
         """``E_ref f`` [T, S] of f [T, S] on next contexts, 0 where nothing is allowed."""
-        found, once = np.empty_like(f), np.ones((1, f.shape[1]))
-        kernels.blocks.tilted_sums(self.mdp.columns, once, f, found)
-        return found
+        means, once = np.empty_like(f), np.ones((1, f.shape[1]))
+        kernels.blocks.tilted_sums(self.mdp.columns, once, f, means)
+        return means
 
     def _by_rows(self, F: Array) -> tuple[Array, Array]:
         log_z, means = np.empty_like(self.logits), np.empty_like(F)

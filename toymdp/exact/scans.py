@@ -70,13 +70,13 @@ def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Arr
     F = np.ascontiguousarray(F)
     T, S = F.shape
     A, reach = mdp.vocab_size, mdp.reach
-    shared, found = np.empty((2, T, S // A)), np.empty((2, T, S))
+    shared, facts = np.empty((2, T, S // A)), np.empty((2, T, S))
     of_block(F, shared[0], shared[1])
-    found.reshape(2, T, A, S // A)[:] = shared[:, :, None]
-    of_rows(mdp.ref, reach.partial, F, found[0], found[1])
-    for table in found:
+    facts.reshape(2, T, A, S // A)[:] = shared[:, :, None]
+    of_rows(mdp.ref, reach.partial, F, facts[0], facts[1])
+    for table in facts:
         kernels.scans.fill(table.ravel(), reach.absent, 0.0)
-    return found[0], found[1]
+    return facts[0], facts[1]
 
 
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:

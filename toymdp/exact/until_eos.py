@@ -14,16 +14,14 @@ entries at most 1 and a solution at least 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from ..errors import SolverError
 from ..worlds.features import Array
-
-if TYPE_CHECKING:
-    from ..worlds.token_mdp import TokenMDP
+from ..worlds.token_mdp import TokenMDP
 
 LONGEST = 1e10  # expected steps of a policy beyond which six digits of its totals are lost
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -66,8 +64,8 @@ def spectral_radius(matrix: scipy.sparse.csc_matrix) -> float:
     """Largest modulus of an eigenvalue; dense below 200 rows, Arnoldi above."""
     if matrix.shape[0] < 200:
         return float(np.abs(np.linalg.eigvals(matrix.toarray())).max())
-    found = scipy.sparse.linalg.eigs(matrix, k=1, which="LM", return_eigenvectors=False)
-    return float(np.abs(found[0]))
+    eigenvalues = scipy.sparse.linalg.eigs(matrix, k=1, which="LM", return_eigenvectors=False)
+    return float(np.abs(eigenvalues[0]))
 
 
 def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:

@@ -79,9 +79,11 @@ def design_matrix(
             law = scipy.special.expit(bordered @ p)
             variance = law * (1 - law)
             weighted = bordered.multiply(variance[:, None]).tocsr()
-            own = (weighted.T @ bordered).toarray() + 1e-3 * np.eye(len(p))
+            information = (weighted.T @ bordered).toarray() + 1e-3 * np.eye(len(p))
             cross = (weighted.T @ inside).toarray()
-            left = squared.T @ variance - np.einsum("ij,ij->j", cross, np.linalg.solve(own, cross))
+            left = squared.T @ variance - np.einsum(
+                "ij,ij->j", cross, np.linalg.solve(information, cross)
+            )
             slope = inside.T @ (y[train, k] - law)
             score += np.where(left > 0.25, slope**2 / np.maximum(left, 0.25), 0.0)
         score[chosen] = 0.0
@@ -120,14 +122,14 @@ def reachable_next(ref: FloatArray, order: int, horizon: int) -> Mask:
     """Contexts [S] that some token of steps 1..horizon leads to from the start (index 0)."""
     n_context, size = ref.shape
     allowed = (ref > 0).reshape(size, n_context // size, size)
-    here = np.zeros(n_context, dtype=bool)
-    here[BOS] = True
+    current = np.zeros(n_context, dtype=bool)
+    current[BOS] = True
     reached = np.zeros(n_context, dtype=bool)
     for _ in range(horizon):
         # s = (x, y) and a lead to (y, a), whatever the oldest token x.
-        here = (allowed & here.reshape(size, -1)[:, :, None]).any(axis=0).ravel() & ~reached
-        reached |= here
-        if not here.any():
+        current = (allowed & current.reshape(size, -1)[:, :, None]).any(axis=0).ravel() & ~reached
+        reached |= current
+        if not current.any():
             break
     return reached
 

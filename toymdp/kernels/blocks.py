@@ -136,7 +136,7 @@ def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
                 )
                 for i in range(n):
                     short = found[i] * scale[i] + (second[i] - first[i])
-                    found[i] = 0.0 if short < 0.0 else short  # what is no number stays none
+                    found[i] = 0.0 if short < 0.0 else short  # NaN stays NaN
 
 
 @njit(cache=True, nogil=True)

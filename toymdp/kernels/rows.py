@@ -109,7 +109,7 @@ def row_divergence(ref_row, p, G, log_z_G, H, log_z_H):
             low = min(low, x)
             high = max(high, x)
     if max(high, -low) > 0.1 or np.isnan(mean):
-        return 0.0 if mean < 0.0 else mean  # what is no number stays none
+        return 0.0 if mean < 0.0 else mean  # NaN stays NaN
     bend = 0.0
     for a in range(p.shape[0]):
         if p[a] > 0.0:

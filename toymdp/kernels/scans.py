@@ -1,6 +1,6 @@
 """Compiled scans of tables, each one pass: the largest entry, the least slack, a value put in place.
 
-Tables and masks are flat arrays of one length. What is no number counts as worst of all: it is
+Tables and masks are flat arrays of one length. NaN counts as the worst of all: it is
 returned, never passed over.
 """
 

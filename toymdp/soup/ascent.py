@@ -48,8 +48,8 @@ def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Ar
         shifted = x.copy()
         shifted[k] += STEP
         # the smooth piece extends past the budget; its sign pattern is σ by construction
-        there = objective.at(pattern * shifted)
-        H[k] = (there.gradient(pattern) - g) / STEP
+        beside = objective.at(pattern * shifted)
+        H[k] = (beside.gradient(pattern) - g) / STEP
     return 0.5 * (H + H.T)
 
 
@@ -121,9 +121,9 @@ def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
     size = float(np.abs(u).sum())
     for candidate in (u, u / size if size > NEAR_BUDGET else u):
         if candidate.any() and not np.array_equal(candidate, point.u):
-            there = objective.at(candidate)
-            if there.value >= point.value - 1e-14 * objective.scale:
-                point = there
+            snapped = objective.at(candidate)
+            if snapped.value >= point.value - 1e-14 * objective.scale:
+                point = snapped
     return point
 
 
@@ -152,8 +152,8 @@ def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoi
         ahead[free] += move
         if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
             break
-        there = objective.at(pattern * ahead / max(1.0, ahead.sum()))
-        if there.residual >= point.residual or there.value < point.value - 1e-13 * scale:
+        improved = objective.at(pattern * ahead / max(1.0, ahead.sum()))
+        if improved.residual >= point.residual or improved.value < point.value - 1e-13 * scale:
             break
-        point = there
+        point = improved
     return point

@@ -165,14 +165,14 @@ class _Search:
 
     def add(self, simplices: Array, ceilings: Array, pool: ThreadPoolExecutor) -> None:
         """Bound new pieces, each at most its parent's bound, and queue them."""
-        found, points, values = self._bounds(simplices, pool)
+        bounds, points, values = self._bounds(simplices, pool)
         best = int(np.argmax(values))
         if values[best] > self.J + 1e-9 * self.objective.scale and points[best].any():
             climbed = ascend(self.objective, points[best], "branch and bound")
             self.ascents.append(climbed)
             self.J = max(self.J, climbed.value)
         # a bound that is not a number bounds nothing: the parent's holds
-        least = np.where(found < ceilings, found, ceilings)
+        least = np.where(bounds < ceilings, bounds, ceilings)
         for bound, corners in zip(least, simplices, strict=True):
             self.pieces += 1
             heapq.heappush(self.heap, (-float(bound), self.pieces, corners))
@@ -182,19 +182,19 @@ class _Search:
         """Bound [N], a promising point [N, K] and the value there [N], in threads."""
         mdp, tab = self.sol.mdp, self.inputs
         N = len(simplices)
-        found, values, points = np.empty(N), np.empty(N), np.empty((N, mdp.n_rewards))
+        bounds, values, points = np.empty(N), np.empty(N), np.empty((N, mdp.n_rewards))
 
         def work(part: slice) -> None:
             kernels.envelopes.envelopes(
                 mdp.ref, mdp.reach.states, tab.q, tab.reward, mdp.beta, tab.cap, mdp.start_context,
                 simplices[part], tab.near, tab.eps, tab.kappa, ACCURACY * self.allowed,
-                found[part], points[part],
+                bounds[part], points[part],
             )  # fmt: skip
             values[part] = self.objective.values(points[part])
 
         size = max(1, -(-N // (4 * self.threads)))
         list(pool.map(work, [slice(i, i + size) for i in range(0, N, size)]))
-        return found, points, values
+        return bounds, points, values
 
     def step(self, pool: ThreadPoolExecutor) -> None:
         """Halve the pieces with the largest bounds."""

@@ -60,12 +60,12 @@ class StepProgram:
         settings = clarabel.DefaultSettings()
         settings.verbose = False
         settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
-        found = clarabel.DefaultSolver(
+        solution = clarabel.DefaultSolver(
             scipy.sparse.csc_matrix((P, P_rows, P_begins), shape=(n, n)), q,
             scipy.sparse.csc_matrix((A, A_rows, A_begins), shape=(m, n)), b, cones, settings,
         ).solve()  # fmt: skip
-        move = np.asarray(found.x)[self.places]
-        if str(found.status) not in USABLE or not np.isfinite(move).all():
+        move = np.asarray(solution.x)[self.places]
+        if str(solution.status) not in USABLE or not np.isfinite(move).all():
             return None
         ahead = np.maximum(centre + move, 0.0)
         return np.asarray(ahead / max(1.0, ahead.sum()) - centre)
@@ -97,9 +97,9 @@ def _compiled(K: int) -> StepProgram:
     def cone_data(p: Array) -> tuple[Array, Array, Array, Array]:
         for parameter, part in zip(parameters, np.split(p, splits[:-1]), strict=True):
             parameter.value = part.reshape(parameter.shape, order="F")
-        found = problem.get_problem_data("CLARABEL")[0]
-        upper = np.triu(found["P"].toarray())  # Clarabel reads the upper triangle
-        return upper, found["c"], found["A"].toarray(), found["b"]
+        data = problem.get_problem_data("CLARABEL")[0]
+        upper = np.triu(data["P"].toarray())  # Clarabel reads the upper triangle
+        return upper, data["c"], data["A"].toarray(), data["b"]
 
     # at parameters without a pattern no entry of the matrices cancels
     general = np.random.default_rng(0).uniform(0.5, 1.5, size=splits[-1])

@@ -32,7 +32,7 @@ class TopicCloud(Instance):
     means: [C, d] μ_c. counts: [C] n_c ≥ 1. proportions: [C] p_c (default n_c/m). topic: j of the
     test prompt. Either covariances [C, d, d], positive semidefinite, of Gaussian noise; or points
     [C, M, d] and weights [C, M] of noise on atoms (weight 0: no atom).
-    separation, sigma, delta: r, σ, δ of (16)–(19). seed, draws: of the Monte Carlo road.
+    separation, sigma, delta: r, σ, δ of (16)–(19). seed, draws: of the Monte Carlo estimates.
 
     Raises InstanceError naming field, value, rule and remedy.
     """
@@ -103,16 +103,16 @@ def _simplex(name: str, value: Any, n: int) -> Array:
 
 def _covariances(value: Any, C: int, d: int) -> Array:
     """[C, d, d] symmetric positive semidefinite; a cloud may be a point or a segment."""
-    found = table("covariances", value, (C, d, d))
-    flipped = np.swapaxes(found, 1, 2)
-    size = np.abs(found).max(axis=(1, 2))
-    bad = np.abs(found - flipped).max(axis=(1, 2)) > SYMMETRY_TOLERANCE * size
-    bad |= np.linalg.eigvalsh(0.5 * (found + flipped))[:, 0] < -SYMMETRY_TOLERANCE * size
+    matrices = table("covariances", value, (C, d, d))
+    flipped = np.swapaxes(matrices, 1, 2)
+    size = np.abs(matrices).max(axis=(1, 2))
+    bad = np.abs(matrices - flipped).max(axis=(1, 2)) > SYMMETRY_TOLERANCE * size
+    bad |= np.linalg.eigvalsh(0.5 * (matrices + flipped))[:, 0] < -SYMMETRY_TOLERANCE * size
     if bad.any():
         c = int(np.argmax(bad))
         rule = "must be symmetric positive semidefinite"
         raise InstanceError.of(f"covariances[{c}]", "a matrix", rule, "correct it")
-    return np.asarray(0.5 * (found + flipped))
+    return np.asarray(0.5 * (matrices + flipped))
 
 
 # -- families ------------------------------------------------------------------------------
