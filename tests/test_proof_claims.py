@@ -69,7 +69,7 @@ def test_unrolling_over_the_tokens_between(horizon, beta):
     """Both domains, by enumeration; until eos one row stands for every step."""
     mdp = random_mdp(3, L=3, T=horizon, eos=2, beta=4.0, forbid=0.2)
     sol = solve(mdp)
-    sol = replace(sol, mdp=mdp.replace(beta=beta), cache={})
+    sol = replace(sol, mdp=mdp.replace(beta=beta))
     rows = mdp.steps + 1 if horizon else 2
     last = np.random.default_rng(0).normal(size=(rows, mdp.n_contexts))
     last[:, mdp.ended] = 0.0

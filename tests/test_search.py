@@ -162,7 +162,7 @@ def test_easy_claims_break(claim):
     found = state.best
     (again,) = check(found.mdp, claim, lam=found.lam)
     assert again.verdict == "violated"
-    assert all(again.hypotheses[h] for h in CLAIMS[claim].hypotheses)
+    assert all(again.hypotheses[h.id] for h in CLAIMS[claim].hypotheses)
     assert again.lhs == pytest.approx(found.check.lhs)
 
 
@@ -172,7 +172,7 @@ def test_claims_about_the_optimum_break(claim):
     assert state.found(1.0), state
     (again,) = check(state.best.mdp, claim, seed=7)
     assert again.verdict == "violated"
-    assert all(again.hypotheses[h] for h in CLAIMS[claim].hypotheses)
+    assert all(again.hypotheses[h.id] for h in CLAIMS[claim].hypotheses)
 
 
 @pytest.mark.parametrize(

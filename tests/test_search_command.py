@@ -179,6 +179,6 @@ def test_stored_witnesses_stand_before_the_judge(witness):
     found = verdict(witness.instance, witness.claim, lam, seed=11)
     assert found.broken
     claim = CLAIMS[witness.claim]
-    assert all(found.check.hypotheses[h] for h in (*claim.hypotheses, *claim.reported))
+    assert all(found.check.hypotheses[h.id] for h in (*claim.hypotheses, *claim.reported))
     assert found.check.lhs == pytest.approx(witness.expected["lhs"], rel=1e-6)
     assert found.check.rhs == pytest.approx(witness.expected["rhs"], rel=1e-6)

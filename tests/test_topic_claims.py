@@ -11,7 +11,7 @@ import pytest
 from judging import judged, outcome_of
 
 from bounds.claims import exact_topics as topic_claims
-from bounds.facts.topic_cloud import TopicFacts
+from bounds.facts.topic_cloud import TopicFacts, compositions
 from toymdp import InstanceError
 from toymdp.files import read_json
 from toymdp.worlds.topic_cloud import CLASSICS, FAMILIES, TopicCloud
@@ -203,7 +203,7 @@ def test_a_tie_between_centres_is_not_decided_by_rounding():
 
 @pytest.mark.parametrize(("n", "M"), [(1, 1), (5, 1), (4, 2), (3, 3), (2, 4)])
 def test_compositions(n, M):
-    rows = topic_claims.compositions(n, M)
+    rows = compositions(n, M)
     every = {c for c in itertools.product(range(n + 1), repeat=M) if sum(c) == n}
     assert {tuple(int(x) for x in row) for row in rows} == every
     assert len(rows) == len(every)
