@@ -17,3 +17,11 @@ class InstanceError(ValueError):
 
 class SolverError(RuntimeError):
     """A solve has no answer, for a stated mathematical reason (never a silent bare array)."""
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be used: one line with file, line, value, rule and remedy."""
+
+
+class OutputError(Exception):
+    """A file could not be written; the text says which and why, in one line."""

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from toymdp import InstanceError
+from toymdp.errors import InstanceError, OutputError
 from toymdp.kinds import ALL_FAMILIES
 
 from ..claims.catalogue import select
-from ..records.output import OutputError, OutputFile, Record, dump
+from ..records.output import OutputFile, Record, dump
 from ..records.witness import stored_certificates
 from ..report import tables
 from ..report.console import progress_bar, tables_console, warm_up

@@ -5,8 +5,9 @@ This folder is installed under the name ``soupcheck``. Nothing of ours imports i
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from toymdp.face import shows
 
 if TYPE_CHECKING:
     from bounds import (
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 
     __version__: str
 
+__all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
+    "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
+    "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
+    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
+    "InstanceError", "SolverError", "__version__",
+]  # fmt: skip
 _HOMES = {
     "bounds": (
         "CLAIMS", "Check", "Claim", "Facts", "Hypothesis", "NotApplicable", "Sides", "Soup",
@@ -57,14 +64,7 @@ _HOMES = {
     "toymdp.exact.policy": ("Policy",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
-    "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
-    "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
-    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
-    "InstanceError", "SolverError", "__version__",
-]  # fmt: skip
+_shown, __dir__ = shows(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -72,12 +72,4 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("soupcheck")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+    return _shown(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from toymdp import InstanceError
+from toymdp.errors import InstanceError, OutputError
 from toymdp.files import to_json
 
 Record = dict[str, Any]  # plain values by name: what a task gives and a ledger holds
@@ -47,10 +47,6 @@ def number(value: float | None) -> float | None:
 def dump(record: Mapping[str, Any]) -> str:
     """One line of JSON."""
     return json.dumps(record, allow_nan=False, ensure_ascii=False)
-
-
-class OutputError(Exception):
-    """A file could not be written; the text says which and why, in one line."""
 
 
 class OutputFile:

@@ -14,7 +14,7 @@ from .soup import soup
 from .train import train
 
 llm = typer.Typer(
-    help="The same diagnostics on language models with LoRA adapters (extra: soupcheck[llm]).",
+    help="The same diagnostics on language models with LoRA adapters (extra: soupcheck\\[llm]).",
     no_args_is_help=True,
 )
 llm.command()(diagnose)

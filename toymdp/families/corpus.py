@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..errors import CorpusError
 from ..worlds.token_mdp import TokenMDP
 from .corpus_files import BUNDLED, check_field, check_integer, read_corpus
 from .corpus_rewards import (
@@ -31,7 +32,6 @@ from .corpus_rewards import (
 from .vocabulary import (
     BOS,
     END,
-    CorpusError,
     build_vocabulary,
     contexts,
     perplexity,

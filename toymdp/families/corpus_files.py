@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .vocabulary import CorpusError, FloatArray, IntArray
+from ..errors import CorpusError
+from .vocabulary import FloatArray, IntArray
 
 BUNDLED = Path(__file__).parents[1] / "corpora" / "truthfulqa.jsonl.gz"
 MIN_TEXTS, MIN_GROUPS = 20, 5

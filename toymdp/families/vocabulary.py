@@ -20,6 +20,8 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from ..errors import CorpusError
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -32,10 +34,6 @@ LABEL_PULL = 1.5  # weight of the label log-odds beside the unit-length context 
 RESTARTS = 5  # of k-means; the smallest inertia wins
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s]|_")
-
-
-class CorpusError(ValueError):
-    """A corpus that cannot be used: one line with file, line, value, rule and remedy."""
 
 
 def words(text: str) -> list[str]:
