@@ -64,12 +64,17 @@ _HOMES = {
     "toymdp.exact.policy": ("Policy",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
-_shown, __dir__ = shows(__name__, _HOMES)
+_shown, _names = shows(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("soupcheck")
+        globals()[name] = version("soupcheck")
+        return globals()[name]
     return _shown(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_names(), "__version__"})
