@@ -17,7 +17,7 @@ from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
 from bounds.certificates.certificate import interval
 from bounds.certificates.instance import load
-from bounds.certificates.maximisers import Box, Objective, Sweep, maximisers, tighten
+from bounds.certificates.maximisers import Box, BoxSearch, Objective, maximisers, tighten
 from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
 from bounds.claims.catalogue import CLAIMS
@@ -346,7 +346,7 @@ def test_objective_and_slopes_on_boxes(number, tmp_path):
         low = [fmpq(int(x), 64) * (1 - wide) for x in rng.integers(0, 33 if K > 1 else 65, size=K)]
         box = Box(signs, tuple((a, a + wide) for a in low))
         bounds, slopes = Objective(values, signs).at(box, True)
-        tight = Sweep(values, 1e18, lambda *_: None).mean_value(box, bounds, slopes)
+        tight = BoxSearch(values, 1e18, lambda *_: None).mean_value(box, bounds, slopes)
         for _ in range(8):
             point = cut(box, rng)
             n, *v = (float(a.p) / float(a.q) for a, _ in point.sides)
