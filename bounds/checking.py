@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
-from functools import cache
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from toymdp import InstanceError, SoupOptimum
 
@@ -23,9 +18,9 @@ from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
 from .facts.token_mdp import Facts
 from .sides import Array, Sides
+from .threads import helper, one_blas_thread
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
-ONE_POOL = Lock()
 Y = TypeVar("Y")
 
 
@@ -63,38 +58,18 @@ def judge(
     seed: int = 0,
 ) -> list[Check]:
     """The same for claims that are given, in the catalogue or not, in their order."""
-    world, facts = facts_of(instance, optimum=optimum, seed=seed)
-    claims = [claim for claim in claims if claim.world == world]
-    if isinstance(facts, Facts) and needs_optimum(claims):
-        _ = facts.optimum  # before two threads could ask for it at once
-    with _pool(facts) as pool:
-        return _judge(claims, facts, lam, seed, pool)
+    with one_blas_thread():
+        world, facts = facts_of(instance, optimum=optimum, seed=seed)
+        claims = [claim for claim in claims if claim.world == world]
+        if isinstance(facts, Facts) and needs_optimum(claims):
+            _ = facts.optimum  # before two threads could ask for it at once
+        with helper(_is_large(facts)) as pool:
+            return _judge(claims, facts, lam, seed, pool)
 
 
-@contextmanager
-def _pool(facts: Subject) -> Iterator[Executor | None]:
-    """A thread for a large instance, whose tables take longer than handing them over; else None."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    large = isinstance(facts, Facts) and facts.sol.Q_w.size >= PARALLEL
-    # threadpoolctl restores limits in order of exit: only one check may hold the pool
-    if not large or (cores or 1) < 2 or not ONE_POOL.acquire(blocking=False):
-        yield None
-        return
-    try:
-        # a thread beside the caller's, for the second sides; those of BLAS would be in their way
-        with ThreadPoolExecutor(1) as pool, _blas().limit(limits=1, user_api="blas"):
-            try:
-                yield pool
-            finally:  # what is still waiting is not asked for any more, least of all after Ctrl-C
-                pool.shutdown(wait=False, cancel_futures=True)
-    finally:
-        ONE_POOL.release()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """The thread pools of the linear algebra libraries in use; looking for them takes a while."""
-    return ThreadpoolController()
+def _is_large(facts: Subject) -> bool:
+    """Whether tables take longer than handing them to another thread."""
+    return isinstance(facts, Facts) and facts.sol.Q_w.size >= PARALLEL
 
 
 def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None) -> list[Y]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import random_mdp
 from judging import agreed, facts_of, judged
+from threadpoolctl import threadpool_info
 
 from bounds import (
     CLAIMS,
@@ -26,6 +27,7 @@ from bounds.facts.linear_fit import FeatureFit
 from bounds.facts.soup import standard_lambdas
 from bounds.records.witness import stored_witnesses
 from bounds.sides import decide, worst
+from bounds.threads import helper, one_blas_thread
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.families import generate
@@ -419,11 +421,11 @@ def test_a_claim_that_fails_in_the_other_thread_fails_here(monkeypatch):
         (NotApplicable("x"), "not-applicable"),
         (Undecidable("x"), "undecided"),
     ):
-        with checking._pool(facts) as pool:
+        with helper(True) as pool:
             found = replace(claim, sides=the_second_time(outcome)).begin(facts, pool=pool)()
         assert (found.verdict, found.reason) == (verdict, "x")
     broken = replace(claim, sides=the_second_time(ZeroDivisionError()))
-    with checking._pool(facts) as pool, pytest.raises(ZeroDivisionError):
+    with helper(True) as pool, pytest.raises(ZeroDivisionError):
         broken.begin(facts, pool=pool)()
 
 
@@ -453,12 +455,25 @@ def test_a_soup_does_not_follow_the_array_it_was_asked_at():
     assert soup.gap == before != Soup(Facts(sol), lam).gap
 
 
-def test_only_one_check_at_a_time_takes_a_thread(monkeypatch):
-    monkeypatch.setattr(checking, "PARALLEL", 1)
-    facts = Facts(solve(random_mdp(0)))
-    with checking._pool(facts) as first, checking._pool(facts) as second:
-        assert (first is None, second is None) == (False, True)
-    with pytest.raises(KeyboardInterrupt), checking._pool(facts):
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_linear_algebra_has_one_thread_while_any_check_runs(monkeypatch):
+    """Whoever leaves first does not lift the limit of the other; the last one does."""
+    before = blas_threads()
+    first, second = one_blas_thread(), one_blas_thread()
+    first.__enter__()
+    second.__enter__()
+    assert blas_threads() == {1}
+    first.__exit__(None, None, None)
+    assert blas_threads() == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+    with pytest.raises(KeyboardInterrupt), one_blas_thread():
         raise KeyboardInterrupt
-    with checking._pool(facts) as third:
-        assert third is not None
+    assert blas_threads() == before
+    seen = []
+    monkeypatch.setattr(checking, "_judge", lambda *_: seen.append(blas_threads()))
+    check(random_mdp(0), "ss.delta")
+    assert seen == [{1}]

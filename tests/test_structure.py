@@ -24,7 +24,7 @@ ORDER = {
         ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
-        ("certificates",), ("formulas", "sides"), ("claim",), ("facts",), ("claims",),
+        ("certificates",), ("formulas", "sides", "threads"), ("claim",), ("facts",), ("claims",),
         ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
