@@ -20,7 +20,7 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "cached"), ("arrays",), ("validators",), ("files",), ("instance",), ("worlds",),
+        ("errors", "cached", "face"), ("arrays",), ("validators",), ("files",), ("instance",), ("worlds",),
         ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
