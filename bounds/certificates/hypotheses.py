@@ -68,11 +68,11 @@ def softmax(world: Instance) -> Outcome:
             return None, "feature rows with no small integer relation"
         first = [world.row_of[s][0] for s in contexts]
         for a in range(1, len(world.row_of[world.start])):
-            found = fmpq(1)
+            product = fmpq(1)
             for s, b, power in zip(contexts, first, powers, strict=True):
-                found *= (world.row_of[s][a] / b) ** power
-            if found != 1:
-                away = float(abs(arb(found).log()) / scale)
+                product *= (world.row_of[s][a] / b) ** power
+            if product != 1:
+                away = float(abs(arb(product).log()) / scale)
                 return False, f"log ref leaves the span of psi(s) by about {away:.2g} nats"
     return True, ""
 

@@ -25,7 +25,7 @@ def total(terms: list[arb]) -> arb:
 
 
 def clip(x: arb, low: arb, high: arb) -> arb:
-    """Intersect x, which may be wide or no number, with what is known beforehand."""
+    """Intersect x, which may be wide or not finite, with bounds known beforehand."""
     known = low.union(high)
     return x.intersection(known) if x.is_finite() else known
 
@@ -62,9 +62,9 @@ class Tilt:
     def mean(self, x: list[arb]) -> arb:
         """``E_π x``, around the anchor, between the least and the largest x."""
         c = self.anchor
-        found = x[c] + total([self.pi[a] * (x[a] - x[c]) for a in range(len(x)) if a != c])
+        around_anchor = x[c] + total([self.pi[a] * (x[a] - x[c]) for a in range(len(x)) if a != c])
         low, high = extremes(x)
-        return clip(found, low.lower(), high.upper())
+        return clip(around_anchor, low.lower(), high.upper())
 
     def covariance(self, f: Matrix, g: Matrix) -> arb:
         """``Cov_π(f, g) = Σ_{a<b} π_a π_b (f_a − f_b)(g_a − g_b)`` from the differences."""
@@ -105,8 +105,8 @@ class Values:
             for s in world.states[t]:
                 for x in self.next[s]:
                     Q[t, x] = arb(reward[x] / world.beta) + V.get((t + 1, x), ZERO)
-                here = self.tilt(s, [Q[t, x] for x in self.next[s]])
-                V[t, s] = here.log_z + Q[t, self.next[s][here.anchor]]
+                policy = self.tilt(s, [Q[t, x] for x in self.next[s]])
+                V[t, s] = policy.log_z + Q[t, self.next[s][policy.anchor]]
         return Q, V
 
     def tilt(self, s: int, x: list[arb]) -> Tilt:
