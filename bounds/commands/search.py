@@ -57,7 +57,7 @@ def search(
 
     torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
     state = checkpoint.resume(out, claim) if resume and out else State(claim, seed)
-    if state.best is not None and state.best.broken and not state.found(factor):
+    if state.best is not None and state.best.broken and not state.breaks_by(factor):
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
     def save_best(now: State) -> None:
@@ -68,7 +68,7 @@ def search(
     before = state.seconds
     with status_console().status(f"{claim}: looking ...") as status:
         look(state, seconds, factor, save_best)
-        found, shrunk = state.found(factor), 0
+        found, shrunk = state.breaks_by(factor), 0
         if found and shrink and not state.interrupted:
             assert state.best is not None
 
