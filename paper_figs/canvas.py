@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
 COLUMN = WIDTHS["icml-column"]
 
-# Okabe–Ito, told apart by lightness as well, and never without a marker, line style or hatch
+# Okabe–Ito, different in lightness as well, and never without a marker, line style or hatch
 BLUE, VERMILION, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#767676"
 HEAT = "cividis"  # even in lightness, the same to every eye

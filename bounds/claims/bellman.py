@@ -113,8 +113,8 @@ def _block_spaces(mdp: TokenMDP, states: Mask) -> BlockSpaces:
     live = states.reshape(A, B).T
     blocks = np.where(live[:, :, None], mdp.ref.reshape(A, B, A).transpose(1, 0, 2), 0.0)
     left, sigma, _ = np.linalg.svd(blocks, full_matrices=False)
-    keep = sigma > 1e-10 * sigma[:, :1]
-    return blocks, left, sigma, keep, np.asarray(keep.sum(axis=1) < live.sum(axis=1))
+    significant = sigma > 1e-10 * sigma[:, :1]
+    return blocks, left, sigma, significant, np.asarray(significant.sum(axis=1) < live.sum(axis=1))
 
 
 def lemma1_desirability(facts: Facts) -> Sides:
@@ -134,21 +134,21 @@ def lemma1_desirability(facts: Facts) -> Sides:
     worst: Sides | None = None
     for t in range(mdp.steps):
         live = mdp.reach.states[t].reshape(A, B).T
-        blocks, left, sigma, keep, deficient = spaces[mdp.reach.states[t].tobytes()]
+        blocks, left, sigma, significant, deficient = spaces[mdp.reach.states[t].tobytes()]
         if not deficient.any():
             continue
         log_z = values[:, t].reshape(len(values), A, B).transpose(2, 1, 0)
         top = np.where(live[:, :, None], log_z, -np.inf).max(axis=1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
         z = np.where(live[:, :, None], np.exp(np.where(live[:, :, None], log_z - top, 0.0)), 0.0)
-        basis = left * keep[:, None, :]
+        basis = left * significant[:, None, :]
         residual = np.abs(z - basis @ (basis.transpose(0, 2, 1) @ z)).max(axis=1)
         # how long the unknown coefficients can be: a rare token's may be huge, and what a dropped
         # direction or the rounding of the blocks times them leaves behind is no violation
         used = np.where(blocks.max(axis=1)[:, :, None] > 0, 0.0, -np.inf)
         ahead = factors[:, t].reshape(len(factors), B, A).transpose(1, 2, 0) + used
         length = np.sqrt(A) * np.exp(np.minimum(ahead.max(axis=1) - top[:, 0], 700.0))
-        dropped = np.where(keep, 0.0, sigma).max(axis=1) + 32 * EPS * A * sigma[:, 0]
+        dropped = np.where(significant, 0.0, sigma).max(axis=1) + 32 * EPS * A * sigma[:, 0]
         rounding = 64 * EPS * mdp.steps * (1 + facts.size_of_values / mdp.beta)
         error = dropped[:, None] * length + rounding
         excess = np.where(deficient[:, None], residual / error, -1.0)

@@ -47,7 +47,7 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
     ``p(g − p·g)/β`` with gradient ``g = r − β log(p/base)`` up to a constant; damped while it
     would leave the simplex. It knows nothing of the closed form.
 
-    Raises Undecidable if it has not come to rest.
+    Raises Undecidable if it has not converged.
     """
     live = base > 0
     start, r = base[live], reward[live]
@@ -55,13 +55,13 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
     for _ in range(NEWTON_STEPS):
         gradient = r / beta - np.log(p / start)
         step = gradient - p @ gradient
-        worst = float(-step.min())
-        p = p * (1.0 + min(1.0, SHRINK / worst if worst > 0 else 1.0) * step)
+        largest_drop = float(-step.min())
+        p = p * (1.0 + min(1.0, SHRINK / largest_drop if largest_drop > 0 else 1.0) * step)
         p /= p.sum()
         if float(np.abs(step).max()) <= 64 * EPS * (1.0 + float(np.abs(gradient).max())):
-            found = np.zeros_like(base)
-            found[live] = p
-            return found
+            optimum = np.zeros_like(base)
+            optimum[live] = p
+            return optimum
     raise Undecidable(f"Newton's method is not at rest after {NEWTON_STEPS} steps")
 
 
@@ -77,19 +77,20 @@ def closed_form(facts: AttributeFacts) -> Sides:
     base, reward, beta = facts.base, facts.read("reward"), facts.instance.beta
     logs, log_z = tilted_optimum(base, reward, beta)
     live = base > 0
-    found: list[Sides] = []
+    compared: list[Sides] = []
     for x in range(len(base)):
-        keep = live[x]
-        p, b, r = newton_optimum(base[x], reward[x], beta)[keep], base[x][keep], reward[x][keep]
+        support = live[x]
+        p = newton_optimum(base[x], reward[x], beta)[support]
+        b, r = base[x][support], reward[x][support]
         gains = np.log(p / b)
         size = float(np.abs(r).max()) + beta * (1.0 + float(np.abs(np.log(b)).max()))
         value = float(p @ r - beta * (p @ gains))
-        found.append(Sides(beta * float(log_z[x]), value, size, where={"x": x}))
-        found += _each(np.exp(logs[x][keep]), p, 1.0, x)
-        found += _each(beta * gains + beta * log_z[x], r, size, x)
+        compared.append(Sides(beta * float(log_z[x]), value, size, where={"x": x}))
+        compared += _each(np.exp(logs[x][support]), p, 1.0, x)
+        compared += _each(beta * gains + beta * log_z[x], r, size, x)
         difference = beta * (gains[:, None] - gains[None, :])
-        found += _each(_chance(difference), _chance(r[:, None] - r[None, :]), 1.0 + size, x)
-    return max(found, key=lambda sides: abs(sides.slack) / sides.scale)
+        compared += _each(_chance(difference), _chance(r[:, None] - r[None, :]), 1.0 + size, x)
+    return max(compared, key=lambda sides: abs(sides.slack) / sides.scale)
 
 
 def _chance(difference: Array) -> Array:

@@ -134,14 +134,14 @@ def misretrieved(facts: TopicFacts, gain: Array) -> tuple[float, float]:
     """
     if gain.shape[1] == 1:
         return 0.0, 0.0
-    found = facts.centres
-    low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, found.shift, gain)
+    centres = facts.centres
+    low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, centres.shift, gain)
     middle = 0.5 * (low + high)
-    half = 0.5 * float(found.weights @ (high - low))
-    half += found.relative * float(found.weights @ np.abs(middle))
-    if found.drawn:
+    half = 0.5 * float(centres.weights @ (high - low))
+    half += centres.relative * float(centres.weights @ np.abs(middle))
+    if centres.drawn:
         half += SIGMAS * float(middle.std(ddof=1)) / len(middle) ** 0.5
-    return float(found.weights @ middle), half
+    return float(centres.weights @ middle), half
 
 
 def _by_atoms(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Array]:

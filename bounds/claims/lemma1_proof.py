@@ -43,9 +43,9 @@ def _residual(rows: Array, target: Array) -> tuple[Array, float]:
         return np.zeros_like(target), 0.0
     left, sigma, _ = np.linalg.svd(rows, full_matrices=False)
     left = left[:, sigma > RANK_TOLERANCE * sigma[0]]
-    found = target - left @ (left.T @ target)
+    residual = target - left @ (left.T @ target)
     error = 64 * EPS * (1 + rows.shape[1]) * np.sqrt(len(rows)) * float(np.abs(target).max())
-    return found, error
+    return residual, error
 
 
 @of_instance

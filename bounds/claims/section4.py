@@ -47,8 +47,8 @@ class Answers:
     def total(self, table: Array, ahead: int = 0) -> Array:
         """``Σ_t table[.., t + ahead, s_{t+1}]`` [.., n]; the table's last row holds ever after."""
         rows = np.minimum(np.arange(self.going.shape[1]) + ahead, table.shape[-2] - 1)
-        found = table[..., rows, self.contexts[:, 1:]]
-        return np.asarray(np.where(self.going, found, 0.0).sum(axis=-1))
+        entries = table[..., rows, self.contexts[:, 1:]]
+        return np.asarray(np.where(self.going, entries, 0.0).sum(axis=-1))
 
 
 def answers(facts: Facts) -> Answers:
@@ -130,14 +130,14 @@ def gumbel(facts: Facts) -> Sides:
     Q = facts.sol.Q
     data = np.repeat(mdp.ref[None, s], len(Q), axis=0)
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    found = beta * loss_minimisers(data, Q, beta, nexts, t)
+    minimisers = beta * loss_minimisers(data, Q, beta, nexts, t)
     plain, twice = (log_norms(mdp, Q, scale, t, s) for scale in (beta, 0.5 * beta))
     values = facts.sol.V[:, t, s]
-    k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
+    k, m = np.unravel_index(int(np.argmax(np.abs(minimisers - values))), minimisers.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
     terms = {"states": float(len(s)), "largest offset, data from π_k": off}
     where = {"t": int(t[m]), "s": int(s[m]), "k": int(k)}
-    lhs, rhs = float(found[k, m]), float(values[k, m])
+    lhs, rhs = float(minimisers[k, m]), float(values[k, m])
     return Sides(lhs, rhs, beta + facts.size_of_values, terms, where)
 
 
@@ -195,14 +195,14 @@ def explicit(facts: Facts, soup: Soup) -> Sides:
     β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
     ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
     """
-    found = _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam, facts.sol.Q)))
+    printed = _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam, facts.sol.Q)))
     beta = facts.mdp.beta
-    halfway = (
-        found
+    over_beta = (
+        printed
         if beta == 1.0
         else _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam / beta, facts.sol.Q)))
     )
-    return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
+    return replace(printed, terms={"KL with logit_ref + Q_k/β": over_beta.lhs})
 
 
 def explicit_repaired(facts: Facts, soup: Soup) -> Sides:

@@ -125,11 +125,12 @@ def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | Non
 
     def product(weights: Array, field: Array) -> Any:
         w, x = weights[used], np.abs(field[used])
-        keep_w, keep_x = np.flatnonzero(w > 0), np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
-        if len(keep_w) == 0 or len(keep_x) == 0:
+        nonzero_w = np.flatnonzero(w > 0)
+        nonzero_x = np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
+        if len(nonzero_w) == 0 or len(nonzero_x) == 0:
             return 0.0
-        mean = cp.sum(cp.multiply(w[keep_w], scale[keep_w]))
-        square = cp.sum(cp.multiply(x[keep_x] ** 2, scale[keep_x] ** -2.0))
+        mean = cp.sum(cp.multiply(w[nonzero_w], scale[nonzero_w]))
+        square = cp.sum(cp.multiply(x[nonzero_x] ** 2, scale[nonzero_x] ** -2.0))
         return mean * square**0.5
 
     terms = [product(path, mismatch), product(first_step, logits)]

@@ -62,9 +62,9 @@ def design_matrix(
         table = counts(text_of, column, n, len(code))
         # Too rare says nothing; (<s>,<s>,x) says what (<s>,x) says.
         texts_with = np.asarray((table[train] > 0).sum(axis=0)).ravel()
-        keep = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & (code >= A ** (m - 2)))
-        columns.append(table[:, keep])
-        grams += [(m, int(c)) for c in code[keep]]
+        common = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & (code >= A ** (m - 2)))
+        columns.append(table[:, common])
+        grams += [(m, int(c)) for c in code[common]]
     if not grams or budget <= 0:
         return X, []
     candidates = scipy.sparse.hstack(columns).tocsr()

@@ -293,7 +293,7 @@ def envelopes(
             top,
         )
         root = P[0, start]
-        found = quadratic_maximum(root, K, offset, accuracy, best)
-        found += kappa * (abs(found) + np.abs(root).sum())
-        bounds[i] = min(found, top[0, start])
+        bound = quadratic_maximum(root, K, offset, accuracy, best)
+        bound += kappa * (abs(bound) + np.abs(root).sum())
+        bounds[i] = min(bound, top[0, start])
         points[i] = centre + best
