@@ -31,9 +31,10 @@ class Certificate:
 
     proved: the claim is false on this instance. lhs, rhs, weights: closed intervals [low, high]
     that contain both sides and each λ_k (None where the claim names none, or none was reached);
-    for a claim about λ* they hold every maximiser if proved, else they are those of a box that
-    decided nothing. hypotheses: id -> true, false or null (could
-    not be decided); reported: shown, not needed. boxes: examined; kept: those left, all broken.
+    for a claim about λ* they hold every maximiser if proved, else they are those of one box that
+    could not be decided. hypotheses: id -> true, false or null (could not be decided); reported:
+    shown, not needed. boxes: how many were examined; kept: how many were left, all of which break
+    the claim.
     """
 
     claim: str

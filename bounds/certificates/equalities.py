@@ -100,7 +100,7 @@ def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
             law = [
                 (y, x + p.log())
                 for z, x in law
-                # nothing follows eos: a continuation that ends early is none of L tokens
+                # nothing follows eos: a continuation that ends early does not have L tokens
                 for y, p in zip(values.next.get(z, ()), values.p.get(z, ()), strict=True)
             ]
         mean = total([x for _, x in law]) / len(law)

@@ -5,7 +5,7 @@ the simplex, ``v_K = 1 − Σ_{i<K} v_i``. With ``g = Σ σ_k v_k Q_k/β``, whic
 
     J = E_π[Σ r_w] − β E_π Σ c,   π ∝ ref·e^{n g},   c = KL(π‖ref)/n ∈ [0, n·span(g)²/8]
 
-(``KL = ∫_0^n x Var dx``; the range stands for c where n touches 0). J is smooth in (n, v) there:
+(``KL = ∫_0^n x Var dx``; where n may be 0, that interval stands for c). J is smooth in (n, v) there:
 
     ∂J/∂n   = E Σ_t [Cov(g, r_w + J_{t+1}) − β (Var g − c/n)],   c/n ∈ [0, span(g)²/8]
     ∂J/∂v_i = n E Σ_t [Cov(h_i, r_w + J_{t+1}) − β Cov(g, h_i)],  h_i = (σ_i Q_i − σ_K Q_K)/β.
@@ -30,8 +30,8 @@ from .values import ZERO, Tilt, Values, clip, total
 
 Interval = tuple[fmpq, fmpq]
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
-FINE = fmpq(1, 2**44)  # how small boxes that break the claim are made, for enclosures to read
-REFINING = 1000  # boxes that may take
+FINE = fmpq(1, 2**44)  # boxes that break the claim are split to this width, for narrow enclosures
+REFINING = 1000  # boxes that this splitting may take
 
 
 def ball(x: Interval) -> arb:
@@ -177,7 +177,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
     elif slope[0] < 0:
         return None
     K = len(box.signs)
-    towards = [*slope[1:], ZERO]  # J along v_i, with v_K giving way
+    towards = [*slope[1:], ZERO]  # slope of J along v_i, while v_K falls by as much
     least = [x[0] for x in box.sides[1:]]
     least.append(1 - sum((x[1] for x in box.sides[1:]), fmpq(0)))
     for i, j in itertools.permutations(range(K), 2):
@@ -259,7 +259,7 @@ def maximisers(
     """Enclose the maximisers of J until every box that may hold one breaks the claim.
 
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
-    boxes left are made smaller, so that the enclosures can be read.
+    boxes left are made smaller, so that the enclosures are narrow.
     """
     loop = BoxSearch(values, deadline, progress)
     whole = ((fmpq(0), fmpq(1)),) * values.world.K

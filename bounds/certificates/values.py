@@ -1,9 +1,9 @@
 """Soft values, tilted policies and the soup's objective in balls.
 
 A policy ``π ∝ ref·e^x`` depends on differences of x only, so every routine takes the matrix
-``d[a][b] = x_a − x_b``: for a box of u the differences are much narrower than the logits. Balls
-are wide there, and ``1/Σ`` of wide balls is worthless; ``π_a = 1/Σ_b (ref_b/ref_a) e^{x_b − x_a}``
-falls in each difference and is enclosed by its two ends instead.
+``d[a][b] = x_a − x_b``: for a box of u the differences are much narrower than the logits. They
+are still wide, and ``1/Σ`` of wide balls says nothing; but ``π_a = 1/Σ_b (ref_b/ref_a) e^{x_b − x_a}``
+decreases in each difference, so its values at their two ends enclose it.
 """
 
 from __future__ import annotations

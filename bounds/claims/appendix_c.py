@@ -29,7 +29,7 @@ from .hypotheses_small_worlds import NEWTON_CONTRACTS
 # a converging iteration takes dozens, and every cycle shows long before
 ITERATIONS = 4096
 CYCLE = 64  # last steps among which the point farthest from the maximum is taken
-STEP = 1e-30  # of the complex-step derivative, which subtracts nothing
+STEP = 1e-30  # of the complex-step derivative, in which nothing cancels
 
 
 def loss_slope(z: float) -> float:
@@ -169,8 +169,8 @@ def maxima(facts: PairFacts) -> tuple[Array, float]:
 
     At first one cvxpy program over ``v_n`` with ``λ_n = λ̄_{n−1} + S_{n−1}^{1/2} v_n``,
     in which the prior is ``½|v|²``: the objective is 1-strongly convex, so the distance of any v
-    from its minimiser is at most the norm of the gradient there, whatever the solver says of
-    itself. The second time the scalar root of Link.pull.
+    from its minimiser is at most the norm of the gradient there, whatever status the
+    solver reports. The second time the scalar root of Link.pull.
 
     Raises Undecidable if cvxpy returns nothing.
     """

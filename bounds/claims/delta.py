@@ -64,7 +64,7 @@ def two_valued(facts: Facts, q: Array) -> Mask:
 
 
 def deltas_last(facts: Facts) -> Array:
-    """``Δ_k`` as [T, S, K]: sums over k run along the last axis, laid out once so that it is quick."""
+    """``Δ_k`` as [T, S, K]: sums over k run along the last axis, made contiguous for speed."""
     return np.ascontiguousarray(np.moveaxis(facts.deltas, 0, -1))
 
 

@@ -45,7 +45,7 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
 
     On the support of base the Hessian is ``−β diag(1/p)``, so the constrained step is
     ``p(g − p·g)/β`` with gradient ``g = r − β log(p/base)`` up to a constant; damped while it
-    would leave the simplex. It knows nothing of the closed form.
+    would leave the simplex. It does not use the closed form.
 
     Raises Undecidable if it has not converged.
     """
@@ -72,7 +72,7 @@ def closed_form(facts: AttributeFacts) -> Sides:
     (5) is the logarithm of (21); in (6) the term ``β log Z(x)`` cancels.
 
     lhs from the closed form, rhs from a numerical maximiser: the optimal value ``β log Z``, every
-    probability, the reward of (5) and the preference chances of (6), at whichever is most apart.
+    probability, the reward of (5) and the preference chances of (6), whichever differ most.
     """
     base, reward, beta = facts.base, facts.read("reward"), facts.instance.beta
     logs, log_z = tilted_optimum(base, reward, beta)
@@ -130,8 +130,8 @@ def one_pair(facts: AttributeFacts) -> Sides:
 def several_pairs(facts: AttributeFacts) -> Sides:
     """(10)–(13) for a data set: the maximiser of the mean margin F maximises the likelihood.
 
-    False: ``Σ log σ(z_n)`` is concave and bounded above, the mean of z_n is neither; one loud pair
-    outvotes a quiet one. Margins (10, −1) and (2, 2) at k = 1: F says 4.5 > 2, the mean
+    False: ``Σ log σ(z_n)`` is concave and bounded above, the mean of z_n is neither; one pair
+    of large margin outweighs the others. Margins (10, −1) and (2, 2) at k = 1: F says 4.5 > 2, the mean
     log-likelihood −0.657 < −0.127. lhs: mean log-likelihood at a maximiser of F over |A| ≤ k
     (the best of them, where several tie), rhs: the largest over |A| ≤ k.
     """
@@ -193,7 +193,7 @@ def _greedy_sides(facts: AttributeFacts, *, filtered: bool) -> Sides:
     if optimum <= rounding(facts):
         raise NotApplicable(f"no set of at most {k} attributes beats the empty one: 0 ≥ 0")
     ends = greedy(facts.F, k, rounding(facts), filtered=filtered)
-    # the theorem speaks of every run of greedy; a refutation must not hang on a tie
+    # the theorem speaks of every run of greedy; a refutation must not depend on a tie
     reached = ends.largest if filtered else ends.least
     terms = {"gamma": gamma, "F(S*)": optimum, "F(S_k)": reached}
     return Sides(guarantee(gamma) * optimum, reached, facts.size, terms)

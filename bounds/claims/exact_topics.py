@@ -202,7 +202,7 @@ def retrieval(facts: TopicFacts) -> Sides:
     left side tends to P_err r², P_err the chance that the *test* prompt's own noise passes the
     midway plane, which no number of past prompts makes smaller; (18) binds n only, so δ may be
     P_err/100. Step 2 of the proof asks ‖ε‖ ≤ r/8 with probability 1 − δ/2 "after adjusting
-    constants in (18)". Two slips beside it carry nothing: ĵ = j does not follow from distances
+    constants in (18)". Two further slips do no harm: ĵ = j does not follow from distances
     ≥ r/8 and ≤ 3r/8 (but 5r/8 is true, from μ_c directly), and 2r does not bound the distance of
     far topics (but sub-Gaussian noise reaches them exponentially more rarely).
     """

@@ -69,7 +69,7 @@ class FeatureFit:
         self.mdp = mdp
         self.used = mdp.reach.nexts
         features = mdp.features
-        assert isinstance(features, Dense | Tabular)  # read at the door
+        assert isinstance(features, Dense | Tabular)  # made when the instance was read
         self.features: Features = features
         norms = (
             features.norms(mdp.steps)

@@ -47,7 +47,7 @@ class Batch:
 
     log_ref: [B, S, A], FORBIDDEN where not allowed. rewards: [B, K, S]. w: [B, K].
     used: [B, T, S], reachable next contexts. visited: [B, T, S], reachable states.
-    Q: [B, K+1, T, S], the user's last. V0: [B, K+1, T+1, S].
+    Q: [B, K+1, T, S], the user's last. V: [B, K+1, T+1, S].
     """
 
     sizes: Sizes

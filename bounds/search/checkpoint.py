@@ -53,7 +53,7 @@ def save(path: Path, state: State, factor: float) -> None:
 
 
 def write(path: Path, witness: Witness) -> None:
-    """Write a witness beside its place and move it there. Raises InstanceError if it cannot be."""
+    """Write a witness to a file beside its path, then rename it. Raises InstanceError if it fails."""
     beside = path.with_name(path.name + ".part")
     try:
         witness.save(beside)

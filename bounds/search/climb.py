@@ -1,4 +1,4 @@
-"""Two ways up one objective: Adam on a whole population, and CMA-ES around one instance."""
+"""Two ways to climb one objective: Adam on a whole population, and CMA-ES around one instance."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .batch_solver import Batch, Tensor, soup_values
 from .objectives import BatchFacts, Objective, batch_facts
 from .population import Population
 
-PENALTY = 3.0  # nats of objective for each gap's worth of J that the best challenger is ahead
-TOLERATED = 1e-3  # of the gap: a challenger this little ahead is left to the judge
+PENALTY = 3.0  # nats of objective for a lead in J, of the best challenger, as large as the gap
+TOLERATED = 1e-3  # of the gap: a challenger that leads by less is left to the judge
 RATE = 0.05  # Adam's step
-REFRESH = 10  # steps between two looks for challengers
+REFRESH = 10  # steps between two searches for challengers
 
 Stop = Callable[[], bool]
 
@@ -62,8 +62,8 @@ def neighbours(w: Tensor) -> Tensor:
 def penalised(objective: Objective, f: BatchFacts, rivals: Tensor | None) -> tuple[Tensor, Tensor]:
     """Objective [B] to climb, and the share [B] of the gap by which λ falls short of the optimum.
 
-    With rivals [B, N, 2] the gap's left side loses what the best of them gains, and that share is
-    weighed as a penalty; without them (λ is free) the share is 0.
+    With rivals [B, N, 2] the lead in J of the best of them, as a share of the gap, is subtracted as
+    a penalty; without them (λ is free) the share is 0.
     """
     ratio = objective.places(f).flatten(1).amax(dim=1)
     if rivals is None:

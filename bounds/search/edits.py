@@ -167,7 +167,7 @@ def _rows(draft: Draft, at: Any, row: Array) -> Draft | None:
 
 
 def _alike(weights: Array, s: int) -> Any:
-    """Rows [S] equal to row s: they are kept equal, since a repeated row is nothing new to read."""
+    """Rows [S] equal to row s: they stay equal, since a repeated row is quickly read."""
     return (weights == weights[s]).all(axis=1)
 
 
@@ -201,7 +201,7 @@ def _power(draft: Draft, s: int, a: int, step: float) -> Draft | None:
 
 
 def plainer_rewards(draft: Draft) -> Iterator[Edit]:
-    """Zeros, equal rewards, and the coarsest grid that does, for the table and then its entries."""
+    """Zeros, equal rewards, and the coarsest grid that works, for the table and then its entries."""
     mdp = draft[0]
     unreached = ~mdp.reach.nexts.any(axis=0)
     yield partial(_reward, at=(slice(None), unreached), change=np.zeros_like)

@@ -1,7 +1,7 @@
 """The search: rounds of restarts until a claim breaks or time is up; state kept after each round.
 
-Round n of seed s draws from ``[s, n]`` alone (and from the best point so far), so a run is the same
-each time as far as it gets; the clock decides only how far that is.
+Round n of seed s draws from ``[s, n]`` alone (and from the best point so far), so two runs agree
+round by round; the clock decides only how many rounds there are.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, fl
     """What a matched objective would be at λ = (β'/β)w, and by how much of the gap J(λ*) is ahead.
 
     lhs over the right side at ideal features; the second by a coarse look at the ball. Costs a few
-    milliseconds: what fails it clearly need not be climbed. For β = 1 and K = 2.
+    milliseconds: an instance that clearly fails here need not be judged. For β = 1 and K = 2.
     """
     sol = solve(mdp)
     J = SoupObjective(sol)

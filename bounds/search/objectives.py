@@ -13,8 +13,8 @@ reference and given rewards the search may take the one that makes the right sid
   independent, and ``nu = (m, 0, …)`` gives e: the bound is sup|e| to any accuracy.
 
 Claims at λ* are searched at *matched* weights λ = w on the full budget, where the first two terms of
-(10) vanish. That λ = w is the optimum is a constraint: the value of the best of many challengers,
-``max_j J(λ_j) − J(w)``, is taken off the gap and weighed as a penalty.
+(10) vanish. That λ = w is the optimum is a constraint: the lead of the best of many challengers,
+``max_j J(λ_j) − J(w)``, as a share of the gap, is subtracted as a penalty.
 
 Why the gap can exceed sup|e|, and by any factor. At λ = w on the full budget (β = β' = 1) let
 ``D_t(s) = Σ w_k V_k − V_w ≥ 0``, the convexity gap; then ``e_t = −D_{t+1}``, the soup is

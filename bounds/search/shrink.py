@@ -142,7 +142,7 @@ class Shrinker:
         return None
 
     def _hopeless(self, mdp: TokenMDP) -> bool:
-        """Whether a cheap look says that no features and no small move of w would do."""
+        """Whether a cheap estimate says that no features and no small change of w keep the break."""
         objective = OBJECTIVES.get(self.claim)
         if objective is None or not objective.matched or mdp.n_rewards != 2 or mdp.beta != 1.0:
             return False

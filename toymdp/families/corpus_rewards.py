@@ -31,7 +31,7 @@ def fit(X: Any, y: FloatArray, l2: float, start: FloatArray) -> FloatArray:
     # L-BFGS needs tens of steps instead of hundreds. 0.2 is p(1-p) of a text of no clear class.
     root = np.linalg.cholesky(0.2 * (back @ design).toarray() + np.diag(penalty))
     inverse = scipy.linalg.solve_triangular(root, np.eye(len(penalty)), lower=True)
-    moment = back @ y  # y @ z = moment @ p, and no long dot product wakes up BLAS threads
+    moment = back @ y  # y @ z = moment @ p, and no long dot product starts BLAS threads
 
     def loss(q: FloatArray) -> tuple[float, FloatArray]:
         p = q @ inverse
