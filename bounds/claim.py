@@ -30,7 +30,7 @@ At = Literal["instance", "optimum", "every"]
 
 
 class Owner(Protocol):
-    """What hypotheses and claims are judged on keeps what is derived from it (see facts/once.py)."""
+    """Hypotheses and claims are judged on it; it caches what is derived from it (facts/once.py)."""
 
     def once(self, function: Callable[[Any], Any]) -> Any:
         """Return ``function(self)``, computed when first asked for."""
@@ -193,7 +193,7 @@ class Claim:
         known: Sides | None = None,
         pool: Executor | None = None,
     ) -> Callable[[], Check]:
-        """Take the sides by the first method now; what is returned takes the second and judges.
+        """Compute the sides by the first method; the function returned does the rest and judges.
 
         pool: computes the second in the meantime.
         """
@@ -245,9 +245,9 @@ class Claim:
     def margin(self, facts: Subject, soup: AtLambda | None = None) -> tuple[float, Sides] | Check:
         """Slack in units of its rounding floor, with the sides; a Check where there is none.
 
-        By one method only: it ranks many λ, so that the second need be taken for the worst alone.
-        For an equality the margin is minus the distance, and distances below the floor are alike:
-        which λ is reported shall not hang on rounding.
+        By one method only: it ranks many λ, and only the worst needs the second. For an equality
+        the margin is minus the distance, and distances below the floor count as equal, so that
+        rounding does not decide which λ is reported.
         """
         base, _, blocked = self._hypotheses(facts, soup)
         if blocked is not None:

@@ -48,7 +48,7 @@ def _files_of(package: str) -> Iterator[Path]:
 def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
     """SHA-256 of what a table depends on: packages, the figure's own code, parameters, versions.
 
-    The figure's ``draw`` is left out: a change of ink alone computes nothing anew.
+    The figure's ``draw`` is left out: a change of colours alone computes nothing again.
     """
     digest = hashlib.sha256(json.dumps([module.__name__, dict(parameters), versions()]).encode())
     for package in PACKAGES:

@@ -1,4 +1,4 @@
-"""Paper, not screen: the widths that venues promise, and the inks and marks every figure uses."""
+"""For print: the widths that venues ask for, and the colours and marks of every figure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
 COLUMN = WIDTHS["icml-column"]
 
-# Okabe–Ito, told apart by lightness as well, and never without a marker, line style or hatch
+# Okabe–Ito, different in lightness as well, and never without a marker, line style or hatch
 BLUE, VERMILION, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#767676"
-HEAT = "cividis"  # even in lightness, the same to every eye
+HEAT = "cividis"  # even in lightness, the same to colour-blind readers
 
 
 def canvas(

@@ -160,7 +160,7 @@ def make(
     import matplotlib as mpl
 
     mpl.use("Agg")
-    # embedding a font that carries no date is worth a remark to fontTools and to nobody else
+    # fontTools warns when an embedded font has no date, which matters to nobody here
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     import matplotlib.pyplot as plt
 

@@ -70,7 +70,7 @@ def draw(rows: list[Row], width: float) -> Figure:
     for bound, ink in inks.items():
         for family, marker in {**FAMILIES, "witness": "X"}.items():
             chosen = [r for r in rows if (r["bound"], r["family"]) == (bound, family)]
-            # the repair is hollow: in grey the three inks are not enough
+            # the repair is hollow: in print without colour the three look alike
             hollow = bound == "minimal"
             look: dict[str, Any] = {"edgecolors": ink if hollow else "white", "s": 11}
             if family == "witness":

@@ -177,7 +177,7 @@ def test_extreme_temperatures_and_rewards_keep_their_verdicts():
                 assert value is None or math.isfinite(value)
 
 
-# -- numbers by a second road ------------------------------------------------------------------
+# -- numbers by a second method ----------------------------------------------------------------
 
 
 def test_gap_identity_by_tables():
@@ -396,7 +396,7 @@ def test_claims_about_every_weight_are_judged_where_they_are_worst(seed):
 
 @pytest.mark.parametrize("family", ["dirichlet", "low-rank", "tree"])
 def test_two_threads_judge_as_one(family, monkeypatch):
-    """The same records to the last digit, whichever thread took which λ or road."""
+    """The same records to the last digit, whichever thread took which λ or method."""
     mdp = generate(family, 3)
     one = check(mdp)
     monkeypatch.setattr(checking, "PARALLEL", 1)

@@ -44,7 +44,7 @@ def eos_fields() -> dict[str, Any]:
 
 
 def reached_contexts(fields: dict[str, Any]) -> set[int]:
-    """Next contexts of steps 1..horizon by plain search: a second road to the set."""
+    """Next contexts of steps 1..horizon by plain search: a second method for the set."""
     ref, size = fields["ref_weights"], fields["vocab_size"]
     here, found = {0}, set()
     for _ in range(fields["horizon"]):

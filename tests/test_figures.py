@@ -24,7 +24,7 @@ def quick(name):
     return module.compute(**settings(module, module.QUICK))
 
 
-# -- a second road: backward induction and policy evaluation as the definitions say ----------
+# -- a second method: backward induction and policy evaluation as the definitions say --------
 
 
 def steps_of(mdp, s):

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from llm_models import random_answers, tiny_bank, two_soups  # noqa: E402
 
 from llm_bridge.measure.chunks import ChunkFile, exclusive_path, tally_answers  # noqa: E402
+from llm_bridge.measure.soups import SoupSettings  # noqa: E402
 from llm_bridge.measure.stream import stream  # noqa: E402
 from llm_bridge.measure.totals import Tally, effective_rank, explained_shares  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
@@ -126,3 +127,29 @@ def test_two_runs_at_once_keep_their_chunks_apart(tmp_path):
             assert second.parent == place.parent
     with exclusive_path(place) as again:
         assert again == place
+
+
+def test_the_worst_soup_is_named_by_its_place_among_all_soups():
+    """The first soup is outside the budget β|λ|₁ ≤ β', so the sharp bound speaks of the second."""
+    soups = SoupSettings(("outside", "inside"), np.array([[3.0, 2.0], [0.5, -0.2]]), 1.0, 1.0)
+    assert [soups.in_domain(m) for m in range(2)] == [False, True]
+    tally = tally_answers(tiny_bank(), random_answers(4), soups)
+    assert tally.sides["ss.thm1.gap.sharp"].where["soup"] == 1
+    alone = SoupSettings(soups.names[:1], soups.lams[:1], 1.0, 1.0)
+    assert "ss.thm1.gap.sharp" not in tally_answers(tiny_bank(), random_answers(4), alone).sides
+
+
+def test_token_records_number_the_answers_of_the_whole_run(tmp_path):
+    answers, path = random_answers(7), tmp_path / "chunks.jsonl"
+    tally = tally_answers(tiny_bank(), answers, two_soups(), batch=3, chunks=path, tokens=True)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    records = [record for row in rows[1:] for record in row["tokens"]]
+    places = [(record["sequence"], record["token"]) for record in records]
+    assert places == [(n, place) for n, a in enumerate(answers) for place in a.places]
+    for record in records:
+        assert record["id"] == answers[record["sequence"]].ids[record["token"] + 1]
+    where = tally.sides["ss.delta"].where  # a verdict names its state by the same numbers
+    judged = records[places.index((where["sequence"], where["token"]))]
+    k = where["k"]
+    slack = judged["delta"][k] - judged["renyi"][k]
+    assert slack == pytest.approx(tally.sides["ss.delta"].slack)

@@ -1,4 +1,4 @@
-"""Proof steps and the parameterisation claims: special cases where they turn, and second roads."""
+"""Proof steps and the parameterisation claims: special cases where they turn, and second methods."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from bounds.search.batch_solver import Sizes, soup_values
 from bounds.search.climb import ball, penalised
 from bounds.search.engine import State, search
 from bounds.search.judge import matched
-from bounds.search.objectives import OBJECTIVES, best_scale, facts, span_rate
+from bounds.search.objectives import OBJECTIVES, batch_facts, best_scale, span_rate
 from bounds.search.population import random_population
 from bounds.search.witness_features import SQUARED_NORM, UNIT, three_squares, unit_rows
 from toymdp import solve, soup_optimum
@@ -39,7 +39,7 @@ def test_batch_is_the_solver(A, L, T):
     world, theta = population(A + L, A, L, T)
     with torch.no_grad():
         batch, lam = world.solve(theta, world.reach())
-        f = facts(batch, lam)
+        f = batch_facts(batch, lam)
         sharp = span_rate(f)
     for i in range(len(theta)):
         mdp, lam_i = world.instance(theta, i)
@@ -80,7 +80,9 @@ def test_gradient_is_the_difference_quotient(claim):
 
     def value(x):
         batch, lam = world.solve(x, reach)
-        return penalised(objective, facts(batch, batch.w if objective.matched else lam), None)[0]
+        return penalised(
+            objective, batch_facts(batch, batch.w if objective.matched else lam), None
+        )[0]
 
     x = theta.clone().requires_grad_()
     (slope,) = torch.autograd.grad(value(x).sum(), x)
@@ -158,7 +160,7 @@ def test_constant_norm_bound_is_the_sup():
 )
 def test_easy_claims_break(claim):
     state = search(State(claim, 0), 120.0, 1.0, lambda state: None)
-    assert state.found(1.0)
+    assert state.breaks_by(1.0)
     found = state.best
     (again,) = check(found.mdp, claim, lam=found.lam)
     assert again.verdict == "violated"
@@ -169,7 +171,7 @@ def test_easy_claims_break(claim):
 @pytest.mark.parametrize("claim", ["ss.thm1.gap", "ss.thm1.kl", "ss.thm1.gap.constant-norm"])
 def test_claims_about_the_optimum_break(claim):
     state = search(State(claim, 1), 240.0, 1.0, lambda state: None)
-    assert state.found(1.0), state
+    assert state.breaks_by(1.0), state
     (again,) = check(state.best.mdp, claim, seed=7)
     assert again.verdict == "violated"
     assert all(again.hypotheses[h.id] for h in CLAIMS[claim].hypotheses)

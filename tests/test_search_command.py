@@ -34,7 +34,7 @@ def run(args, capsys):
 
 def found_for(claim, seed=0):
     state = search(State(claim, seed), 120.0, 1.05, lambda state: None)
-    assert state.found(1.05)
+    assert state.breaks_by(1.05)
     return state.best
 
 

@@ -462,8 +462,8 @@ def test_bradley_terry_finds_the_user_and_not_the_optimum():
 def test_bradley_terry_up_to_what_no_pair_shows():
     """Two specialists of one reward: only the sum of their weights is seen, and it is right."""
     mdp = random_mdp(17, K=2)
-    twin = mdp.replace(rewards=mdp.rewards[[0, 0, 1]], w=[0.2, 0.3, 0.5])
-    assert judge(CLAIMS["bt"], solve(twin)).verdict == "holds"
+    doubled = mdp.replace(rewards=mdp.rewards[[0, 0, 1]], w=[0.2, 0.3, 0.5])
+    assert judge(CLAIMS["bt"], solve(doubled)).verdict == "holds"
     shifted = mdp.replace(rewards=np.stack([mdp.rewards[0], np.ones(9)]))
     assert judge(CLAIMS["bt"], solve(shifted)).verdict == "holds"  # a constant shows nothing
     flat = mdp.replace(rewards=np.ones((2, 9)))

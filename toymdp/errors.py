@@ -1,4 +1,4 @@
-"""What the door says when something does not fit: field, value, rule, remedy, on one line."""
+"""What a refusal says when something does not fit: field, value, rule, remedy, on one line."""
 
 from __future__ import annotations
 

@@ -31,9 +31,10 @@ class Certificate:
 
     proved: the claim is false on this instance. lhs, rhs, weights: closed intervals [low, high]
     that contain both sides and each λ_k (None where the claim names none, or none was reached);
-    for a claim about λ* they hold every maximiser if proved, else they are those of a box that
-    decided nothing. hypotheses: id -> true, false or null (could
-    not be decided); reported: shown, not needed. boxes: examined; kept: those left, all broken.
+    for a claim about λ* they hold every maximiser if proved, else they are those of one box that
+    could not be decided. hypotheses: id -> true, false or null (could not be decided); reported:
+    shown, not needed. boxes: how many were examined; kept: how many were left, all of which break
+    the claim.
     """
 
     claim: str
@@ -68,8 +69,8 @@ def interval(x: arb) -> tuple[float, float] | None:
     if math.isfinite(middle) and x == arb(middle):
         return middle, middle
     low, high = float(x.lower().mid()), float(x.upper().mid())
-    found = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
-    return found if all(map(math.isfinite, found)) else None
+    rounded = math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
+    return rounded if all(map(math.isfinite, rounded)) else None
 
 
 def hull(balls: list[arb]) -> arb:
@@ -86,7 +87,7 @@ def certify(
 ) -> Certificate:
     """Certify a witness file. bits: working precision to start with; it is doubled when undecided.
 
-    progress: told how many boxes are done and how many wait. Raises WitnessError for a bad file.
+    progress: called with how many boxes are done and how many wait. Raises WitnessError for a bad file.
     """
     witness, began = load(path), time.monotonic()
     need(
@@ -105,30 +106,32 @@ def certify(
         notes = {h: HYPOTHESES[h](witness.instance, witness.lam)
                  for h in dict.fromkeys((*statement.hypotheses, SET_UP))}  # fmt: skip
         failed = [h for h in statement.hypotheses if not notes[h][0]]
-        found = _Found(True, f"hypothesis {failed[0]}: {notes[failed[0]][1]}") if failed else None
-        while found is None or not found.decided:
-            found = _attempt(witness, statement, began + seconds, progress)
-            if found.decided or time.monotonic() > began + seconds or ctx.prec >= MOST_BITS:
+        attempt = (
+            _Attempt(True, f"hypothesis {failed[0]}: {notes[failed[0]][1]}") if failed else None
+        )
+        while attempt is None or not attempt.decided:
+            attempt = _attempt(witness, statement, began + seconds, progress)
+            if attempt.decided or time.monotonic() > began + seconds or ctx.prec >= MOST_BITS:
                 break
             ctx.prec *= 2
         return Certificate(
-            witness.claim, found.proved, found.reason, witness.sha256,
-            None if found.sides is None else interval(found.sides.lhs),
-            None if found.sides is None else interval(found.sides.rhs),
-            None if found.sides is None else found.sides.where,
-            None if found.weights is None else [interval(x) for x in found.weights],
+            witness.claim, attempt.proved, attempt.reason, witness.sha256,
+            None if attempt.sides is None else interval(attempt.sides.lhs),
+            None if attempt.sides is None else interval(attempt.sides.rhs),
+            None if attempt.sides is None else attempt.sides.where,
+            None if attempt.weights is None else [interval(x) for x in attempt.weights],
             {h: notes[h][0] for h in statement.hypotheses},
             {h: notes[h][0] for h in notes if h not in statement.hypotheses},
             {h: text for h, (_, text) in notes.items()},
-            found.boxes, found.kept, ctx.prec, time.monotonic() - began,
+            attempt.boxes, attempt.kept, ctx.prec, time.monotonic() - began,
         )  # fmt: skip
     finally:
         ctx.prec = before
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What one try at one precision gave; decided: a finer one would say the same."""
+class _Attempt:
+    """The outcome at one precision; decided: a higher precision would say the same."""
 
     decided: bool
     reason: str
@@ -141,7 +144,7 @@ class _Found:
 
 def _attempt(
     witness: Witness, statement: Statement, deadline: float, progress: Callable[[int, int], None]
-) -> _Found:
+) -> _Attempt:
     """One try at the current precision."""
     values, lam = Values(witness.instance), witness.lam
     if statement.at == "optimum":
@@ -150,22 +153,22 @@ def _attempt(
     weights = None if lam is None else [arb(x) for x in lam]
     places = list(statement.sides(values, point))
     if not places:
-        return _Found(True, "the claim says nothing on this instance", weights=weights)
+        return _Attempt(True, "the claim says nothing on this instance", weights=weights)
     broken = [x for x in places if x.lhs > x.rhs]
     shown = max(broken or places, key=lambda x: float((x.lhs - x.rhs).mid()))
     if broken:
         wrong = _unexpected(witness, shown)
-        return _Found(True, wrong or "lhs > rhs", shown, weights, not wrong)
+        return _Attempt(True, wrong or "lhs > rhs", shown, weights, not wrong)
     holds = all(x.lhs <= x.rhs for x in places)
-    return _Found(holds, "the claim holds here" if holds else "the balls overlap", shown, weights)
+    return _Attempt(holds, "the claim holds here" if holds else "the balls overlap", shown, weights)
 
 
-def _unexpected(witness: Witness, found: Sides) -> str:
+def _unexpected(witness: Witness, sides: Sides) -> str:
     """What the file expects of the sides and is not so, if anything."""
-    for name, x in (("lhs", found.lhs), ("rhs", found.rhs)):
+    for name, x in (("lhs", sides.lhs), ("rhs", sides.rhs)):
         expected = witness.expected[name]
-        room = arb(0, AGREES * abs(expected) + 1e-12)
-        if not (x + room).overlaps(arb(expected)):
+        tolerance = arb(0, AGREES * abs(expected) + 1e-12)
+        if not (x + tolerance).overlaps(arb(expected)):
             return f"expected.{name} = {expected} is not what was found"
     return ""
 
@@ -173,32 +176,33 @@ def _unexpected(witness: Witness, found: Sides) -> str:
 def _at_optimum(
     witness: Witness, statement: Statement, values: Values, deadline: float,
     progress: Callable[[int, int], None],
-) -> _Found:  # fmt: skip
+) -> _Attempt:  # fmt: skip
     """Every box that may hold a maximiser of J must break the claim; the sides are their hulls."""
 
     def sides(box: Box, J: arb) -> Sides | None:
         return next(statement.sides(values, Point.of(box, J)), None)
 
     def breaks(box: Box, J: arb) -> bool:
-        found = sides(box, J)
-        return found is not None and bool(found.lhs > found.rhs)
+        over_box = sides(box, J)
+        return over_box is not None and bool(over_box.lhs > over_box.rhs)
 
-    search = maximisers(values, breaks, deadline, progress)
+    enclosed = maximisers(values, breaks, deadline, progress)
     ratio = arb(witness.instance.beta_prime / witness.instance.beta)
-    if search.open is not None:
-        J, box = search.open
-        here, weights = sides(box, J), [ratio * x for x in box.u]
-        holds, late = here is not None and bool(here.lhs < here.rhs), time.monotonic() > deadline
+    if enclosed.undecided is not None:
+        J, box = enclosed.undecided
+        at_box, weights = sides(box, J), [ratio * x for x in box.u]
+        holds = at_box is not None and bool(at_box.lhs < at_box.rhs)
+        late = time.monotonic() > deadline
         reason = "time ran out" if late else "λ* may lie where the claim holds"
-        return _Found(holds or late, reason, here, weights, boxes=search.boxes)
-    optimum = hull([search.best, *(upper for upper, _ in search.kept)])
-    found = [sides(box, optimum) for _, box in search.kept]
-    shown = Sides(hull([x.lhs for x in found if x]), hull([x.rhs for x in found if x]),
+        return _Attempt(holds or late, reason, at_box, weights, boxes=enclosed.boxes)
+    optimum = hull([enclosed.best, *(upper for upper, _ in enclosed.kept)])
+    of_kept = [sides(box, optimum) for _, box in enclosed.kept]
+    shown = Sides(hull([x.lhs for x in of_kept if x]), hull([x.rhs for x in of_kept if x]),
                   {"t": 0, "s": witness.instance.start})  # fmt: skip
     weights = [
-        hull([ratio * x for x in xs]) for xs in zip(*(b.u for _, b in search.kept), strict=True)
+        hull([ratio * x for x in xs]) for xs in zip(*(b.u for _, b in enclosed.kept), strict=True)
     ]
     wrong = _unexpected(witness, shown)
-    return _Found(
-        True, wrong or "lhs > rhs", shown, weights, not wrong, search.boxes, len(search.kept)
+    return _Attempt(
+        True, wrong or "lhs > rhs", shown, weights, not wrong, enclosed.boxes, len(enclosed.kept)
     )

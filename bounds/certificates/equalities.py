@@ -79,8 +79,8 @@ def unrolling(values: Values, point: Point | None) -> Iterator[Sides]:
                         inside = [
                             arb(r[y] / world.beta) + ahead.get(y, ZERO) for y in values.next[s]
                         ]
-                        here = values.tilt(s, inside)
-                        step[s] = here.log_z + inside[here.anchor]
+                        policy = values.tilt(s, inside)
+                        step[s] = policy.log_z + inside[policy.anchor]
                     ahead = step
                 typed = arb(r[x]) + beta * ahead[x]
                 yield Sides(abs(typed - beta * values.Q[k][t, x]), ZERO, {"k": k, "t": t, "s'": x})
@@ -100,7 +100,7 @@ def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
             law = [
                 (y, x + p.log())
                 for z, x in law
-                # nothing follows eos: a continuation that ends early is none of L tokens
+                # nothing follows eos: a continuation that ends early does not have L tokens
                 for y, p in zip(values.next.get(z, ()), values.p.get(z, ()), strict=True)
             ]
         mean = total([x for _, x in law]) / len(law)
@@ -135,7 +135,7 @@ def implicit(values: Values, point: Point | None) -> Iterator[Sides]:
             for q in zip(*fields, strict=True)
         ]
         mean = total([p * x for p, x in zip(values.p[s], h, strict=True)])
-        kept = [p * (x - mean).min(ZERO).exp() for p, x in zip(values.p[s], h, strict=True)]
+        accepted = [p * (x - mean).min(ZERO).exp() for p, x in zip(values.p[s], h, strict=True)]
         soup = soup_tilt(values, t, s, point.u).pi
-        apart = [abs(x / total(kept) - y) for x, y in zip(kept, soup, strict=True)]
+        apart = [abs(x / total(accepted) - y) for x, y in zip(accepted, soup, strict=True)]
         yield Sides(total(apart) / 2, ZERO, {"t": t, "s": s})

@@ -34,7 +34,7 @@ def left_null(rows: fmpq_mat) -> list[list[fmpq]]:
 def independent(world: Instance) -> Outcome:
     """Feature rows of the reachable (t, s') are linearly independent: every nu exists."""
     single = [next(iter(row)) for row in world.psi.values() if len(row) == 1]
-    one_hot = len(single) == len(world.psi)  # rank by structure, however many rows there are
+    one_hot = len(single) == len(world.psi)  # the rank is read off, for any number of rows
     rank = len(set(single)) if one_hot else world.rows(world.used).rank()
     if rank == len(world.used):
         return True, "rows independent, so every nu exists"
@@ -68,11 +68,11 @@ def softmax(world: Instance) -> Outcome:
             return None, "feature rows with no small integer relation"
         first = [world.row_of[s][0] for s in contexts]
         for a in range(1, len(world.row_of[world.start])):
-            found = fmpq(1)
+            product = fmpq(1)
             for s, b, power in zip(contexts, first, powers, strict=True):
-                found *= (world.row_of[s][a] / b) ** power
-            if found != 1:
-                away = float(abs(arb(found).log()) / scale)
+                product *= (world.row_of[s][a] / b) ** power
+            if product != 1:
+                away = float(abs(arb(product).log()) / scale)
                 return False, f"log ref leaves the span of psi(s) by about {away:.2g} nats"
     return True, ""
 
@@ -82,8 +82,8 @@ def state_rows(
 ) -> tuple[list[dict[int, fmpq]], list[int]]:
     """Features psi(s) and contexts s of reachable states; the start only where it has a feature.
 
-    places: the (t, s') to list instead of all that are states later. Steps that share a row do so
-    once.
+    places: the (t, s') to list instead of all that are states later. A row that several steps
+    share is listed once.
     """
     later = [(t, s) for t, s in world.used if t + 1 < world.steps and s not in world.ended]
     chosen = later if places is None else places
@@ -114,7 +114,7 @@ def lambda_in_domain(world: Instance, lam: list[fmpq] | None) -> Outcome:
 
 
 def lambda_nonzero(world: Instance, lam: list[fmpq] | None) -> Outcome:
-    """λ ≠ 0; of λ* the boxes decide, for one that holds 0 never breaks such a claim."""
+    """λ ≠ 0. For λ* the boxes decide: one that contains 0 never breaks such a claim."""
     return lam is None or any(lam), "" if lam is None or any(lam) else "λ = 0"
 
 

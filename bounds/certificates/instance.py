@@ -42,19 +42,21 @@ def need(condition: object, text: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    need(len(found) == len(pairs), "a key is given twice in one object")
-    return found
+    fields = dict(pairs)
+    need(len(fields) == len(pairs), "a key is given twice in one object")
+    return fields
 
 
 def _refuse(constant: str) -> None:
     raise WitnessError(f"{constant} is no JSON number")
 
 
-def _keys(name: str, found: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    need(isinstance(found, dict), f"{name}: must be an object")
-    missing = [k for k in required if k not in found]
-    extra = [k for k in found if k not in (*required, *optional)]
+def _keys(
+    name: str, fields: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> None:
+    need(isinstance(fields, dict), f"{name}: must be an object")
+    missing = [k for k in required if k not in fields]
+    extra = [k for k in fields if k not in (*required, *optional)]
     need(not missing, f"{name}: missing {missing}")
     need(not extra, f"{name}: no such key {extra}")
 
@@ -151,54 +153,54 @@ def load(path: Path) -> Witness:
     """Read a witness. Raises WitnessError for extra, missing or inconsistent fields."""
     try:
         raw = path.read_bytes()
-        found = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+        file = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse)
     except OSError as error:
         raise WitnessError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON
         raise WitnessError(f"{path}: {error}") from None
-    _keys("witness", found, WITNESS)
-    need(found["format"] == "soup-witness/1", f"format = {found['format']!r}: not soup-witness/1")
-    need(isinstance(found["claim"], str), "claim: must be a string")
-    _whole("seed", found["seed"], 0, 2**63)
-    _keys("expected", found["expected"], ("lhs", "rhs"))
-    expected = {k: float(_number(f"expected.{k}", x)) for k, x in found["expected"].items()}
-    world = found["instance"]
+    _keys("witness", file, WITNESS)
+    need(file["format"] == "soup-witness/1", f"format = {file['format']!r}: not soup-witness/1")
+    need(isinstance(file["claim"], str), "claim: must be a string")
+    _whole("seed", file["seed"], 0, 2**63)
+    _keys("expected", file["expected"], ("lhs", "rhs"))
+    expected = {k: float(_number(f"expected.{k}", x)) for k, x in file["expected"].items()}
+    world = file["instance"]
     need(
         isinstance(world, dict) and world.get("format") == "token-mdp/1", "instance: no token-mdp/1"
     )
     instance = _instance(world)
-    given = found["lambda"]
+    given = file["lambda"]
     lam = None if given is None else _table("lambda", given, instance.K)
-    return Witness(instance, found["claim"], lam, expected, hashlib.sha256(raw).hexdigest())
+    return Witness(instance, file["claim"], lam, expected, hashlib.sha256(raw).hexdigest())
 
 
-def _instance(found: dict[str, Any]) -> Instance:
-    _keys("instance", found, REQUIRED, OPTIONAL)
-    need(found["horizon"] is not None, "horizon = null: only finite horizons can be certified")
-    A = _whole("vocab_size", found["vocab_size"], 1, LARGEST)
-    L = _whole("order", found["order"], 1, 12)
-    S, T = A**L, _whole("horizon", found["horizon"], 1, LARGEST)
+def _instance(fields: dict[str, Any]) -> Instance:
+    _keys("instance", fields, REQUIRED, OPTIONAL)
+    need(fields["horizon"] is not None, "horizon = null: only finite horizons can be certified")
+    A = _whole("vocab_size", fields["vocab_size"], 1, LARGEST)
+    L = _whole("order", fields["order"], 1, 12)
+    S, T = A**L, _whole("horizon", fields["horizon"], 1, LARGEST)
     need(S <= LARGEST, f"{S} contexts: certified witnesses have at most {LARGEST}")
     marks: dict[str, int | None] = {
-        k: None if found.get(k) is None else _whole(k, found[k], 0, A - 1) for k in ("eos", "bos")
+        k: None if fields.get(k) is None else _whole(k, fields[k], 0, A - 1) for k in ("eos", "bos")
     }
     eos, bos = marks["eos"], marks["bos"]
     need(eos is None or eos != bos, "eos and bos must differ")
-    need(isinstance(found["start"], list) and len(found["start"]) == L, f"start: {L} tokens")
-    tokens = [_whole("start", x, 0, A - 1) for x in found["start"]]
+    need(isinstance(fields["start"], list) and len(fields["start"]) == L, f"start: {L} tokens")
+    tokens = [_whole("start", x, 0, A - 1) for x in fields["start"]]
     need(eos is None or tokens[-1] != eos, "start ends in eos")
     start = sum(token * A ** (L - 1 - i) for i, token in enumerate(tokens))
-    beta = _number("beta", found["beta"])
-    prime = found.get("beta_prime")
+    beta = _number("beta", fields["beta"])
+    prime = fields.get("beta_prime")
     beta_prime = beta if prime is None else _number("beta_prime", prime)
     need(beta > 0 and beta_prime > 0, "beta, beta_prime: must be positive")
-    rewards, w = found["rewards"], found["w"]
+    rewards, w = fields["rewards"], fields["w"]
     need(isinstance(rewards, list) and rewards, "rewards: must list K >= 1 rows")
     K = len(rewards)
     rewards, w = _table("rewards", rewards, K, S), _table("w", w, K)
     need(min(w) >= 0 and abs(sum(w) - 1) <= fmpq(1, 10**9), "w: must lie on the simplex")
     w = [x / sum(w) for x in w]
-    weights = _reference(found, S, A)
+    weights = _reference(fields, S, A)
     ended = {s for s in range(S) if s % A == eos}
     moves: dict[int, list[tuple[int, fmpq]]] = {}
     states, used, now = [], [], {start}
@@ -212,8 +214,8 @@ def _instance(found: dict[str, Any]) -> Instance:
         nexts = {x for s in now for x, _ in moves[s]}
         used += [(t, x) for x in sorted(nexts)]
         now = nexts - ended
-    psi, per_step, width = _features(found["features"], S, T, used)
-    first = found.get("start_feature")
+    psi, per_step, width = _features(fields["features"], S, T, used)
+    first = fields.get("start_feature")
     need(first is None or width is not None, "start_feature: belongs to dense features only")
     row = None if first is None else _sparse(_table("start_feature", first, width or 0))
     row_of = {s: [x for a, x in enumerate(weights[s]) if a != bos] for s in moves}
@@ -227,13 +229,13 @@ def _sparse(row: list[fmpq]) -> dict[int, fmpq]:
     return {i: x for i, x in enumerate(row) if x != 0}
 
 
-def _reference(found: dict[str, Any], S: int, A: int) -> list[list[fmpq]]:
-    given = [key for key in ("ref_weights", "ref_sparse") if found.get(key) is not None]
+def _reference(fields: dict[str, Any], S: int, A: int) -> list[list[fmpq]]:
+    given = [key for key in ("ref_weights", "ref_sparse") if fields.get(key) is not None]
     need(len(given) == 1, "exactly one of ref_weights and ref_sparse")
     if given == ["ref_weights"]:
-        weights = _table("ref_weights", found["ref_weights"], S, A)
+        weights = _table("ref_weights", fields["ref_weights"], S, A)
     else:
-        sparse = found["ref_sparse"]
+        sparse = fields["ref_sparse"]
         _keys("ref_sparse", sparse, ("indptr", "tokens", "weights"))
         need(all(isinstance(x, list) for x in sparse.values()), "ref_sparse: three lists")
         n = len(sparse["tokens"])

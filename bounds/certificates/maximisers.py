@@ -5,7 +5,7 @@ the simplex, ``v_K = 1 − Σ_{i<K} v_i``. With ``g = Σ σ_k v_k Q_k/β``, whic
 
     J = E_π[Σ r_w] − β E_π Σ c,   π ∝ ref·e^{n g},   c = KL(π‖ref)/n ∈ [0, n·span(g)²/8]
 
-(``KL = ∫_0^n x Var dx``; the range stands for c where n touches 0). J is smooth in (n, v) there:
+(``KL = ∫_0^n x Var dx``; where n may be 0, that interval stands for c). J is smooth in (n, v) there:
 
     ∂J/∂n   = E Σ_t [Cov(g, r_w + J_{t+1}) − β (Var g − c/n)],   c/n ∈ [0, span(g)²/8]
     ∂J/∂v_i = n E Σ_t [Cov(h_i, r_w + J_{t+1}) − β Cov(g, h_i)],  h_i = (σ_i Q_i − σ_K Q_K)/β.
@@ -30,8 +30,8 @@ from .values import ZERO, Tilt, Values, clip, total
 
 Interval = tuple[fmpq, fmpq]
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
-FINE = fmpq(1, 2**44)  # how small boxes that break the claim are made, for enclosures to read
-REFINING = 1000  # boxes that may take
+FINE = fmpq(1, 2**44)  # boxes that break the claim are split to this width, for narrow enclosures
+REFINING = 1000  # boxes that this splitting may take
 
 
 def ball(x: Interval) -> arb:
@@ -80,12 +80,12 @@ class Box:
         long = [i for i, (a, b) in enumerate(self.sides) if 16 * (b - a) >= self.width]
         vary = [arb(b - a) * d.abs_upper() for (a, b), d in zip(self.sides, slope, strict=True)]
         i = max(long, key=lambda j: float(vary[j]) if vary[j].is_finite() else math.inf)
-        (a, b), found = self.sides[i], []
+        (a, b), parts = self.sides[i], []
         for side in ((a, (a + b) / 2), ((a + b) / 2, b)):
             half = self.with_side(i, side)
             if sum((x[0] for x in half.sides[1:]), fmpq(0)) <= 1:
-                found.append(half)
-        return found
+                parts.append(half)
+        return parts
 
     @property
     def width(self) -> fmpq:
@@ -126,40 +126,43 @@ class Objective:
                 base, *h = self.base[t, s]
                 g = [[base[a][b] + total([c * k[a][b] for c, k in zip(v, h, strict=True)]) for b in A]
                      for a in A]  # fmt: skip
-                here = Tilt(values.p[s], [[n * x for x in row] for row in g])
+                policy = Tilt(values.p[s], [[n * x for x in row] for row in g])
                 top = arb(0)
                 for row in g:
                     for x in row:
                         top = top.max(x.abs_upper())
                 most = top * top / 8
-                c = here.divergence() / n if positive else arb.nan()
+                c = policy.divergence() / n if positive else arb.nan()
                 c = clip(c, ZERO, n_high * most)
-                U[t, s] = here.mean(worth) - beta * c
+                U[t, s] = policy.mean(worth) - beta * c
                 if not slopes:
                     continue
                 X = [[x - y for y in worth] for x in worth]
                 rate = clip(c / n, ZERO, most) if positive else ZERO.union(most)
-                along_n = here.covariance(g, X) - beta * (here.covariance(g, g) - rate)
-                along_v = [n * (here.covariance(k, X) - beta * here.covariance(g, k)) for k in h]
+                along_n = policy.covariance(g, X) - beta * (policy.covariance(g, g) - rate)
+                along_v = [
+                    n * (policy.covariance(k, X) - beta * policy.covariance(g, k)) for k in h
+                ]
                 dU[t, s] = [
-                    d + here.mean([y[i] for y in slope]) for i, d in enumerate([along_n, *along_v])
+                    d + policy.mean([y[i] for y in slope])
+                    for i, d in enumerate([along_n, *along_v])
                 ]
         begin = (0, world.start)
         return U[begin], dU.get(begin, [])
 
 
 @dataclass
-class Search:
-    """What branch and bound found. kept: boxes that may hold a maximiser, with their upper bounds.
+class Enclosure:
+    """Where the maximisers are. kept: boxes that may hold one, with their upper bounds on J.
 
-    best: J at the best point met, a lower bound of J(λ*). open: a box that decided nothing, if any, with
-    J over it.
+    best: the largest J evaluated, a lower bound of J(λ*). undecided: a box that could be neither
+    pruned nor kept, if any, with J over it.
     """
 
     best: arb = field(default_factory=arb.neg_inf)
     kept: list[tuple[arb, Box]] = field(default_factory=list)
     boxes: int = 0
-    open: tuple[arb, Box] | None = None
+    undecided: tuple[arb, Box] | None = None
 
 
 def tighten(box: Box, slope: list[arb]) -> Box | None:
@@ -174,7 +177,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
     elif slope[0] < 0:
         return None
     K = len(box.signs)
-    towards = [*slope[1:], ZERO]  # J along v_i, with v_K giving way
+    towards = [*slope[1:], ZERO]  # slope of J along v_i, while v_K falls by as much
     least = [x[0] for x in box.sides[1:]]
     least.append(1 - sum((x[1] for x in box.sides[1:]), fmpq(0)))
     for i, j in itertools.permutations(range(K), 2):
@@ -189,7 +192,7 @@ def tighten(box: Box, slope: list[arb]) -> Box | None:
 
 
 class BoxSearch:
-    """The best-first loop, with what it has found so far."""
+    """The best-first loop, with its result so far."""
 
     def __init__(
         self, values: Values, deadline: float, progress: Callable[[int, int], None]
@@ -197,18 +200,18 @@ class BoxSearch:
         orthants = itertools.product((1, -1), repeat=values.world.K)
         self.objectives = {signs: Objective(values, signs) for signs in orthants}
         self.deadline, self.progress = deadline, progress
-        self.found = Search()
+        self.result = Enclosure()
 
     def run(self, boxes: list[tuple[arb, Box]], done: Callable[[Box, arb], bool]) -> None:
         """Prune, tighten and split until ``done`` takes every box left; those are ``kept``."""
-        found, count = self.found, itertools.count()
+        result, count = self.result, itertools.count()
         heap = [(-float(upper), next(count), box) for upper, box in boxes]
-        found.kept = []
+        result.kept = []
         heapq.heapify(heap)
         while heap:
             _, _, box = heapq.heappop(heap)
-            found.boxes += 1
-            self.progress(found.boxes, len(heap))
+            result.boxes += 1
+            self.progress(result.boxes, len(heap))
             bounded = self.bound(box)
             if bounded is None:
                 continue
@@ -216,32 +219,32 @@ class BoxSearch:
             if smaller != box:
                 parts = [smaller]
             elif done(box, J):
-                found.kept.append((J.upper(), box))
+                result.kept.append((J.upper(), box))
                 continue
             elif box.width < SMALLEST or time.monotonic() > self.deadline:
-                found.open = (J, box)
+                result.undecided = (J, box)
                 return
             else:
                 parts = box.halves(slope)
             for part in parts:
                 heapq.heappush(heap, (-float(J.upper()), next(count), part))
-        found.kept = [(upper, box) for upper, box in found.kept if not upper < found.best]
+        result.kept = [(upper, box) for upper, box in result.kept if not upper < result.best]
 
     def bound(self, box: Box) -> tuple[arb, list[arb], Box] | None:
         """J and its slopes over the box, the part that may hold a maximiser; None if none may."""
         J, slope = self.objectives[box.signs].at(box, True)
-        if not self.found.best > J:
+        if not self.result.best > J:
             J = self.mean_value(box, J, slope)
-        smaller = None if self.found.best > J else tighten(box, slope)
+        smaller = None if self.result.best > J else tighten(box, slope)
         return None if smaller is None else (J, slope, smaller)
 
     def mean_value(self, box: Box, J: arb, slope: list[arb]) -> arb:
-        """J over the box from J at its centre, which may be the best point met, and the slopes."""
+        """J over the box from the slopes and J at its centre, which may become ``best``."""
         centre = box.centre
         middle, _ = self.objectives[box.signs].at(centre, False)
         inside = sum((x[0] for x in centre.sides[1:]), fmpq(0)) <= 1
-        if inside and middle.lower() > self.found.best:
-            self.found.best = middle.lower()
+        if inside and middle.lower() > self.result.best:
+            self.result.best = middle.lower()
         moves = [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
         spread = total([d * x for d, x in zip(slope, moves, strict=True)])
         return J.intersection(middle + spread) if spread.is_finite() else J
@@ -252,22 +255,22 @@ def maximisers(
     breaks: Callable[[Box, arb], bool],
     deadline: float,
     progress: Callable[[int, int], None],
-) -> Search:
+) -> Enclosure:
     """Enclose the maximisers of J until every box that may hold one breaks the claim.
 
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
-    boxes left are made smaller, so that the enclosures can be read.
+    boxes left are made smaller, so that the enclosures are narrow.
     """
-    search = BoxSearch(values, deadline, progress)
+    loop = BoxSearch(values, deadline, progress)
     whole = ((fmpq(0), fmpq(1)),) * values.world.K
-    search.run([(arb(0), Box(signs, whole)) for signs in search.objectives], breaks)
-    found = search.found
-    if found.open is None:
-        enough = found.boxes + REFINING
+    loop.run([(arb(0), Box(signs, whole)) for signs in loop.objectives], breaks)
+    result = loop.result
+    if result.undecided is None:
+        limit = result.boxes + REFINING
 
-        def fine(box: Box, J: arb) -> bool:
+        def small(box: Box, J: arb) -> bool:
             late = time.monotonic() > deadline
-            return box.width < FINE or found.boxes + len(found.kept) > enough or late
+            return box.width < FINE or result.boxes + len(result.kept) > limit or late
 
-        search.run(found.kept, fine)
-    return found
+        loop.run(result.kept, small)
+    return result

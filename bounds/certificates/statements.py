@@ -48,8 +48,8 @@ class Sides:
 
 def states(values: Values) -> Iterator[tuple[int, int]]:
     """Reachable (t, s)."""
-    for t, found in enumerate(values.world.states):
-        for s in found:
+    for t, contexts in enumerate(values.world.states):
+        for s in contexts:
             yield t, s
 
 
@@ -68,8 +68,8 @@ def soup_tilt(values: Values, t: int, s: int, u: list[arb]) -> Tilt:
 
 def logit_length(values: Values, u: list[arb]) -> arb:
     """``‖nu_w − Σ u_k nu_k‖/β``, the last factor of (9) in nats."""
-    found = [values.coordinates(Q) for Q in values.Q]
-    rows = zip(*found, strict=True)
+    nus = [values.coordinates(Q) for Q in values.Q]
+    rows = zip(*nus, strict=True)
     return length([w - total([c * x for c, x in zip(u, k, strict=True)]) for *k, w in rows])
 
 
@@ -142,8 +142,8 @@ def proof_a(values: Values, point: Point | None) -> Iterator[Sides]:
         {p: arb(world.rewards_w[p[1]] - r[p[1]]) for p in world.used} for r in world.rewards
     ]
     least, _ = hard_minimum(values, values.mix(point.v, tuple(each)), values.norms)
-    own = [values.expectation(Q, x) for Q, x in zip(values.Q, each, strict=False)]
-    rhs = total([v * x for v, x in zip(point.v, own, strict=True)])
+    by_specialist = [values.expectation(Q, x) for Q, x in zip(values.Q, each, strict=False)]
+    rhs = total([v * x for v, x in zip(point.v, by_specialist, strict=True)])
     yield Sides(least, rhs, {"t": 0, "s": world.start})
 
 
@@ -152,9 +152,9 @@ def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
     assert point is not None
     size = logit_length(values, point.u)
     for t, s in states(values):
-        here = soup_tilt(values, t, s, point.u)
-        mixed = [Q[t, values.next[s][here.anchor]] for Q in values.Q[:-1]]
-        log_z = here.log_z + total([c * x for c, x in zip(point.u, mixed, strict=True)])
+        soup = soup_tilt(values, t, s, point.u)
+        mixed = [Q[t, values.next[s][soup.anchor]] for Q in values.Q[:-1]]
+        log_z = soup.log_z + total([c * x for c, x in zip(point.u, mixed, strict=True)])
         lhs = values.V[-1][t, s] - log_z
         rhs = reference_norm(values, t, s) * size
         yield Sides(values.beta * lhs, values.beta * rhs, {"t": t, "s": s})

@@ -1,9 +1,9 @@
 """Soft values, tilted policies and the soup's objective in balls.
 
 A policy ``π ∝ ref·e^x`` depends on differences of x only, so every routine takes the matrix
-``d[a][b] = x_a − x_b``: for a box of u the differences are much narrower than the logits. Balls
-are wide there, and ``1/Σ`` of wide balls is worthless; ``π_a = 1/Σ_b (ref_b/ref_a) e^{x_b − x_a}``
-falls in each difference and is enclosed by its two ends instead.
+``d[a][b] = x_a − x_b``: for a box of u the differences are much narrower than the logits. They
+are still wide, and ``1/Σ`` of wide balls says nothing; but ``π_a = 1/Σ_b (ref_b/ref_a) e^{x_b − x_a}``
+decreases in each difference, so its values at their two ends enclose it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def total(terms: list[arb]) -> arb:
 
 
 def clip(x: arb, low: arb, high: arb) -> arb:
-    """Intersect x, which may be wide or no number, with what is known beforehand."""
+    """Intersect x, which may be wide or not finite, with bounds known beforehand."""
     known = low.union(high)
     return x.intersection(known) if x.is_finite() else known
 
@@ -62,9 +62,9 @@ class Tilt:
     def mean(self, x: list[arb]) -> arb:
         """``E_π x``, around the anchor, between the least and the largest x."""
         c = self.anchor
-        found = x[c] + total([self.pi[a] * (x[a] - x[c]) for a in range(len(x)) if a != c])
+        around_anchor = x[c] + total([self.pi[a] * (x[a] - x[c]) for a in range(len(x)) if a != c])
         low, high = extremes(x)
-        return clip(found, low.lower(), high.upper())
+        return clip(around_anchor, low.lower(), high.upper())
 
     def covariance(self, f: Matrix, g: Matrix) -> arb:
         """``Cov_π(f, g) = Σ_{a<b} π_a π_b (f_a − f_b)(g_a − g_b)`` from the differences."""
@@ -105,8 +105,8 @@ class Values:
             for s in world.states[t]:
                 for x in self.next[s]:
                     Q[t, x] = arb(reward[x] / world.beta) + V.get((t + 1, x), ZERO)
-                here = self.tilt(s, [Q[t, x] for x in self.next[s]])
-                V[t, s] = here.log_z + Q[t, self.next[s][here.anchor]]
+                policy = self.tilt(s, [Q[t, x] for x in self.next[s]])
+                V[t, s] = policy.log_z + Q[t, self.next[s][policy.anchor]]
         return Q, V
 
     def tilt(self, s: int, x: list[arb]) -> Tilt:

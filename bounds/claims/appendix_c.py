@@ -26,10 +26,10 @@ from ..facts.preference_pairs import Link, PairFacts
 from ..sides import EPS, Array, Sides, Undecidable
 from .hypotheses_small_worlds import NEWTON_CONTRACTS
 
-# far above the dozens that a converging iteration takes, and every cycle shows by then
+# a converging iteration takes dozens, and every cycle shows long before
 ITERATIONS = 4096
-CYCLE = 64  # length of the stretch searched for the point farthest from the maximum
-STEP = 1e-30  # of the complex-step derivative, which subtracts nothing
+CYCLE = 64  # last steps among which the point farthest from the maximum is taken
+STEP = 1e-30  # of the complex-step derivative, in which nothing cancels
 
 
 def loss_slope(z: float) -> float:
@@ -83,7 +83,7 @@ def newton(facts: PairFacts) -> Sides:
     mean = facts.mean
     precision: Array = np.asarray(np.linalg.inv(facts.prior), dtype=np.float64)
     beta = facts.instance.beta
-    found: list[tuple[float, Sides]] = []
+    compared: list[tuple[float, Sides]] = []
     other_s, other_loss = 0.0, 0.0
     for n, delta in enumerate(facts.deltas):
         printed, following = printed_update(mean, precision, delta)
@@ -91,8 +91,8 @@ def newton(facts: PairFacts) -> Sides:
         step = float(np.abs(printed - mean).max())
         # a linear solve loses as many digits as the precision matrix is ill-conditioned
         lost = 8 * EPS * float(np.linalg.cond(following)) * step
-        found += _coordinates(printed, target, float(np.abs(mean).max()) + step, n, lost)
-        found += _coordinates(following, hessian, float(np.abs(hessian).max()), n)
+        compared += _coordinates(printed, target, float(np.abs(mean).max()) + step, n, lost)
+        compared += _coordinates(following, hessian, float(np.abs(hessian).max()), n)
         literal = mean + scipy.special.expit(-float(mean @ delta)) * np.linalg.solve(
             precision, delta
         )
@@ -100,7 +100,7 @@ def newton(facts: PairFacts) -> Sides:
         section4 = newton_step(mean, precision, beta * delta)[0]
         other_loss = max(other_loss, float(np.abs(printed - section4).max()))
         mean, precision = printed, following
-    sides = max(found, key=lambda pair: pair[0])[1]
+    sides = max(compared, key=lambda pair: pair[0])[1]
     terms = {"off by, S = S_{n-1}": other_s, "off by, loss of section 4": other_loss}
     return replace(sides, terms=terms)
 
@@ -146,9 +146,9 @@ def repaired_iteration(alpha: float, link: Link) -> float:
 
 
 def limit(link: Link, iteration: Iteration) -> tuple[float, bool]:
-    """Where the iteration from λ̄_{n−1} (α = 0) settles, and whether it does.
+    """The limit of the iteration from λ̄_{n−1} (α = 0), and whether it converges.
 
-    Where it does not settle, the point of its last stretch that is farthest from the maximum.
+    Where it does not, the point of its last steps that is farthest from the maximum.
     """
     alpha, last = 0.0, []
     for i in range(ITERATIONS):
@@ -159,9 +159,9 @@ def limit(link: Link, iteration: Iteration) -> tuple[float, bool]:
         if i >= ITERATIONS - CYCLE:
             last.append(alpha)
     far = max(last, key=lambda a: abs(a - link.pull))
-    # within rounding of one point: it has settled, in the last two places it wanders
-    settled = max(last) - min(last) <= 64 * EPS * max(abs(a) for a in last)
-    return far, settled
+    # all within rounding of one point: converged, though the last digits still change
+    converged = max(last) - min(last) <= 64 * EPS * max(abs(a) for a in last)
+    return far, converged
 
 
 def maxima(facts: PairFacts) -> tuple[Array, float]:
@@ -169,8 +169,8 @@ def maxima(facts: PairFacts) -> tuple[Array, float]:
 
     At first one cvxpy program over ``v_n`` with ``λ_n = λ̄_{n−1} + S_{n−1}^{1/2} v_n``,
     in which the prior is ``½|v|²``: the objective is 1-strongly convex, so the distance of any v
-    from its minimiser is at most the norm of the gradient there, whatever the solver says of
-    itself. The second time the scalar root of Link.pull.
+    from its minimiser is at most the norm of the gradient there, whatever status the
+    solver reports. The second time the scalar root of Link.pull.
 
     Raises Undecidable if cvxpy returns nothing.
     """
@@ -189,7 +189,7 @@ def _by_cvxpy(chain: Sequence[Link]) -> tuple[Array, float]:
     scores = margins + cp.sum(cp.multiply(slopes, v), axis=1)
     problem = cp.Problem(cp.Minimize(cp.sum(cp.logistic(-scores)) + 0.5 * cp.sum_squares(v)))
     with warnings.catch_warnings():
-        # an "inaccurate" status is no news: the gradient below measures the accuracy
+        # an "inaccurate" status needs no warning: the gradient below measures the accuracy
         warnings.simplefilter("ignore", UserWarning)
         try:
             problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-13, tol_gap_rel=1e-13, tol_feas=1e-13)
@@ -197,12 +197,12 @@ def _by_cvxpy(chain: Sequence[Link]) -> tuple[Array, float]:
             raise Undecidable(f"cvxpy found no maximum a posteriori ({failure})") from None
     if v.value is None:
         raise Undecidable(f"cvxpy found no maximum a posteriori (status {problem.status})")
-    v_found, gradient = _sharpened(v.value, slopes, margins)
+    v_best, gradient = _sharpened(v.value, slopes, margins)
     radius = max(
         float(np.linalg.norm(g) * np.linalg.norm(root, 2))
         for g, root in zip(gradient, roots, strict=True)
     )
-    points = [link.mean + root @ x for link, root, x in zip(chain, roots, v_found, strict=True)]
+    points = [link.mean + root @ x for link, root, x in zip(chain, roots, v_best, strict=True)]
     return np.array(points), radius
 
 
@@ -224,15 +224,15 @@ def _sharpened(v: Array, slopes: Array, margins: Array) -> tuple[Array, Array]:
 
 def _iterated(facts: PairFacts, iteration: Iteration) -> Sides:
     points, radius = facts.once(maxima)
-    found: list[tuple[float, Sides]] = []
+    compared: list[tuple[float, Sides]] = []
     notes: dict[int, str] = {}
     for n, link in enumerate(facts.chain):
-        alpha, settled = limit(link, iteration)
+        alpha, converged = limit(link, iteration)
         size = float(np.abs(link.mean).max() + np.abs(link.direction).max())
-        found += _coordinates(link.mean + alpha * link.direction, points[n], size, n)
-        if not settled:
+        compared += _coordinates(link.mean + alpha * link.direction, points[n], size, n)
+        if not converged:
             notes[n] = f"at interaction {n} the iteration does not settle: the farthest of a cycle"
-    sides = max(found, key=lambda pair: pair[0])[1]
+    sides = max(compared, key=lambda pair: pair[0])[1]
     assert sides.where is not None
     return replace(sides, error=radius, note=notes.get(sides.where["n"], ""))
 
@@ -242,18 +242,18 @@ def iterated(facts: PairFacts) -> Sides:
 
     False. A fixed point has ``α = (1−σ)/(1 + σ(1−σ)s)``, the maximum a posteriori ``α = 1−σ``;
     equal only if s = ΔᵀS_{n−1}Δ = 0. With K = 1, Δ = 1, λ̄ = 0, S = 4: 0.7025 instead of 1.0426.
-    For wide priors that start far on the wrong side it does not settle at all: as s grows the map
+    For wide priors that start far on the wrong side it does not converge at all: as s grows the map
     of the margin becomes ``z ↦ z₀ + 1 + e^{−z}``, of slope below −1 wherever the fixed point is
     negative. (Were λ̄_{n−1} and S_{n−1} refreshed too, each repetition would count the answer once
     more: every step is positive, and there is no fixed point.)
 
-    lhs: where it settles, or the farthest point of its cycle; rhs: the maximum.
+    lhs: its limit, or the farthest point of its cycle; rhs: the maximum.
     """
     return _iterated(facts, printed_iteration)
 
 
 def iterated_repaired(facts: PairFacts) -> Sides:
-    """The repaired iteration settles at the maximum a posteriori, under newton-contracts.
+    """The repaired iteration converges to the maximum a posteriori, under newton-contracts.
 
     Its fixed points are the zeros of the gradient, of which there is one. Convergence is that of
     Newton's method for ``φ(z) = σ(z) − 1 + (z − z₀)/s`` from z₀, where φ < 0. (a) z₀ ≥ 0: φ is

@@ -97,7 +97,7 @@ def lemma1_per_step(facts: Facts) -> Sides:
 
 
 def _spaces(instance: InstanceFacts) -> dict[bytes, BlockSpaces]:
-    """``_block_spaces`` of every step; ref's support seldom changes after L steps, nor do they."""
+    """``_block_spaces`` by the set of reachable states, which seldom changes after L steps."""
     mdp = instance.mdp
     steps = {live.tobytes(): live for live in mdp.reach.states}
     return {key: _block_spaces(mdp, live) for key, live in steps.items()}
@@ -113,17 +113,17 @@ def _block_spaces(mdp: TokenMDP, states: Mask) -> BlockSpaces:
     live = states.reshape(A, B).T
     blocks = np.where(live[:, :, None], mdp.ref.reshape(A, B, A).transpose(1, 0, 2), 0.0)
     left, sigma, _ = np.linalg.svd(blocks, full_matrices=False)
-    keep = sigma > 1e-10 * sigma[:, :1]
-    return blocks, left, sigma, keep, np.asarray(keep.sum(axis=1) < live.sum(axis=1))
+    significant = sigma > 1e-10 * sigma[:, :1]
+    return blocks, left, sigma, significant, np.asarray(significant.sum(axis=1) < live.sum(axis=1))
 
 
 def lemma1_desirability(facts: Facts) -> Sides:
     """``exp(V(·,y)/β)`` lies in the column space of ``Π_y[x1,a] = ref[(x1,y),a]``.
 
     Proof: ``exp(V_t(x1,y)/β) = Σ_a Π_y[x1,a] exp((r(y,a) + V_{t+1}(y,a))/β)``, and the second
-    factor does not know x1. It is checked without that factor: least squares on Π_y alone, over
+    factor does not depend on x1. It is checked without that factor: least squares on Π_y alone, over
     the rows reachable at step t, each block scaled by its largest desirability. lhs: largest
-    residual as a share of it. Blocks of full row rank say nothing and are passed over.
+    residual as a share of it. Blocks of full row rank say nothing and are left out.
     """
     mdp = facts.mdp
     A, S = mdp.vocab_size, mdp.n_contexts
@@ -134,21 +134,21 @@ def lemma1_desirability(facts: Facts) -> Sides:
     worst: Sides | None = None
     for t in range(mdp.steps):
         live = mdp.reach.states[t].reshape(A, B).T
-        blocks, left, sigma, keep, deficient = spaces[mdp.reach.states[t].tobytes()]
+        blocks, left, sigma, significant, deficient = spaces[mdp.reach.states[t].tobytes()]
         if not deficient.any():
             continue
         log_z = values[:, t].reshape(len(values), A, B).transpose(2, 1, 0)
         top = np.where(live[:, :, None], log_z, -np.inf).max(axis=1, keepdims=True)
         top = np.where(np.isfinite(top), top, 0.0)
         z = np.where(live[:, :, None], np.exp(np.where(live[:, :, None], log_z - top, 0.0)), 0.0)
-        basis = left * keep[:, None, :]
+        basis = left * significant[:, None, :]
         residual = np.abs(z - basis @ (basis.transpose(0, 2, 1) @ z)).max(axis=1)
-        # how long the unknown coefficients can be: a rare token's may be huge, and what a dropped
-        # direction or the rounding of the blocks times them leaves behind is no violation
+        # a bound on the length of the unknown coefficients, huge where a token is rare: what a
+        # dropped direction or the rounding of the blocks leaves, times that length, is no violation
         used = np.where(blocks.max(axis=1)[:, :, None] > 0, 0.0, -np.inf)
         ahead = factors[:, t].reshape(len(factors), B, A).transpose(1, 2, 0) + used
         length = np.sqrt(A) * np.exp(np.minimum(ahead.max(axis=1) - top[:, 0], 700.0))
-        dropped = np.where(keep, 0.0, sigma).max(axis=1) + 32 * EPS * A * sigma[:, 0]
+        dropped = np.where(significant, 0.0, sigma).max(axis=1) + 32 * EPS * A * sigma[:, 0]
         rounding = 64 * EPS * mdp.steps * (1 + facts.size_of_values / mdp.beta)
         error = dropped[:, None] * length + rounding
         excess = np.where(deficient[:, None], residual / error, -1.0)

@@ -51,7 +51,7 @@ TABLES = (
 
 class Catalogue(Mapping[str, Claim]):
     """Claims by id. Installed plug-ins are loaded when the catalogue is first read, not before:
-    they import this package, which must be whole by then.
+    they import this package, which must be complete by then.
     """
 
     def __init__(self, tables: Iterable[Iterable[Claim]]) -> None:
@@ -97,7 +97,7 @@ class Catalogue(Mapping[str, Claim]):
 
     def _loaded(self) -> dict[str, Claim]:
         if not self._installed:
-            self._installed = True  # first: what is loaded may read the catalogue
+            self._installed = True  # set first: a plug-in may read the catalogue
             for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
                 try:
                     claims = entry.load()
@@ -134,7 +134,7 @@ def _module(name: str) -> ModuleType:
         return module
     except InstanceError:
         raise
-    except Exception as error:  # whatever its code raises is that file's fault, said in one line
+    except Exception as error:  # any error of the file's code is reported as its fault, in one line
         rule = f"cannot be imported ({type(error).__name__}: {error})"
         raise InstanceError.of("--plugin", name, rule, remedy) from error
 

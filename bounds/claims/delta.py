@@ -44,11 +44,11 @@ def delta_tight(facts: Facts) -> Sides:
     if not two.any():
         raise NotApplicable("no reachable state has a two-valued ratio")
     gap = np.abs(rhs - lhs)
-    found = worst(lhs, lhs - gap, two, facts.size_of_divergences, ("k", "t", "s"))
-    where = found.where
+    farthest = worst(lhs, lhs - gap, two, facts.size_of_divergences, ("k", "t", "s"))
+    where = farthest.where
     assert where is not None
     place = (where["k"], where["t"], where["s"])
-    return Sides(float(lhs[place]), float(rhs[place]), found.scale, where=where)
+    return Sides(float(lhs[place]), float(rhs[place]), farthest.scale, where=where)
 
 
 def two_valued_states(facts: Facts) -> Mask:
@@ -64,7 +64,7 @@ def two_valued(facts: Facts, q: Array) -> Mask:
 
 
 def deltas_last(facts: Facts) -> Array:
-    """``Δ_k`` as [T, S, K]: sums over k run along the last axis, laid out once so that it is quick."""
+    """``Δ_k`` as [T, S, K]: sums over k run along the last axis, made contiguous for speed."""
     return np.ascontiguousarray(np.moveaxis(facts.deltas, 0, -1))
 
 

@@ -45,9 +45,9 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
 
     On the support of base the Hessian is ``−β diag(1/p)``, so the constrained step is
     ``p(g − p·g)/β`` with gradient ``g = r − β log(p/base)`` up to a constant; damped while it
-    would leave the simplex. It knows nothing of the closed form.
+    would leave the simplex. It does not use the closed form.
 
-    Raises Undecidable if it has not come to rest.
+    Raises Undecidable if it has not converged.
     """
     live = base > 0
     start, r = base[live], reward[live]
@@ -55,13 +55,13 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
     for _ in range(NEWTON_STEPS):
         gradient = r / beta - np.log(p / start)
         step = gradient - p @ gradient
-        worst = float(-step.min())
-        p = p * (1.0 + min(1.0, SHRINK / worst if worst > 0 else 1.0) * step)
+        largest_drop = float(-step.min())
+        p = p * (1.0 + min(1.0, SHRINK / largest_drop if largest_drop > 0 else 1.0) * step)
         p /= p.sum()
         if float(np.abs(step).max()) <= 64 * EPS * (1.0 + float(np.abs(gradient).max())):
-            found = np.zeros_like(base)
-            found[live] = p
-            return found
+            optimum = np.zeros_like(base)
+            optimum[live] = p
+            return optimum
     raise Undecidable(f"Newton's method is not at rest after {NEWTON_STEPS} steps")
 
 
@@ -72,24 +72,25 @@ def closed_form(facts: AttributeFacts) -> Sides:
     (5) is the logarithm of (21); in (6) the term ``β log Z(x)`` cancels.
 
     lhs from the closed form, rhs from a numerical maximiser: the optimal value ``β log Z``, every
-    probability, the reward of (5) and the preference chances of (6), at whichever is most apart.
+    probability, the reward of (5) and the preference chances of (6), whichever differ most.
     """
     base, reward, beta = facts.base, facts.read("reward"), facts.instance.beta
     logs, log_z = tilted_optimum(base, reward, beta)
     live = base > 0
-    found: list[Sides] = []
+    compared: list[Sides] = []
     for x in range(len(base)):
-        keep = live[x]
-        p, b, r = newton_optimum(base[x], reward[x], beta)[keep], base[x][keep], reward[x][keep]
+        support = live[x]
+        p = newton_optimum(base[x], reward[x], beta)[support]
+        b, r = base[x][support], reward[x][support]
         gains = np.log(p / b)
         size = float(np.abs(r).max()) + beta * (1.0 + float(np.abs(np.log(b)).max()))
         value = float(p @ r - beta * (p @ gains))
-        found.append(Sides(beta * float(log_z[x]), value, size, where={"x": x}))
-        found += _each(np.exp(logs[x][keep]), p, 1.0, x)
-        found += _each(beta * gains + beta * log_z[x], r, size, x)
+        compared.append(Sides(beta * float(log_z[x]), value, size, where={"x": x}))
+        compared += _each(np.exp(logs[x][support]), p, 1.0, x)
+        compared += _each(beta * gains + beta * log_z[x], r, size, x)
         difference = beta * (gains[:, None] - gains[None, :])
-        found += _each(_chance(difference), _chance(r[:, None] - r[None, :]), 1.0 + size, x)
-    return max(found, key=lambda sides: abs(sides.slack) / sides.scale)
+        compared += _each(_chance(difference), _chance(r[:, None] - r[None, :]), 1.0 + size, x)
+    return max(compared, key=lambda sides: abs(sides.slack) / sides.scale)
 
 
 def _chance(difference: Array) -> Array:
@@ -129,8 +130,8 @@ def one_pair(facts: AttributeFacts) -> Sides:
 def several_pairs(facts: AttributeFacts) -> Sides:
     """(10)–(13) for a data set: the maximiser of the mean margin F maximises the likelihood.
 
-    False: ``Σ log σ(z_n)`` is concave and bounded above, the mean of z_n is neither; one loud pair
-    outvotes a quiet one. Margins (10, −1) and (2, 2) at k = 1: F says 4.5 > 2, the mean
+    False: ``Σ log σ(z_n)`` is concave and bounded above, the mean of z_n is neither; one pair
+    of large margin outweighs the others. Margins (10, −1) and (2, 2) at k = 1: F says 4.5 > 2, the mean
     log-likelihood −0.657 < −0.127. lhs: mean log-likelihood at a maximiser of F over |A| ≤ k
     (the best of them, where several tie), rhs: the largest over |A| ≤ k.
     """
@@ -192,7 +193,7 @@ def _greedy_sides(facts: AttributeFacts, *, filtered: bool) -> Sides:
     if optimum <= rounding(facts):
         raise NotApplicable(f"no set of at most {k} attributes beats the empty one: 0 ≥ 0")
     ends = greedy(facts.F, k, rounding(facts), filtered=filtered)
-    # the theorem speaks of every run of greedy; a refutation must not hang on a tie
+    # the theorem speaks of every run of greedy; a refutation must not depend on a tie
     reached = ends.largest if filtered else ends.least
     terms = {"gamma": gamma, "F(S*)": optimum, "F(S_k)": reached}
     return Sides(guarantee(gamma) * optimum, reached, facts.size, terms)

@@ -134,14 +134,14 @@ def misretrieved(facts: TopicFacts, gain: Array) -> tuple[float, float]:
     """
     if gain.shape[1] == 1:
         return 0.0, 0.0
-    found = facts.centres
-    low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, found.shift, gain)
+    centres = facts.centres
+    low, high = (_by_tails if facts.atoms is None else _by_atoms)(facts, centres.shift, gain)
     middle = 0.5 * (low + high)
-    half = 0.5 * float(found.weights @ (high - low))
-    half += found.relative * float(found.weights @ np.abs(middle))
-    if found.drawn:
+    half = 0.5 * float(centres.weights @ (high - low))
+    half += centres.relative * float(centres.weights @ np.abs(middle))
+    if centres.drawn:
         half += SIGMAS * float(middle.std(ddof=1)) / len(middle) ** 0.5
-    return float(found.weights @ middle), half
+    return float(centres.weights @ middle), half
 
 
 def _by_atoms(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Array]:
@@ -202,7 +202,7 @@ def retrieval(facts: TopicFacts) -> Sides:
     left side tends to P_err r², P_err the chance that the *test* prompt's own noise passes the
     midway plane, which no number of past prompts makes smaller; (18) binds n only, so δ may be
     P_err/100. Step 2 of the proof asks ‖ε‖ ≤ r/8 with probability 1 − δ/2 "after adjusting
-    constants in (18)". Two slips beside it carry nothing: ĵ = j does not follow from distances
+    constants in (18)". Two further slips do no harm: ĵ = j does not follow from distances
     ≥ r/8 and ≤ 3r/8 (but 5r/8 is true, from μ_c directly), and 2r does not bound the distance of
     far topics (but sub-Gaussian noise reaches them exponentially more rarely).
     """

@@ -86,7 +86,7 @@ def reward_distances(facts: Facts) -> Array:
 
 
 def gap_minimal(facts: Facts, soup: Soup) -> Sides:
-    """(10) with the two broken steps of its proof mended and nothing else changed.
+    """(10) with the two broken steps of its proof repaired and nothing else changed.
 
     ``gap ≤ Σ_k (|λ_k|/|λ|₁) E_{π_k}[Σ‖psi‖]·‖nu_rw − nu_rk‖ + (β²/β')Σ Δ_k max(0, −λ_k)
     + E_{π_w}‖psi((s,·))‖·‖nu_w − (β/β')Σ λ_k nu_k‖``.

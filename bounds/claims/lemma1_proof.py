@@ -28,7 +28,7 @@ MAX_CONTINUATIONS = 4_000_000  # rows times L-token continuations that (13) is e
 
 
 def of_instance(sides: Callable[[InstanceFacts], Sides]) -> SidesFunction:
-    """A statement about the instance alone: computed once, whatever solves it."""
+    """A statement about the instance alone: computed once, the same for every solution."""
 
     @wraps(sides)
     def judged(facts: Facts) -> Sides:
@@ -43,9 +43,9 @@ def _residual(rows: Array, target: Array) -> tuple[Array, float]:
         return np.zeros_like(target), 0.0
     left, sigma, _ = np.linalg.svd(rows, full_matrices=False)
     left = left[:, sigma > RANK_TOLERANCE * sigma[0]]
-    found = target - left @ (left.T @ target)
+    residual = target - left @ (left.T @ target)
     error = 64 * EPS * (1 + rows.shape[1]) * np.sqrt(len(rows)) * float(np.abs(target).max())
-    return found, error
+    return residual, error
 
 
 @of_instance
@@ -54,7 +54,8 @@ def single_exponential(instance: InstanceFacts) -> Sides:
 
     With ``ref = softmax(psi(s)·nu_ref(a))`` the log of the left side is ``−mean_a log ref(a|s)``
     plus a linear function of psi(s), whatever nu_ref is chosen; so the statement is that this mean
-    is linear in psi(s) over the reachable contexts. It is a log-sum-exp, and it is not.
+    is linear in psi(s) over the reachable contexts. It is a linear function less a log-sum-exp of
+    linear ones, and that is not linear.
     """
     rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:
@@ -84,7 +85,7 @@ def random_fourier(instance: InstanceFacts) -> Sides:
     ``φ_ω(s) = e^{−iω·psi + ‖psi‖²/2}``, ``μ_ω(a) = e^{iω·nu + ‖nu‖²/2}``. Proof: ω·(nu − psi) is
     Gaussian of variance σ² = ‖nu − psi‖² and has characteristic function ``e^{−σ²/2}``. Both sides
     divided by ``e^{‖psi‖²/2 + ‖nu‖²/2}``: ``E cos(σg)`` by Gauss–Hermite quadrature against
-    ``e^{psi·nu − ‖psi‖²/2 − ‖nu‖²/2}``. The term shows what 4,096 sampled frequencies miss.
+    ``e^{psi·nu − ‖psi‖²/2 − ‖nu‖²/2}``. The term shows the error of 4,096 sampled frequencies.
     """
     rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:

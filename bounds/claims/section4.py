@@ -45,10 +45,10 @@ class Answers:
     going: NDArray[np.bool_]
 
     def total(self, table: Array, ahead: int = 0) -> Array:
-        """``Σ_t table[.., t + ahead, s_{t+1}]`` [.., n]; the table's last row holds ever after."""
+        """``Σ_t table[.., t + ahead, s_{t+1}]`` [.., n]; the table's last row holds for all later steps."""
         rows = np.minimum(np.arange(self.going.shape[1]) + ahead, table.shape[-2] - 1)
-        found = table[..., rows, self.contexts[:, 1:]]
-        return np.asarray(np.where(self.going, found, 0.0).sum(axis=-1))
+        entries = table[..., rows, self.contexts[:, 1:]]
+        return np.asarray(np.where(self.going, entries, 0.0).sum(axis=-1))
 
 
 def answers(facts: Facts) -> Answers:
@@ -95,7 +95,7 @@ def returns(facts: Facts) -> Sides:
 
     Proof. Sum ``Q_k(s_t,a_t) = r_k + V_k(s_{t+1})``, (3), over t. And ``β log π_k/ref``, which is
     ``Q_k(s_t,a_t) − V_k(s_t)``, adds up to ``Σ r_k − V_k(s_0)``: the start's value cancels between
-    two answers to one prompt. Both on seeded draws from ref, all k; the sides are the worse one's.
+    two answers to one prompt. Both on seeded draws from ref, all k; the sides are those of the worse one.
     """
     drawn = facts.once(answers)
     true = drawn.total(facts.mdp.rewards[:, None])
@@ -130,14 +130,14 @@ def gumbel(facts: Facts) -> Sides:
     Q = facts.sol.Q
     data = np.repeat(mdp.ref[None, s], len(Q), axis=0)
     nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    found = beta * loss_minimisers(data, Q, beta, nexts, t)
+    minimisers = beta * loss_minimisers(data, Q, beta, nexts, t)
     plain, twice = (log_norms(mdp, Q, scale, t, s) for scale in (beta, 0.5 * beta))
     values = facts.sol.V[:, t, s]
-    k, m = np.unravel_index(int(np.argmax(np.abs(found - values))), found.shape)
+    k, m = np.unravel_index(int(np.argmax(np.abs(minimisers - values))), minimisers.shape)
     off = beta * float((twice - 2.0 * plain).max())  # D₂ = log E_ref (π_k/ref)²
     terms = {"states": float(len(s)), "largest offset, data from π_k": off}
     where = {"t": int(t[m]), "s": int(s[m]), "k": int(k)}
-    lhs, rhs = float(found[k, m]), float(values[k, m])
+    lhs, rhs = float(minimisers[k, m]), float(values[k, m])
     return Sides(lhs, rhs, beta + facts.size_of_values, terms, where)
 
 
@@ -146,8 +146,8 @@ def bradley_terry(facts: Facts) -> Sides:
 
     With ``x = ΔR`` [K] of a pair with one prompt and ``P = σ(w·x)``: ``L(λ) = −E[P log σ(λ·x) +
     (1−P) log σ(−λ·x)]`` has slope ``E[(σ(λ·x) − P) x]``, zero at w, and curvature ``E[σ′ x xᵀ]``:
-    convex, and its minimisers are w plus what no pair shows (x·d = 0). λ* of (8) enters nowhere.
-    Ranking by the sign of w·x is separated by w itself: ``L(c w)`` falls for ever as c grows.
+    convex, and its minimisers are w plus any d that no pair shows (x·d = 0). λ* of (8) plays no part.
+    Ranking by the sign of w·x is separated by w itself: ``L(c w)`` falls without end as c grows.
 
     R_k is what the section takes, ``β Σ log π_k/ref``; the user sees ``Σ r_w``.
     lhs: largest ``|x·(λ̂ − w)|`` over the pairs of up to 48 answers; rhs: 0.
@@ -195,14 +195,14 @@ def explicit(facts: Facts, soup: Soup) -> Sides:
     β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
     ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
     """
-    found = _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam, facts.sol.Q)))
+    printed = _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam, facts.sol.Q)))
     beta = facts.mdp.beta
-    halfway = (
-        found
+    over_beta = (
+        printed
         if beta == 1.0
         else _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam / beta, facts.sol.Q)))
     )
-    return replace(found, terms={"KL with logit_ref + Q_k/β": halfway.lhs})
+    return replace(printed, terms={"KL with logit_ref + Q_k/β": over_beta.lhs})
 
 
 def explicit_repaired(facts: Facts, soup: Soup) -> Sides:
@@ -242,7 +242,7 @@ def implicit(facts: Facts, soup: Soup) -> Sides:
     With ``h = Σ (λ_k/β²) Q_k`` the ratio is ``exp(h − Σ (λ_k/β²) V_k)``. The printed bound,
     ``M = exp(−Σ λ_k KL(ref‖π_k)/β) = exp(E_ref h − Σ (λ_k/β²) V_k)``, is the ratio's geometric mean
     under ref. ``P(u ≤ ratio) = min(1, ratio/M)``, so the law is ``∝ ref·min(1, exp(h − E_ref h))``:
-    tokens above the mean are no longer told apart, and were M a bound, h would still be the
+    tokens above the mean all get the same factor; and if M were a bound, h would still be the
     exponent of (7) only for β² = β'. lhs: largest total variation to the soup; rhs: 0.
     """
     beta = facts.mdp.beta

@@ -57,7 +57,7 @@ def search(
 
     torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
     state = checkpoint.resume(out, claim) if resume and out else State(claim, seed)
-    if state.best is not None and state.best.broken and not state.found(factor):
+    if state.best is not None and state.best.broken and not state.breaks_by(factor):
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
     def save_best(now: State) -> None:
@@ -68,8 +68,8 @@ def search(
     before = state.seconds
     with status_console().status(f"{claim}: looking ...") as status:
         look(state, seconds, factor, save_best)
-        found, shrunk = state.found(factor), 0
-        if found and shrink and not state.interrupted:
+        broken, shrunk = state.breaks_by(factor), 0
+        if broken and shrink and not state.interrupted:
             assert state.best is not None
 
             def save_smaller(best: Find, name: str, tried: int) -> None:
@@ -88,10 +88,10 @@ def search(
             state.best = shrinker.run(state.best)
             shrunk = shrinker.tried
             save_best(state)
-    _show(tables_console(json_path), state, found)
+    _show(tables_console(json_path), state, broken)
     with output as lines:
-        lines.write([dump(_result(state, factor, found, shrunk, out))])
-    if not found:
+        lines.write([dump(_result(state, factor, broken, shrunk, out))])
+    if not broken:
         raise typer.Exit(1)
 
 
@@ -132,13 +132,13 @@ def _line(state: State) -> str:
     return f"{state.claim}: round {state.rounds}, {state.looks:,} instances; best {best}"
 
 
-def _show(console: Console, state: State, found: bool) -> None:
+def _show(console: Console, state: State, broken: bool) -> None:
     best = state.best
     if best is None:
         console.print(f"{state.claim}: no instance met its hypotheses in {state.seconds:.1f} s")
         return
     status = CLAIMS[state.claim].status
-    title = f"{state.claim} ({status}): " + ("broken" if found else "not broken")
+    title = f"{state.claim} ({status}): " + ("broken" if broken else "not broken")
     table = Table(title=title, title_justify="left", show_header=False)
     for name, value in (
         ("verdict", best.check.verdict),
@@ -151,18 +151,18 @@ def _show(console: Console, state: State, found: bool) -> None:
     ):
         table.add_row(name, value)
     console.print(table)
-    if found and status == "proved":
+    if broken and status == "proved":
         console.print("a proved claim is broken: a bug of this package, please report it")
 
 
 def _result(
-    state: State, factor: float, found: bool, shrunk: int, out: Path | None
+    state: State, factor: float, broken: bool, shrunk: int, out: Path | None
 ) -> dict[str, Any]:
     best = state.best
     check = None if best is None else best.check
     mdp = None if best is None else best.mdp
     return {
-        "claim": state.claim, "status": CLAIMS[state.claim].status, "found": found,
+        "claim": state.claim, "status": CLAIMS[state.claim].status, "found": broken,
         "verdict": None if check is None else check.verdict,
         "lhs": None if check is None else number(check.lhs),
         "rhs": None if check is None else number(check.rhs),

@@ -1,1 +1,1 @@
-"""What claims ask of one solved instance, computed once and let go with its owner."""
+"""What claims ask of one solved instance, computed once and freed with its owner."""

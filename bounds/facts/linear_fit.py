@@ -15,7 +15,7 @@ from toymdp import TokenMDP
 from toymdp.cached import cached_property
 from toymdp.worlds.features import Dense, Features, Tabular
 
-from ..sides import EPS, Array
+from ..sides import EPS, Array, Mask
 
 # singular values below this share of the largest are linear dependence, not a direction
 RANK_TOLERANCE = 1e-12
@@ -56,6 +56,12 @@ class Fit:
         return verdicts
 
 
+def _directions(sigma: Array) -> Mask:
+    """Which singular values, the largest first, are directions and not linear dependence."""
+    smallest = RANK_TOLERANCE * sigma[0] if len(sigma) else 0.0
+    return np.asarray(sigma > smallest)
+
+
 class FeatureFit:
     """The column space of an instance's feature rows at the reachable next contexts."""
 
@@ -63,7 +69,7 @@ class FeatureFit:
         self.mdp = mdp
         self.used = mdp.reach.nexts
         features = mdp.features
-        assert isinstance(features, Dense | Tabular)  # read at the door
+        assert isinstance(features, Dense | Tabular)  # made when the instance was read
         self.features: Features = features
         norms = (
             features.norms(mdp.steps)
@@ -89,8 +95,8 @@ class FeatureFit:
             rows, count = features.values[times > 0], times[times > 0].astype(float)
         root = np.sqrt(count)
         left, sigma, right = np.linalg.svd(root[:, None] * rows, full_matrices=False)
-        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
-        return rows, root, left[:, keep], right[keep].T / sigma[keep]
+        live = _directions(sigma)
+        return rows, root, left[:, live], right[live].T / sigma[live]
 
     @cached_property
     def rewards(self) -> Fit:
@@ -121,12 +127,12 @@ class FeatureFit:
         A, S = mdp.vocab_size, mdp.n_contexts
         allowed = mdp.reach.allowed.reshape(A, S // A, A)
         stacked = self.norms if self.per_step else self.norms[:1]
-        found = np.empty((len(stacked), S))
+        diameters = np.empty((len(stacked), S))
         for t, norms in enumerate(stacked):
             if isinstance(features, Tabular):
                 scale = np.where(allowed, norms.reshape(1, S // A, A), 0.0)
                 top = np.sort(scale, axis=2)[:, :, -2:] if A > 1 else np.zeros((A, S, 1))
-                found[t] = np.where(
+                diameters[t] = np.where(
                     (scale > 0).sum(axis=2) > 1, np.sqrt((top**2).sum(axis=2)), 0.0
                 ).reshape(S)
                 continue
@@ -135,10 +141,10 @@ class FeatureFit:
             apart = np.linalg.norm(block[:, :, None] - block[:, None], axis=3)
             for x1 in range(A):  # one leading token at a time: S·A numbers, not S·A²
                 both = allowed[x1][:, :, None] & allowed[x1][:, None]
-                found[t, x1 * (S // A) : (x1 + 1) * (S // A)] = np.where(both, apart, 0.0).max(
+                diameters[t, x1 * (S // A) : (x1 + 1) * (S // A)] = np.where(both, apart, 0.0).max(
                     axis=(1, 2)
                 )
-        return np.broadcast_to(found, (mdp.steps, S))
+        return np.broadcast_to(diameters, (mdp.steps, S))
 
     def fit(self, X: Array, known_to: float = 0.0) -> Fit:
         """Fit fields X [M, T, S] on next contexts.
@@ -227,5 +233,5 @@ class _OneStep(FeatureFit):
         values = features.values[self.t] if features.per_step else features.values
         rows = values[self.used[0]]
         left, sigma, right = np.linalg.svd(rows, full_matrices=False)
-        keep = sigma > RANK_TOLERANCE * sigma[0] if len(sigma) and sigma[0] > 0 else sigma > 0
-        return rows, np.ones(len(rows)), left[:, keep], right[keep].T / sigma[keep]
+        live = _directions(sigma)
+        return rows, np.ones(len(rows)), left[:, live], right[live].T / sigma[live]

@@ -1,4 +1,4 @@
-"""What is derived from an object is computed once, kept in that object, and dies with it."""
+"""What is derived from an object is computed once, kept in that object, and freed with it."""
 
 from __future__ import annotations
 

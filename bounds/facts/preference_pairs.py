@@ -126,8 +126,9 @@ def batch_posterior(facts: PairFacts) -> tuple[Array, Array]:
         return np.asarray(inverse + (facts.deltas.T * weights) @ facts.deltas)
 
     options = {"gtol": 1e-8}
-    found = scipy.optimize.minimize(
+    result = scipy.optimize.minimize(
         loss, facts.mean, jac=slope, hess=curvature, method="trust-exact", options=options
     )
-    lam = np.asarray(found.x - np.linalg.solve(curvature(found.x), slope(found.x)))  # last digits
+    lam = result.x
+    lam = np.asarray(lam - np.linalg.solve(curvature(lam), slope(lam)))  # last digits
     return lam, np.asarray(np.linalg.inv(curvature(lam)))

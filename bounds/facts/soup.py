@@ -29,7 +29,7 @@ class Soup(ComputesOnce):
     beta_prime: float = None  # type: ignore[assignment]  # a float afterwards
 
     def __post_init__(self) -> None:
-        lam = np.array(self.lam, dtype=np.float64)  # it does not follow the caller's array
+        lam = np.array(self.lam, dtype=np.float64)  # a copy: the caller may change the array
         lam.setflags(write=False)
         object.__setattr__(self, "lam", lam)
         if self.beta_prime is None:
@@ -96,8 +96,8 @@ class Soup(ComputesOnce):
     def value_error(self) -> float:
         """Rounding radius of J until ``eos`` beyond that of its terms; 0 with a finite horizon.
 
-        What is solved with is 1 − P, known to a unit in the last place of 1: the longer the soup
-        goes on, the less is known of when it ends, and J is off by as much of all it adds up.
+        The matrix of the linear system is 1 − P, known to a unit in the last place of 1: the longer
+        the soup goes on, the less exactly its number of steps is known, and J sums over those steps.
         """
         if self.mdp.horizon is not None:
             return 0.0

@@ -1,4 +1,4 @@
-"""What claims ask of one solved token MDP: typed, computed once, gone with its owner.
+"""What claims ask of one solved token MDP: typed, computed once, freed with its owner.
 
 ``Facts(sol)`` owns everything that is derived from a solution. Its ``second`` are the facts of the
 same instance solved by another method: what moves between the two is rounding. What depends on the
@@ -103,7 +103,7 @@ class Facts(ComputesOnce):
 
     @cached_property
     def second(self) -> Facts:
-        """The facts of the second solution, from which rounding is told."""
+        """The facts of the second solution: what differs is rounding."""
         return Facts(self.solved_again, self.states, instance=self.instance, other=self.sol)
 
     def at_start(self) -> Facts:
@@ -207,7 +207,7 @@ class Facts(ComputesOnce):
 
     @cached_property
     def size_of_values(self) -> float:
-        """What value differences are taken of: the largest |Q| and |r| at reachable places, plus β.
+        """The scale of values: the largest |Q| and |r| at reachable places, plus β.
 
         A log-sum-exp is exact to a unit in the last place of its argument near 1, so a value is
         never known to better than β times that, however small the rewards are.
@@ -219,7 +219,7 @@ class Facts(ComputesOnce):
 
     @cached_property
     def size_of_returns(self) -> float:
-        """The same of what policies earn, which are known no better than their logits.
+        """The scale of what policies earn, which is known no better than their logits are.
 
         Rounding a logit of size Q/β moves what the policy earns by as much of the range of Q. It
         counts where that range is many β.

@@ -67,8 +67,8 @@ class TopicFacts(ComputesOnce):
         if self.instance.points is None:
             return None
         pairs = zip(self.read("points"), self.read("weights"), strict=True)
-        kept = [(points[weights > 0], weights[weights > 0]) for points, weights in pairs]
-        return tuple((points, weights / weights.sum()) for points, weights in kept)
+        atoms = [(points[weights > 0], weights[weights > 0]) for points, weights in pairs]
+        return tuple((points, weights / weights.sum()) for points, weights in atoms)
 
     @cached_property
     def offsets(self) -> Array:

@@ -80,8 +80,8 @@ def _re_expressed(soup: Soup) -> Iterator[tuple[str, float | None, str]]:
     """What (10) could be after the best change of features, from below and from above.
 
     From below: ``‖Mᵀpsi‖·‖M⁻¹nu‖ ≥ |psi·nu|`` for every M, so (10) is at least what its terms are
-    with ``|psi·nu|`` in place of the product of norms; a single product comes as close to it as one
-    likes, both at once need not. From above: for one-hot features the best positive scale is a
+    with ``|psi·nu|`` in place of the product of norms; one product alone can come arbitrarily close
+    to that, both together need not. From above: for one-hot features the best positive scale is a
     geometric program, hence global within that class.
     """
     mdp = soup.mdp
@@ -110,8 +110,8 @@ def _re_expressed(soup: Soup) -> Iterator[tuple[str, float | None, str]]:
 def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | None, str]:
     """Least (10) over positive scales of the one-hot features, as a geometric program.
 
-    The minimising policy of the first term is kept at the one of the given scale (its tie-break
-    looks at the norms), so the value is the bound of a scale, not a bound on all of them.
+    The minimising policy of the first term stays the one of the given scale (its tie-break depends
+    on the norms), so the value is the bound at one scale, not a bound over all scales.
     """
     import cvxpy as cp  # slow to import, and few ladders ask for it
 
@@ -125,11 +125,12 @@ def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | Non
 
     def product(weights: Array, field: Array) -> Any:
         w, x = weights[used], np.abs(field[used])
-        keep_w, keep_x = np.flatnonzero(w > 0), np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
-        if len(keep_w) == 0 or len(keep_x) == 0:
+        nonzero_w = np.flatnonzero(w > 0)
+        nonzero_x = np.flatnonzero(x > 1e-14 * max(1e-300, x.max()))
+        if len(nonzero_w) == 0 or len(nonzero_x) == 0:
             return 0.0
-        mean = cp.sum(cp.multiply(w[keep_w], scale[keep_w]))
-        square = cp.sum(cp.multiply(x[keep_x] ** 2, scale[keep_x] ** -2.0))
+        mean = cp.sum(cp.multiply(w[nonzero_w], scale[nonzero_w]))
+        square = cp.sum(cp.multiply(x[nonzero_x] ** 2, scale[nonzero_x] ** -2.0))
         return mean * square**0.5
 
     terms = [product(path, mismatch), product(first_step, logits)]
@@ -153,8 +154,8 @@ def _best_scale(soup: Soup, mismatch: Array, logits: Array) -> tuple[float | Non
 def _minimiser_visits(soup: Soup) -> Array:
     """Expected visits [T, S] of next contexts under the minimising policy of Theorem 1.
 
-    Played as a deterministic policy read off the hard values: the sharpest softmax of minus the
-    cost-to-go, with ties shared (every tied policy has the same first term up to its norms).
+    The hard minimiser as a policy: a very sharp softmax of minus the cost-to-go, in which tied
+    actions share the probability (every tied policy has the same first term up to its norms).
     """
     mdp = soup.mdp
     cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)

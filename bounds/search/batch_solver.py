@@ -37,8 +37,8 @@ class Sizes:
 
     def next_contexts(self) -> Tensor:
         """[S, A]: context reached from s by token a."""
-        found = (np.arange(self.S)[:, None] * self.A + np.arange(self.A)) % self.S
-        return torch.as_tensor(found)
+        contexts = (np.arange(self.S)[:, None] * self.A + np.arange(self.A)) % self.S
+        return torch.as_tensor(contexts)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Batch:
 
     log_ref: [B, S, A], FORBIDDEN where not allowed. rewards: [B, K, S]. w: [B, K].
     used: [B, T, S], reachable next contexts. visited: [B, T, S], reachable states.
-    Q: [B, K+1, T, S], the user's last. V0: [B, K+1, T+1, S].
+    Q: [B, K+1, T, S], the user's last. V: [B, K+1, T+1, S].
     """
 
     sizes: Sizes
@@ -84,15 +84,15 @@ def reachable(sizes: Sizes, allowed: Mask) -> tuple[Mask, Mask]:
     B, T, S, A = len(allowed), sizes.T, sizes.S, sizes.A
     nexts = sizes.next_contexts().numpy()
     states, used = np.zeros((B, T, S), dtype=bool), np.zeros((B, T, S), dtype=bool)
-    here = np.zeros((B, S), dtype=bool)
-    here[:, 0] = True
+    current = np.zeros((B, S), dtype=bool)
+    current[:, 0] = True
     for t in range(T):
-        states[:, t] = here
-        taken = here[:, :, None] & allowed
+        states[:, t] = current
+        taken = current[:, :, None] & allowed
         for s in range(S):
             for a in range(A):
                 used[:, t, nexts[s, a]] |= taken[:, s, a]
-        here = used[:, t]
+        current = used[:, t]
     return states, used
 
 
@@ -136,11 +136,11 @@ def soup_values(batch: Batch, lam: Tensor) -> Tensor:
 def occupancy(batch: Batch, pi: Tensor) -> Tensor:
     """Probability [B, T, S] of each state under a policy pi [B, T, S, A] from the start."""
     nexts = batch.sizes.next_contexts().reshape(-1)
-    here = torch.zeros_like(pi[:, 0, :, 0])
-    here[:, 0] = 1.0
-    found = [here]
+    current = torch.zeros_like(pi[:, 0, :, 0])
+    current[:, 0] = 1.0
+    by_step = [current]
     for t in range(batch.sizes.T - 1):
-        flow = (here[..., None] * pi[:, t]).reshape(len(here), -1)
-        here = torch.zeros_like(here).index_add(1, nexts, flow)
-        found.append(here)
-    return torch.stack(found, dim=1)
+        flow = (current[..., None] * pi[:, t]).reshape(len(current), -1)
+        current = torch.zeros_like(current).index_add(1, nexts, flow)
+        by_step.append(current)
+    return torch.stack(by_step, dim=1)

@@ -33,7 +33,7 @@ def as_witness(find: Find, claim: str, seed: int, meta: dict[str, Any]) -> Witne
 def summary(state: State, factor: float) -> dict[str, Any]:
     """What a search did, as plain data."""
     return {
-        "found": state.found(factor), "factor": factor, "rounds": state.rounds,
+        "found": state.breaks_by(factor), "factor": factor, "rounds": state.rounds,
         "looks": state.looks, "seconds": round(state.seconds, 3), "tried": dict(state.tried),
     }  # fmt: skip
 
@@ -53,7 +53,7 @@ def save(path: Path, state: State, factor: float) -> None:
 
 
 def write(path: Path, witness: Witness) -> None:
-    """Write a witness beside its place and move it there. Raises InstanceError if it cannot be."""
+    """Write a witness to a file beside its path, then rename it. Raises InstanceError if it fails."""
     beside = path.with_name(path.name + ".part")
     try:
         witness.save(beside)
@@ -69,17 +69,17 @@ def resume(path: Path, claim: str) -> State:
         raise InstanceError.of(
             f"{path}: claim", witness.claim, f"is not {claim}", "resume with the claim of the file"
         )
-    kept = witness.instance.meta.get("search")
-    if not isinstance(kept, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(kept):
+    stored = witness.instance.meta.get("search")
+    if not isinstance(stored, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(stored):
         raise InstanceError(
             f"{path}: meta.search is missing: not written by `search`; drop --resume"
         )
     lam = None if witness.lam is None else np.array(witness.lam)
     state = State(claim, witness.seed)
     state.take(verdict(witness.instance, claim, lam, witness.seed))
-    state.rounds, state.looks = int(kept["rounds"]), int(kept["looks"])
-    state.seconds, state.tried = float(kept["seconds"]), dict(kept["tried"])
-    if "lead" in kept:
-        lead = kept["lead"]
+    state.rounds, state.looks = int(stored["rounds"]), int(stored["looks"])
+    state.seconds, state.tried = float(stored["seconds"]), dict(stored["tried"])
+    if "lead" in stored:
+        lead = stored["lead"]
         state.lead = lead_of(np.array(lead["theta"]), np.array(lead["allowed"]), lead["sizes"])
     return state

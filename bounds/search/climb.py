@@ -1,4 +1,4 @@
-"""Two ways up one objective: Adam on a whole population, and CMA-ES around one instance."""
+"""Two ways to climb one objective: Adam on a whole population, and CMA-ES around one instance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cmaes import CMA
 
 from ..sides import Array, Mask
 from .batch_solver import Batch, Tensor, soup_values
-from .objectives import Facts, Objective, facts
+from .objectives import BatchFacts, Objective, batch_facts
 from .population import Population
 
-PENALTY = 3.0  # nats of objective for each gap's worth of J that the best challenger is ahead
-TOLERATED = 1e-3  # of the gap: a challenger this little ahead is left to the judge
+PENALTY = 3.0  # nats of objective for a lead in J, of the best challenger, as large as the gap
+TOLERATED = 1e-3  # of the gap: a challenger that leads by less is left to the judge
 RATE = 0.05  # Adam's step
-REFRESH = 10  # steps between two looks for challengers
+REFRESH = 10  # steps between two searches for challengers
 
 Stop = Callable[[], bool]
 
@@ -59,11 +59,11 @@ def neighbours(w: Tensor) -> Tensor:
     return torch.cat([(w[:, None] + shift).clamp_min(0.0), 0.97 * w[:, None]], dim=1)
 
 
-def penalised(objective: Objective, f: Facts, rivals: Tensor | None) -> tuple[Tensor, Tensor]:
+def penalised(objective: Objective, f: BatchFacts, rivals: Tensor | None) -> tuple[Tensor, Tensor]:
     """Objective [B] to climb, and the share [B] of the gap by which λ falls short of the optimum.
 
-    With rivals [B, N, 2] the gap's left side loses what the best of them gains, and that share is
-    weighed as a penalty; without them (λ is free) the share is 0.
+    With rivals [B, N, 2] the lead in J of the best of them, as a share of the gap, is subtracted as
+    a penalty; without them (λ is free) the share is 0.
     """
     ratio = objective.places(f).flatten(1).amax(dim=1)
     if rivals is None:
@@ -81,11 +81,11 @@ def ascend(
     adam = torch.optim.Adam([theta], lr=RATE)
     reach, grid = population.reach(), ball()
     best = torch.full((len(theta),), -np.inf, dtype=theta.dtype)
-    kept = theta.detach().clone()
+    best_theta = theta.detach().clone()
     rivals: Tensor | None = None
     for step in range(steps):
         batch, lam = population.solve(theta, reach)
-        f = facts(batch, batch.w if objective.matched else lam)
+        f = batch_facts(batch, batch.w if objective.matched else lam)
         if objective.matched:
             if step % REFRESH == 0:
                 far = challengers(batch, grid)
@@ -94,7 +94,7 @@ def ascend(
         with torch.no_grad():
             better = (short < TOLERATED) & (value > best)
             best = torch.where(better, value, best)
-            kept[better] = theta.detach()[better]
+            best_theta[better] = theta.detach()[better]
         if stop():
             break
         adam.zero_grad()
@@ -105,7 +105,7 @@ def ascend(
         adam.step()
     order = torch.argsort(-best)
     return [
-        Ranked(population.single(int(i)), kept[i : i + 1], float(best[i]))
+        Ranked(population.single(int(i)), best_theta[i : i + 1], float(best[i]))
         for i in order
         if torch.isfinite(best[i])
     ]
@@ -122,28 +122,28 @@ def evolve(
     """CMA-ES from instance 0 of a population, a generation as one batch; the best point found."""
     size = 4 + int(3 * np.log(population.width))
     cma = CMA(mean=theta[0].numpy().copy(), sigma=1.0, seed=seed, population_size=size)
-    crowd, grid = population.single(0, size), ball()
-    reach = crowd.reach()
+    copies, grid = population.single(0, size), ball()
+    reach = copies.reach()
     best = Ranked(population.single(0), theta[:1].clone(), -np.inf)
     for _ in range(generations):
         if stop() or cma.should_stop():
             break
-        asked = np.stack([cma.ask() for _ in range(size)])
-        values, short = _values(objective, crowd, torch.as_tensor(asked), reach, grid)
-        cma.tell([(x, -float(v)) for x, v in zip(asked, values, strict=True)])
+        candidates = np.stack([cma.ask() for _ in range(size)])
+        values, short = _values(objective, copies, torch.as_tensor(candidates), reach, grid)
+        cma.tell([(x, -float(v)) for x, v in zip(candidates, values, strict=True)])
         values = np.where(short < TOLERATED, values, -np.inf)
         i = int(np.argmax(values))
         if values[i] > best.score:
-            best = Ranked(best.population, torch.as_tensor(asked[i : i + 1]), float(values[i]))
+            best = Ranked(best.population, torch.as_tensor(candidates[i : i + 1]), float(values[i]))
     return [best] if np.isfinite(best.score) else []
 
 
 def _values(
-    objective: Objective, crowd: Population, theta: Tensor, reach: tuple[Mask, Mask], grid: Tensor
+    objective: Objective, copies: Population, theta: Tensor, reach: tuple[Mask, Mask], grid: Tensor
 ) -> tuple[Array, Array]:
     with torch.no_grad():
-        batch, lam = crowd.solve(theta, reach)
-        f = facts(batch, batch.w if objective.matched else lam)
+        batch, lam = copies.solve(theta, reach)
+        f = batch_facts(batch, batch.w if objective.matched else lam)
         rivals = None
         if objective.matched:
             rivals = torch.cat([challengers(batch, grid), neighbours(batch.w)], dim=1)

@@ -133,19 +133,19 @@ def judged(claim: Claim, mdp: TokenMDP, lam: Array) -> Find:
     return Find(mdp, lam, at_lambda(claim, sol, lam))
 
 
-def score(claim: Claim, found: Find) -> float:
+def score(claim: Claim, find: Find) -> float:
     """What CMA-ES climbs; above 0 the claim fails by more than rounding.
 
     Of an inequality, with sides of any sign, ``asinh(lhs/u) − asinh(rhs/u)`` for a u far below both:
     their log-ratio where both are positive. Of an equality the log of |slack| over its radius.
     """
-    c = found.check
-    if c.lhs is None or c.rhs is None or c.error is None or c.slack is None:
+    check = find.check
+    if check.lhs is None or check.rhs is None or check.error is None or check.slack is None:
         return WORST
     if claim.kind == "equality":
-        return float(np.log(max(abs(c.slack), 1e-300) / max(8.0 * c.error, 1e-300)))
-    unit = 1e-9 * max(abs(c.lhs), abs(c.rhs), c.error, 1e-290)
-    return float(np.arcsinh((c.lhs - c.error) / unit) - np.arcsinh(c.rhs / unit))
+        return float(np.log(max(abs(check.slack), 1e-300) / max(8.0 * check.error, 1e-300)))
+    unit = 1e-9 * max(abs(check.lhs), abs(check.rhs), check.error, 1e-290)
+    return float(np.arcsinh((check.lhs - check.error) / unit) - np.arcsinh(check.rhs / unit))
 
 
 def climb(
@@ -160,12 +160,12 @@ def climb(
         nonlocal best, top, looks
         looks += 1
         try:
-            found = judged(claim, *form.instance(x))
+            find = judged(claim, *form.instance(x))
         except (InstanceError, SolverError):  # a point outside what can be solved is just bad
             return WORST
-        value = score(claim, found)
-        if value > top and strength(found.check, found.mdp.beta) > -np.inf:
-            best, top = found, value
+        value = score(claim, find)
+        if value > top and strength(find.check, find.mdp.beta) > -np.inf:
+            best, top = find, value
         return value
 
     starts = rng.normal(size=(DRAWS, form.width))
@@ -181,11 +181,11 @@ def climb(
         population_size=4 + int(3 * np.log(form.width)),
     )  # fmt: skip
     while looks < evaluations and not cma.should_stop():
-        told = []
+        scored = []
         for _ in range(cma.population_size):
             x = cma.ask()
-            told.append((x, -look(x)))
+            scored.append((x, -look(x)))
             if stop() or (best is not None and best.broken):
                 return best, looks
-        cma.tell(told)
+        cma.tell(scored)
     return best, looks

@@ -49,19 +49,19 @@ def _cut(
 ) -> Draft | None:
     mdp = draft[0]
     A, L = mdp.vocab_size, mdp.order
-    keep = [a for a in range(A) if a != without]
+    tokens = [a for a in range(A) if a != without]
     contexts = np.arange(mdp.n_contexts)
     digits = np.stack([contexts // A ** (L - 1 - i) % A for i in range(L)], axis=1)
-    chosen = np.isin(digits, keep).all(axis=1)
+    chosen = np.isin(digits, tokens).all(axis=1)
     start = list(mdp.start)
     if shorter:
         chosen &= digits[:, 0] == start[0]
         start = start[1:]
     index = contexts[chosen]
-    names = {a: i for i, a in enumerate(keep)}
+    names = {a: i for i, a in enumerate(tokens)}
     fields = mdp.fields() | {
-        "vocab_size": len(keep), "order": len(start), "horizon": mdp.horizon if T is None else T,
-        "start": [names[a] for a in start], "ref_weights": mdp.ref_weights[index][:, keep],
+        "vocab_size": len(tokens), "order": len(start), "horizon": mdp.horizon if T is None else T,
+        "start": [names[a] for a in start], "ref_weights": mdp.ref_weights[index][:, tokens],
         "rewards": mdp.rewards[:, index], "features": _features(mdp, index, T),
     }  # fmt: skip
     for role in ("eos", "bos"):
@@ -167,7 +167,7 @@ def _rows(draft: Draft, at: Any, row: Array) -> Draft | None:
 
 
 def _alike(weights: Array, s: int) -> Any:
-    """Rows [S] equal to row s: they are kept equal, since a repeated row is nothing new to read."""
+    """Rows [S] equal to row s: they stay equal, since a repeated row is quickly read."""
     return (weights == weights[s]).all(axis=1)
 
 
@@ -201,7 +201,7 @@ def _power(draft: Draft, s: int, a: int, step: float) -> Draft | None:
 
 
 def plainer_rewards(draft: Draft) -> Iterator[Edit]:
-    """Zeros, equal rewards, and the coarsest grid that does, for the table and then its entries."""
+    """Zeros, equal rewards, and the coarsest grid that works, for the table and then its entries."""
     mdp = draft[0]
     unreached = ~mdp.reach.nexts.any(axis=0)
     yield partial(_reward, at=(slice(None), unreached), change=np.zeros_like)
@@ -299,11 +299,11 @@ def _softmax_world(draft: Draft, step: float, drop: int | None = None) -> Draft 
     rows[mdp.start_context] = first
     logits = np.log2(mdp.ref_weights)
     logits = logits - logits.mean(axis=1, keepdims=True)
-    kept = [j for j in range(rows.shape[1]) if j != drop]
+    columns = [j for j in range(rows.shape[1]) if j != drop]
 
-    nu = on_grid(np.linalg.lstsq(rows, logits, rcond=1e-10)[0], step)[kept]
-    reward = on_grid(np.linalg.lstsq(rows, mdp.rewards.T, rcond=1e-10)[0], step)[kept]
-    rows = on_grid(rows, step)[:, kept]
+    nu = on_grid(np.linalg.lstsq(rows, logits, rcond=1e-10)[0], step)[columns]
+    reward = on_grid(np.linalg.lstsq(rows, mdp.rewards.T, rcond=1e-10)[0], step)[columns]
+    rows = on_grid(rows, step)[:, columns]
     exponent = rows @ nu
     return rebuilt(
         draft, start_feature=rows[mdp.start_context], features={"kind": "dense", "values": rows},

@@ -1,7 +1,7 @@
 """The search: rounds of restarts until a claim breaks or time is up; state kept after each round.
 
-Round n of seed s draws from ``[s, n]`` alone (and from the best point so far), so a run is the same
-each time as far as it gets; the clock decides only how far that is.
+Round n of seed s draws from ``[s, n]`` alone (and from the best point so far), so two runs agree
+round by round; the clock decides only how many rounds there are.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class State:
         """Of the best find; −inf before there is one."""
         return -np.inf if self.best is None else self.best.strength
 
-    def found(self, factor: float) -> bool:
+    def breaks_by(self, factor: float) -> bool:
         """Whether the best find breaks the claim by the factor."""
         return self.best is not None and self.best.broken and self.strength >= factor
 
     def take(self, find: Find | None) -> None:
-        """Keep a find if it is broken and the best is not, or is stronger and as broken."""
+        """Keep a find that breaks the claim where the best does not, or that is stronger otherwise."""
         if find is None or not find.strength > -np.inf:
             return
         if self.best is None or (find.broken, find.strength) > (
@@ -66,14 +66,14 @@ class State:
             self.best = find
 
 
-Report = Callable[[State], None]
+OnRound = Callable[[State], None]
 
 
-def search(state: State, seconds: float, factor: float, report: Report) -> State:
+def search(state: State, seconds: float, factor: float, on_round: OnRound) -> State:
     """Run rounds until a find breaks the claim by ``factor`` or ``seconds`` more have passed.
 
-    report is called after each round and at the end. An interrupt ends the search with what it
-    has; ``state.interrupted`` says so.
+    on_round is called after each round and at the end. After an interrupt the state so far is
+    returned, with ``interrupted`` set.
     """
     began, before = time.monotonic(), state.seconds
 
@@ -82,19 +82,19 @@ def search(state: State, seconds: float, factor: float, report: Report) -> State
         return state.seconds - before >= seconds
 
     try:
-        while not over() and not state.found(factor):
+        while not over() and not state.breaks_by(factor):
             kind = _kind(state)
             for find in _round(state, kind, over):
                 state.take(find)
-                if state.found(factor):
+                if state.breaks_by(factor):
                     break
             state.rounds += 1
             state.tried[kind] = state.tried.get(kind, 0) + 1
             over()
-            report(state)
+            on_round(state)
     except KeyboardInterrupt:
         state.interrupted = True
-    report(state)
+    on_round(state)
     return state
 
 
@@ -138,10 +138,10 @@ def _ranked(
     state.looks += COUNT * STEPS
     if kind != "evolve":
         return ascend(objective, population, theta, STEPS, over)
-    found = evolve(objective, population, theta, GENERATIONS, int(rng.integers(2**31)), over)
-    if not found:
+    evolved = evolve(objective, population, theta, GENERATIONS, int(rng.integers(2**31)), over)
+    if not evolved:
         return []
-    return ascend(objective, found[0].population, found[0].theta, STEPS, over)
+    return ascend(objective, evolved[0].population, evolved[0].theta, STEPS, over)
 
 
 def lead_of(theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:

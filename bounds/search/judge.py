@@ -19,7 +19,7 @@ from ..facts.soup import Soup
 from ..facts.token_mdp import Facts, InstanceFacts
 from ..sides import Array
 from .climb import Ranked, ball
-from .objectives import OBJECTIVES, Objective, best_scale, facts
+from .objectives import OBJECTIVES, Objective, batch_facts, best_scale
 from .witness_features import constant_norm, logit_error, masses, one_hot_variants
 
 DRAWS = 24  # random starts of the optimum that an accepted witness is judged at
@@ -75,21 +75,21 @@ def verdict(mdp: TokenMDP, claim: str, lam: Array | None, seed: int = 0) -> Find
     """Judge a claim on an instance: at lam [K], or where the claim says, with many starts."""
     sol = solve(mdp)
     if CLAIMS[claim].at == "instance":
-        (found,) = check(sol, claim, seed=seed)
-        return Find(mdp, None, found)
+        (outcome,) = check(sol, claim, seed=seed)
+        return Find(mdp, None, outcome)
     if lam is not None:
         return Find(mdp, lam, at_lambda(CLAIMS[claim], sol, lam))
     optimum = soup_optimum(mdp, sol, seed=seed, draws=DRAWS)
-    (found,) = check(sol, claim, optimum=optimum, seed=seed)
-    at_optimum = CLAIMS[claim].at == "optimum" or found.lam is None
-    return Find(mdp, None if at_optimum else np.array(found.lam), found)
+    (outcome,) = check(sol, claim, optimum=optimum, seed=seed)
+    at_optimum = CLAIMS[claim].at == "optimum" or outcome.lam is None
+    return Find(mdp, None if at_optimum else np.array(outcome.lam), outcome)
 
 
 def matched(mdp: TokenMDP) -> TokenMDP:
     """The instance with w moved towards a fixed point of ``w -> |λ*(w)|/|λ*(w)|₁`` (secant, K = 2).
 
-    λ* is the local optimum climbed to from λ = w. With other K, or where the steps do not settle,
-    the last w is kept: the judge decides.
+    λ* is the local optimum climbed to from λ = w. With other K the instance is returned as it is;
+    where the steps do not converge, with the last w: the judge decides.
     """
     if mdp.n_rewards != 2:
         return mdp
@@ -97,8 +97,8 @@ def matched(mdp: TokenMDP) -> TokenMDP:
     w = float(mdp.w[0])
     for _ in range(MATCHES):
         mdp = mdp.replace(w=np.array([w, 1.0 - w]))
-        nu = np.abs(ascend(SoupObjective(solve(mdp)), mdp.w, "user weights").u)
-        miss = float(nu[0] / nu.sum()) - w
+        u = np.abs(ascend(SoupObjective(solve(mdp)), mdp.w, "user weights").u)
+        miss = float(u[0] / u.sum()) - w
         if abs(miss) < 1e-13:
             break
         tried.append((w, miss))
@@ -114,7 +114,7 @@ def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, fl
     """What a matched objective would be at λ = (β'/β)w, and by how much of the gap J(λ*) is ahead.
 
     lhs over the right side at ideal features; the second by a coarse look at the ball. Costs a few
-    milliseconds: what fails it clearly need not be climbed. For β = 1 and K = 2.
+    milliseconds: an instance that clearly fails here need not be judged. For β = 1 and K = 2.
     """
     sol = solve(mdp)
     J = SoupObjective(sol)
@@ -133,7 +133,7 @@ def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, fl
     return lhs / max(rhs, 1e-300), ahead / max(gap, 1e-300)
 
 
-def realise(claim: str, ranked: Ranked) -> Iterator[tuple[TokenMDP, Array | None]]:
+def instances_of(claim: str, ranked: Ranked) -> Iterator[tuple[TokenMDP, Array | None]]:
     """Instances with features, and the λ to judge at, of a point that an objective ranked."""
     objective = OBJECTIVES[claim]
     mdp, lam = ranked.population.instance(ranked.theta, 0)
@@ -144,11 +144,11 @@ def realise(claim: str, ranked: Ranked) -> Iterator[tuple[TokenMDP, Array | None
         mdp = matched(mdp)
     sol = solve(mdp)
     at = soup_optimum(mdp, sol).lam if objective.matched else lam
-    for featured in dressed(objective, sol, at, place):
+    for featured in with_features(objective, sol, at, place):
         yield featured, None if objective.matched else lam
 
 
-def dressed(
+def with_features(
     objective: Objective, sol: Solution, lam: Array, place: tuple[int, int]
 ) -> Iterator[TokenMDP]:
     """The solved instance with each of the feature tables that the objective means."""
@@ -165,7 +165,7 @@ def dressed(
 def _worst_place(objective: Objective, ranked: Ranked) -> tuple[int, int]:
     with torch.no_grad():
         batch, lam = ranked.population.solve(ranked.theta, ranked.population.reach())
-        table = objective.places(facts(batch, lam))[0]
+        table = objective.places(batch_facts(batch, lam))[0]
     t, s = divmod(int(table.argmax()), table.shape[1])
     return t, s
 
@@ -173,10 +173,10 @@ def _worst_place(objective: Objective, ranked: Ranked) -> tuple[int, int]:
 def best_find(claim: str, ranked: Ranked, seed: int) -> Find | None:
     """Judge a ranked point with each feature table at one quickly found λ*, the best in full."""
     best: Find | None = None
-    for mdp, lam in realise(claim, ranked):
-        found = quick(mdp, claim, lam)
-        if best is None or found.strength > best.strength:
-            best = found
+    for mdp, lam in instances_of(claim, ranked):
+        find = quick(mdp, claim, lam)
+        if best is None or find.strength > best.strength:
+            best = find
     if best is None or not best.broken:
         return best
     return verdict(best.mdp, claim, best.lam, seed)

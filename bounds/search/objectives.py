@@ -13,8 +13,8 @@ reference and given rewards the search may take the one that makes the right sid
   independent, and ``nu = (m, 0, …)`` gives e: the bound is sup|e| to any accuracy.
 
 Claims at λ* are searched at *matched* weights λ = w on the full budget, where the first two terms of
-(10) vanish. That λ = w is the optimum is a constraint: the value of the best of many challengers,
-``max_j J(λ_j) − J(w)``, is taken off the gap and weighed as a penalty.
+(10) vanish. That λ = w is the optimum is a constraint: the lead of the best of many challengers,
+``max_j J(λ_j) − J(w)``, as a share of the gap, is subtracted as a penalty.
 
 Why the gap can exceed sup|e|, and by any factor. At λ = w on the full budget (β = β' = 1) let
 ``D_t(s) = Σ w_k V_k − V_w ≥ 0``, the convexity gap; then ``e_t = −D_{t+1}``, the soup is
@@ -41,7 +41,7 @@ SMALL = 1e-12
 
 
 @dataclass(frozen=True)
-class Facts:
+class BatchFacts:
     """A soup of each instance and what the objectives read off it.
 
     lam: [B, K]. log_pi_ref, log_pi_w, log_pi: log-policies [B, T, S, A] of ref, π_w and the soup.
@@ -74,13 +74,13 @@ class Facts:
         return self.batch.V[:, -1, :-1] - log_z
 
 
-def facts(batch: Batch, lam: Tensor) -> Facts:
+def batch_facts(batch: Batch, lam: Tensor) -> BatchFacts:
     """Policies, values and logit error of the soups lam [B, K], none of them 0."""
     G = batch.soup_logits(lam[:, None])[:, 0]
     Q_w = batch.Q[:, -1]
     ref = batch.log_ref[:, None].expand(-1, batch.sizes.T, -1, -1)
     J = soup_values(batch, lam[:, None])[:, 0]
-    return Facts(batch, lam, ref, batch.log_policy(Q_w), batch.log_policy(G), Q_w - G, J)
+    return BatchFacts(batch, lam, ref, batch.log_policy(Q_w), batch.log_policy(G), Q_w - G, J)
 
 
 def best_scale(mass: Tensor, e: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def log_ratio(lhs: Tensor, rhs: Tensor) -> Tensor:
     return lhs.clamp_min(SMALL).log() - rhs.clamp_min(SMALL).log()
 
 
-def span_rate(f: Facts) -> Tensor:
+def span_rate(f: BatchFacts) -> Tensor:
     """The right side of ss.thm1.gap.sharp [B]: ``E_soup Σ [span(e)²/8 + (1/|λ|₁ − 1) KL(soup‖ref)]``."""
     allowed = f.batch.log_ref[:, None] > 0.5 * FORBIDDEN
     e = f.batch.at_tokens(f.e)
@@ -125,14 +125,14 @@ class Objective:
     for a found instance are the best for them. constant: features of constant norm instead.
     """
 
-    lhs: Callable[[Facts], Tensor]
-    rhs: Callable[[Facts], Tensor]
+    lhs: Callable[[BatchFacts], Tensor]
+    rhs: Callable[[BatchFacts], Tensor]
     matched: bool = False
     everywhere: bool = False
     mass: tuple[str, ...] = ()
     constant: bool = False
 
-    def places(self, f: Facts) -> Tensor:
+    def places(self, f: BatchFacts) -> Tensor:
         """Log-ratio [B, T, S] at every reachable state, or [B, 1, 1] where only one counts."""
         ratio = log_ratio(self.lhs(f), self.rhs(f))
         if not self.everywhere:
@@ -144,33 +144,33 @@ def _at_start(table: Tensor) -> Tensor:
     return table[:, 0, 0] if table.dim() == 3 else table
 
 
-def _scaled(f: Facts, names: tuple[str, ...]) -> Tensor:
+def _scaled(f: BatchFacts, names: tuple[str, ...]) -> Tensor:
     policies = {"ref": f.log_pi_ref, "user": f.log_pi_w, "soup": f.log_pi}
     mass = torch.stack([policies[name].exp() for name in names]).sum(dim=0)
     return best_scale(mass, f.batch.at_tokens(f.e))
 
 
-def _kl(f: Facts) -> Tensor:
+def _kl(f: BatchFacts) -> Tensor:
     return f.kl_from_w
 
 
-def _gap(f: Facts) -> Tensor:
+def _gap(f: BatchFacts) -> Tensor:
     return f.gap
 
 
-def _drop(f: Facts) -> Tensor:
+def _drop(f: BatchFacts) -> Tensor:
     return f.partition_drop
 
 
-def _sup(f: Facts) -> Tensor:
+def _sup(f: BatchFacts) -> Tensor:
     return largest(f.batch, f.e)
 
 
-def _twice_sup(f: Facts) -> Tensor:
+def _twice_sup(f: BatchFacts) -> Tensor:
     return 2.0 * _sup(f)[:, None, None].expand_as(f.kl_from_w)
 
 
-def _one_hot(lhs: Callable[[Facts], Tensor], *names: str, start: bool = False) -> Objective:
+def _one_hot(lhs: Callable[[BatchFacts], Tensor], *names: str, start: bool = False) -> Objective:
     """A bound whose features are one-hots of the best scale, at the start at λ = w or anywhere."""
     if start:
         return Objective(

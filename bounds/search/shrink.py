@@ -24,7 +24,7 @@ from ..claims.catalogue import CLAIMS
 from ..sides import Array
 from . import edits
 from .edits import Draft, Edit
-from .judge import Find, at_lambda, dressed, estimate, matched, quick, verdict
+from .judge import Find, at_lambda, estimate, matched, quick, verdict, with_features
 from .objectives import OBJECTIVES
 
 
@@ -76,21 +76,21 @@ PASSES: tuple[tuple[str, Callable[[Draft], Iterator[Edit]], bool], ...] = (
 class Shrinker:
     """Greedy passes over a find until none changes it, or until ``seconds`` have passed.
 
-    report: called with the best find, the pass's name and how many edits were tried.
+    on_edit: called with the best find, the pass's name and how many edits were tried.
     """
 
     claim: str
     factor: float
     seconds: float
     seed: int = 0
-    report: Callable[[Find, str, int], None] = lambda find, name, tried: None
+    on_edit: Callable[[Find, str, int], None] = lambda find, name, tried: None
     tried: int = 0
 
     def run(self, find: Find) -> Find:
         """The smallest find reached. An interrupt ends the shrinking with what it has."""
         self._end = time.monotonic() + self.seconds
         self._current = find
-        self._keep = {h for h, holds in find.check.hypotheses.items() if holds}
+        self._needed = {h for h, holds in find.check.hypotheses.items() if holds}
         try:
             self._pass("support", edits.opened, False)
             changed = True
@@ -113,10 +113,10 @@ class Shrinker:
                 if self._over():
                     return changed
                 self.tried += 1
-                found = self._try(edit)
-                self.report(found or self._current, name, self.tried)
-                if found is not None:
-                    self._current, changed = found, True
+                smaller = self._try(edit)
+                self.on_edit(smaller or self._current, name, self.tried)
+                if smaller is not None:
+                    self._current, changed = smaller, True
                     if again:
                         repeat = True
                         break
@@ -132,44 +132,44 @@ class Shrinker:
                 return None
             if self._hopeless(draft[0]):
                 return None
-            for mdp, lam in self._settled(*draft):
+            for mdp, lam in self._variants(*draft):
                 if self._good(quick(mdp, self.claim, lam)):
-                    found = verdict(mdp, self.claim, lam, self.seed)
-                    if self._good(found):
-                        return found
+                    find = verdict(mdp, self.claim, lam, self.seed)
+                    if self._good(find):
+                        return find
         except (InstanceError, SolverError):  # an edit that leaves no instance is no improvement
             return None
         return None
 
     def _hopeless(self, mdp: TokenMDP) -> bool:
-        """Whether a cheap look says that no features and no small move of w would do."""
+        """Whether a cheap estimate says that no features and no small change of w keep the break."""
         objective = OBJECTIVES.get(self.claim)
         if objective is None or not objective.matched or mdp.n_rewards != 2 or mdp.beta != 1.0:
             return False
         ratio, ahead = estimate(objective, self.claim, mdp)
         return ratio < 0.8 * self.factor or ahead > 0.5
 
-    def _good(self, found: Find) -> bool:
-        holds = {h for h, verdict in found.check.hypotheses.items() if verdict}
-        return found.broken and found.strength >= self.factor and self._keep <= holds
+    def _good(self, find: Find) -> bool:
+        holds = {h for h, verdict in find.check.hypotheses.items() if verdict}
+        return find.broken and find.strength >= self.factor and self._needed <= holds
 
-    def _settled(self, mdp: TokenMDP, lam: Array | None) -> Iterator[Draft]:
+    def _variants(self, mdp: TokenMDP, lam: Array | None) -> Iterator[Draft]:
         yield mdp, lam
         objective = OBJECTIVES.get(self.claim)
         if objective is None:
             return
-        for settle in (_as_it_is, matched) if objective.matched else (_as_it_is,):
-            candidate = settle(mdp)
+        for change in (_unchanged, matched) if objective.matched else (_unchanged,):
+            candidate = change(mdp)
             sol = solve(candidate)
             at = soup_optimum(candidate, sol, draws=2).lam if lam is None else lam
             best = [
                 (f.strength, i, f)
                 for place in self._places(candidate, objective.everywhere)
-                for i, m in enumerate(dressed(objective, sol, at, place))
+                for i, m in enumerate(with_features(objective, sol, at, place))
                 if (f := Find(m, lam, at_lambda(CLAIMS[self.claim], solve(m), at))).broken
             ]
             if best:
-                yield max(best, key=lambda found: found[:2])[2].mdp, lam
+                yield max(best, key=lambda entry: entry[:2])[2].mdp, lam
 
     def _places(self, mdp: TokenMDP, everywhere: bool) -> set[tuple[int, int]]:
         """States to make features for: the start, and where the claim broke, or a step before."""
@@ -184,5 +184,5 @@ class Shrinker:
         }
 
 
-def _as_it_is(mdp: TokenMDP) -> TokenMDP:
+def _unchanged(mdp: TokenMDP) -> TokenMDP:
     return mdp

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import typer
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -46,9 +45,6 @@ def progress_bars() -> Iterator[OnProgress]:
 
 
 def write_json(content: dict[str, Any], json_path: str | None) -> None:
-    """Write one JSON object if asked for; exit 2 if the file cannot be written."""
+    """Write one JSON object if asked for. Raises OutputError if the file cannot be written."""
     with OutputFile(json_path) as out:
         out.write([dump(content)])
-    if out.failure:
-        typer.echo(f"soupcheck: {out.failure}", err=True)
-        raise typer.Exit(2)

@@ -91,17 +91,22 @@ def exclusive_path(path: Path) -> Iterator[Path]:
         lock.release()
 
 
-def token_records(chunk: Chunk, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """One record for each state of a chunk: Δ_k, D₂, extremes, KLs, spans in nats."""
+def token_records(chunk: Chunk, answers: Sequence[Answer], first: int) -> list[dict[str, Any]]:
+    """One record for each state of a chunk: Δ_k, D₂, extremes, KLs, spans in nats.
+
+    answers: of the whole run; the chunk's rows count from the answer number ``first``.
+    """
     of = chunk.measures
     return [
         {
-            "sequence": int(row), "token": int(place), "id": answers[int(row)].ids[int(place) + 1],
+            "sequence": row, "token": place, "id": answers[row].ids[place + 1],
             "log_upper": of.log_upper[:, n].tolist(), "log_lower": of.log_lower[:, n].tolist(),
             "delta": of.delta[:, n].tolist(), "renyi": of.renyi[:, n].tolist(),
             "kl": of.kl[:, :, n].tolist(), "span": of.span[:, n].tolist(),
         }
-        for n, (row, place) in enumerate(zip(chunk.row, chunk.place, strict=True))
+        for n, (row, place) in enumerate(
+            zip((chunk.row + first).tolist(), chunk.place.tolist(), strict=True)
+        )
     ]  # fmt: skip
 
 
@@ -139,7 +144,7 @@ def tally_answers(
                     )
                 )
                 if tokens and file is not None:
-                    records += token_records(chunk, part)
+                    records += token_records(chunk, answers, start)
             if file is not None:
                 file.write(number, tally, records)
             total.add(tally)

@@ -83,7 +83,11 @@ class Tally:
 def tally_of(
     measures: Measures, row: Array, place: Array, settings: SoupSettings, bespoke: bool, eps: float
 ) -> Tally:
-    """Tally N states that were measured together; row, place: [N], where each state is."""
+    """Tally N states that were measured together; row, place: [N], where each state is.
+
+    In ``where`` of a claim's sides "soup" counts all soups of the settings, also those outside the
+    budget, which ss.thm1.gap.sharp does not speak of.
+    """
     arrays = {
         key: np.asarray(getattr(measures, key).double().cpu())
         for key in ("log_upper", "log_lower", *SUMS, "inner", "scale")
@@ -102,19 +106,19 @@ def tally_of(
     _note_worst(tally, "ss.delta", arrays["renyi"], arrays["delta"], ~two_valued, row, place, "k")
     if bespoke:
         K = settings.lams.shape[1]
-        inside = [m for m in range(len(settings.names)) if settings.in_domain(m)]
-        lhs, rhs = np.zeros((2, len(inside), N))
-        for i, m in enumerate(inside):
+        M = len(settings.names)
+        lhs, rhs = np.zeros((2, M, N))
+        inside = np.zeros((M, N), dtype=bool)
+        for m in filter(settings.in_domain, range(M)):
             kl, beta = arrays["kl"], settings.beta
             to_w, to_ref = kl[K + 2 + m, K + 1], kl[K + 2 + m, 0]
             temperature = settings.temperature(m)
-            lhs[i] = formulas.gap_rate(to_w, to_ref, beta, temperature)
-            rhs[i] = formulas.gap_rate(
+            inside[m] = True
+            lhs[m] = formulas.gap_rate(to_w, to_ref, beta, temperature)
+            rhs[m] = formulas.gap_rate(
                 formulas.hoeffding(arrays["span"][m]), to_ref, beta, temperature
             )
-        if inside:
-            every = np.ones(lhs.shape, dtype=bool)
-            _note_worst(tally, "ss.thm1.gap.sharp", lhs, rhs, every, row, place, "soup")
+        _note_worst(tally, "ss.thm1.gap.sharp", lhs, rhs, inside, row, place, "soup")
     return tally
 
 

@@ -97,7 +97,7 @@ def catalogue() -> Table:
     table.add_column("claim")
     table.add_column("solves", justify="right")
     table.add_column("with policies", justify="right")
-    # each time from a solution of which nothing is known yet: its second road is part of the price
+    # each time from a solution of which nothing is known yet: its second solution is part of the price
     fresh = [solve(mdp) for _ in range(5)]
     whole = best(lambda: check(fresh.pop(), "*", optimum=opt))
     table.add_row("all of them", f"{whole / one:.1f}", f"{whole / tables:.1f}")

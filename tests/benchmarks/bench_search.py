@@ -33,7 +33,7 @@ def main() -> None:
         times, strengths, looks = [], [], 0
         for seed in range(options.seeds):
             state = search(State(claim.id, seed), options.seconds, 1.05, lambda state: None)
-            times.append(round(state.seconds, 1) if state.found(1.05) else None)
+            times.append(round(state.seconds, 1) if state.breaks_by(1.05) else None)
             strengths.append(float(state.strength))
             looks += state.looks
         shown = " ".join("-" if t is None else f"{t:g}" for t in times)

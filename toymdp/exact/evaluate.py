@@ -56,7 +56,7 @@ def share(value: float, V_ref: float, V_u: float, size: float = 0.0) -> float | 
     """How much of the way from ref to the best policy ``value`` is: 0 at ``V_ref``, 1 at ``V_u``.
 
     ``(value − V_ref)/(V_u − V_ref)``, all in reward units. None where the denominator is within
-    rounding of values of their size, or of ``size`` (what they are sums of): there is no way to go.
+    rounding of values of their size, or of ``size`` (what they are sums of): there is nothing to gain.
     """
     way = V_u - V_ref
     if abs(way) <= ROUNDING * max(abs(V_ref), abs(V_u), size):

@@ -50,7 +50,7 @@ def tightest(lhs: Array, rhs: Array, mask: Mask, floor: float) -> int:
     """Return the flat index of the least ``rhs − lhs`` at the marked places, −1 if none is left.
 
     lhs, rhs, mask: arrays of one shape. Places where neither side exceeds ``floor`` in size are
-    passed over; a slack that is not a number counts as the least of all.
+    skipped; a NaN slack counts as the least of all.
     """
     if not lhs.shape == rhs.shape == mask.shape:  # the kernel would read beyond an end
         raise ValueError(f"shapes {lhs.shape}, {rhs.shape}, {mask.shape} differ")

@@ -260,8 +260,8 @@ def trap_loop(horizon: int = 4) -> TokenMDP:
     return plain.replace(features={"kind": "dense", "values": _of_one_norm(along)})
 
 
-def _of_one_norm(field: Array, length: int = 256, own: int = 32) -> Array:
-    """Integer features [T, S, 5 + T·S] of squared norm ``length² + own²`` that follow a field.
+def _of_one_norm(field: Array, length: int = 256, one_hot: int = 32) -> Array:
+    """Integer features [T, S, 5 + T·S] of squared norm ``length² + one_hot²`` that follow a field.
 
     field: [T, S]; it is linear in the first coordinate up to rounding to 1/length of its largest
     value, and exactly linear in all of them.
@@ -272,7 +272,7 @@ def _of_one_norm(field: Array, length: int = 256, own: int = 32) -> Array:
     T, S = field.shape
     first = np.rint(field * (length / np.abs(field).max()))
     rest = [[float(x) for x in sum_of_four_squares(length**2 - int(x) ** 2)] for x in first.ravel()]
-    rows = np.hstack([first.reshape(-1, 1), np.array(rest), own * np.eye(T * S)])
+    rows = np.hstack([first.reshape(-1, 1), np.array(rest), one_hot * np.eye(T * S)])
     return rows.reshape(T, S, -1)
 
 

@@ -119,7 +119,7 @@ def corpus_fields(
 
     split_words = [words(t) for t in corpus.texts]
     vocabulary = build_vocabulary(
-        [t for t, keep in zip(split_words, train, strict=True) if keep],
+        [t for t, trained in zip(split_words, train, strict=True) if trained],
         y[train], A, seed, corpus.source,
     )  # fmt: skip
     token, text_of = vocabulary.encode(split_words)
@@ -134,7 +134,7 @@ def corpus_fields(
     X, grams = design_matrix(nxt, text_of, train, y, A, L, width - A - padded)
     if ending == "pad" and L == 1:
         X = X.multiply(np.arange(X.shape[1]) != END).tocsr()
-    seen_before = {tuple(t) for t, keep in zip(split_words, train, strict=True) if keep}
+    seen_before = {tuple(t) for t, trained in zip(split_words, train, strict=True) if trained}
     fresh = ~train & np.array([tuple(t) not in seen_before for t in split_words])
     fits = [fit_reward(X, y[:, k], train, inner) for k in range(K)]
     theta = np.array([theta for theta, _, _ in fits])

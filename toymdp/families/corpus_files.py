@@ -44,7 +44,7 @@ def check_field(ok: bool, field: str, value: object, rule: str) -> None:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, one byte-order mark and a last line break forgiven."""
+    """The lines of a UTF-8 file, one byte-order mark and a last line break allowed."""
     try:
         data = path.read_bytes()
         content = data.decode("utf-8-sig")
@@ -154,7 +154,7 @@ def read_corpus(text: str | Path | None, labels: str | Path | None) -> Corpus:
             f"{labels}: {len(cells)} rows of labels for {len(texts)} texts in {path} (a blank line "
             "there is an empty text); give one row per text"
         )
-    # Without groups, copies of one text on both sides of the split would be judged by heart.
+    # Without groups, copies of one text on both sides of the split would be scored from memory.
     keys = [("text", t) if g is None else ("group", g) for t, g in zip(texts, groups, strict=True)]
     for what, have, least in (
         ("texts", len(texts), MIN_TEXTS),

@@ -31,7 +31,7 @@ def fit(X: Any, y: FloatArray, l2: float, start: FloatArray) -> FloatArray:
     # L-BFGS needs tens of steps instead of hundreds. 0.2 is p(1-p) of a text of no clear class.
     root = np.linalg.cholesky(0.2 * (back @ design).toarray() + np.diag(penalty))
     inverse = scipy.linalg.solve_triangular(root, np.eye(len(penalty)), lower=True)
-    moment = back @ y  # y @ z = moment @ p, and no long dot product wakes up BLAS threads
+    moment = back @ y  # y @ z = moment @ p, and no long dot product starts BLAS threads
 
     def loss(q: FloatArray) -> tuple[float, FloatArray]:
         p = q @ inverse
@@ -62,9 +62,9 @@ def design_matrix(
         table = counts(text_of, column, n, len(code))
         # Too rare says nothing; (<s>,<s>,x) says what (<s>,x) says.
         texts_with = np.asarray((table[train] > 0).sum(axis=0)).ravel()
-        keep = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & (code >= A ** (m - 2)))
-        columns.append(table[:, keep])
-        grams += [(m, int(c)) for c in code[keep]]
+        common = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & (code >= A ** (m - 2)))
+        columns.append(table[:, common])
+        grams += [(m, int(c)) for c in code[common]]
     if not grams or budget <= 0:
         return X, []
     candidates = scipy.sparse.hstack(columns).tocsr()

@@ -27,7 +27,7 @@ IntArray = NDArray[np.int64]
 
 BOS, END = 0, 1
 CLASS_SHARE = 0.4  # of the tokens besides <s> and </s>; more classes cost single words
-CONTEXT_WORDS = 100  # neighbours told apart in a word's context vector, by frequency
+CONTEXT_WORDS = 100  # neighbours distinguished in a word's context vector, by frequency
 DIRECTIONS = 20  # singular directions kept
 MIN_COUNT = 5  # below this a context vector is mostly noise: it joins classes, it shapes none
 LABEL_PULL = 1.5  # weight of the label log-odds beside the unit-length context vector

@@ -128,15 +128,15 @@ def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
             block_product(columns, ahead, low, n, kl[t])
             for x1 in range(A):
                 part = slice(x1 * B + low, x1 * B + low + n)
-                found, scale, first, second = (
+                divergence, scale, first, second = (
                     kl[t, part],
                     inverse[t, part],
                     log_g[t, part],
                     log_h[t, part],
                 )
                 for i in range(n):
-                    short = found[i] * scale[i] + (second[i] - first[i])
-                    found[i] = 0.0 if short < 0.0 else short  # NaN stays NaN
+                    value = divergence[i] * scale[i] + (second[i] - first[i])
+                    divergence[i] = 0.0 if value < 0.0 else value  # NaN stays NaN
 
 
 @njit(cache=True, nogil=True)

@@ -26,8 +26,8 @@ u, g, H are chosen so that the terms of order 0, 1 and 2 vanish:
 which are J's value, gradient and Hessian at c where nothing was added further down. What is left is
 of third order; it is bounded by absolute values with ``lo ≤ x ≤ hi`` from the vertices, and added to
 u: since Z ≥ 1, raising u by R lowers N by at least R. Only this one-sided constant is passed on, so
-nothing wraps: each state adds its own remainder, weighted by how often the soup gets there. (At
-c + d = 0 the soup is ref, KL is 0, and so is what the penalty takes.)
+the bound does not widen as nested intervals do: each state adds its own remainder, weighted by how
+often the soup gets there. (At c + d = 0 the soup is ref, KL is 0, and the penalty takes nothing.)
 
 **Fallback.** With ``η ≥ η₀ = β/max|c + d|₁`` and ``KL(p_d‖ref) ≥ E_{p_d} ℓ``, ``U ≤ max E_{p_d}[r_w +
 max P' − η₀ℓ]``, each state free to choose its own tilt; and ``U ≤ V_w``, the least regularised value.
@@ -293,7 +293,7 @@ def envelopes(
             top,
         )
         root = P[0, start]
-        found = quadratic_maximum(root, K, offset, accuracy, best)
-        found += kappa * (abs(found) + np.abs(root).sum())
-        bounds[i] = min(found, top[0, start])
+        bound = quadratic_maximum(root, K, offset, accuracy, best)
+        bound += kappa * (abs(bound) + np.abs(root).sum())
+        bounds[i] = min(bound, top[0, start])
         points[i] = centre + best

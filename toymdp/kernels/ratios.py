@@ -14,7 +14,7 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
 
     ``max π/ref = 1/E_ref[e^{q − max q}]``, so its logarithm is ``−log1p(−E_ref[1 − e^{q − max q}])``
     with no cancellation: it keeps its digits where the ratio is 1 + 1e-12, as Δ_k of SS (18) needs.
-    Row by row, for the rows that Tilt.importance_ratio cannot take block by block.
+    Row by row, for the rows that Policy.importance_ratio cannot take block by block.
     """
     T, contexts = q.shape
     A = ref.shape[1]
@@ -25,15 +25,15 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
                 continue
             values = q[t, (s % B) * A : (s % B) * A + A]
             low, high = allowed_range(ref[s], values)
-            missing, kept = 0.0, 0.0
+            missing, remaining = 0.0, 0.0
             for a in range(A):
                 if ref[s, a] > 0.0:
                     missing -= ref[s, a] * np.expm1(values[a] - high)
-                    kept += ref[s, a] * np.exp(values[a] - high)
+                    remaining += ref[s, a] * np.exp(values[a] - high)
             # with little mass near the maximum the sum itself has the digits
-            found = -np.log1p(-missing) if missing < 0.5 else max(-np.log(kept), 0.0)
-            log_upper[t, s] = found
-            log_lower[t, s] = min(low - high + found, 0.0)
+            log_top = -np.log1p(-missing) if missing < 0.5 else max(-np.log(remaining), 0.0)
+            log_upper[t, s] = log_top
+            log_lower[t, s] = min(low - high + log_top, 0.0)
 
 
 @njit(cache=True, nogil=True)

@@ -101,7 +101,7 @@ def root_of_slope(x, low, high):
             steps += 1
         total = 0.0
         for a in range(x.shape[0]):
-            # a term above 1 settles the sign alone: none need be larger than e
+            # a term above 1 decides the sign alone: none need be larger than e
             total += np.exp(min(x[a] - middle, 1.0))
         if total <= 1.0:
             high = middle

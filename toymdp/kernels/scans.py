@@ -1,7 +1,7 @@
 """Compiled scans of tables, each one pass: the largest entry, the least slack, a value put in place.
 
 Tables and masks are flat arrays of one length. NaN counts as the worst of all: it is
-returned, never passed over.
+returned, never skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def farthest(f, g, mask):
 def tightest(lhs, rhs, mask, floor):
     """Return where ``rhs − lhs`` is least among the marked places, −1 if none is left.
 
-    Places where neither side exceeds ``floor`` in size are passed over.
+    Places where neither side exceeds ``floor`` in size are skipped.
     """
     place, least = -1, np.inf
     for i in range(lhs.shape[0]):

@@ -88,7 +88,7 @@ def ascend(objective: SoupObjective, u: Array, name: str = "given") -> Ascent:
             value = objective.value(pattern * ahead)
             gain = (value - point.value) / predicted
             accepted = gain > 1e-4
-            if not gain >= 0.25:  # not-a-number shrinks too
+            if not gain >= 0.25:  # NaN shrinks too
                 # solver noise can make a move longer than the radius: shrink for certain
                 radius = 0.25 * min(radius, float(np.abs(move).max()))
             elif gain > 0.75:

@@ -29,7 +29,7 @@ from .ascent import Ascent, ascend
 from .objective import SoupObjective
 from .rounding import LEAST_WEIGHT, BoundInputs, lightest
 
-BATCH = 128  # pieces halved between two looks at the clock
+BATCH = 128  # pieces halved before the time is checked again
 MOST_SPECIALISTS = 5  # 2^K orthants and K² coefficients: beyond, only the identity's bound is given
 ISOTROPIC = 0.01  # share of the plain metric in the one that picks the edge to halve
 FINEST = 2.0**46  # corners are multiples of 1/FINEST
@@ -171,7 +171,7 @@ class _Search:
             climbed = ascend(self.objective, points[best], "branch and bound")
             self.ascents.append(climbed)
             self.J = max(self.J, climbed.value)
-        # a bound that is not a number bounds nothing: the parent's holds
+        # NaN bounds nothing: the parent's bound holds
         least = np.where(bounds < ceilings, bounds, ceilings)
         for bound, corners in zip(least, simplices, strict=True):
             self.pieces += 1

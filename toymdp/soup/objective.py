@@ -152,7 +152,7 @@ class SoupObjective:
     def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
         """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon.
 
-        A soup that ends too rarely to be told what it earns has the value −∞ and no visits: it is
+        A soup that ends too rarely for its value to be known has the value −∞ and no visits: it is
         never the best, and the slope there is 0.
         """
         mdp = self.sol.mdp

@@ -69,7 +69,9 @@ def projection(sol: Solution) -> Array:
     return np.asarray(u / max(1.0, size)) if size > 0 else np.asarray(mdp.w / mdp.w.sum())
 
 
-def grid_search(objective: SoupObjective, points: int = 81, keep: int = 6) -> tuple[Array, float]:
+def grid_search(
+    objective: SoupObjective, points: int = 81, n_peaks: int = 6
+) -> tuple[Array, float]:
     """Best u and J over a dense grid of the ball for K = 2, refined around its peaks to 1e-8.
 
     The ball is the square (p, q) ∈ [−1, 1]² with ``u = ((p+q)/2, (p−q)/2)``, so the grid ends on
@@ -89,7 +91,7 @@ def grid_search(objective: SoupObjective, points: int = 81, keep: int = 6) -> tu
     around = [padded[1 + i : points + 1 + i, 1 + j : points + 1 + j]
               for i in (-1, 0, 1) for j in (-1, 0, 1)]  # fmt: skip
     peaks = np.argwhere(np.max(around, axis=0) <= J)
-    peaks = peaks[np.argsort(-J[tuple(peaks.T)])][:keep]
+    peaks = peaks[np.argsort(-J[tuple(peaks.T)])][:n_peaks]
     best_u, best = np.zeros(2), float(objective.value(np.zeros(2)))
     for i, j in peaks:
         p, q, width = axis[i], axis[j], axis[1] - axis[0]

@@ -1,4 +1,4 @@
-"""``TokenMDP``: one language MDP, validated once at the door and frozen after it.
+"""``TokenMDP``: one language MDP, validated when it is made and frozen from then on.
 
 Spectral Souping, section 2.1: states are token sequences of which the last L decide, transitions
 append a token, ``ref`` proposes it and K rewards score the context it leads to.
