@@ -9,8 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from bounds.runs.progress import one_part  # noqa: E402
 from llm_bridge.measure.soups import LogitMixture, SoupSettings, mix, soup_mu  # noqa: E402
-from llm_bridge.progress import one_part  # noqa: E402
 
 LAMS = np.array([[0.6, -0.2], [3.0, 0.0], [0.0, 0.0], [1.5, -1.5]])
 SETTINGS = SoupSettings(("a", "b", "c", "d"), LAMS, 0.5, 1.5)

@@ -29,7 +29,7 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend", "progress"), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
+        ("backend",), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
         ("measure",), ("methods", "training"), ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),

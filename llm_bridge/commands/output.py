@@ -17,8 +17,7 @@ from rich.progress import (
 
 from bounds.records.output import OutputFile, dump
 from bounds.report.console import status_console
-
-from ..progress import OnProgress
+from bounds.runs.progress import OnProgress
 
 
 @contextmanager

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 
 from ..answers import Answer
 from ..backend import filelock, torch
 from ..bank import Bank
-from ..progress import OnProgress, no_progress
 from .soups import SoupSettings
 from .stream import Chunk, rounding_unit, stream
 from .totals import Tally, tally_of
 
-FORMAT = "soupcheck-llm-chunks/1"
+FORMAT = "soupcheck-llm-chunks/2"
 
 
 def fingerprint(bank: Bank, answers: Sequence[Answer], settings: SoupSettings) -> str:
@@ -119,7 +119,7 @@ def tally_answers(
     batch: int = 16,
     chunks: Path | None = None,
     tokens: bool = False,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> Tally:
     """Measure every state of the answers; with ``chunks``, resumable. Constant memory.
 

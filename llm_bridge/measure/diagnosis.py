@@ -11,6 +11,7 @@ import numpy as np
 
 from bounds.records.output import number
 from bounds.records.record import record
+from bounds.runs.progress import OnProgress, one_part, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
@@ -18,7 +19,6 @@ from ..answers import Answer, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from ..progress import OnProgress, no_progress, one_part
 from .after_states import decodability, norm_bound, state_linearity
 from .chunks import fingerprint, tally_answers
 from .rollout_gap import ASSUMED, rollout_gap
@@ -93,7 +93,7 @@ def diagnose_bank(
     precision: Any = torch.float32,
     chunks: Path | None = None,
     tokens: bool = False,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
     """Run every diagnostic and return one JSON object (numbers in nats and reward units)."""
     on_progress("measuring answers", 0, len(answers))

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from bounds import formulas
+from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
@@ -23,7 +24,6 @@ from ..answers import Answer
 from ..backend import torch
 from ..bank import Bank
 from ..decoding import generate
-from ..progress import OnProgress, no_progress
 from .soups import LogitMixture, SoupSettings, soup_weights
 from .stream import stream
 
@@ -88,7 +88,7 @@ def rollout_gap(
     level: float = 0.95,
     precision: Any = torch.float32,
     batch: int = 64,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> GapEstimate:
     """Estimate the gap of the soup at λ [K] with ``rollouts`` answers to each prompt.
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bounds.runs.progress import OnProgress, silent
+
 from ..preferences import Pair
-from ..progress import OnProgress, no_progress
 
 Tensor = Any
 
@@ -32,7 +33,7 @@ class Request:
     words: tuple[str, ...] = ()
     budget: int = 2
     cap: int = 64
-    on_progress: OnProgress = no_progress
+    on_progress: OnProgress = silent
 
 
 Answers = tuple[

@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 
 from ..answers import Answer, answer_log_probs, answer_log_ratios, answer_logits, tokenised
 from ..backend import peft, torch
 from ..bank import REF, Bank
 from ..preferences import Pair
-from ..progress import OnProgress, no_progress
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
 
@@ -94,7 +94,7 @@ def train_adapter(
     *,
     checkpoint: Path | None = None,
     every: int = 50,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> list[float]:
     """Train adapter ``name`` of the bank in place; return the loss at each step taken.
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
@@ -24,7 +25,6 @@ from ..backend import torch
 from ..bank import Bank
 from ..loading import add_adapters, load_bank, load_model, save_adapter
 from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
-from ..progress import OnProgress, no_progress
 from .adapter import Recipe, train_adapter
 from .pretrain import Pretraining, Shape, pretrain, small_gemma, train_tokenizer
 
@@ -68,7 +68,7 @@ def make_default(
     texts: Sequence[str] | None = None,
     train: ScoredSet | None = None,
     test: ScoredSet | None = None,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
     """Pretrain, train K = 4 specialists and the user, judge them, write the folder ``out``.
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from bounds.runs.progress import OnProgress, silent
+
 from ..backend import tokenizers, torch, transformers
-from ..progress import OnProgress, no_progress
 from .adapter import schedule
 from .checkpoint import load_state, save_state
 
@@ -86,7 +87,7 @@ def pretrain(
     *,
     checkpoint: Path | None = None,
     every: int = 100,
-    on_progress: OnProgress = no_progress,
+    on_progress: OnProgress = silent,
 ) -> list[float]:
     """Train in place on packed documents (``bos … eos``); return the loss (nats per token) by step."""
     stream = np.concatenate([
