@@ -111,7 +111,7 @@ def test_optimum_against_dense_grid(seed):
     opt = soup_optimum(mdp, sol, grid=True)
     _, best = grid_search(SoupObjective(sol))
     assert best - 1e-12 * max(1.0, abs(best)) <= opt.J
-    assert opt.status in ("optimal", "zero")
+    assert opt.status in ("stationary", "zero")
     assert opt.budget_used <= 1.0 + 1e-12
     assert opt.kkt <= 1e-7 * max(1.0, abs(sol.value_w))
     assert all(a.value_at_start <= opt.J for a in opt.starts)
@@ -157,7 +157,7 @@ def test_optimum_scales_with_beta_prime():
 def test_many_specialists():
     mdp = random_mdp(8, A=4, K=32)
     opt = soup_optimum(mdp, draws=1)
-    assert opt.status == "optimal"
+    assert opt.status == "stationary"
     assert len(opt.lam) == 32
     assert np.abs(opt.mu).sum() * mdp.beta <= 1 + 1e-12
 
@@ -166,7 +166,7 @@ def test_until_eos_optimum():
     mdp = random_mdp(9, T=None, eos=2, beta=6.0)
     sol = solve(mdp)
     opt = soup_optimum(mdp, sol)
-    assert opt.status == "optimal"
+    assert opt.status == "stationary"
     assert opt.gap >= 0
     far = mdp.replace(horizon=300)
     assert SoupObjective(solve(far)).value(opt.mu * mdp.beta) == pytest.approx(opt.J, rel=1e-9)

@@ -167,7 +167,7 @@ def beats_one_hot(soup: Soup) -> Outcome:
     """``J(λ) ≥ V_w^{π_k}`` for every k, true of λ* (App. A.2 (ii)) and of few other λ."""
     facts = soup.facts
     slack = soup.value - float(facts.specialist_values.max())
-    error = 64 * EPS * facts.depth * facts.size_of_returns
+    error = 64 * EPS * facts.depth * facts.size_of_returns + soup.value_error
     if slack >= -error:  # a one-hot λ ties with itself
         return True, ""
     return False, f"J(λ) falls short of a specialist's value by {-slack:.4g}"

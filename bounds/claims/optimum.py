@@ -32,7 +32,9 @@ def beats_specialists(facts: Facts, soup: Soup) -> Sides:
     values = facts.specialist_values
     k = int(np.argmax(values))
     terms = {f"V_w^π_{i}": v for i, v in enumerate(values.tolist())}
-    return Sides(float(values[k]), soup.value, facts.size_of_returns, terms, {"k": k})
+    error = soup.value_error + facts.value_error(facts.specialists[k], float(values[k]))
+    scale = facts.size_of_returns
+    return Sides(float(values[k]), soup.value, scale, terms, {"k": k}, error=error)
 
 
 def beta_prime_free(facts: Facts, soup: Soup) -> Sides:

@@ -65,7 +65,7 @@ def solve(
         "bound": bound_record(opt),
         "residual": number(sol.residual),
     }
-    tables_console(json_path).print(tables.solution(mdp, opt, list(sol.values), sol.value_w))
+    tables_console(json_path).print(tables.solution(sol, opt))
     with output as out:
         out.write([dump(answer)])
 

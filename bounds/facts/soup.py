@@ -94,15 +94,8 @@ class Soup(ComputesOnce):
 
     @cached_property
     def value_error(self) -> float:
-        """Rounding radius of J until ``eos`` beyond that of its terms; 0 with a finite horizon.
-
-        The matrix of the linear system is 1 − P, known to a unit in the last place of 1: the longer
-        the soup goes on, the less exactly its number of steps is known, and J sums over those steps.
-        """
-        if self.mdp.horizon is not None:
-            return 0.0
-        steps = float(self.occupancy.states.sum())
-        return 8 * EPS * steps * (steps * self.facts.size_of_returns + abs(self.value))
+        """Rounding radius of J until ``eos`` beyond that of its terms; 0 with a finite horizon."""
+        return self.facts.value_error(self.policy, self.value)
 
     @property
     def gap(self) -> float:

@@ -18,7 +18,7 @@ from toymdp.exact.scans import extrema, largest
 from toymdp.exact.solution import other_road
 
 from .. import formulas
-from ..sides import Array, Mask
+from ..sides import EPS, Array, Mask
 from .linear_fit import FeatureFit, Fit
 from .once import ComputesOnce
 
@@ -169,7 +169,8 @@ class Facts(ComputesOnce):
     def value_fit(self) -> Fit:
         """nu of Q_1..Q_K and Q_w."""
         values = np.concatenate([self.sol.Q, self.sol.Q_w[None]])
-        return self.features.fit(values, self.mdp.beta)
+        until_eos = self.mdp.horizon is None
+        return self.features.fit(values, self.size_of_values if until_eos else self.mdp.beta)
 
     @cached_property
     def reference_norm(self) -> Array:
@@ -207,15 +208,14 @@ class Facts(ComputesOnce):
 
     @cached_property
     def size_of_values(self) -> float:
-        """The scale of values: the largest |Q| and |r| at reachable places, plus β.
+        """The scale that the rounding of a value is a share of: that of one step, and of all steps.
 
-        A log-sum-exp is exact to a unit in the last place of its argument near 1, so a value is
-        never known to better than β times that, however small the rewards are.
+        With a horizon the sums have ``depth`` terms, and the verdict's floor knows. Until ``eos`` a
+        value solves a linear system: with ``z = exp(V/β)``, ``z = Mz + b``, a relative error η of
+        each weight moves ``log z(s)`` by at most η for each step that the optimal policy takes from
+        s, since ``∂log z(s)/∂log M_ij`` is how often it is expected to go from i to j.
         """
-        used = self.mdp.reach.nexts
-        values = max(largest(q, used) for q in (*self.sol.Q, self.sol.Q_w))
-        rewards = float(np.abs(self.mdp.rewards[:, used.any(axis=0)]).max())
-        return max(values, rewards) + self.mdp.beta
+        return self._size_of_a_step * self.steps
 
     @cached_property
     def size_of_returns(self) -> float:
@@ -224,8 +224,54 @@ class Facts(ComputesOnce):
         Rounding a logit of size Q/β moves what the policy earns by as much of the range of Q. It
         counts where that range is many β.
         """
+        return self.size_of_values * self._logit_ranges
+
+    @cached_property
+    def _size_of_a_step(self) -> float:
+        """The largest |Q| and |r| at reachable places, plus β.
+
+        A log-sum-exp is exact to a unit in the last place of its argument near 1, so a value is
+        never known to better than β times that, however small the rewards are. Until ``eos`` a
+        weight is the exponential of a sum in which the logarithm of ref is rounded as well.
+        """
+        mdp, used = self.mdp, self.mdp.reach.nexts
+        values = max(largest(q, used) for q in (*self.sol.Q, self.sol.Q_w))
+        rewards = float(np.abs(mdp.rewards[:, used.any(axis=0)]).max())
+        logs = 1.0
+        if mdp.horizon is None:
+            chances = mdp.ref[mdp.reach.any_state]
+            logs -= float(np.log(chances[chances > 0].min()))
+        return max(values, rewards) + logs * mdp.beta
+
+    @cached_property
+    def _logit_ranges(self) -> float:
         ranges = [logit_range(policy) for policy in (*self.specialists, self.bespoke)]
-        return self.size_of_values * (1.0 + max(ranges) / 8.0)
+        return 1.0 + max(ranges) / 8.0
+
+    @cached_property
+    def steps(self) -> float:
+        """Expected steps until ``eos`` of the slowest optimal policy from any reachable context, ≥ 1.
+
+        1 with a horizon. Raises SolverError where a policy ends so rarely that nothing can be told.
+        """
+        if self.mdp.horizon is not None:
+            return 1.0
+        one = np.ones(self.mdp.n_contexts)
+        each = [p.chain.total(one).max() for p in (*self.specialists, self.bespoke)]
+        return max(1.0, *map(float, each))
+
+    def value_error(self, policy: Policy, value: float) -> float:
+        """Rounding radius of what a policy earns until ``eos``, beyond that of its terms; else 0.
+
+        What is solved with is 1 − P, known to a unit in the last place of 1: the longer the policy
+        goes on, the less is known of when it ends, and its value is off by as much of all that it
+        adds up. value: what it earns, reward units.
+        """
+        if self.mdp.horizon is not None:
+            return 0.0
+        steps = float(policy.occupancy.states.sum())
+        sizes = self._size_of_a_step * self._logit_ranges
+        return 8 * EPS * steps * (steps * sizes + abs(value))
 
     @property
     def size_of_divergences(self) -> float:

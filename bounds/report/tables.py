@@ -10,8 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from toymdp import TokenMDP
-from toymdp.soup.optimum import SoupOptimum
+from toymdp import Solution, SoupOptimum
 
 from ..claim import Claim
 from .summary import VERDICTS, Summary, short
@@ -106,15 +105,19 @@ def _bound(opt: SoupOptimum) -> str:
     return f"{text}{b.pieces} pieces, {b.seconds:.2g} s, stopped by {b.stopped}{better})"
 
 
-def solution(mdp: TokenMDP, opt: SoupOptimum, values: Sequence[float], value_w: float) -> Table:
+def solution(sol: Solution, opt: SoupOptimum) -> Table:
     """V*, λ* and the gap of one instance."""
+    mdp = sol.mdp
     table = Table(title=escape(mdp.name or "instance"), title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column()
     size = f"A = {mdp.vocab_size}, L = {mdp.order}, S = {mdp.n_contexts}, T = "
     table.add_row("size", f"{size}{mdp.horizon or 'until eos'}, K = {mdp.n_rewards}")
-    table.add_row("V_k", "  ".join(short(v) for v in values))
-    table.add_row("V_w", f"{value_w:.10g}")
+    table.add_row("V_k", "  ".join(short(v) for v in sol.values))
+    table.add_row("V_w", f"{sol.value_w:.10g}")
+    if sol.status != "solved":
+        text = f"{sol.status}: these values are wrong by up to {sol.residual:.2g} of their size"
+        table.add_row("status", Text(text, style="bold red"))
     table.add_row("λ*", "  ".join(f"{x:.6g}" for x in opt.lam))
     table.add_row("J(λ*)", f"{opt.J:.10g}")
     table.add_row("gap", f"{opt.gap:.6g}")

@@ -34,7 +34,8 @@ class Solution:
     Q: [K, T, S] in reward units; ``Q[k, t, s'] = r_k(s') + V[k, t+1, s']``, eq (3).
     V: [K, T+1, S]; ``V[k, t, s] = β log E_ref exp(Q_k/β)``, eq (4); ``V[k, T] = 0``.
     Q_w, V_w: the same for ``r_w``, [T, S] and [T+1, S].
-    residual: largest Bellman error over reachable states, relative to the largest value.
+    residual: largest Bellman error over reachable states, relative to the largest value, or what
+    rounding may hide where that is more.
     status: "solved", or "inaccurate" where the residual exceeds 1e-9. method: what solved it.
 
     Plain data: nothing that is derived from it is kept in it (that is what bounds.Facts is for).
@@ -156,8 +157,13 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
-    """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel."""
-    worst = 0.0
+    """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel.
+
+    As a share of the largest value. Where β is so large beside the rewards that 1 + r/β has lost
+    them, both sides agree on nothing: then it is the share that this rounding may be.
+    """
+    rewards = np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max()
+    worst = float(np.finfo(float).eps * mdp.beta / rewards) if rewards > 0 else 0.0
     for q, v in zip(Q, V, strict=True):
         error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
         scale = max(1.0, float(np.abs(v).max()))

@@ -22,6 +22,7 @@ from .objective import SoupObjective
 from .starts import default_starts, grid_search
 
 GRID_SIZE = 2000  # T·S up to which the dense grid of K = 2 is the default
+STATIONARY = 1e-7  # KKT residual, as a share of the scale of J, up to which a point is stationary
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,10 @@ class SoupOptimum:
     lam: [K] = λ*; mu: [K] = λ*/β'; J: its value; gap = V_w − J (reward units).
     kkt: first-order residual with the kinks, reward units (at λ* = 0: the largest directional
     derivative found). budget_used: β|λ*|₁/β'. start: the start that won. starts: all ascents.
-    spread: largest minus smallest local optimum; local_optima: how many differ by more than 1e-6.
-    status: "optimal" (kkt small), "zero" (λ* = 0), or "inaccurate".
+    local_optima: how many stationary ends of ascents differ by more than 1e-6 of the scale of J.
+    spread: the largest of their values minus the smallest.
+    status: "stationary" (kkt small: what evidence says of it being global stands apart), "zero"
+    (λ* = 0), or "inaccurate".
     evidence: "multistart"; "grid" where a dense grid agreed (K = 2); "certified" where an upper bound
     of J is within the tolerance asked for. bound: the proof, None if not asked for or not possible
     (no_bound then says why).
@@ -110,8 +113,10 @@ def soup_optimum(
             )  # fmt: skip
             ascents.extend(bound.ascents)
             best = _best(ascents, objective.scale)
-    values = sorted(ascent.value for ascent in ascents)
-    distinct = 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
+    # an ascent that ran out of steps is no local optimum; there may be none at all
+    ends = [a.value for a in ascents if a.residual <= STATIONARY * objective.scale]
+    values = np.sort(ends)
+    distinct = len(ends) and 1 + int(np.sum(np.diff(values) > 1e-6 * objective.scale))
     at_zero = objective.value(np.zeros(len(sol.Q)))
     scale = objective.scale
     # largest value seen; it exceeds best.value by rounding only
@@ -119,15 +124,15 @@ def soup_optimum(
     if at_zero >= largest:
         u, J, start = np.zeros(len(sol.Q)), at_zero, "zero"
         kkt = _slope_at_zero(objective, ascents)
-        status = "zero" if kkt <= 1e-7 * scale else "inaccurate"
+        status = "zero" if kkt <= STATIONARY * scale else "inaccurate"
     else:
         u, J, kkt, start = np.array(best.u), largest, best.residual, best.start
-        status = "optimal" if kkt <= 1e-7 * scale else "inaccurate"
+        status = "stationary" if kkt <= STATIONARY * scale else "inaccurate"
     mu = u / mdp.beta
     return SoupOptimum(
         lam=mu * mdp.beta_prime, mu=mu, J=J, gap=sol.value_w - J, kkt=kkt, status=status,
         budget_used=float(np.abs(u).sum()), start=start, starts=tuple(ascents),
-        spread=values[-1] - values[0], local_optima=distinct,
+        spread=float(np.ptp(values)) if ends else 0.0, local_optima=distinct,
         evidence=_evidence(bound, grid), bound=bound, no_bound=no_bound,
     )  # fmt: skip
 
