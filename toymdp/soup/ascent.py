@@ -19,7 +19,12 @@ from .step import program
 
 STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
 TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
-SNAP = 1e-9  # |u_k| below this is tried at 0, and kept there if J does not fall
+SNAPS = (
+    1e-3,
+    1e-5,
+    1e-7,
+    1e-9,
+)  # |u_k| below each is tried at 0, and kept there if J does not fall
 NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
 EASY_STEPS = 2  # programs solved before Newton steps are tried
 MAX_STEPS = 60
@@ -66,9 +71,8 @@ def ascend(objective: SoupObjective, u: Array, name: str = "given") -> Ascent:
     radius, steps = 0.5, 0
     while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
         if steps >= EASY_STEPS:  # close enough, perhaps, for Newton steps to finish at once
-            finished = _polish(objective, point, scale)
-            if finished.residual <= TOLERANCE * scale:
-                point = finished
+            point = _polish(objective, point, scale)
+            if point.residual <= TOLERANCE * scale:
                 break
         steps += 1
         pattern = point.pattern()
@@ -116,44 +120,68 @@ def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float)
 
 
 def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
-    """Put coordinates within solver accuracy of 0, and of the budget, exactly there if J allows."""
-    u = np.where(np.abs(point.u) < SNAP, 0.0, point.u)
-    size = float(np.abs(u).sum())
-    for candidate in (u, u / size if size > NEAR_BUDGET else u):
-        if candidate.any() and not np.array_equal(candidate, point.u):
-            snapped = objective.at(candidate)
-            if snapped.value >= point.value - 1e-14 * objective.scale:
-                point = snapped
+    """Put small coordinates, and what is nearly on the budget, exactly there if J allows.
+
+    An interior point leaves a coordinate that belongs at 0 slightly beside it; what it holds of the
+    budget is given to the others.
+    """
+    for small in SNAPS:
+        u = np.where(np.abs(point.u) < small, 0.0, point.u)
+        size = float(np.abs(u).sum())
+        for candidate in (u / size if size > NEAR_BUDGET else u, u):
+            moved = candidate.any() and not np.array_equal(candidate, point.u)
+            if moved and objective.value(candidate) >= point.value - 1e-14 * objective.scale:
+                point = objective.at(candidate)
+                break
     return point
 
 
 def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
-    """Newton steps on the active face while the KKT residual falls and J does not."""
-    for _ in range(8):
+    """Newton steps on the active face, as far as J does not fall; the point of least KKT residual.
+
+    A step that would leave the orthant goes to its boundary, and on with the smaller face: a
+    coordinate that belongs at 0 is put there, which no interior point does.
+    """
+    best = point
+    for _ in range(len(point.u) + 8):  # a face can lose each coordinate once
         if point.residual <= 1e-14 * scale:
             break
         pattern = point.pattern()
-        x, g = pattern * point.u, point.gradient(pattern)
-        free = np.flatnonzero(x > 0)
-        full = x.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
-        n = len(free)
-        system = np.zeros((n + full, n + full))
-        system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
-        target = np.zeros(n + full)
-        target[:n] = -g[free]
-        if full:
-            system[n, :n] = system[:n, n] = 1.0
-            target[n] = 1.0 - x.sum()
-        try:
-            move = np.linalg.solve(system, target)[:n]
-        except np.linalg.LinAlgError:
+        x, move = pattern * point.u, _newton_move(objective, point, pattern)
+        if move is None:
             break
-        ahead = x.copy()
-        ahead[free] += move
-        if (ahead < 0).any() or ahead.sum() > 1.0 + 1e-12 or not ahead.any():
+        leaving = x + move < 0
+        share = float((x[leaving] / -move[leaving]).min()) if leaving.any() else 1.0
+        ahead = np.maximum(x + share * move, 0.0)
+        ahead[leaving & (x <= -share * move)] = 0.0
+        if ahead.sum() > 1.0 + 1e-12 or not ahead.any():
             break
-        improved = objective.at(pattern * ahead / max(1.0, ahead.sum()))
-        if improved.residual >= point.residual or improved.value < point.value - 1e-13 * scale:
+        polished = objective.at(pattern * ahead / max(1.0, ahead.sum()))
+        if polished.value < point.value - 1e-13 * scale:
             break
-        point = improved
-    return point
+        if not leaving.any() and polished.residual >= point.residual:
+            break
+        point = polished
+        best = point if point.residual < best.residual else best
+    return best
+
+
+def _newton_move(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array | None:
+    """Newton's step [K] in x = σ∘u on the face where the point lies; None if it has none."""
+    x, g = pattern * point.u, point.gradient(pattern)
+    free = np.flatnonzero(x > 0)
+    full = x.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
+    n = len(free)
+    system = np.zeros((n + full, n + full))
+    system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
+    target = np.zeros(n + full)
+    target[:n] = -g[free]
+    if full:
+        system[n, :n] = system[:n, n] = 1.0
+        target[n] = 1.0 - x.sum()
+    move = np.zeros(len(x))
+    try:
+        move[free] = np.linalg.solve(system, target)[:n]
+    except np.linalg.LinAlgError:
+        return None
+    return move
