@@ -27,14 +27,15 @@ __all__ = [
     "assert_claim",
     "check",
 ]
-__getattr__, __dir__ = shows(
-    __name__,
-    {
-        "bounds.checking": ("assert_claim", "check"),
-        "bounds.claim": ("Check", "Claim", "Hypothesis"),
-        "bounds.claims.catalogue": ("CLAIMS",),
-        "bounds.facts.soup": ("Soup",),
-        "bounds.facts.token_mdp": ("Facts",),
-        "bounds.sides": ("NotApplicable", "Sides", "Undecidable"),
-    },
-)
+if not TYPE_CHECKING:  # a type checker sees the imports above, and no other name
+    __getattr__, __dir__ = shows(
+        __name__,
+        {
+            "bounds.checking": ("assert_claim", "check"),
+            "bounds.claim": ("Check", "Claim", "Hypothesis"),
+            "bounds.claims.catalogue": ("CLAIMS",),
+            "bounds.facts.soup": ("Soup",),
+            "bounds.facts.token_mdp": ("Facts",),
+            "bounds.sides": ("NotApplicable", "Sides", "Undecidable"),
+        },
+    )

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from toymdp import InstanceError, SoupOptimum
+from toymdp.arrays import real_numbers
+from toymdp.threads import one_blas_thread
 
 from .claim import Check, Claim, Subject
 from .claims.catalogue import select
@@ -18,7 +20,7 @@ from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
 from .facts.token_mdp import Facts
 from .sides import Array, Sides
-from .threads import helper, one_blas_thread
+from .threads import helper
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
 Y = TypeVar("Y")
@@ -127,7 +129,7 @@ def _judge(
 
 def _weights(lam: Array | Sequence[float], facts: Facts) -> Array:
     """The given λ as an array [K]. Raises InstanceError unless it is K finite numbers."""
-    weights = np.array(lam, dtype=np.float64)
+    weights = real_numbers("lam", lam)
     K = facts.mdp.n_rewards
     if weights.shape != (K,) or not np.isfinite(weights).all():
         rule = f"must be {K} finite numbers, one for each reward"

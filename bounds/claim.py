@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from toymdp import SolverError
+from toymdp.errors import ClaimError, SolverError
 
 from .sides import (
     Array,
@@ -98,9 +98,18 @@ class Hypothesis:
 
     def _judge(self, owner: Owner) -> Outcome:
         try:
-            return self.test(owner)
-        except SolverError as failure:
+            holds, reason = self.test(owner)
+        except (SolverError, Undecidable) as failure:
             return None, str(failure)
+        except NotApplicable as outcome:
+            return False, str(outcome)
+        except Exception as error:
+            raise failed(f"hypothesis {self.id}", error) from error
+        if not isinstance(holds, bool | np.bool_ | None) or not isinstance(reason, str):
+            kinds = f"({type(holds).__name__}, {type(reason).__name__})"
+            error = TypeError(f"returned {kinds}: must be True, False or None, and a reason")
+            raise failed(f"hypothesis {self.id}", error)
+        return None if holds is None else bool(holds), reason
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,9 @@ class Claim:
                 raise ValueError(
                     f"{self.id}: {name} = {getattr(self, name)!r}: must be one of {get_args(kinds)}"
                 )
+        for hypothesis in (*self.hypotheses, *self.reported):
+            if not isinstance(hypothesis, Hypothesis):
+                raise ValueError(f"{self.id}: {hypothesis!r} is no Hypothesis")
         of_lambda = [h.id for h in (*self.hypotheses, *self.reported) if h.of == "lambda"]
         if self.at == "instance" and of_lambda:
             raise ValueError(f"{self.id}: is judged at no λ, but {of_lambda[0]} speaks of one")
@@ -210,13 +222,21 @@ class Claim:
         return partial(self._judge, base, reasons, sides, later, facts.depth)
 
     def _sides(self, facts: Subject, soup: AtLambda | None) -> Sides:
-        return self.sides(facts) if self.at == "instance" else self.sides(facts, soup)
+        try:
+            sides = self.sides(facts) if self.at == "instance" else self.sides(facts, soup)
+            if not isinstance(sides, Sides):
+                raise TypeError(f"returned {type(sides).__name__}, not Sides")
+        except (NotApplicable, Undecidable, SolverError):
+            raise
+        except Exception as error:
+            raise failed(self.id, error) from error
+        return sides
 
     def _second_sides(self, facts: Subject, soup: AtLambda | None) -> Sides:
         if self.at == "instance":
-            return self.sides(facts.second)
+            return self._sides(facts.second, None)
         assert soup is not None
-        return self.sides(soup.second.facts, soup.second)
+        return self._sides(soup.second.facts, soup.second)
 
     def _judge(
         self,
@@ -280,3 +300,8 @@ class Claim:
         if not false:
             return base, reasons, None
         return base, reasons, Check(verdict="not-applicable", reason=reasons[false[0]], **base)
+
+
+def failed(what: str, error: Exception) -> ClaimError:
+    """What to raise where the code of a claim or a hypothesis fails: a fault, not an outcome."""
+    return ClaimError(f"{what}: its function failed ({type(error).__name__}: {error})")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toymdp.errors import CorpusError, InstanceError, OutputError, SolverError
+from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
 
 GROUP = "soupcheck.commands"
 COMPLETING = "_SOUPCHECK_COMPLETE"  # set by the shell that asks what could stand here
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except typer.Abort:
         sys.exit(130)
-    except (InstanceError, SolverError, CorpusError, OutputError) as error:
+    except (ClaimError, CorpusError, InstanceError, OutputError, SolverError) as error:
         print(f"soupcheck: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

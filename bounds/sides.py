@@ -52,6 +52,14 @@ class Sides:
     error: float = 0.0
     note: str = ""
 
+    def __post_init__(self) -> None:
+        put = object.__setattr__  # records hold plain numbers
+        for name in ("lhs", "rhs", "scale", "error"):
+            put(self, name, float(getattr(self, name)))
+        put(self, "terms", {str(key): float(value) for key, value in self.terms.items()})
+        if self.where is not None:
+            put(self, "where", {str(key): int(place) for key, place in self.where.items()})
+
     @property
     def slack(self) -> float:
         """``rhs − lhs``."""

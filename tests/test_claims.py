@@ -27,11 +27,13 @@ from bounds.facts.linear_fit import FeatureFit
 from bounds.facts.soup import standard_lambdas
 from bounds.records.witness import stored_witnesses
 from bounds.sides import decide, worst
-from bounds.threads import helper, one_blas_thread
+from bounds.threads import helper
 from toymdp import InstanceError, TokenMDP, solve, soup_optimum
+from toymdp.errors import ClaimError
 from toymdp.exact.policy import Policy
 from toymdp.families import generate
 from toymdp.families.classics import CLASSICS, lemma1_softmax, rare_first_token
+from toymdp.threads import one_blas_thread
 
 TOKEN_CLAIMS = [c for c in CLAIMS.values() if c.world == "token-mdp/1"]
 
@@ -424,8 +426,11 @@ def test_a_claim_that_fails_in_the_other_thread_fails_here(monkeypatch):
         with helper(True) as pool:
             found = replace(claim, sides=the_second_time(outcome)).begin(facts, pool=pool)()
         assert (found.verdict, found.reason) == (verdict, "x")
-    broken = replace(claim, sides=the_second_time(ZeroDivisionError()))
-    with helper(True) as pool, pytest.raises(ZeroDivisionError):
+    broken = replace(claim, sides=the_second_time(ZeroDivisionError("by 0")))
+    with (
+        helper(True) as pool,
+        pytest.raises(ClaimError, match=r"ss.eq2-4.*ZeroDivisionError: by 0"),
+    ):
         broken.begin(facts, pool=pool)()
 
 
@@ -477,3 +482,18 @@ def test_linear_algebra_has_one_thread_while_any_check_runs(monkeypatch):
     monkeypatch.setattr(checking, "_judge", lambda *_: seen.append(blas_threads()))
     check(random_mdp(0), "ss.delta")
     assert seen == [{1}]
+
+
+def test_an_optimum_of_another_instance_is_refused():
+    mdp, other = generate("dirichlet", 1, K=2), generate("dirichlet", 2, K=2)
+    with pytest.raises(InstanceError, match=r"optimum.J = .*is not of this instance"):
+        check(mdp, "ss.eq8.onehot", optimum=soup_optimum(other))
+    with pytest.raises(InstanceError, match=r"optimum.lam = .*is not of this instance"):
+        check(mdp, "ss.eq8.onehot", optimum=soup_optimum(generate("dirichlet", 2, K=3)))
+    with pytest.raises(InstanceError, match=r"lam"):
+        check(mdp, "ss.eq8.upper", lam=["a", "b"])
+
+
+def test_the_seed_reaches_facts_that_were_made_before():
+    mdp = generate("softmax", 5, K=3)
+    assert check(Facts(solve(mdp)), seed=7) == check(mdp, seed=7)

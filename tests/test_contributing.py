@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from command_line import run
 from conftest import random_mdp
 from scipy.special import rel_entr
 
-from bounds import CLAIMS, check
+from bounds import CLAIMS, Claim, Hypothesis, Sides, Undecidable, check
+from bounds.checking import judge
 from bounds.claims import catalogue
 from bounds.claims.catalogue import TABLES, Catalogue
 from bounds.conformance import assert_conforms
@@ -151,3 +153,129 @@ def test_every_claim_of_the_papers_conforms(claim):
     families = ("dirichlet", "low-rank", "tree", "softmax", "unit-norm")
     tokens = [generate(family, seed) for seed in range(3) for family in families]
     assert_conforms(claim, tokens if claim.world == "token-mdp/1" else None)
+
+
+def sides_of_v(facts):
+    """``0 ≤ V_w + 10``."""
+    return Sides(0.0, facts.sol.value_w + 10.0, 10.0)
+
+
+def no_words(facts):
+    return Sides(0.0, facts.sol.value_w + 10.0, 10.0)
+
+
+def constant(facts):
+    """Says the same of everything."""
+    return Sides(0.0, 1.0, 1.0)
+
+
+SEEN = {}
+
+
+def remembered(facts):
+    """Keeps what it found by instance."""
+    return SEEN.setdefault(id(facts.mdp), sides_of_v(facts))
+
+
+def failing(facts):
+    """Divides by zero."""
+    return Sides(0.0, 1.0 / 0.0, 1.0)
+
+
+def returns_nothing(facts):
+    """Forgets to return."""
+
+
+def wrong_type(facts):
+    return facts.sol.value_w
+
+
+def without_reason(facts):
+    return np.bool_(False), ""
+
+
+def only_half(facts):
+    return True
+
+
+GOOD = Claim("my.claim", "me", "x", "proved", "inequality", "instance", sides_of_v, "obvious")
+
+
+def not_pickled():
+    def inner(facts):
+        """A function inside a function is not reached by name."""
+        return sides_of_v(facts)
+
+    return inner
+
+
+BAD = {
+    "no docstring": (replace(GOOD, sides=no_words), "has no docstring"),
+    "no pickle": (replace(GOOD, sides=not_pickled()), "does not pickle"),
+    "never decided": (
+        replace(GOOD, hypotheses=(Hypothesis("no", "never", lambda _: (False, "never")),)),
+        "does not pickle",
+    ),
+    "constant": (replace(GOOD, sides=constant), "on all"),
+    "remembers": (replace(GOOD, sides=remembered), "remembers an instance's numbers"),
+    "fails": (replace(GOOD, sides=failing), "ZeroDivisionError"),
+    "returns nothing": (replace(GOOD, sides=returns_nothing), "returned NoneType, not Sides"),
+    "false": (replace(GOOD, reason="wrong", sides=sides_of_v, kind="equality"), "is violated"),
+    "half a hypothesis": (
+        replace(GOOD, hypotheses=(Hypothesis("half", "x", only_half),)), "hypothesis half",
+    ),
+    "no reason": (
+        replace(GOOD, reported=(Hypothesis("mute", "x", without_reason),)), "gives no reason",
+    ),
+    "no world": (replace(GOOD, world="token-mdp/2"), "no format 'token-mdp/2'"),
+}  # fmt: skip
+
+
+def test_a_good_claim_conforms():
+    assert_conforms(GOOD)
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_claim_does_not_conform(fault):
+    claim, says = BAD[fault]
+    with pytest.raises(AssertionError, match=says):
+        assert_conforms(claim, [generate("dirichlet", seed) for seed in range(3)])
+
+
+def test_hypotheses_gate_whatever_sort_of_false_they_return():
+    gated = replace(GOOD, hypotheses=(Hypothesis("np", "x", lambda _: (np.bool_(False), "no")),))
+    (outcome,) = judge([gated], generate("dirichlet", 0))
+    assert (outcome.verdict, outcome.hypotheses) == ("not-applicable", {"np": False})
+
+    def undecidable(_):
+        raise Undecidable("too many")
+
+    unknown = replace(GOOD, hypotheses=(Hypothesis("u", "x", undecidable),))
+    (outcome,) = judge([unknown], generate("dirichlet", 0))
+    assert (outcome.verdict, outcome.reason) == ("undecided", "u: too many")
+
+
+def test_a_claim_that_fails_is_one_line_and_exit_2(folder):
+    source = CODE[0].replace(
+        "    masses = facts.instance.once", "    1 / 0\n    masses = facts.instance.once"
+    )
+    (folder / "fails.py").write_text(source, encoding="utf-8")
+    options = ("--plugin", "fails.py", "--claims", "best-of-n.*", "--family", "tree", "--n", "1")
+    done = run("verify", *options)
+    assert done.exit_code == 2
+    said = [line for line in done.stderr.splitlines() if line.startswith("soupcheck: ")]
+    assert said == [
+        "soupcheck: best-of-n.bound: its function failed (ZeroDivisionError: division by zero)"
+    ]
+    sys.modules.pop("fails", None)
+
+
+def test_a_failed_load_fails_again(monkeypatch):
+    def broken():
+        raise SystemExit(3)
+
+    monkeypatch.setattr(catalogue, "entry_points", lambda group: [Entry(broken)])
+    found = Catalogue(TABLES)
+    for _ in range(2):
+        with pytest.raises(InstanceError, match=r"cannot be loaded \(SystemExit: 3\)"):
+            len(found)

@@ -116,3 +116,37 @@ def test_every_claim_pickles(claim):
     again = pickle.loads(pickle.dumps(claim))
     assert again == claim
     assert again.sides is not None
+
+
+def test_facts_pickle_whatever_was_asked_of_them():
+    facts = Facts(solve(random_mdp(7)))
+    before = check(facts)
+    again = pickle.loads(pickle.dumps(facts))
+    assert check(again) == before
+    soup = Soup(facts, np.array([0.3, 0.4]))
+    assert pickle.loads(pickle.dumps(soup)).gap == soup.gap
+
+
+def test_facts_are_of_one_instance():
+    first, second = solve(random_mdp(8)), solve(random_mdp(9))
+    with pytest.raises(ValueError, match="different instances"):
+        replace(Facts(first), sol=second)
+    with pytest.raises(ValueError, match="different instances"):
+        Facts(first, other=second)
+
+
+def test_what_a_caller_changes_afterwards_changes_nothing():
+    sol = solve(random_mdp(8))
+    states = np.zeros(sol.Q_w.shape, dtype=bool)
+    states[0, sol.mdp.start_context] = True
+    facts = Facts(sol, states)
+    states[:] = False
+    assert facts.judged.sum() == 1
+
+
+def test_a_soup_follows_the_temperature_of_its_facts():
+    mdp = random_mdp(8)
+    soup = Soup(Facts(solve(mdp)), np.array([0.3, 0.4]))
+    moved = replace(soup, facts=Facts(solve(mdp.replace(beta_prime=3.0))))
+    assert (soup.beta_prime, moved.beta_prime) == (1.0, 3.0)
+    assert Soup(soup.facts, soup.lam, 2.0).second.beta_prime == 2.0

@@ -14,6 +14,8 @@ from command_line import run
 import bounds
 import toymdp
 from bounds.cli import COMMANDS
+from toymdp import kernels
+from toymdp.warm_up import compile_kernels, kernels_are_cached
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -66,3 +68,10 @@ def test_the_face_is_the_contract():
     assert soupcheck.check is bounds.check
     assert soupcheck.solve is toymdp.solve
     assert soupcheck.__version__ == run("--version").stdout.split()[1]
+
+
+def test_what_is_asked_for_to_know_whether_kernels_are_compiled_is_compiled():
+    compile_kernels()
+    asked = (kernels.rows.hard_backward, kernels.blocks.tilted_sums, kernels.soups.mix)
+    assert all(kernel.signatures for kernel in asked)
+    assert kernels_are_cached()

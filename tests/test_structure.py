@@ -20,7 +20,8 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "cached", "face"), ("arrays",), ("validators",), ("files",), ("instance",), ("worlds",),
+        ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("files",),
+        ("instance",), ("worlds",),
         ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
@@ -64,6 +65,30 @@ def imported(path: Path) -> Iterator[str]:
                 for alias in node.names:
                     name = f"{module}.{alias.name}"
                     yield name if name in SOURCES else module
+
+
+def hidden_imports(path: Path) -> Iterator[str]:
+    """What is imported by a string, or reached as an attribute of a package: no arrow shows it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "import_module", "__import__", "exec", "eval",
+        ):  # fmt: skip
+            constants = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            yield from (
+                str(x) for x in constants if str(x).split(".")[0] in (*ALLOWED, "soupcheck")
+            )
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "toymdp.kernels":
+            yield "toymdp.kernels"
+        if (
+            isinstance(node, ast.ImportFrom)
+            and not (node.module or "").startswith("kernels")
+            and (node.module or "") not in ("", "toymdp")
+            and any(a.name == "kernels" for a in node.names)
+        ):
+            yield f"{node.module}.kernels"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+            yield from (n for n in names if n and n.split(".")[0] in ("soupcheck", "tests"))
 
 
 GRAPH = {name: set(imported(path)) - {name} for name, path in SOURCES.items()}
@@ -134,6 +159,12 @@ def test_the_command_line_names_no_package_above_it():
             assert not any(other.startswith("paper_figs") for other in imports), name
 
 
+def test_no_import_is_hidden():
+    """The installed name is for others, and nothing of ours is imported by a string."""
+    for name, path in SOURCES.items():
+        assert list(hidden_imports(path)) == [], name
+
+
 def test_nothing_is_hidden():
     """No weak references, no thread identities, no caches of functions that could hold instances."""
     for name, path in SOURCES.items():
@@ -146,11 +177,12 @@ def test_nothing_is_hidden():
             if name == "toymdp.families.corpus" and words == "lru_cache":
                 continue  # the tables of the last fit of a text, plain data that no instance is
             assert words not in {"weakref", "get_ident", "lru_cache"}, f"{name}: {words}"
+            assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "threading.local")
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
-                marks = [d for d in node.decorator_list if isinstance(d, ast.Name)]
-                if any(mark.id == "cache" for mark in marks):
-                    kinds = {ast.unparse(a.annotation) for a in node.args.args if a.annotation}
+                marks = {ast.unparse(mark).split(".")[-1] for mark in node.decorator_list}
+                if "cache" in marks:
+                    kinds = {ast.unparse(a.annotation or ast.Name("?")) for a in node.args.args}
                     assert kinds <= {"int"}, f"{name}.{node.name}: a cache of what it is given"
 
 

@@ -22,12 +22,13 @@ __all__ = [
     "solve",
     "soup_optimum",
 ]
-__getattr__, __dir__ = shows(
-    __name__,
-    {
-        "toymdp.errors": ("InstanceError", "SolverError"),
-        "toymdp.exact.solution": ("Solution", "soft_values", "solve"),
-        "toymdp.soup.optimum": ("SoupOptimum", "soup_optimum"),
-        "toymdp.worlds.token_mdp": ("TokenMDP",),
-    },
-)
+if not TYPE_CHECKING:  # a type checker sees the imports above, and no other name
+    __getattr__, __dir__ = shows(
+        __name__,
+        {
+            "toymdp.errors": ("InstanceError", "SolverError"),
+            "toymdp.exact.solution": ("Solution", "soft_values", "solve"),
+            "toymdp.soup.optimum": ("SoupOptimum", "soup_optimum"),
+            "toymdp.worlds.token_mdp": ("TokenMDP",),
+        },
+    )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 from typing import Any, Self, TypeVar, overload
 
+from .threads import one_blas_thread
+
 T = TypeVar("T")
 
 
@@ -28,5 +30,6 @@ class cached_property(functools.cached_property[T]):  # noqa: N801  # stands in 
             return self
         held, name = instance.__dict__, self.func.__name__
         if name not in held:
-            held[name] = self.func(instance)
+            with one_blas_thread():  # what is kept must not hang on the number of threads
+                held[name] = self.func(instance)
         return held[name]

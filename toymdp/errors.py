@@ -23,5 +23,9 @@ class CorpusError(ValueError):
     """A corpus that cannot be used: one line with file, line, value, rule and remedy."""
 
 
+class ClaimError(RuntimeError):
+    """The code of a claim or of a hypothesis failed; the text says which, and how, in one line."""
+
+
 class OutputError(Exception):
     """A file could not be written; the text says which and why, in one line."""

@@ -17,7 +17,7 @@ from .worlds.token_mdp import TokenMDP
 
 def kernels_are_cached() -> bool:
     """Whether the kernels that every solve needs are on disk, compiled from their present source."""
-    return _cached(kernels.rows.tilted_means, kernels.blocks.tilted_sums, kernels.soups.mix)
+    return _cached(kernels.rows.hard_backward, kernels.blocks.tilted_sums, kernels.soups.mix)
 
 
 def bounds_are_cached() -> bool:

@@ -13,10 +13,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from toymdp import InstanceError
+from toymdp.kinds import KINDS
 
 from ..claim import Claim, Hypothesis
 from . import (
@@ -56,7 +58,8 @@ class Catalogue(Mapping[str, Claim]):
 
     def __init__(self, tables: Iterable[Iterable[Claim]]) -> None:
         self._claims = {claim.id: claim for table in tables for claim in table}
-        self._installed = False
+        self._lock = RLock()
+        self._state: Literal["ours", "loading", "whole"] = "ours"
 
     def __getitem__(self, claim_id: str) -> Claim:
         return self._loaded()[claim_id]
@@ -80,6 +83,9 @@ class Catalogue(Mapping[str, Claim]):
             if not isinstance(claim, Claim):
                 rule = "must be an iterable of Claim"
                 raise InstanceError.of(source, type(claim).__name__, rule, "see CONTRIBUTING.md")
+            if claim.world not in KINDS:
+                rule = f"{claim.id} speaks of no known format"
+                raise InstanceError.of("world", claim.world, rule, f"one of {sorted(KINDS)}")
             if self._claims.setdefault(claim.id, claim) != claim:
                 rule = f"{source} gives another claim this id"
                 raise InstanceError.of("claim", claim.id, rule, "rename it")
@@ -96,17 +102,26 @@ class Catalogue(Mapping[str, Claim]):
         self.add(module.CLAIMS, f"--plugin {name}")
 
     def _loaded(self) -> dict[str, Claim]:
-        if not self._installed:
-            self._installed = True  # set first: a plug-in may read the catalogue
-            for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+        with self._lock:
+            if self._state == "ours":
+                self._state = "loading"  # what is loaded may read the catalogue meanwhile
                 try:
-                    claims = entry.load()
-                except Exception as error:
-                    remedy = "mend or uninstall that package"
-                    rule = f"plug-in cannot be loaded ({type(error).__name__}: {error})"
-                    raise InstanceError.of(entry.name, entry.value, rule, remedy) from error
-                self.add(claims, f"plug-in {entry.name}")
+                    self._load_installed()
+                except BaseException:
+                    self._state = "ours"  # asked again, it fails again
+                    raise
+                self._state = "whole"
         return self._claims
+
+    def _load_installed(self) -> None:
+        for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+            try:
+                claims = entry.load()
+            except (Exception, SystemExit) as error:
+                remedy = "mend or uninstall that package"
+                rule = f"plug-in cannot be loaded ({type(error).__name__}: {error})"
+                raise InstanceError.of(entry.name, entry.value, rule, remedy) from error
+            self.add(claims, f"plug-in {entry.name}")
 
 
 def _module(name: str) -> ModuleType:
@@ -118,7 +133,7 @@ def _module(name: str) -> ModuleType:
         path = Path(name)
         known = sys.modules.get(path.stem)
         if known is not None:
-            if Path(str(known.__file__)).resolve() == path.resolve():
+            if Path(str(getattr(known, "__file__", None))).resolve() == path.resolve():
                 return known
             rule = f"a module {path.stem} is imported already"
             raise InstanceError.of("--plugin", name, rule, "rename the file")

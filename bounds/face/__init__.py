@@ -64,17 +64,16 @@ _HOMES = {
     "toymdp.exact.policy": ("Policy",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
-_shown, _names = shows(__name__, _HOMES)
+if not TYPE_CHECKING:  # a type checker sees the imports above, and no other name
+    _shown, _ = shows(__name__, _HOMES)
 
+    def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
+            globals()[name] = version("soupcheck")
+            return globals()[name]
+        return _shown(name)
 
-        globals()[name] = version("soupcheck")
-        return globals()[name]
-    return _shown(name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*_names(), "__version__"})
+    def __dir__() -> list[str]:
+        return sorted(__all__)

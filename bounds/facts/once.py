@@ -14,6 +14,10 @@ class ComputesOnce:
     Two threads that ask at once may both compute; the results are the same and the last is kept.
     """
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickles hold what the object is and its own properties, not what others derived."""
+        return {key: value for key, value in self.__dict__.items() if key != "_results"}
+
     def once(self, function: Callable[[Self], X]) -> X:
         """Return ``function(self)``, computed when first asked for.
 

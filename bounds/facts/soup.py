@@ -21,29 +21,32 @@ from .token_mdp import Facts
 class Soup(ComputesOnce):
     """``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')`` of eq (7) on one solution.
 
-    lam: [K]. beta_prime: the soup's temperature β'; None: the instance's.
+    lam: [K]. other_beta_prime: a temperature β' other than the instance's.
     """
 
     facts: Facts
     lam: Array
-    beta_prime: float = None  # type: ignore[assignment]  # a float afterwards
+    other_beta_prime: float | None = None
 
     def __post_init__(self) -> None:
         lam = np.array(self.lam, dtype=np.float64)  # a copy: the caller may change the array
         lam.setflags(write=False)
         object.__setattr__(self, "lam", lam)
-        if self.beta_prime is None:
-            object.__setattr__(self, "beta_prime", self.mdp.beta_prime)
 
     @property
     def mdp(self) -> TokenMDP:
         """The instance."""
         return self.facts.mdp
 
+    @property
+    def beta_prime(self) -> float:
+        """The soup's temperature β'."""
+        return self.mdp.beta_prime if self.other_beta_prime is None else self.other_beta_prime
+
     @cached_property
     def second(self) -> Soup:
         """The same soup of the second solution."""
-        return Soup(self.facts.second, self.lam, self.beta_prime)
+        return Soup(self.facts.second, self.lam, self.other_beta_prime)
 
     @property
     def is_optimum(self) -> bool:

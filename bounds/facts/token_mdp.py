@@ -62,6 +62,11 @@ class Facts(ComputesOnce):
     def __post_init__(self) -> None:
         if self.instance is None:
             object.__setattr__(self, "instance", InstanceFacts(self.sol.mdp))
+        others = [self.instance.mdp, *([] if self.other is None else [self.other.mdp])]
+        if any(mdp is not self.sol.mdp for mdp in others):
+            raise ValueError("sol, instance and other are of different instances")
+        if self.states is not None:  # a copy: it does not follow the caller's array
+            object.__setattr__(self, "states", np.array(self.states, dtype=bool))
 
     # -- the instance and its second solution ------------------------------------------------
 

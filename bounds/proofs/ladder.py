@@ -17,6 +17,7 @@ import numpy as np
 from toymdp import SolverError
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import extrema, hard_minimum
+from toymdp.threads import one_blas_thread
 from toymdp.worlds.features import Tabular
 
 from .. import formulas
@@ -45,6 +46,7 @@ class Rung:
     note: str = ""
 
 
+@one_blas_thread()
 def ladder(soup: Soup) -> list[Rung]:
     """Return the rungs on a soup's gap, the true gap first."""
     rungs = [Rung("true gap", soup.gap, 1.0)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toymdp import InstanceError, SoupOptimum
+from toymdp.threads import one_blas_thread
 
 from ..claim import Check, Hypothesis
 from ..claims.catalogue import CLAIMS
@@ -137,6 +138,7 @@ class Explanation:
         }
 
 
+@one_blas_thread()
 def explain(instance: Any, claim: str, optimum: SoupOptimum | None = None) -> Explanation:
     """Walk the proof of a claim on an instance (or its solution, or its facts), at λ* and the start.
 

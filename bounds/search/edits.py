@@ -21,7 +21,6 @@ Draft = tuple[TokenMDP, Array | None]
 Edit = Callable[[Draft], Draft | None]
 OPENED = 2.0**-200  # weight of a token that was forbidden, relative to its row's largest
 STEPS = (64.0, 16.0, 4.0, 1.0, 2.0**-2, 2.0**-4, 2.0**-8, 2.0**-12)  # grids to round to
-LOG2 = float(np.log(2.0))
 
 
 def rebuilt(draft: Draft, **changes: Any) -> Draft:

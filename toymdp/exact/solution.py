@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InstanceError
+from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
@@ -93,6 +94,7 @@ def other_road(sol: Solution) -> Solution:
     return solve(sol.mdp, method=_SECOND[sol.method])
 
 
+@one_blas_thread()
 def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
     """Solve all K rewards and ``r_w``.
 

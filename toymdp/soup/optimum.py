@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import SolverError
 from ..exact.solution import Solution, solve
+from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from .ascent import ROUNDING, Ascent, ascend
@@ -62,6 +63,7 @@ class SoupOptimum:
         return None if self.bound is None else self.bound.value
 
 
+@one_blas_thread()
 def soup_optimum(
     mdp: TokenMDP,
     sol: Solution | None = None,
