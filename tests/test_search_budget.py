@@ -108,6 +108,21 @@ def test_time_that_imports_took_is_not_given_again(monkeypatch):
     assert (found["rounds"], found["instances"]) == (1, 1)
 
 
+def test_the_time_left_is_drawn_anew():
+    """A round may take long: what is shown counts down all the same."""
+    progress = command._Progress("[looking]", Budget(10.0, Clock()))
+    assert [progress.__rich__() for _ in range(2)] == [
+        r"\[looking] ... 9 s left", r"\[looking] ... 8 s left",
+    ]  # fmt: skip
+
+
+def test_seconds_must_be_a_number():
+    done = run("search", UNBREAKABLE, "--seconds", "nan")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--seconds" in done.stderr  # typer refuses it from some version on
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 # -- Adam ---------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
@@ -30,10 +32,7 @@ def search(
     claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
     seconds: Annotated[
         float,
-        typer.Option(
-            min=0.1,
-            help="Time for all of it: imports, looking, shrinking.",
-        ),
+        typer.Option(min=0.1, help="Time for all of it: imports, looking, shrinking."),
     ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every draw.")] = 0,
     out: Annotated[
@@ -58,11 +57,14 @@ def search(
     """
     if not factor < math.inf:
         raise InstanceError.of("--factor", factor, "must be finite", "choose a smaller one")
+    if math.isnan(seconds):
+        raise InstanceError.of("--seconds", seconds, "must be a number", "say how long to look")
     budget = Budget(seconds)
+    progress = _Progress(f"{claim}: importing torch and the solvers", budget)
     _ready(claim, out, resume)
     output = OutputFile(json_path, [out] if out else [])
     warm_up()
-    with status_console().status(f"{claim}: importing torch and the solvers ..."):
+    with status_console().status(progress):
         import torch
 
         from ..search import checkpoint
@@ -76,19 +78,19 @@ def search(
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
     def save_best(now: State) -> None:
-        status.update(f"{_line(now)}; {budget.left:.0f} s left")
+        progress.text = _line(now)
         if out is not None:
             checkpoint.save(out, now, factor)
 
-    with status_console().status(f"{claim}: looking ...") as status:
+    progress.text = f"{claim}: looking"
+    with status_console().status(progress):
         look(state, budget, factor, save_best)
         broken, shrinker = state.breaks_by(factor), None
         if broken and shrink and not state.interrupted:
             assert state.best is not None
 
             def save_smaller(best: Find, name: str, tried: int) -> None:
-                text = f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}"
-                status.update(f"{text}; {budget.left:.0f} s left")
+                progress.text = f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}"
                 if best is not state.best and out is not None:  # a killed run keeps what it had
                     state.best = best
                     checkpoint.save(out, state, factor)
@@ -102,6 +104,17 @@ def search(
         lines.write([dump(_result(state, factor, broken, tried, out))])
     if not broken:
         raise typer.Exit(1)
+
+
+@dataclass
+class _Progress:
+    """What is going on and the time that is left, written anew whenever the status is drawn."""
+
+    text: str
+    budget: Budget
+
+    def __rich__(self) -> str:
+        return f"{escape(self.text)} ... {self.budget.left:.0f} s left"
 
 
 def _ready(claim: str, out: Path | None, resume: bool) -> None:
