@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, TypeVar
+from unittest import SkipTest
 
 import numpy as np
 
-from toymdp import InstanceError, SoupOptimum
+from toymdp import InstanceError, SoupOptimum, TokenMDP
 from toymdp.arrays import real_numbers
 from toymdp.threads import one_blas_thread
 
@@ -44,7 +45,8 @@ def check(
     instance: a TokenMDP, its Solution or Facts, or an instance of another world (toymdp.kinds);
     claims of other worlds are passed over.
     optimum: a soup optimum found before (else it is computed where a claim needs one).
-    lam: judge claims about λ at this λ [K] only. seed: of the starts and of the λ draws.
+    lam: judge claims about λ at this λ [K] only (what compares with λ* still
+    finds it). seed: of the starts and of the λ draws.
 
     Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
     """
@@ -111,14 +113,14 @@ def _judge(
     given = best = None
     if isinstance(facts, Facts) and needs_optimum(claims):
         best = Soup(facts, facts.optimum.lam)
-        given = None if lam is None else Soup(facts, _weights(lam, facts))
+        given = None if lam is None else Soup(facts, lambda_of(facts.mdp, lam))
     for claim in claims:
         if claim.at == "instance":
             begun[claim.id] = claim.begin(facts, pool=pool)
         elif claim.at == "optimum" and (given is None or claim.needs_optimum):
             begun[claim.id] = _at_optimum(claim, facts, best, pool)
         elif given is not None:
-            begun[claim.id] = claim.begin(facts, given, pool=pool)
+            begun[claim.id] = _named("given", claim.begin(facts, given, pool=pool))
     del given, best  # the tables of a soup go before those of the next are made
     everywhere = [claim for claim in claims if claim.id not in begun]
     if everywhere:
@@ -127,10 +129,10 @@ def _judge(
     return [begun[c.id]() if c.id in begun else at_worst[c.id] for c in claims]
 
 
-def _weights(lam: Array | Sequence[float], facts: Facts) -> Array:
+def lambda_of(mdp: TokenMDP, lam: Array | Sequence[float]) -> Array:
     """The given λ as an array [K]. Raises InstanceError unless it is K finite numbers."""
     weights = real_numbers("lam", lam)
-    K = facts.mdp.n_rewards
+    K = mdp.n_rewards
     if weights.shape != (K,) or not np.isfinite(weights).all():
         rule = f"must be {K} finite numbers, one for each reward"
         raise InstanceError.of("lam", weights.tolist(), rule, "give one weight for each reward")
@@ -142,8 +144,13 @@ def _at_optimum(
 ) -> Callable[[], Check]:
     """Begin to judge a claim at λ*."""
     assert best is not None
-    rest, evidence = claim.begin(facts, best, pool=pool), best.facts.optimum.evidence
-    return lambda: replace(rest(), lam_name="optimum", evidence=evidence)
+    rest = claim.begin(facts, best, pool=pool)
+    return _named("optimum", rest, evidence=best.facts.optimum.evidence)
+
+
+def _named(name: str, rest: Callable[[], Check], **more: Any) -> Callable[[], Check]:
+    """The same judgement, which also says what λ it was made at."""
+    return lambda: replace(rest(), lam_name=name, **more)
 
 
 def _at_worst_lambdas(
@@ -196,19 +203,46 @@ def _worst(decided: Check | None, others: Sequence[Check]) -> Check:
     return next((check for check in others if check.verdict == "undecided"), decided)
 
 
-def assert_claim(instance: Any, claim: str, *, seed: int = 0, undecided_ok: bool = True) -> Check:
-    """Raise AssertionError unless the claim is not violated here, in the manner of numpy.testing.
+def assert_claim(
+    instance: Any,
+    claim: str,
+    *,
+    seed: int = 0,
+    lam: Array | Sequence[float] | None = None,
+    undecided_ok: bool = True,
+    not_applicable_ok: bool = False,
+) -> Check:
+    """Raise AssertionError where the claim is violated, in the manner of numpy.testing.
 
-    claim: one id. undecided_ok: whether a sign within rounding passes. Returns the check.
+    Where a hypothesis is false nothing was checked: then ``unittest.SkipTest`` is raised with the
+    reason, which unittest and pytest report as a skip, not as a pass.
+
+    claim: one id. lam: the λ [K] to judge it at; None: as in ``check``. undecided_ok: whether a
+    sign within rounding passes. not_applicable_ok: whether to return such a check instead of
+    skipping. Returns the check.
     """
-    judged = check(instance, claim, seed=seed)
+    outcome = check_one(instance, claim, lam=lam, seed=seed)
+    return passed(outcome, undecided_ok=undecided_ok, not_applicable_ok=not_applicable_ok)
+
+
+def check_one(
+    instance: Any, claim: str, *, lam: Array | Sequence[float] | None = None, seed: int = 0
+) -> Check:
+    """``check`` of one claim. Raises ValueError if the id is a pattern, or of another world."""
+    judged = check(instance, claim, lam=lam, seed=seed)
     if len(judged) != 1:
         raise ValueError(f"{claim}: names {len(judged)} claims of this instance's world, not one")
-    (outcome,) = judged
+    return judged[0]
+
+
+def passed(outcome: Check, *, undecided_ok: bool = True, not_applicable_ok: bool = False) -> Check:
+    """The check, unless ``assert_claim`` raises on it: see there for what."""
+    if outcome.verdict == "not-applicable" and not not_applicable_ok:
+        raise SkipTest(f"{outcome.claim} is not applicable: {outcome.reason}")
     failed = outcome.verdict == "violated" or (outcome.verdict == "undecided" and not undecided_ok)
     if failed:
         raise AssertionError(
-            f"{claim} is {outcome.verdict}: lhs = {outcome.lhs}, rhs = {outcome.rhs}, "
+            f"{outcome.claim} is {outcome.verdict}: lhs = {outcome.lhs}, rhs = {outcome.rhs}, "
             f"slack = {outcome.slack}, error radius = {outcome.error}, at {outcome.where}, "
             f"λ = {outcome.lam} ({outcome.lam_name}); {outcome.reason}"
         )

@@ -7,39 +7,89 @@ Put ``token-mdp/1`` files (or files of any world) in a folder and name it in the
     soupcheck_claims = "ss.thm1.gap.sharp ss.thm1.gap.identity"   # default: every proved claim
 
 and a test that asks for the fixtures ``soupcheck_instance`` and ``soupcheck_claim`` runs once for
-each file and claim; ``@pytest.mark.soupcheck(folder, claims)`` does the same for one test. The
-fixture ``soupcheck_gate`` is ``assert_claim`` with the instance solved once for all its claims.
+each file and claim; ``@pytest.mark.soupcheck(folder, claims, lam=[...])`` does the same for one
+test, at the λ given. The fixture ``soupcheck_gate`` is ``assert_claim`` with the instance solved once
+for all its claims: a claim that does not apply is a skip with its reason, never a pass.
+
+At the end the verdicts of the proved claims are counted. Two more settings make the gate stricter:
+``soupcheck_strict`` (an undecided claim fails its test) and ``soupcheck_require_applicable`` (a
+proved claim that was applicable nowhere fails the session).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 
-from toymdp import TokenMDP, solve
+from toymdp import InstanceError, SolverError, TokenMDP, solve
 
-from .checking import assert_claim
+from .checking import check_one, passed
 from .claim import Check
-from .claims.catalogue import CLAIMS, select
-from .records.loading import load_any
+from .claims.catalogue import CLAIMS, asked_by_name, select
+from .records.loading import files_of, load_any
+from .runs.gate import Gate
 
-_KINDS = (".json", ".npz")
+PROPERTY = "soupcheck"  # of a test's report: what its gate found, as JSON
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register the two settings."""
+    """Register the settings."""
     parser.addini("soupcheck_instances", "folder of instance files", default="")
     parser.addini("soupcheck_claims", "claim ids or patterns", type="args", default=[])
+    parser.addini("soupcheck_strict", "fail undecided claims", type="bool", default=False)
+    parser.addini(
+        "soupcheck_require_applicable",
+        "fail the session if a proved claim was applicable nowhere",
+        type="bool",
+        default=False,
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker, and what counts verdicts."""
     config.addinivalue_line(
-        "markers", "soupcheck(folder, claims): run once for each instance file and claim"
+        "markers",
+        "soupcheck(folder, claims, lam=None): run once for each instance file and claim, at λ = lam",
     )
+    if not hasattr(config, "workerinput"):  # reports of xdist's workers come to their controller
+        config.pluginmanager.register(_Counter(config), "soupcheck-counter")
+
+
+class _Counter:
+    """Counts what ``soupcheck_gate`` leaves in the reports of tests, and says so at the end."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.gate = Gate(require_applicable=bool(config.getini("soupcheck_require_applicable")))
+
+    @property
+    def shut(self) -> bool:
+        return bool(self.gate.claims and self.gate.shut_by())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count a test when it is over, once."""
+        if report.when == "teardown":
+            for name, value in report.user_properties:
+                if name == PROPERTY:
+                    self.gate.count(*json.loads(str(value)))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a session that would pass, though a proved claim was applicable nowhere."""
+        if self.shut and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the counts."""
+        if self.gate.claims:
+            terminalreporter.section("soupcheck")
+            for line in self.gate.lines():
+                terminalreporter.write_line(line)
+            for line in self.gate.shut_by():
+                terminalreporter.write_line(line, red=True)
 
 
 def _load(path: Path) -> tuple[str, Any]:
@@ -72,14 +122,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             f"soupcheck: {folder or 'no folder'} is not a folder; set soupcheck_instances, or give "
             "the marker one"
         )
-    paths = sorted(p for p in root.rglob("*") if p.suffix in _KINDS)
-    if not paths:
-        raise pytest.UsageError(f"soupcheck: {folder} holds no instance file ({', '.join(_KINDS)})")
+    try:
+        loaded = {path: _load(path) for path in files_of(root)}
+    except (InstanceError, SolverError) as error:
+        raise pytest.UsageError(f"soupcheck: {error}") from None
     with_claim = "soupcheck_claim" in metafunc.fixturenames
-    loaded = {path: _load(path) for path in paths}
+    if with_claim and config.getini("soupcheck_require_applicable"):
+        worlds = {world for world, _ in loaded.values()}
+        for claim, world in asked_by_name(",".join(patterns)).items():
+            if world not in worlds:
+                raise pytest.UsageError(f"soupcheck: {claim}: no {world} instance in {folder}")
     cases = [
         (path, claim)
-        for path in paths
+        for path in loaded
         for claim in (_chosen(patterns) if with_claim else [""])
         if not claim or CLAIMS[claim].world == loaded[path][0]
     ]
@@ -92,6 +147,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def soupcheck_gate() -> Callable[..., Check]:
-    """Return ``assert_claim``: raises AssertionError if the claim is violated on the instance."""
-    return assert_claim
+def soupcheck_gate(request: pytest.FixtureRequest) -> Callable[..., Check]:
+    """Return ``assert_claim`` as the settings and the marker want it, which is counted.
+
+    Called with an instance and a claim, and any option of ``assert_claim``. Skips the test where
+    the claim does not apply; raises AssertionError where it is violated or, with soupcheck_strict,
+    undecided.
+    """
+    marker = request.node.get_closest_marker("soupcheck")
+    strict = bool(request.config.getini("soupcheck_strict"))
+
+    def gate(instance: Any, claim: str, **options: Any) -> Check:
+        at = {} if marker is None or "lam" not in marker.kwargs else {"lam": marker.kwargs["lam"]}
+        asked = {"undecided_ok": not strict, **at, **options}
+        where = {key: asked.pop(key) for key in ("lam", "seed") if key in asked}
+        outcome = check_one(instance, claim, **where)
+        verdict = [claim, outcome.status, outcome.verdict, outcome.reason]
+        request.node.user_properties.append((PROPERTY, json.dumps(verdict)))
+        try:
+            return passed(outcome, **asked)
+        except SkipTest as nothing:
+            pytest.skip(str(nothing))
+
+    return gate

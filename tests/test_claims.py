@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -286,6 +287,25 @@ def test_assert_claim_speaks_like_numpy_testing():
         assert_claim(lemma1_softmax(), "ss.lemma1")
     with pytest.raises(InstanceError, match="matches no claim"):
         assert_claim(random_mdp(0), "ss.lemma2")
+
+
+def test_assert_claim_says_when_it_checked_nothing():
+    with pytest.raises(SkipTest, match=r"ss\.delta\.tight is not applicable: no reachable state"):
+        assert_claim(random_mdp(0), "ss.delta.tight")
+    returned = assert_claim(random_mdp(0), "ss.delta.tight", not_applicable_ok=True)
+    assert returned.verdict == "not-applicable"
+    assert assert_claim(lemma1_softmax(), "ss.eq8.upper").verdict == "undecided"
+    with pytest.raises(AssertionError, match="is undecided"):
+        assert_claim(lemma1_softmax(), "ss.eq8.upper", undecided_ok=False)
+
+
+def test_assert_claim_at_a_given_lambda():
+    outcome = assert_claim(random_mdp(0), "ss.thm1.gap.sharp", lam=[0.4, -0.3])
+    assert (outcome.lam, outcome.lam_name) == ((0.4, -0.3), "given")
+    with pytest.raises(SkipTest, match="not applicable"):  # outside the budget
+        assert_claim(random_mdp(0), "ss.thm1.gap.sharp", lam=[4.0, -3.0])
+    with pytest.raises(InstanceError, match="2 finite numbers"):
+        assert_claim(random_mdp(0), "ss.thm1.gap.sharp", lam=[0.4])
 
 
 # -- sabotage ----------------------------------------------------------------------------------

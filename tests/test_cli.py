@@ -116,12 +116,11 @@ def test_gate(tmp_path):
 
 def test_gate_closes_when_a_witness_breaks_nothing(monkeypatch, capsys):
     from bounds.cli import main
-    from bounds.runs import cases, judging
+    from bounds.runs import cases
 
     tame = Witness("tame", random_mdp(0), "ss.thm1.gap", None, 0, {"lhs": 1.0, "rhs": 0.0})
     monkeypatch.setattr(cases, "stored_witness_claims", lambda: {"tame": tame.claim})
     monkeypatch.setattr(cases, "stored_witness", lambda name: tame)
-    monkeypatch.setattr(judging, "stored_witness", lambda name: tame)
     monkeypatch.setattr(cases, "default_suite", lambda n, seed: cases.from_witnesses())
     with pytest.raises(SystemExit) as stop:
         main(["verify", "--claims", "ss.eq8.upper", "--gate"])

@@ -12,6 +12,7 @@ from bounds.records.witness import stored_witnesses
 from bounds.search import derivative_free as plain
 from bounds.search import witness_features as features
 from bounds.search.batch_solver import Sizes, soup_values
+from bounds.search.budget import Budget
 from bounds.search.climb import ball, penalised
 from bounds.search.engine import State, search
 from bounds.search.judge import matched
@@ -159,7 +160,7 @@ def test_constant_norm_bound_is_the_sup():
     "claim", ["ss.lemma1", "ss.eq12", "ss.proof.A", "ss.thm1.kl.any", "ss.proof.C.lipschitz"]
 )
 def test_easy_claims_break(claim):
-    state = search(State(claim, 0), 120.0, 1.0, lambda state: None)
+    state = search(State(claim, 0), Budget(120.0), 1.0, lambda state: None)
     assert state.breaks_by(1.0)
     found = state.best
     (again,) = check(found.mdp, claim, lam=found.lam)
@@ -170,7 +171,7 @@ def test_easy_claims_break(claim):
 
 @pytest.mark.parametrize("claim", ["ss.thm1.gap", "ss.thm1.kl", "ss.thm1.gap.constant-norm"])
 def test_claims_about_the_optimum_break(claim):
-    state = search(State(claim, 1), 240.0, 1.0, lambda state: None)
+    state = search(State(claim, 1), Budget(240.0), 1.0, lambda state: None)
     assert state.breaks_by(1.0), state
     (again,) = check(state.best.mdp, claim, seed=7)
     assert again.verdict == "violated"
@@ -181,14 +182,14 @@ def test_claims_about_the_optimum_break(claim):
     "claim", ["ss.thm1.kl.repaired", "ss.thm1.gap.sharp", "ss.thm1.gap.minimal", "ss.delta"]
 )
 def test_proved_claims_stand(claim):
-    state = search(State(claim, 0), 4.0, 1.0, lambda state: None)
+    state = search(State(claim, 0), Budget(4.0), 1.0, lambda state: None)
     assert state.rounds > 0
     assert state.best is None or state.best.check.verdict != "violated"
 
 
 def test_same_seed_same_witness():
     first, second = (
-        search(State("ss.proof.A", 3), 60.0, 1.0, lambda state: None).best for _ in range(2)
+        search(State("ss.proof.A", 3), Budget(60.0), 1.0, lambda state: None).best for _ in range(2)
     )
     assert np.array_equal(first.mdp.rewards, second.mdp.rewards)
     assert first.check.lhs == second.check.lhs
@@ -206,7 +207,7 @@ def test_interrupt_keeps_the_best():
         if not state.interrupted:
             stop(state)
 
-    state = search(State("ss.delta", 0), 60.0, 1.0, report)
+    state = search(State("ss.delta", 0), Budget(60.0), 1.0, report)
     assert state.interrupted
     assert state.best is not None
     assert seen == [1, 2, 2]

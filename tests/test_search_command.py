@@ -13,6 +13,7 @@ from bounds import CLAIMS
 from bounds.cli import main
 from bounds.records.witness import load_witness, stored_witnesses
 from bounds.search import edits, shrink
+from bounds.search.budget import Budget
 from bounds.search.engine import State, search
 from bounds.search.judge import Find, quick, verdict
 from bounds.search.shrink import Shrinker, bits
@@ -33,7 +34,7 @@ def run(args, capsys):
 
 
 def found_for(claim, seed=0):
-    state = search(State(claim, seed), 120.0, 1.05, lambda state: None)
+    state = search(State(claim, seed), Budget(120.0), 1.05, lambda state: None)
     assert state.breaks_by(1.05)
     return state.best
 
@@ -41,7 +42,7 @@ def found_for(claim, seed=0):
 @pytest.mark.parametrize("claim", ["ss.lemma1.per-step", "ss.proof.A", "ss.delta.anchor"])
 def test_shrinking_keeps_the_break(claim):
     before = found_for(claim)
-    after = Shrinker(claim, 1.05, 20.0).run(before)
+    after = Shrinker(claim, 1.05, Budget(20.0)).run(before)
     assert bits(after.mdp, after.lam) < bits(before.mdp, before.lam)
     again = verdict(after.mdp, claim, after.lam, seed=3)
     assert again.broken
@@ -62,7 +63,7 @@ def test_shrinking_never_loses_a_hypothesis(monkeypatch):
     assert before.check.hypotheses["ss.asm0"]
     assert not changed.check.hypotheses["ss.asm0"]
     monkeypatch.setattr(shrink, "PASSES", (("forbid", lambda draft: iter([forbid]), False),))
-    kept = Shrinker(witness.claim, 1.0, 60.0).run(before)
+    kept = Shrinker(witness.claim, 1.0, Budget(60.0)).run(before)
     assert kept.mdp is before.mdp
 
 

@@ -169,6 +169,12 @@ def hypotheses() -> dict[str, Hypothesis]:
     return {h.id: h for claim in CLAIMS.values() for h in (*claim.hypotheses, *claim.reported)}
 
 
+def asked_by_name(pattern: str) -> dict[str, str]:
+    """The proved claims whose id stands in a pattern letter by letter: id -> world."""
+    parts = [part.strip() for part in pattern.split(",")]
+    return {p: CLAIMS[p].world for p in parts if p in CLAIMS and CLAIMS[p].status == "proved"}
+
+
 def select(pattern: str) -> list[Claim]:
     """Return the claims whose id matches a shell pattern (several, separated by commas).
 

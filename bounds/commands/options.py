@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
+
+from toymdp import InstanceError
 
 from ..claims.catalogue import CLAIMS
 
@@ -13,6 +16,17 @@ def _add_claims(modules: list[str] | None) -> list[str]:
     for name in modules or ():
         CLAIMS.add_module(name)
     return modules or []
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Numbers by commas, of the option ``what``; InstanceError otherwise."""
+    try:
+        values = [float(x) for x in text.split(",")]
+    except ValueError:
+        raise InstanceError.of(what, text, "must be numbers by commas", "correct it") from None
+    if not all(map(math.isfinite, values)):
+        raise InstanceError.of(what, text, "must be finite", "correct it")
+    return values
 
 
 Json = Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")]

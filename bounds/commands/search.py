@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
@@ -16,25 +19,29 @@ from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import short
+from ..search.budget import Budget
 from .options import Json, Plugin
 
 if TYPE_CHECKING:
     from ..search.engine import State
     from ..search.judge import Find
-
-SHRINKING = 60.0  # seconds that shrinking gets at the least
+    from ..search.shrink import Shrinker
 
 
 def search(
     claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time to look for a witness.")] = 60.0,
+    seconds: Annotated[
+        float,
+        typer.Option(min=0.1, help="Time for all of it: imports, looking, shrinking."),
+    ] = 60.0,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every draw.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Witness file; until one is found, the best so far.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the file of --out.")] = False,
     shrink: Annotated[
-        bool, typer.Option(help="Make the witness small (in what time is left, or a minute).")
+        bool,
+        typer.Option(help="Make the witness small in what time is left; --resume goes on with it."),
     ] = True,
     factor: Annotated[
         float, typer.Option(min=1.0, help="lhs/rhs to reach and to keep (equality: 1 + |Δ|/size).")
@@ -42,18 +49,28 @@ def search(
     plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
-    """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."""
+    """Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none.
+
+    --seconds is the time for all of it. The search looks until it has found a witness, and shrinks
+    that in what is left. Nothing is begun when the time is up; what has begun is ended, and one
+    instance is looked at however little time there is.
+    """
     if not factor < math.inf:
         raise InstanceError.of("--factor", factor, "must be finite", "choose a smaller one")
+    if math.isnan(seconds):
+        raise InstanceError.of("--seconds", seconds, "must be a number", "say how long to look")
+    budget = Budget(seconds)
+    progress = _Progress(f"{claim}: importing torch and the solvers", budget)
     _ready(claim, out, resume)
     output = OutputFile(json_path, [out] if out else [])
     warm_up()
-    import torch
+    with status_console().status(progress):
+        import torch
 
-    from ..search import checkpoint
-    from ..search.engine import State
-    from ..search.engine import search as look
-    from ..search.shrink import Shrinker
+        from ..search import checkpoint
+        from ..search.engine import State
+        from ..search.engine import search as look
+        from ..search.shrink import Shrinker
 
     torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
     state = checkpoint.resume(out, claim) if resume and out else State(claim, seed)
@@ -61,38 +78,43 @@ def search(
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
     def save_best(now: State) -> None:
-        status.update(_line(now))
+        progress.text = _line(now)
         if out is not None:
             checkpoint.save(out, now, factor)
 
-    before = state.seconds
-    with status_console().status(f"{claim}: looking ...") as status:
-        look(state, seconds, factor, save_best)
-        broken, shrunk = state.breaks_by(factor), 0
+    progress.text = f"{claim}: looking"
+    with status_console().status(progress):
+        look(state, budget, factor, save_best)
+        broken, shrinker = state.breaks_by(factor), None
         if broken and shrink and not state.interrupted:
             assert state.best is not None
 
             def save_smaller(best: Find, name: str, tried: int) -> None:
-                status.update(f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}")
+                progress.text = f"{claim}: shrinking, {name}, {tried} tried; {_size(best)}"
                 if best is not state.best and out is not None:  # a killed run keeps what it had
                     state.best = best
                     checkpoint.save(out, state, factor)
 
-            shrinker = Shrinker(
-                claim,
-                factor,
-                max(SHRINKING, seconds - (state.seconds - before)),
-                state.seed,
-                save_smaller,
-            )
+            shrinker = Shrinker(claim, factor, budget, state.seed, save_smaller)
             state.best = shrinker.run(state.best)
-            shrunk = shrinker.tried
             save_best(state)
-    _show(tables_console(json_path), state, broken)
+    _show(tables_console(json_path), state, broken, shrinker)
     with output as lines:
-        lines.write([dump(_result(state, factor, broken, shrunk, out))])
+        tried = 0 if shrinker is None else shrinker.tried
+        lines.write([dump(_result(state, factor, broken, tried, out))])
     if not broken:
         raise typer.Exit(1)
+
+
+@dataclass
+class _Progress:
+    """What is going on and the time that is left, written anew whenever the status is drawn."""
+
+    text: str
+    budget: Budget
+
+    def __rich__(self) -> str:
+        return f"{escape(self.text)} ... {self.budget.left:.0f} s left"
 
 
 def _ready(claim: str, out: Path | None, resume: bool) -> None:
@@ -110,13 +132,11 @@ def _ready(claim: str, out: Path | None, resume: bool) -> None:
         raise InstanceError(f"{out}: its folder does not exist; create it first")
     if out is not None and out.exists() and not resume:
         raise InstanceError(f"{out}: exists; --resume goes on from it, or name another")
-    try:
-        import cmaes  # noqa: F401  # only whether it is there
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise InstanceError(
-            f"search needs {error.name}; install the extra: pip install 'soupcheck[search]'"
-        ) from None
+    for name in ("torch", "cmaes"):
+        if find_spec(name) is None:
+            raise InstanceError(
+                f"search needs {name}; install the extra: pip install 'soupcheck[search]'"
+            )
 
 
 def _size(find: Find) -> str:
@@ -132,7 +152,7 @@ def _line(state: State) -> str:
     return f"{state.claim}: round {state.rounds}, {state.looks:,} instances; best {best}"
 
 
-def _show(console: Console, state: State, broken: bool) -> None:
+def _show(console: Console, state: State, broken: bool, shrinker: Shrinker | None) -> None:
     best = state.best
     if best is None:
         console.print(f"{state.claim}: no instance met its hypotheses in {state.seconds:.1f} s")
@@ -148,6 +168,7 @@ def _show(console: Console, state: State, broken: bool) -> None:
         ("instance", _size(best)),
         ("hypotheses", ", ".join(f"{h} {v}" for h, v in best.check.hypotheses.items())),
         ("effort", f"{state.seconds:.1f} s, {state.rounds} rounds, {state.looks:,} instances"),
+        ("shrinking", "none" if shrinker is None else shrinker.outcome),
     ):
         table.add_row(name, value)
     console.print(table)
@@ -156,7 +177,7 @@ def _show(console: Console, state: State, broken: bool) -> None:
 
 
 def _result(
-    state: State, factor: float, broken: bool, shrunk: int, out: Path | None
+    state: State, factor: float, broken: bool, edits_tried: int, out: Path | None
 ) -> dict[str, Any]:
     best = state.best
     check = None if best is None else best.check
@@ -173,6 +194,6 @@ def _result(
             "A": mdp.vocab_size, "L": mdp.order, "T": mdp.horizon, "K": mdp.n_rewards,
         },
         "seed": state.seed, "seconds": state.seconds, "rounds": state.rounds,
-        "instances": state.looks, "edits_tried": shrunk, "interrupted": state.interrupted,
+        "instances": state.looks, "edits_tried": edits_tried, "interrupted": state.interrupted,
         "out": None if out is None else str(out),
     }  # fmt: skip

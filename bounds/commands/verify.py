@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from toymdp.errors import InstanceError, OutputError
 from toymdp.kinds import ALL_FAMILIES
 
-from ..claims.catalogue import select
+from ..claims.catalogue import asked_by_name, select
+from ..records.loading import files_of
 from ..records.output import OutputFile, Record, dump
 from ..records.witness import stored_certificates
 from ..report import tables
@@ -21,17 +23,21 @@ from ..report.summary import Summary
 from ..runs import cases as instances
 from ..runs.cases import CORPUS_FAMILIES, Case
 from ..runs.engine import run
+from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
-from .options import Plugin, Seed
+from .options import Plugin, Seed, numbers
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 
 
 def verify(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="token-mdp/1 files; none: the bundled default.")
+        list[Path] | None,
+        typer.Argument(
+            help="Instance and witness files, and folders of them; none: the bundled default."
+        ),
     ] = None,
     claims: Annotated[str, typer.Option(help="Ids or shell patterns, by commas.")] = "*",
     family: Annotated[
@@ -39,6 +45,10 @@ def verify(
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
     seed: Seed = 0,
+    lam: Annotated[
+        str | None,
+        typer.Option("--lambda", help="Your own λ, K numbers by commas, to judge claims at."),
+    ] = None,
     text: Annotated[
         Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
     ] = None,
@@ -53,23 +63,39 @@ def verify(
     html: Annotated[Path | None, typer.Option(help="A self-contained report.")] = None,
     gate: Annotated[
         bool,
-        typer.Option("--gate", help="Exit 1 if a proved claim fails or a witness breaks nothing."),
+        typer.Option(
+            "--gate", help="Exit 1 if a proved claim is violated or a witness breaks nothing."
+        ),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="--gate, and exit 1 if a proved claim is undecided.")
+    ] = False,
+    require_applicable: Annotated[
+        bool,
+        typer.Option(
+            "--require-applicable",
+            help="--gate, and exit 1 if a proved claim was applicable on no instance.",
+        ),
     ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
-    _check_target(html, [*(files or []), *(p for p in (text, labels) if p is not None)])
-    cases = list(_cases(files, family, n, seed, text, labels, vocab_size, order))
+    weights = None if lam is None else numbers(lam, "--lambda")
+    paths = [path for given in files or [] for path in files_of(given)]
+    _check_target(html, [*paths, *(p for p in (text, labels) if p is not None)])
+    cases = list(_cases(paths, family, n, seed, text, labels, vocab_size, order, weights))
     warm_up()
     summary, worst = Summary(), WorstCases()
+    result = Gate(strict, require_applicable, asked_by_name(claims))
     shown: list[Table] = []
-    failures: list[str] = []
     console = tables_console(json_path)
-    with OutputFile(json_path, files or []) as ledger:
+    with OutputFile(json_path, paths) as ledger:
         with progress_bar() as on_progress:
             tasks = [
-                Task.of(judge, case=case, claims=claims, seed=seed, plugins=plugin or [])
+                Task.of(
+                    judge, case=case, claims=claims, seed=seed, plugins=plugin or [], lam=weights
+                )
                 for case in cases
             ]
             for task, (about, *checks) in run(tasks, "checking", on_progress):
@@ -78,25 +104,41 @@ def verify(
                     summary.add(record)
                 case = task.args["case"]
                 worst.add(case, checks)
-                failures.extend(_failures(about, checks))
+                result.add(about, checks)
                 if len(cases) <= DETAIL_LIMIT or case.family in CORPUS_FAMILIES:
-                    shown.append(tables.detail("\n".join([case.name, *about["notes"]]), checks))
+                    shown.append(tables.detail(_title(about), checks))
         for table in [*shown, *([tables.summary(summary)] if len(cases) > 1 else [])]:
             console.print(table)
-        for line in failures:
-            console.print(line, style="bold red", highlight=False)
         if html is not None:
             with progress_bar() as on_progress:
                 _write_page(html, summary, worst, on_progress)
+    _close(console, result, gate or strict or require_applicable)
+
+
+def _close(console: Console, result: Gate, gate: bool) -> None:
+    """Say what failed and, with a gate, how much was checked; exit 1 if it is shut."""
+    shut_by = result.shut_by()
+    for line in shut_by:
+        console.print(line, style="bold red", highlight=False, markup=False)
     if gate:
-        console.print("gate: failed" if failures else "gate: passed", highlight=False)
-    if gate and failures:
+        for line in result.lines():
+            console.print(f"gate: {line}", highlight=False, markup=False)
+        console.print("gate: failed" if shut_by else "gate: passed", highlight=False)
+    if gate and shut_by:
         raise typer.Exit(1)
 
 
+def _title(about: Record) -> str:
+    """Name of an instance, what a witness says of its claim, and how well a text was fitted."""
+    lines, witness = [about["instance"], *about["notes"]], about["witness"]
+    if witness is not None:
+        lines.insert(1, f"a witness: at its λ {witness['claim']} is {witness['verdict']}")
+    return "\n".join(lines)
+
+
 def _cases(
-    files: list[Path] | None, family: str | None, n: int, seed: int, text: Path | None,
-    labels: Path | None, vocab_size: int, order: int,
+    files: list[Path], family: str | None, n: int, seed: int, text: Path | None,
+    labels: Path | None, vocab_size: int, order: int, lam: list[float] | None,
 ) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
@@ -104,7 +146,7 @@ def _cases(
     if labels is not None and text is None:
         raise InstanceError("--labels: belongs to --text; give that file too")
     if files:
-        return instances.from_files(files)
+        return instances.from_files(files, lam)
     if family is not None:
         if family not in ALL_FAMILIES:
             raise InstanceError.of(
@@ -114,21 +156,6 @@ def _cases(
     if text is not None:
         return instances.from_text(text, labels, vocab_size=vocab_size, order=order, seed=seed)
     return instances.default_suite(n, seed)
-
-
-def _failures(about: Record, checks: Iterable[Record]) -> list[str]:
-    """What must not be: a proved claim that is violated, a stored witness that breaks nothing."""
-    lines = [
-        f"{c['instance']}: {c['claim']} is proved but violated here: lhs {c['lhs']}, rhs {c['rhs']}"
-        for c in checks
-        if c["status"] == "proved" and c["verdict"] == "violated"
-    ]
-    witness = about["witness"]
-    if witness is not None and witness["verdict"] != "violated":
-        lines.append(
-            f"witness {about['instance']} no longer breaks {witness['claim']}: {witness['verdict']}"
-        )
-    return lines
 
 
 def _check_target(html: Path | None, inputs: Sequence[Path]) -> None:

@@ -1,18 +1,54 @@
-"""Reading what a command is given: an instance of any kind, or the one inside a witness."""
+"""Reading what a command is given: instances of any kind and stored witnesses, alone or in folders."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import NoReturn
 
-from toymdp.files import read_json
+from toymdp import InstanceError
+from toymdp.files import read_object
 from toymdp.instance import Instance
-from toymdp.kinds import load_instance
+from toymdp.kinds import KINDS
 
-from .witness import FORMAT, load_witness
+from .witness import FORMAT, Witness, load_witness
+
+SUFFIXES = (".json", ".npz")
 
 
 def load_any(path: Path) -> Instance:
     """Read an instance file, or the instance inside a witness file."""
-    if path.suffix != ".npz" and read_json(path).get("format") == FORMAT:
-        return load_witness(path).instance
-    return load_instance(path)
+    given = load_given(path)
+    return given.instance if isinstance(given, Witness) else given
+
+
+def load_given(path: Path) -> Instance | Witness:
+    """Read an instance file of any kind, or a witness file. Raises InstanceError if it is neither."""
+    keys = read_object(path)
+    format = keys.get("format")
+    if format == FORMAT and path.suffix != ".npz":
+        return load_witness(path)
+    if not isinstance(format, str) or format not in KINDS:
+        known = sorted([*KINDS, FORMAT])
+        rule = "neither an instance nor a stored witness (a JSON file)"
+        raise InstanceError.of(f"{path}: format", format, rule, f"one of {known}")
+    return KINDS[format].instance.from_file(keys, path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself; of a folder all .json and .npz files in it, at any depth, sorted.
+
+    Links to folders are not followed. Raises InstanceError for a folder without such files.
+    """
+    if not path.is_dir():
+        return [path]
+    walk = os.walk(path, onerror=_refuse)
+    inside = [Path(folder, name) for folder, _, names in walk for name in names]
+    chosen = sorted(file for file in inside if file.suffix in SUFFIXES)
+    if not chosen:
+        raise InstanceError(f"{path}: no {' or '.join(SUFFIXES)} file is in this folder")
+    return chosen
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise InstanceError(f"{error.filename}: cannot be read ({error.strerror})") from None

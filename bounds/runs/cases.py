@@ -14,16 +14,19 @@ from typing import Any, Literal
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
-from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS, load_instance
+from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
-from ..records.witness import stored_witness, stored_witness_claims
+from ..checking import lambda_of
+from ..claims.catalogue import claim_named
+from ..records.loading import load_any, load_given
+from ..records.witness import Witness, load_witness, stored_witness, stored_witness_claims
 
 RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
 
-Origin = Literal["file", "family", "witness", "classic", "text"]
+Origin = Literal["file", "witness-file", "family", "witness", "classic", "text"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,37 @@ class Case:
         """Make the instance. Raises InstanceError if a file is no longer what it was."""
         return _MAKERS[self.origin](**self.options)
 
+    def witness(self) -> Witness | None:
+        """The witness that the instance comes from, which must break its claim; None: from none."""
+        if self.origin not in _WITNESSES:
+            return None
+        return _WITNESSES[self.origin](**self.options)
 
-def from_files(paths: Sequence[Path]) -> Iterator[Case]:
-    """One case for each instance file, all read once: a bad one must not cost a run half done."""
+
+def from_files(paths: Sequence[Path], lam: Sequence[float] | None = None) -> Iterator[Case]:
+    """One case for each instance or witness file, all read once: a bad one must not cost a run half done.
+
+    lam: the λ that they are going to be judged at.
+    """
     for path in paths:
-        name = getattr(load_instance(path), "name", None) or path.stem
-        yield Case(name, "file", "file", {"path": str(path), "sha256": _sha256(path)})
+        given = load_given(path)
+        options = {"path": str(path), "sha256": _sha256(path)}
+        if isinstance(given, Witness):
+            claim_named(given.claim)
+            check_lambda(str(path), given.instance, lam)
+            yield Case(given.name, "file", "witness-file", options)
+        else:
+            check_lambda(str(path), given, lam)
+            yield Case(getattr(given, "name", None) or path.stem, "file", "file", options)
+
+
+def check_lambda(name: str, instance: Any, lam: Sequence[float] | None) -> None:
+    """Raise InstanceError, with the instance's name, for a λ that does not fit its specialists."""
+    if lam is not None and isinstance(instance, TokenMDP):
+        try:
+            lambda_of(instance, lam)
+        except InstanceError as error:
+            raise InstanceError(f"{name}: {error}") from None
 
 
 def from_family(family: str, n: int, seed: int, **options: Any) -> Iterator[Case]:
@@ -108,7 +136,12 @@ def _unchanged(sha256: str, *paths: Path) -> None:
 
 def _of_file(path: str, sha256: str) -> Any:
     _unchanged(sha256, Path(path))
-    return load_instance(Path(path))
+    return load_any(Path(path))
+
+
+def _witness_of_file(path: str, sha256: str) -> Witness:
+    _unchanged(sha256, Path(path))
+    return load_witness(Path(path))
 
 
 def _of_family(family: str, seed: int, **options: Any) -> Any:
@@ -133,9 +166,19 @@ def _of_text(
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
-    "file": _of_file, "family": _of_family, "witness": _of_witness, "classic": _of_classics,
-    "text": _of_text,
+    "file": _of_file, "witness-file": _of_file, "family": _of_family, "witness": _of_witness,
+    "classic": _of_classics, "text": _of_text,
 }  # fmt: skip
+
+
+def _witness_by_name(name: str) -> Witness:
+    return stored_witness(name)
+
+
+_WITNESSES: Mapping[Origin, Callable[..., Witness]] = {
+    "witness-file": _witness_of_file,
+    "witness": _witness_by_name,
+}
 
 
 def corpus_lines(mdp: Any) -> list[str]:

@@ -16,20 +16,29 @@ from ..claims.catalogue import CLAIMS, claim_named
 from ..proofs.walk import explain, has_proof
 from ..records.output import Record, content_hash
 from ..records.record import is_check, rank, record
-from ..records.witness import stored_witness
-from .cases import Case, corpus_lines
+from ..records.witness import Witness
+from .cases import Case, check_lambda, corpus_lines
 from .task import Task
 
 
-def judge(case: Case, claims: str, seed: int, plugins: Sequence[str] = ()) -> list[Record]:
+def judge(
+    case: Case,
+    claims: str,
+    seed: int,
+    plugins: Sequence[str] = (),
+    lam: Sequence[float] | None = None,
+) -> list[Record]:
     """The instance's own record, then one for each check.
 
+    lam: judge claims about λ at this one [K] only.
     plugins: modules whose claims the catalogue of this process may not know yet.
     """
     for name in plugins:
         CLAIMS.add_module(name)
     instance = case.build()
-    checks = check(instance, claims, seed=seed)
+    check_lambda(case.name, instance, lam)
+    checks = check(instance, claims, lam=lam, seed=seed)
+    witness = case.witness()
     digest = content_hash(instance)
     about = {
         "record": "instance",
@@ -37,15 +46,14 @@ def judge(case: Case, claims: str, seed: int, plugins: Sequence[str] = ()) -> li
         "family": case.family,
         "sha256": digest,
         "notes": corpus_lines(instance),
-        "witness": _outcome(case, checks) if case.origin == "witness" else None,
+        "witness": None if witness is None else _outcome(witness, [] if lam else checks),
     }
     rows = [record(case.name, digest, c, seed, family=case.family) for c in checks]
     return [about, *rows]
 
 
-def _outcome(case: Case, checks: Iterable[Check]) -> dict[str, Any]:
-    """Claim and verdict of a stored witness at the λ it names."""
-    witness = stored_witness(case.options["name"])
+def _outcome(witness: Witness, checks: Iterable[Check]) -> dict[str, Any]:
+    """Claim and verdict of a witness at the λ it names; checks: made where each claim says."""
     claim = claim_named(witness.claim).id
     judged = [c for c in checks if c.claim == claim and witness.lam is None]
     judged = judged or check(witness.instance, claim, lam=witness.lam)

@@ -10,6 +10,7 @@ import torch
 from cmaes import CMA
 
 from ..sides import Array, Mask
+from .adam import Adam
 from .batch_solver import Batch, Tensor, soup_values
 from .objectives import BatchFacts, Objective, batch_facts
 from .population import Population
@@ -78,7 +79,7 @@ def ascend(
 ) -> list[Ranked]:
     """Climb every instance with Adam; return the best point that each passed, best first."""
     theta = theta.clone().requires_grad_()
-    adam = torch.optim.Adam([theta], lr=RATE)
+    adam = Adam(theta, RATE)
     reach, grid = population.reach(), ball()
     best = torch.full((len(theta),), -np.inf, dtype=theta.dtype)
     best_theta = theta.detach().clone()
@@ -97,18 +98,20 @@ def ascend(
             best_theta[better] = theta.detach()[better]
         if stop():
             break
-        adam.zero_grad()
-        torch.autograd.backward(-value[torch.isfinite(value)].sum())
-        with torch.no_grad():
-            assert theta.grad is not None
-            theta.grad.nan_to_num_(0.0, 0.0, 0.0)
-        adam.step()
+        loss = -value[torch.isfinite(value)].sum()
+        (gradient,) = torch.autograd.grad(loss, [theta])
+        adam.step(gradient.nan_to_num(0.0, 0.0, 0.0))
     order = torch.argsort(-best)
     return [
         Ranked(population.single(int(i)), best_theta[i : i + 1], float(best[i]))
         for i in order
         if torch.isfinite(best[i])
     ]
+
+
+def generation_size(population: Population) -> int:
+    """Instances of one generation of CMA-ES, its authors' default."""
+    return 4 + int(3 * np.log(population.width))
 
 
 def evolve(
@@ -120,7 +123,7 @@ def evolve(
     stop: Stop,
 ) -> list[Ranked]:
     """CMA-ES from instance 0 of a population, a generation as one batch; the best point found."""
-    size = 4 + int(3 * np.log(population.width))
+    size = generation_size(population)
     cma = CMA(mean=theta[0].numpy().copy(), sigma=1.0, seed=seed, population_size=size)
     copies, grid = population.single(0, size), ball()
     reach = copies.reach()

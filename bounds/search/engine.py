@@ -6,7 +6,6 @@ round by round; the clock decides only how many rounds there are.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -17,7 +16,8 @@ from ..claims.catalogue import CLAIMS
 from ..sides import Array
 from . import derivative_free as plain
 from .batch_solver import Sizes
-from .climb import Ranked, ascend, evolve
+from .budget import Budget
+from .climb import Ranked, ascend, evolve, generation_size
 from .judge import Find, best_find, verdict
 from .objectives import OBJECTIVES
 from .population import Population, random_population, random_sizes
@@ -69,20 +69,21 @@ class State:
 OnRound = Callable[[State], None]
 
 
-def search(state: State, seconds: float, factor: float, on_round: OnRound) -> State:
-    """Run rounds until a find breaks the claim by ``factor`` or ``seconds`` more have passed.
+def search(state: State, budget: Budget, factor: float, on_round: OnRound) -> State:
+    """Run rounds until a find breaks the claim by ``factor`` or the budget is over.
 
-    on_round is called after each round and at the end. After an interrupt the state so far is
+    One round is begun even then, and ends with its first look: a search that says "not found" has
+    looked. on_round is called after each round and at the end. After an interrupt the state so far is
     returned, with ``interrupted`` set.
     """
-    began, before = time.monotonic(), state.seconds
+    began, before, rounds = budget.spent, state.seconds, state.rounds
 
     def over() -> bool:
-        state.seconds = before + time.monotonic() - began
-        return state.seconds - before >= seconds
+        state.seconds = before + budget.spent - began
+        return budget.over()
 
     try:
-        while not over() and not state.breaks_by(factor):
+        while (state.rounds == rounds or not over()) and not state.breaks_by(factor):
             kind = _kind(state)
             for find in _round(state, kind, over):
                 state.take(find)
@@ -135,13 +136,23 @@ def _ranked(
         theta = state.lead.theta + torch.as_tensor(noise)
     else:
         population, theta = random_population(rng, random_sizes(rng), COUNT)
-    state.looks += COUNT * STEPS
+
+    def counting(looks: int) -> Callable[[], bool]:
+        """``over``, which is asked once for each step, and counts the instances of the step."""
+
+        def stop() -> bool:
+            state.looks += looks
+            return over()
+
+        return stop
+
     if kind != "evolve":
-        return ascend(objective, population, theta, STEPS, over)
-    evolved = evolve(objective, population, theta, GENERATIONS, int(rng.integers(2**31)), over)
+        return ascend(objective, population, theta, STEPS, counting(COUNT))
+    stop, seed = counting(generation_size(population)), int(rng.integers(2**31))
+    evolved = evolve(objective, population, theta, GENERATIONS, seed, stop)
     if not evolved:
         return []
-    return ascend(objective, evolved[0].population, evolved[0].theta, STEPS, over)
+    return ascend(objective, evolved[0].population, evolved[0].theta, STEPS, counting(1))
 
 
 def lead_of(theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:

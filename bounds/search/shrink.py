@@ -11,7 +11,6 @@ matched anew, in that order.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from toymdp.worlds.features import Dense, Tabular
 from ..claims.catalogue import CLAIMS
 from ..sides import Array
 from . import edits
+from .budget import Budget
 from .edits import Draft, Edit
 from .judge import Find, at_lambda, estimate, matched, quick, verdict, with_features
 from .objectives import OBJECTIVES
@@ -74,34 +74,39 @@ PASSES: tuple[tuple[str, Callable[[Draft], Iterator[Edit]], bool], ...] = (
 
 @dataclass
 class Shrinker:
-    """Greedy passes over a find until none changes it, or until ``seconds`` have passed.
+    """Greedy passes over a find until none changes it, or until the budget is over.
 
     on_edit: called with the best find, the pass's name and how many edits were tried.
     """
 
     claim: str
     factor: float
-    seconds: float
+    budget: Budget
     seed: int = 0
     on_edit: Callable[[Find, str, int], None] = lambda find, name, tried: None
     tried: int = 0
+    ended: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """How far it came, in words."""
+        if self.ended:
+            return f"{self.tried} edits tried, none is left that makes it smaller"
+        return f"{self.tried} edits tried, then it was stopped: --resume goes on from --out"
 
     def run(self, find: Find) -> Find:
         """The smallest find reached. An interrupt ends the shrinking with what it has."""
-        self._end = time.monotonic() + self.seconds
         self._current = find
         self._needed = {h for h, holds in find.check.hypotheses.items() if holds}
         try:
             self._pass("support", edits.opened, False)
             changed = True
-            while changed and not self._over():
+            while changed and not self.budget.over():
                 changed = any([self._pass(*item) for item in PASSES])  # noqa: C419  # every pass
+            self.ended = not self.budget.over()
         except KeyboardInterrupt:
             pass
         return self._current
-
-    def _over(self) -> bool:
-        return time.monotonic() >= self._end
 
     def _pass(self, name: str, proposals: Callable[[Draft], Iterator[Edit]], again: bool) -> bool:
         """Try a pass's edits in order; after a success go on, or begin again where sizes change."""
@@ -110,7 +115,7 @@ class Shrinker:
         while repeat:
             repeat = False
             for edit in proposals((self._current.mdp, self._current.lam)):
-                if self._over():
+                if self.budget.over():
                     return changed
                 self.tried += 1
                 smaller = self._try(edit)
@@ -133,6 +138,8 @@ class Shrinker:
             if self._hopeless(draft[0]):
                 return None
             for mdp, lam in self._variants(*draft):
+                if self.budget.over():
+                    return None
                 if self._good(quick(mdp, self.claim, lam)):
                     find = verdict(mdp, self.claim, lam, self.seed)
                     if self._good(find):

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from bounds.claims.catalogue import select
+from bounds.search.budget import Budget
 from bounds.search.engine import State, search
 
 
@@ -32,7 +33,7 @@ def main() -> None:
             continue
         times, strengths, looks = [], [], 0
         for seed in range(options.seeds):
-            state = search(State(claim.id, seed), options.seconds, 1.05, lambda state: None)
+            state = search(State(claim.id, seed), Budget(options.seconds), 1.05, lambda state: None)
             times.append(round(state.seconds, 1) if state.breaks_by(1.05) else None)
             strengths.append(float(state.strength))
             looks += state.looks
