@@ -20,8 +20,9 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "cached", "face"), ("arrays",), ("validators",), ("files",), ("instance",), ("worlds",),
-        ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
+        ("errors", "cached", "face"), ("arrays",), ("validators",), ("archives",), ("files",),
+        ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",),
+        ("warm_up",),
     ),
     "bounds": (
         ("certificates",), ("formulas", "sides", "threads"), ("claim",), ("facts",), ("claims",),

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .archives import ArchivedKeys
 from .arrays import Array
 from .errors import InstanceError
-from .files import read_object, write_object
+from .files import DEEPEST, deeper, read_object, to_json, write_object
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -47,7 +48,7 @@ class Instance:
     @classmethod
     def from_file(cls, keys: Mapping[str, Any], path: Path) -> Self:
         """Build from what ``path`` holds."""
-        if path.suffix == ".npz":
+        if isinstance(keys, ArchivedKeys):
             keys = {**dict.fromkeys(cls.NULLABLE), **keys}
         return cls.from_fields(keys, f"{path}: ")
 
@@ -102,6 +103,14 @@ class Instance:
             raise InstanceError.of("name", name, "must be a string", "quote it")
         if not isinstance(meta, Mapping):
             raise InstanceError.of("meta", meta, "must be an object", "use {...}")
+        if meta:
+            try:
+                to_json(meta)
+            except (TypeError, ValueError, RecursionError) as error:
+                rule = f"must be plain JSON data ({error})"
+                raise InstanceError.of("meta", type(meta), rule, "leave out the rest") from None
+            if deeper(meta, DEEPEST):
+                raise InstanceError.of("meta", "nested", f"at most {DEEPEST} deep", "flatten it")
         self.put(name=name, meta=meta, format=format)
 
 

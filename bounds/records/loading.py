@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toymdp.files import read_json
+from toymdp.files import read_object
 from toymdp.instance import Instance
-from toymdp.kinds import load_instance
+from toymdp.kinds import instance_of
 
-from .witness import FORMAT, load_witness
+from .witness import FORMAT, witness_of
 
 
 def load_any(path: Path) -> Instance:
     """Read an instance file, or the instance inside a witness file."""
-    if path.suffix != ".npz" and read_json(path).get("format") == FORMAT:
-        return load_witness(path).instance
-    return load_instance(path)
+    keys = read_object(path)
+    return (
+        witness_of(keys, path).instance if keys.get("format") == FORMAT else instance_of(keys, path)
+    )

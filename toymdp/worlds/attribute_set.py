@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..arrays import Array
 from ..errors import InstanceError
 from ..instance import Instance
-from ..validators import integer, positive, table
+from ..validators import in_nats, integer, positive, table
 
 FORMAT, MOST_ATTRIBUTES = "attribute-set/1", 8  # γ looks at 3**n pairs of sets
 _POLICY_KEYS = ("base", "tilts", "reward", "pairs")
@@ -104,6 +104,8 @@ class AttributeSet(Instance):
             base=base, tilts=tilts, reward=table("reward", self.reward, (P, Y)),
             pairs=_read_pairs(self.pairs, base > 0),
         )  # fmt: skip
+        assert self.reward is not None
+        in_nats("reward", self.reward, "beta", self.beta)
 
 
 def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
