@@ -25,7 +25,7 @@ ORDER = {
         ("warm_up",),
     ),
     "bounds": (
-        ("certificates",), ("formulas", "sides", "threads"), ("claim",), ("facts",), ("claims",),
+        ("certificates",), ("formulas", "sides", "terminal", "threads"), ("claim",), ("facts",), ("claims",),
         ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),

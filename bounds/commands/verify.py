@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from toymdp.errors import InstanceError, OutputError
+from toymdp.files import write_whole
 from toymdp.kinds import ALL_FAMILIES
 
 from ..claims.catalogue import select
@@ -132,7 +134,7 @@ def _failures(about: Record, checks: Iterable[Record]) -> list[str]:
 
 
 def _check_target(html: Path | None, inputs: Sequence[Path]) -> None:
-    if html is not None and html.resolve() in {p.resolve() for p in inputs}:
+    if html is not None and os.path.realpath(html) in map(os.path.realpath, inputs):
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
     if html is not None and html.is_dir():  # at once: a run must not end in this
         raise InstanceError.of("--html", str(html), "is a folder", "name a file in it")
@@ -149,6 +151,6 @@ def _write_page(path: Path, summary: Summary, worst: WorstCases, on_progress: On
             summary.add(record)
     text = page.render(summary, certificates=stored_certificates(), on_progress=on_progress)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

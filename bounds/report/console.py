@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +19,10 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
+
+from toymdp.errors import UNPRINTABLE, printable
 
 from ..runs.progress import OnProgress
 
@@ -29,12 +35,37 @@ WIDTH = 132  # of tables where there is no terminal to ask
 def tables_console(json_path: str | None) -> Console:
     """Console for tables; with ``--json -`` standard output is JSON only."""
     out = sys.stderr if json_path == "-" else sys.stdout
-    return Console(file=out, width=None if out.isatty() else WIDTH)
+    return PlainConsole(file=out, width=None if out.isatty() else WIDTH)
 
 
 def status_console() -> Console:
     """Console for progress, always standard error."""
-    return Console(stderr=True)
+    return PlainConsole(stderr=True)
+
+
+class PlainConsole(Console):
+    """A console to which nothing comes from a file as an order: control characters are spelt out.
+
+    Whatever is shown goes through here, so that no table need think of what its texts hold.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text of a string; escaped before it is measured, so that columns are wide enough."""
+        return super().render_str(printable(text.expandtabs()), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The pieces that are written; those that are text, and not rich's own orders, are escaped."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and UNPRINTABLE.search(segment.text):
+                yield Segment(printable(segment.text), segment.style)
+            else:
+                yield segment
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: an error like any other of standard output."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def warm_up() -> None:
