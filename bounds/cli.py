@@ -135,8 +135,11 @@ def main(arguments: list[str] | None = None) -> None:
         except OSError as error:
             # a stream that breaks has no name, and what is left for it must not break once more
             drop_output()
-            what = _file_of(error)
-            say(f"{what}: {error.strerror or error}; free some space, or write elsewhere")
+            reason = error.strerror or str(error)
+            if error.filename is None:
+                say(f"standard output: cannot be written ({reason}); send it elsewhere")
+            else:
+                say(f"{error.filename}: {reason}; check the path")
             code = 2
         except Exception:
             if not interrupts.pressed:
@@ -145,11 +148,6 @@ def main(arguments: list[str] | None = None) -> None:
         if code == 130:
             say("interrupted")
     sys.exit(code)
-
-
-def _file_of(error: OSError) -> str:
-    """The file an error is about; standard output where it is about no file."""
-    return "standard output" if error.filename is None else str(error.filename)
 
 
 def _run(given: Sequence[str]) -> int:
@@ -173,4 +171,8 @@ def _run(given: Sequence[str]) -> int:
         return int(error.exit_code)
     except typer.Abort:
         return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, OSError):  # a broken pipe, which typer makes an exit of
+            raise stop.__context__ from None
+        raise
     return code if isinstance(code, int) else 0

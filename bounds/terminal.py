@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from toymdp.errors import printable
+from toymdp.errors import OutputError, printable
 
 # how signs that tables use are written where the encoding of the output lacks them
 _NAMES = {
@@ -40,12 +40,21 @@ def _spelt(error: UnicodeError) -> tuple[str, int]:
     return spelt, error.end
 
 
+codecs.register_error(_ERRORS, _spelt)
+
+
+def spelt(text: str, encoding: str) -> str:
+    """The text as a stream of this encoding will show it."""
+    return text.encode(encoding, _ERRORS).decode(encoding)
+
+
 def prepare_streams() -> None:
     """Make standard output and error writable whatever their encoding; put a sink where one is closed.
 
     A closed descriptor would be given to the next file that is opened, and then written into.
+    Raises OutputError if standard output is closed: what a command finds would be lost.
     """
-    codecs.register_error(_ERRORS, _spelt)
+    closed = sys.stdout is None
     for number in (0, 1, 2):
         try:
             os.fstat(number)
@@ -57,6 +66,8 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # to the end
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
+    if closed:
+        raise OutputError("standard output: is closed; send it to /dev/null if it is not wanted")
 
 
 def say(text: str) -> None:

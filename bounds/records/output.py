@@ -74,7 +74,8 @@ class OutputFile:
 
     def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
         self.path, self.failure = path, ""
-        self._file: TextIO | None = sys.stdout if path == "-" else None
+        self._out = sys.stdout  # a bar that is shown meanwhile puts its own in that place
+        self._file: TextIO | None = self._out if path == "-" else None
         self._whole = 0  # bytes of the lines that were written to the end
         taken = {os.path.realpath(p) for p in inputs}
         if path is not None and path != "-" and os.path.realpath(path) in taken:
@@ -88,7 +89,7 @@ class OutputFile:
         if self.path is None:
             return
         for line in lines:
-            if self._file is sys.stdout:
+            if self._file is self._out:
                 self._print(line)
                 continue
             try:
@@ -101,13 +102,13 @@ class OutputFile:
                 self._cut()
                 reason = error.strerror or str(error)
                 self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
-                self._file = sys.stdout
+                self._file = self._out
                 self._print(line)
 
     def _print(self, line: str) -> None:
         try:
-            sys.stdout.write(encodable(line, sys.stdout.encoding) + "\n")
-            sys.stdout.flush()
+            self._out.write(encodable(line, self._out.encoding) + "\n")
+            self._out.flush()
         except OSError as error:
             drop_output()
             where = (
@@ -116,7 +117,7 @@ class OutputFile:
             raise OutputError(f"{where}: cannot be written ({error.strerror})") from None
 
     def _close(self) -> None:
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None and self._file is not self._out:
             with contextlib.suppress(OSError):  # a full disk refuses the last flush as well
                 self._file.close()
 

@@ -15,6 +15,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -22,9 +23,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
-from toymdp.errors import UNPRINTABLE, printable
+from toymdp.errors import printable
 
 from ..runs.progress import OnProgress
+from ..terminal import spelt
 
 if TYPE_CHECKING:
     from toymdp.soup import bound as branch
@@ -51,17 +53,17 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text of a string; escaped before it is measured, so that columns are wide enough."""
-        return super().render_str(printable(text.expandtabs()), **options)
+        return super().render_str(self._plain(text.expandtabs()), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
         """The pieces that are written; those that are text, and not rich's own orders, are escaped."""
         for segment in super().render(renderable, options):
-            if segment.control is None and UNPRINTABLE.search(segment.text):
-                yield Segment(printable(segment.text), segment.style)
-            else:
-                yield segment
+            yield segment if segment.control else Segment(self._plain(segment.text), segment.style)
+
+    def _plain(self, text: str) -> str:
+        return spelt(printable(text), self.encoding)
 
     def on_broken_pipe(self) -> None:
         """Nobody reads any more: an error like any other of standard output."""
@@ -88,6 +90,12 @@ def warm_up_bounds() -> None:
     if not bounds_are_cached():
         with status_console().status("compiling the kernels of branch and bound, once ..."):
             prepare()
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
+    """Bars on standard error where a person looks at it; elsewhere they would leave blank lines."""
+    console = status_console()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class BoundProgress:
@@ -119,7 +127,7 @@ class BoundProgress:
 def bound_progress() -> Iterator[BoundProgress]:
     """Progress of one solve on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=status_console(), transient=True) as progress:
+    with _bars(*columns) as progress:
         yield BoundProgress(progress)
 
 
@@ -129,7 +137,7 @@ def progress_bar() -> Iterator[OnProgress]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=status_console(), transient=True) as progress:
+    with _bars(*columns) as progress:
         bars: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int) -> None:
