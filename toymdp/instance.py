@@ -58,10 +58,11 @@ class Instance:
 
         source: what a message about the format begins with.
         """
-        if keys.get("format") != cls.format:
+        given = keys.get("format")
+        if not isinstance(given, str) or given != cls.format:  # in an archive it may be a table
             remedy = f"this file must be '{cls.format}'"
             label = f"{source}format"
-            raise InstanceError.of(label, keys.get("format"), "not such an instance", remedy)
+            raise InstanceError.of(label, given, "not such an instance", remedy)
         known = signature(cls).parameters
         for key in keys:
             if key not in known:
@@ -96,7 +97,7 @@ class Instance:
 
     def check_labels(self, name: Any, meta: Any, format: Any) -> None:
         """Set the three labels, or refuse one of the wrong kind."""
-        if format != type(self).format:
+        if not isinstance(format, str) or format != type(self).format:
             rule = f"must be '{type(self).format}'"
             raise InstanceError.of("format", format, rule, "convert the file")
         if name is not None and not isinstance(name, str):

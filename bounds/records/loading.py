@@ -14,6 +14,6 @@ from .witness import FORMAT, witness_of
 def load_any(path: Path) -> Instance:
     """Read an instance file, or the instance inside a witness file."""
     keys = read_object(path)
-    return (
-        witness_of(keys, path).instance if keys.get("format") == FORMAT else instance_of(keys, path)
-    )
+    format = keys.get("format")  # in an archive it may be a table
+    is_witness = isinstance(format, str) and format == FORMAT
+    return witness_of(keys, path).instance if is_witness else instance_of(keys, path)

@@ -63,7 +63,7 @@ def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
         odd = sorted(set(fields) ^ set(KEYS))
         raise InstanceError(f"{source}: {odd} extra or missing; a witness has exactly {list(KEYS)}")
     label = f"{source}: "
-    if fields["format"] != FORMAT:
+    if not isinstance(fields["format"], str) or fields["format"] != FORMAT:
         raise InstanceError.of(
             f"{label}format", fields["format"], f"must be '{FORMAT}'", "convert the file"
         )
