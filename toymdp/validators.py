@@ -7,7 +7,9 @@ The ranges of numbers that are accepted, so that no product of a few of them lea
 | ``beta``, ``beta_prime``, ``sigma``, ``separation``: temperatures and widths | 1e-50 to 1e50 |
 | rewards, returns, means, tilts and every other table | absolute value at most 1e50 |
 | largest absolute reward (or difference of returns) over ``beta``, and over ``beta_prime`` | at most 1e50 |
-| reference weights, feature scales and dense features | every double |
+| feature scales (where reachable) | 1e-50 to 1e50 |
+| dense features (where reachable) | absolute value at most 1e50 |
+| reference weights | every double that is not negative |
 | entries of a prior covariance | absolute value at most 1e50, condition number at most 1e10 |
 | counts, sizes, tokens | whole numbers up to 2147483647, and what fits half of the memory |
 """

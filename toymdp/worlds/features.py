@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Array, IntArray, real_numbers
 from ..errors import InstanceError
+from ..validators import MOST
 
 __all__ = ["Array", "Dense", "Features", "IntArray", "Tabular", "read_features"]
 
@@ -140,6 +141,11 @@ def _read_dense(
             "must be finite where reachable",
             "replace the entry",
         )
+    large = (np.abs(values) > MOST).any(axis=-1) & mask
+    if large.any():
+        where = tuple(int(i) for i in np.argwhere(large)[0])
+        rule = f"must be at most {MOST:g} in absolute value where reachable"
+        raise InstanceError.of(f"features.values{list(where)}", values[where], rule, "rescale")
     # ignored entries are zeroed so that whatever they held cannot leak into a product
     return Dense(np.where(mask[..., None], values, 0.0))
 
@@ -176,4 +182,10 @@ def _read_tabular(
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
         raise InstanceError.of(label, full[where], "must be positive and finite", "rescale")
+    outside = ~((full >= 1.0 / MOST) & (full <= MOST)) & mask
+    if outside.any():
+        where = tuple(int(i) for i in np.argwhere(outside)[0])
+        label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
+        rule = f"must be from {1.0 / MOST:g} to {MOST:g}"
+        raise InstanceError.of(label, full[where], rule, "rescale")
     return Tabular(bool(per_step), scale if scale.ndim == 0 else np.where(mask, scale, 1.0))

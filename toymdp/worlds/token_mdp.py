@@ -246,7 +246,7 @@ class TokenMDP(Instance):
                 "only dense features have a common space for it",
                 "drop it: a one-hot start has a coordinate of its own",
             )
-        return table("start_feature", given, (self.features.width,), np.inf)
+        return table("start_feature", given, (self.features.width,))
 
 
 def _read_reference(
