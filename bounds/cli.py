@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from toymdp.errors import CorpusError, InstanceError, OutputError, SolverError
 
-from .terminal import Interrupts, drop_output, prepare_streams, say
+from .terminal import Interrupts, drop_output, prepare_streams, quiet_libraries, say
 
 if TYPE_CHECKING:
     import typer
@@ -125,6 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     with Interrupts().watched() as interrupts:
         try:
             prepare_streams()
+            quiet_libraries()
             code = _run(sys.argv[1:] if arguments is None else arguments)
             sys.stdout.flush()
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -68,6 +69,11 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_ERRORS)
     if closed:
         raise OutputError("standard output: is closed; send it to /dev/null if it is not wanted")
+
+
+def quiet_libraries() -> None:
+    """Let matplotlib not speak, in several lines, of a home folder in which it can keep no cache."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def say(text: str) -> None:

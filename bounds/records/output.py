@@ -135,5 +135,7 @@ class OutputFile:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if self.failure and isinstance(error, OutputError):
+            raise OutputError(f"{self.failure}; {error}") from None
         if self.failure and kind is None:
             raise OutputError(self.failure)
