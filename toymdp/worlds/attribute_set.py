@@ -110,7 +110,7 @@ class AttributeSet(Instance):
 
 def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Rows (prompt, preferred, dispreferred) of answers whose base probability has a logarithm."""
-    given = table("pairs", value, (None, 3))
+    given = table("pairs", value, (None, 3), np.inf)
     P, Y = allowed.shape
     fits = ((given >= 0) & (given < [P, Y, Y]) & (given == np.floor(given))).all(axis=1)
     rows = np.where(fits[:, None], given, 0.0).astype(np.int64)

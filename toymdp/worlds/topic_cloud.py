@@ -57,7 +57,7 @@ class TopicCloud(Instance):
         self.check_labels(self.name, self.meta, self.format)
         means = table("means", self.means, (None, None))
         C, d = means.shape
-        counts = table("counts", self.counts, (C,))
+        counts = table("counts", self.counts, (C,), np.inf)
         odd = (counts < 1) | (counts > MOST_PROMPTS) | (counts != np.round(counts))
         if odd.any():
             c = int(np.argmax(odd))
