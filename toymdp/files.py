@@ -7,12 +7,13 @@ stream. It is read within a bound, once, and either it is a plain object or one 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
 import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -127,23 +128,21 @@ def write_whole(path: Path, content: bytes) -> None:
         return
     # a link is kept: what it names is replaced
     target = Path(os.path.realpath(path))
-    handle, beside = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+    exists = target.exists()
+    if exists and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        mode = target.stat().st_mode if target.exists() else 0o666 & ~_umask()
-        os.chmod(beside, stat.S_IMODE(mode))
+        if exists:
+            os.chmod(beside, stat.S_IMODE(target.stat().st_mode))
         os.replace(beside, target)
     except BaseException:  # Ctrl-C too must leave no half file behind
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def to_json(keys: Mapping[str, Any]) -> str:

@@ -50,19 +50,18 @@ class Instance:
         """Build from what ``path`` holds."""
         if isinstance(keys, ArchivedKeys):
             keys = {**dict.fromkeys(cls.NULLABLE), **keys}
-        return cls.from_fields(keys, f"{path}: ")
+        try:
+            return cls.from_fields(keys)
+        except InstanceError as error:
+            raise InstanceError(f"{path}: {error}") from None
 
     @classmethod
-    def from_fields(cls, keys: Mapping[str, Any], source: str = "") -> Self:
-        """Build from the keys of a file. Raises InstanceError for unknown or missing keys.
-
-        source: what a message about the format begins with.
-        """
+    def from_fields(cls, keys: Mapping[str, Any]) -> Self:
+        """Build from the keys of a file. Raises InstanceError for unknown or missing keys."""
         given = keys.get("format")
         if not isinstance(given, str) or given != cls.format:  # in an archive it may be a table
             remedy = f"this file must be '{cls.format}'"
-            label = f"{source}format"
-            raise InstanceError.of(label, given, "not such an instance", remedy)
+            raise InstanceError.of("format", given, "not such an instance", remedy)
         known = signature(cls).parameters
         for key in keys:
             if key not in known:

@@ -78,7 +78,10 @@ def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
         raise InstanceError.of(
             f"{label}instance", fields["instance"], "must be an object", "see DESIGN"
         )
-    mdp = TokenMDP.from_fields(fields["instance"], f"{label}instance.")
+    try:
+        mdp = TokenMDP.from_fields(fields["instance"])
+    except InstanceError as error:
+        raise InstanceError(f"{label}instance: {error}") from None
     lam, K = fields["lambda"], mdp.n_rewards
     if lam is not None and (not isinstance(lam, list) or len(lam) != K):
         rule = f"must list K = {K} numbers or be null"
