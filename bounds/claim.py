@@ -28,6 +28,11 @@ Status = Literal["proved", "refuted", "open", "hypothesis", "set-up"]
 # where a claim is judged: once on the instance, at λ*, or at every λ of the standard set
 At = Literal["instance", "optimum", "every"]
 
+# a quantity that could not be computed: no value exists, a linear system is singular in double
+# precision, a number leaves the doubles
+NO_NUMBER = (SolverError, np.linalg.LinAlgError, OverflowError)
+NO_SIDES = (NotApplicable, Undecidable, *NO_NUMBER)
+
 
 class Owner(Protocol):
     """Hypotheses and claims are judged on it; it caches what is derived from it (facts/once.py)."""
@@ -99,7 +104,7 @@ class Hypothesis:
     def _judge(self, owner: Owner) -> Outcome:
         try:
             holds, reason = self.test(owner)
-        except (SolverError, Undecidable) as failure:
+        except (Undecidable, *NO_NUMBER) as failure:
             return None, str(failure)
         except NotApplicable as outcome:
             return False, str(outcome)
@@ -216,7 +221,7 @@ class Claim:
         later = second if pool is None else pool.submit(second).result
         try:
             sides = known or self._sides(facts, soup)
-        except (NotApplicable, Undecidable, SolverError) as outcome:
+        except NO_SIDES as outcome:
             # drop the exception: its traceback keeps the tables alive
             return partial(replace, self._without_sides(outcome, base))
         return partial(self._judge, base, reasons, sides, later, facts.depth)
@@ -248,7 +253,7 @@ class Claim:
     ) -> Check:
         try:
             error = error_radius(sides, second(), depth)
-        except (NotApplicable, Undecidable, SolverError) as outcome:
+        except NO_SIDES as outcome:
             return self._without_sides(outcome, base)
         if not np.isfinite([sides.lhs, sides.rhs, error]).all():
             text = f"a side is not finite (lhs {sides.lhs}, rhs {sides.rhs})"
@@ -274,7 +279,7 @@ class Claim:
             return blocked
         try:
             sides = self._sides(facts, soup)
-        except (NotApplicable, Undecidable, SolverError) as outcome:
+        except NO_SIDES as outcome:
             return self._without_sides(outcome, base)
         floor = rounding_floor(sides, facts.depth) + sides.error
         slack = sides.slack if self.kind == "inequality" else -max(abs(sides.slack), floor)

@@ -1,4 +1,8 @@
-"""``soupcheck``: the command line. Commands of the rooms above come by entry points."""
+"""``soupcheck``: the command line. Commands of the rooms above come by entry points.
+
+Nothing slow is imported at the top: Ctrl-C may come at any moment, and only ``main`` can say so in
+one line.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
+
+from .terminal import Interrupts, drop_output, prepare_streams, quiet_libraries, say
+
+if TYPE_CHECKING:
+    import typer
 
 GROUP = "soupcheck.commands"
 COMPLETING = "_SOUPCHECK_COMPLETE"  # set by the shell that asks what could stand here
@@ -33,8 +39,6 @@ COMMANDS = {
     "claims": "List every claim: source, status, hypotheses, stored witnesses.",
 }
 LISTS = ("", "claims")  # what computes nothing
-# the common parent of typer's usage errors, wherever typer keeps it
-_USAGE_ERROR: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 def build(wanted: str | None = None) -> typer.Typer:
@@ -42,6 +46,18 @@ def build(wanted: str | None = None) -> typer.Typer:
 
     wanted: the one command that is going to run, which alone is then imported; None: all.
     """
+    from importlib.metadata import entry_points
+
+    import typer
+
+    def options(
+        version: bool = typer.Option(  # how typer is told
+            False, "--version", callback=_print_version, is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ) -> None:  # fmt: skip
+        """Put the theory of policy souping to the test, on language MDPs solved exactly."""
+
     app = typer.Typer(
         name="soupcheck",
         no_args_is_help=True,
@@ -98,37 +114,66 @@ def _print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
+        import typer
+
         print(f"soupcheck {version('soupcheck')}")
         raise typer.Exit
 
 
-def options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-        ),
-    ] = False,
-) -> None:
-    """Put the theory of policy souping to the test, on language MDPs solved exactly."""
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2."""
-    given = sys.argv[1:] if arguments is None else arguments
+    with Interrupts().watched() as interrupts:
+        try:
+            prepare_streams()
+            quiet_libraries()
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            code = 130
+        except (ClaimError, InstanceError, SolverError, CorpusError, OutputError) as error:
+            say(str(error))
+            code = 2
+        except OSError as error:
+            # a stream that breaks has no name, and what is left for it must not break once more
+            drop_output()
+            reason = error.strerror or str(error)
+            if error.filename is None:
+                say(f"standard output: cannot be written ({reason}); send it elsewhere")
+            else:
+                say(f"{error.filename}: {reason}; check the path")
+            code = 2
+        except Exception:
+            if not interrupts.pressed:
+                raise
+            code = 130  # what a library made of the interrupt
+        if code == 130:
+            say("interrupted")
+    sys.exit(code)
+
+
+def _run(given: Sequence[str]) -> int:
+    """Run the command and return its exit code. Raises what it raises."""
+    import typer
+
+    from toymdp.files import streams_kept
+
+    # the common parent of typer's usage errors, wherever typer keeps it
+    usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     wanted = _wanted(given)
     with _one_thread() if wanted in LISTS else nullcontext():
         run: Callable[..., Any] = build(wanted)
     try:
-        code = run(args=given, prog_name="soupcheck", standalone_mode=False)
-    except _USAGE_ERROR as error:
-        message = " ".join(error.format_message().split())
-        if message:  # none where no argument was given: the help was shown
-            print(f"soupcheck: {message}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        with streams_kept():
+            code = run(args=given, prog_name="soupcheck", standalone_mode=False)
+    except usage_error as error:
+        message = error.format_message()
+        if message.strip():  # none where no argument was given: the help was shown
+            say(message)
+        return int(error.exit_code)
     except typer.Abort:
-        sys.exit(130)
-    except (ClaimError, CorpusError, InstanceError, OutputError, SolverError) as error:
-        print(f"soupcheck: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    except SystemExit as stop:
+        if isinstance(stop.__context__, OSError):  # a broken pipe, which typer makes an exit of
+            raise stop.__context__ from None
+        raise
+    return code if isinstance(code, int) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import typer
 from bounds.records.output import OutputFile
 from bounds.report.console import progress_bar, tables_console, warm_up
 from bounds.runs.progress import OnProgress, silent
+from bounds.terminal import say
 from toymdp import InstanceError
 
 from .cached_table import Row, cache_key, load, store, write_csv
@@ -73,7 +75,7 @@ def figures(
         with output:
             output.write(_line({"name": k, "caption": c}) for k, c in captions.items())
         return
-    folder = None if no_cache else cache or _cache_folder()
+    folder = None if no_cache else cache or _default_cache()
     with output:
         for key in chosen:
             with progress_bar() as on_progress:
@@ -102,6 +104,18 @@ def _module(name: str) -> ModuleType:
 
 def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False)
+
+
+def _default_cache() -> Path | None:
+    """The user's cache folder; None, and a line that says so, where it cannot be written."""
+    folder = _cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        say(f"{folder}: tables are not kept ({error.strerror}); name a folder with --cache")
+        return None
+    return folder
 
 
 def _cache_folder() -> Path:

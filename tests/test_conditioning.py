@@ -103,21 +103,19 @@ def test_with_a_horizon_the_scale_is_that_of_one_step():
     assert facts.value_error(facts.bespoke, 3.0) == 0.0
 
 
-@pytest.mark.parametrize("scale", [1e-308, 1e-160, 1e160, 1e308])
+@pytest.mark.parametrize("scale", [1e-308, 1e-60, 1e60, 1e308])
 def test_feature_scales_beyond_what_norms_hold_are_refused(scale):
     one_hot = {"kind": "tabular", "per_step": True, "scale": scale}
-    with pytest.raises(
-        InstanceError, match=r"features\.scale = .*must lie between 1e-100 and 1e\+100"
-    ):
+    with pytest.raises(InstanceError, match=r"features\.scale = .*must be from 1e-50 to 1e\+50"):
         random_mdp(0).replace(features=one_hot)
     values = np.ones((9, 2))
     values[4, 1] = scale
     values[4, 0] = 0.0
-    with pytest.raises(InstanceError, match=r"features\.values\[4\].*between 1e-100 and 1e\+100"):
+    with pytest.raises(InstanceError, match=r"features\.values\[4\].*from 1e-50 to 1e\+50"):
         random_mdp(0).replace(features={"kind": "dense", "values": values})
 
 
-@pytest.mark.parametrize("scale", [1e-100, 1e-60, 1e60, 1e100])
+@pytest.mark.parametrize("scale", [1e-50, 1e-30, 1e30, 1e50])
 def test_feature_scales_at_the_ends_keep_every_verdict(scale):
     """Statements about products of norms know no unit of the features."""
     mdp = random_mdp(1)

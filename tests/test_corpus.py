@@ -433,7 +433,10 @@ def test_bad_labels_file(tmp_path: Path, line: int, new: str, message: str) -> N
         ('{"text": 5}', 'needs a string field "text"'),
         ('{"text": "a"}', '"labels" must be an object with the attributes of line 1'),
         ('{"text": "a", "labels": {"good": 1}}', '"labels" must be an object'),
-        ('{"text": "a", "labels": {"kind": NaN}}', "line 3, attribute 'kind': label nan"),
+        (
+            '{"text": "a", "labels": {"kind": NaN}}',
+            "line 3: not JSON .*NaN at line 1, column 34",
+        ),
         ('{"text": "a", "labels": {"kind": null}}', "attribute 'kind': label None"),
         ('{"text": "a", "labels": {"kind": 1' + "0" * 400 + "}}", "is not a number"),
     ],

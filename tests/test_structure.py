@@ -20,12 +20,12 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("files",),
-        ("instance",), ("worlds",),
-        ("kernels",), ("exact",), ("soup",), ("families",), ("kinds",), ("warm_up",),
+        ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("archives",),
+        ("files",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
+        ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
-        ("certificates",), ("formulas", "sides", "threads"), ("claim",), ("facts",), ("claims",),
+        ("certificates",), ("formulas", "sides", "terminal", "threads"), ("claim",), ("facts",), ("claims",),
         ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),

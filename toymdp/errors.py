@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import reprlib
+
+# what a terminal obeys instead of showing (C0 without line feed, DEL, C1), what reorders the text
+# around it (bidirectional marks), ends a line unseen (U+2028, U+2029) or is no character at all
+# (half a surrogate pair): none of it may come out of a user's file as it is
+UNPRINTABLE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+# how much of a list or object a message may quote
+_CONTAINERS = reprlib.Repr()
+_CONTAINERS.maxlist = _CONTAINERS.maxtuple = _CONTAINERS.maxdict = 20
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` as it may be shown: what is no visible character is written ``\x1b``, ``\u2028``."""
+    return UNPRINTABLE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
 
 class InstanceError(ValueError):
     """An instance, or the file it came from, breaks a rule of ``token-mdp/1``."""
@@ -9,10 +34,23 @@ class InstanceError(ValueError):
     @classmethod
     def of(cls, field: str, value: object, rule: str, remedy: str) -> InstanceError:
         """Build the one-line message from its four parts."""
-        shown = repr(value) if isinstance(value, str) else str(value)
+        if len(field) > 200:  # a key may come from a file, as long as the file
+            field = field[:197] + "..."
+        shown = repr(value[:80]) if isinstance(value, str) else _short(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
         return cls(f"{field} = {' '.join(shown.split())}: {rule}; {remedy}")
+
+
+def _short(value: object) -> str:
+    """``str(value)``, without the digits of an integer that Python would refuse to write."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
+        return "an integer beyond 1e18"
+    try:
+        held = isinstance(value, list | tuple | dict)
+        return _CONTAINERS.repr(value) if held else str(value)
+    except (ValueError, RecursionError):  # a huge integer inside a list, or nested too deeply
+        return type(value).__name__
 
 
 class SolverError(RuntimeError):

@@ -15,9 +15,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from .archives import ArchivedKeys
 from .arrays import Array
 from .errors import InstanceError
-from .files import read_object, write_object
+from .files import DEEPEST, deeper, read_object, to_json, write_object
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -47,20 +48,20 @@ class Instance:
     @classmethod
     def from_file(cls, keys: Mapping[str, Any], path: Path) -> Self:
         """Build from what ``path`` holds."""
-        if path.suffix == ".npz":
+        if isinstance(keys, ArchivedKeys):
             keys = {**dict.fromkeys(cls.NULLABLE), **keys}
-        return cls.from_fields(keys, f"{path}: ")
+        try:
+            return cls.from_fields(keys)
+        except InstanceError as error:
+            raise InstanceError(f"{path}: {error}") from None
 
     @classmethod
-    def from_fields(cls, keys: Mapping[str, Any], source: str = "") -> Self:
-        """Build from the keys of a file. Raises InstanceError for unknown or missing keys.
-
-        source: what a message about the format begins with.
-        """
-        if keys.get("format") != cls.format:
+    def from_fields(cls, keys: Mapping[str, Any]) -> Self:
+        """Build from the keys of a file. Raises InstanceError for unknown or missing keys."""
+        given = keys.get("format")
+        if not isinstance(given, str) or given != cls.format:  # in an archive it may be a table
             remedy = f"this file must be '{cls.format}'"
-            label = f"{source}format"
-            raise InstanceError.of(label, keys.get("format"), "not such an instance", remedy)
+            raise InstanceError.of("format", given, "not such an instance", remedy)
         known = signature(cls).parameters
         for key in keys:
             if key not in known:
@@ -95,13 +96,21 @@ class Instance:
 
     def check_labels(self, name: Any, meta: Any, format: Any) -> None:
         """Set the three labels, or refuse one of the wrong kind."""
-        if format != type(self).format:
+        if not isinstance(format, str) or format != type(self).format:
             rule = f"must be '{type(self).format}'"
             raise InstanceError.of("format", format, rule, "convert the file")
         if name is not None and not isinstance(name, str):
             raise InstanceError.of("name", name, "must be a string", "quote it")
         if not isinstance(meta, Mapping):
             raise InstanceError.of("meta", meta, "must be an object", "use {...}")
+        if meta:
+            try:
+                to_json(meta)
+            except (TypeError, ValueError, RecursionError) as error:
+                rule = f"must be plain JSON data ({error})"
+                raise InstanceError.of("meta", type(meta), rule, "leave out the rest") from None
+            if deeper(meta, DEEPEST):
+                raise InstanceError.of("meta", "nested", f"at most {DEEPEST} deep", "flatten it")
         self.put(name=name, meta=meta, format=format)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import InstanceError
 from .families import FAMILIES
@@ -57,7 +58,11 @@ def load_instance(path: Path) -> Instance:
 
     Raises InstanceError for an unknown format or a file that does not fit it.
     """
-    keys = read_object(path)
+    return instance_of(read_object(path), path)
+
+
+def instance_of(keys: Mapping[str, Any], path: Path) -> Instance:
+    """Build an instance of any kind from what ``path`` holds. Raises as ``load_instance`` does."""
     format = keys.get("format")
     if not isinstance(format, str) or format not in KINDS:
         raise InstanceError.of(

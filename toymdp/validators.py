@@ -1,4 +1,18 @@
-"""Validators of single fields: each returns the value it checked, or says what is wrong with it."""
+"""Validators of single fields: each returns the value it checked, or says what is wrong with it.
+
+The ranges of numbers that are accepted, so that no product of a few of them leaves the doubles:
+
+| field | accepted |
+|---|---|
+| ``beta``, ``beta_prime``, ``sigma``, ``separation``: temperatures and widths | 1e-50 to 1e50 |
+| rewards, returns, means, tilts and every other table | absolute value at most 1e50 |
+| largest absolute reward (or difference of returns) over ``beta``, and over ``beta_prime`` | at most 1e50 |
+| feature scales (where reachable) | 1e-50 to 1e50 |
+| dense features (where reachable) | the largest entry of a row 0, or 1e-50 to 1e50 |
+| reference weights | every double that is not negative |
+| entries of a prior covariance | absolute value at most 1e50, condition number at most 1e10 |
+| counts, sizes, tokens | whole numbers up to 2147483647, and what fits half of the memory |
+"""
 
 from __future__ import annotations
 
@@ -9,21 +23,30 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, real_numbers
+from .arrays import Array, IntArray, real_numbers
 from .errors import InstanceError
 
+ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it has
+MOST = 1e50  # of the absolute value of an entry, and of a temperature; 1/MOST is the least of one
 LARGEST = 2**31 - 1  # of any count
 SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """Return ``value`` as an int of at least ``least``."""
+def integer(name: str, value: Any, least: int, most: int = LARGEST) -> int:
+    """Return ``value`` as an int from ``least`` to ``most``."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not least <= value <= LARGEST:
-        shown = value if not whole or abs(value) < 1e18 else "an integer beyond 1e18"
-        rule = f"must be an integer from {least} to {LARGEST}"
-        raise InstanceError.of(name, shown, rule, "correct it")
+    if not whole or not least <= value <= most:
+        rule = f"must be an integer from {least} to {most}"
+        raise InstanceError.of(name, value, rule, "correct it")
     return int(value)
+
+
+def number(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float."""
+    given = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not given or not abs(value) <= sys.float_info.max:
+        raise InstanceError.of(name, value, "must be a finite number", "correct it")
+    return float(value)
 
 
 def token(name: str, value: Any, A: int) -> int:
@@ -51,11 +74,25 @@ def positive(name: str, value: Any) -> float:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not 0 < value <= sys.float_info.max:
         raise InstanceError.of(name, value, "must be a finite number > 0", "correct it")
+    if not 1.0 / MOST <= value <= MOST:
+        rule = f"must be from {1.0 / MOST:g} to {MOST:g}"
+        raise InstanceError.of(name, value, rule, "choose other units for it and the rewards")
     return float(value)
 
 
-def table(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
-    """Return ``value`` as a finite float64 table; None in ``shape`` is any length ≥ 1."""
+def in_nats(name: str, values: Array, unit: str, beta: float) -> None:
+    """Refuse entries that are too large in units of a temperature."""
+    most = float(np.abs(values).max())
+    if most > MOST * beta:
+        rule = f"with {unit} = {beta:g} it must be at most {MOST * beta:g}"
+        raise InstanceError.of(f"largest absolute entry of {name}", most, rule, f"raise {unit}")
+
+
+def table(name: str, value: Any, shape: tuple[int | None, ...], most: float = MOST) -> Array:
+    """Return ``value`` as a finite float64 table; None in ``shape`` is any length ≥ 1.
+
+    most: the largest absolute value of an entry.
+    """
     numbers = real_numbers(name, value)
     wanted = "[" + "][".join("K" if n is None else str(n) for n in shape) + "]"
     fits = numbers.ndim == len(shape) and all(
@@ -67,7 +104,23 @@ def table(name: str, value: Any, shape: tuple[int | None, ...]) -> Array:
         where = np.argwhere(~np.isfinite(numbers))[0]
         label = name + "".join(f"[{i}]" for i in where)
         raise InstanceError.of(label, numbers[tuple(where)], "must be finite", "replace the entry")
+    large = np.abs(numbers) > most
+    if large.any():
+        where = np.argwhere(large)[0]
+        label = name + "".join(f"[{i}]" for i in where)
+        rule = f"must be at most {most:g} in absolute value"
+        raise InstanceError.of(label, numbers[tuple(where)], rule, "choose other units")
     return numbers
+
+
+def whole_numbers(name: str, value: Any) -> IntArray:
+    """Return ``value`` as a list of whole numbers, at least one, none above 2**31 − 1 in size."""
+    numbers = table(name, value, (None,), most=LARGEST)
+    odd = numbers != np.round(numbers)
+    if odd.any():
+        i = int(np.argmax(odd))
+        raise InstanceError.of(f"{name}[{i}]", numbers[i], "must be a whole number", "correct it")
+    return numbers.astype(np.int64)
 
 
 def simplex(w: Any, K: int) -> Array:
@@ -86,20 +139,16 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
     keys = {"indptr", "tokens", "weights"}
     if not isinstance(sparse, Mapping) or set(sparse) != keys:
         raise InstanceError.of("ref_sparse", sparse, f"must have keys {sorted(keys)}", "see DESIGN")
-    numbers = [table(f"ref_sparse.{key}", sparse[key], (None,)) for key in sorted(keys)]
-    indptr, tokens, weights = numbers
-    for key, values in (("indptr", indptr), ("tokens", tokens)):
-        if not (np.abs(values) <= LARGEST).all():
-            raise InstanceError.of(f"ref_sparse.{key}", values.max(), "too large", "correct it")
-    starts, ids = indptr.astype(np.int64), tokens.astype(np.int64)
-    rises = len(starts) == S + 1 and starts[0] == 0 and (np.diff(starts) >= 0).all()
-    if not rises or starts[-1] != len(ids):
-        raise InstanceError.of(
-            "ref_sparse.indptr",
-            f"{len(starts)} entries",
-            f"must rise from 0 to {len(ids)} in S + 1 = {S + 1} entries",
-            "check the row pointers",
-        )
+    starts, ids = (whole_numbers(f"ref_sparse.{key}", sparse[key]) for key in ("indptr", "tokens"))
+    weights = table("ref_sparse.weights", sparse["weights"], (None,), most=np.inf)
+    if len(starts) != S + 1:
+        rule = f"must be S + 1 = {S + 1}"
+        raise InstanceError.of("length of ref_sparse.indptr", len(starts), rule, "see DESIGN")
+    falls = np.diff(starts, prepend=0) < 0
+    if falls.any() or starts[0] != 0 or starts[-1] != len(ids):
+        i = int(np.argmax(falls)) if falls.any() else (S if starts[0] == 0 else 0)
+        rule = f"must rise from 0 to {len(ids)}, the number of tokens"
+        raise InstanceError.of(f"ref_sparse.indptr[{i}]", starts[i], rule, "correct it")
     if len(ids) != len(weights):
         raise InstanceError.of(
             "ref_sparse.weights",
@@ -107,11 +156,11 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
             f"must match {len(ids)} tokens",
             "give one weight for each token",
         )
-    outside = (ids != tokens) | (ids < 0) | (ids >= A)
+    outside = (ids < 0) | (ids >= A)
     if outside.any():
         i = int(np.argmax(outside))
         raise InstanceError.of(
-            f"ref_sparse.tokens[{i}]", tokens[i], f"must be a token 0..{A - 1}", "correct it"
+            f"ref_sparse.tokens[{i}]", ids[i], f"must be a token 0..{A - 1}", "correct it"
         )
     rows = np.repeat(np.arange(S), np.diff(starts))
     keys_flat = rows * A + ids
@@ -129,18 +178,30 @@ def memory_needed(A: int, L: int, T: int | None, K: int) -> int:
     return 8 * S * (3 * A + (T or 1) * (3 * (K + 1) + 6))
 
 
+def memory_limit() -> int:
+    """Bytes that one instance may take: half of this machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # not POSIX, or a system that does not say
+        return ASSUMED_MEMORY // 2
+
+
 def check_memory(A: int, L: int, T: int | None, K: int) -> None:
     """Refuse an instance that would not fit, saying how large it would be."""
     # a bound on the exponent first: A**L itself may be too long a number to print
     if L * np.log2(A) > 60:
         raise InstanceError.of("order", L, f"A**L = {A}**{L} contexts do not fit", "reduce A or L")
     needed = memory_needed(A, L, T, K)
-    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    check_bytes("order", L, needed, f"{A}**{L} = {A**L} contexts")
+
+
+def check_bytes(name: str, value: int, needed: int, what: str = "it") -> None:
+    """Refuse a count for which ``needed`` bytes, roughly, would be over half of the memory."""
+    limit = memory_limit()
     if needed > limit:
-        raise InstanceError.of(
-            "order",
-            L,
-            f"{A}**{L} = {A**L} contexts would take {needed / 2**30:.1f} GiB, over half of this "
-            f"machine's memory ({limit / 2**30:.1f} GiB)",
-            "reduce vocab_size, order or horizon",
+        rule = (
+            f"{what} would take {needed / 2**30:.1f} GiB, over half of this machine's memory "
+            f"({limit / 2**30:.1f} GiB)"
         )
+        remedy = "reduce vocab_size, order or horizon" if name == "order" else "reduce it"
+        raise InstanceError.of(name, value, rule, remedy)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from . import kernels
@@ -17,17 +15,14 @@ from .worlds.token_mdp import TokenMDP
 
 def kernels_are_cached() -> bool:
     """Whether the kernels that every solve needs are on disk, compiled from their present source."""
-    return _cached(kernels.rows.hard_backward, kernels.blocks.tilted_sums, kernels.soups.mix)
+    return kernels.compiled.is_cached(
+        kernels.rows.hard_backward, kernels.blocks.tilted_sums, kernels.soups.mix
+    )
 
 
 def bounds_are_cached() -> bool:
     """The same for the kernels of branch and bound."""
-    return _cached(kernels.boxes.place, kernels.envelopes.envelopes)
-
-
-def _cached(*compiled: Any) -> bool:
-    # numba's own index: empty where the source is no longer what was compiled
-    return all(kernel._cache._cache_file._load_index() for kernel in compiled)
+    return kernels.compiled.is_cached(kernels.boxes.place, kernels.envelopes.envelopes)
 
 
 def compile_kernels() -> None:

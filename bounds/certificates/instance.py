@@ -28,6 +28,7 @@ OPTIONAL = (
     "name",
     "meta",
 )
+MOST_BYTES = 2**26  # of a witness file
 LARGEST = 4096  # contexts, steps: certified witnesses are small
 
 
@@ -152,8 +153,12 @@ def square(row: dict[int, fmpq]) -> fmpq:
 def load(path: Path) -> Witness:
     """Read a witness. Raises WitnessError for extra, missing or inconsistent fields."""
     try:
-        raw = path.read_bytes()
-        file = json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+        with path.open("rb") as stream:  # which may have no end
+            raw = stream.read(MOST_BYTES + 1)
+        need(len(raw) <= MOST_BYTES, f"more than {MOST_BYTES} bytes: certified witnesses are small")
+        file = json.loads(
+            raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
+        )
     except OSError as error:
         raise WitnessError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON

@@ -53,6 +53,8 @@ def newton_optimum(base: Array, reward: Array, beta: float) -> Array:
     start, r = base[live], reward[live]
     p = start.copy()
     for _ in range(NEWTON_STEPS):
+        if not (p / start).min() > 0.0:
+            raise Undecidable("a probability of the optimum is below any double")
         gradient = r / beta - np.log(p / start)
         step = gradient - p @ gradient
         largest_drop = float(-step.min())

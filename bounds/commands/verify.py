@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toymdp.errors import InstanceError, OutputError
+from toymdp.files import write_whole
 from toymdp.kinds import ALL_FAMILIES
 
 from ..claims.catalogue import asked_by_name, select
@@ -159,7 +161,7 @@ def _cases(
 
 
 def _check_target(html: Path | None, inputs: Sequence[Path]) -> None:
-    if html is not None and html.resolve() in {p.resolve() for p in inputs}:
+    if html is not None and os.path.realpath(html) in map(os.path.realpath, inputs):
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
     if html is not None and html.is_dir():  # at once: a run must not end in this
         raise InstanceError.of("--html", str(html), "is a folder", "name a file in it")
@@ -176,6 +178,6 @@ def _write_page(path: Path, summary: Summary, worst: WorstCases, on_progress: On
             summary.add(record)
     text = page.render(summary, certificates=stored_certificates(), on_progress=on_progress)
     try:
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from None

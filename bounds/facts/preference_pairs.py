@@ -46,8 +46,11 @@ class Link:
         """
         if self.reach == 0.0:
             return float(scipy.special.expit(-self.margin))
-        # xtol below the spacing of floats near the root makes brentq stop at rounding
-        return float(scipy.optimize.brentq(self._excess, 0.0, 1.0, xtol=1e-300, rtol=4 * EPS))
+        # xtol below the spacing of floats near the root makes brentq stop at rounding; halving from 1
+        # to a root near 1e-300 takes a thousand steps
+        return float(
+            scipy.optimize.brentq(self._excess, 0.0, 1.0, xtol=1e-300, rtol=4 * EPS, maxiter=4000)
+        )
 
     def _excess(self, alpha: float) -> float:
         # α and 1 − σ(z) = σ(−z) are subtracted only here, so a small α keeps its digits

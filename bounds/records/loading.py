@@ -11,7 +11,7 @@ from toymdp.files import read_object
 from toymdp.instance import Instance
 from toymdp.kinds import KINDS
 
-from .witness import FORMAT, Witness, load_witness
+from .witness import FORMAT, Witness, witness_of
 
 SUFFIXES = (".json", ".npz")
 
@@ -25,9 +25,9 @@ def load_any(path: Path) -> Instance:
 def load_given(path: Path) -> Instance | Witness:
     """Read an instance file of any kind, or a witness file. Raises InstanceError if it is neither."""
     keys = read_object(path)
-    format = keys.get("format")
-    if format == FORMAT and path.suffix != ".npz":
-        return load_witness(path)
+    format = keys.get("format")  # in an archive it may be a table
+    if isinstance(format, str) and format == FORMAT:
+        return witness_of(keys, path)
     if not isinstance(format, str) or format not in KINDS:
         known = sorted([*KINDS, FORMAT])
         rule = "neither an instance nor a stored witness (a JSON file)"

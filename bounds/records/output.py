@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,8 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from toymdp.errors import InstanceError, OutputError
+from toymdp.errors import UNPRINTABLE, InstanceError, OutputError
 from toymdp.files import to_json
+
+from ..terminal import drop_output
 
 Record = dict[str, Any]  # plain values by name: what a task gives and a ledger holds
 _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
@@ -45,8 +48,18 @@ def number(value: float | None) -> float | None:
 
 
 def dump(record: Mapping[str, Any]) -> str:
-    """One line of JSON."""
-    return json.dumps(record, allow_nan=False, ensure_ascii=False)
+    """One line of JSON, by anybody's notion of a line; no control character stands in it raw."""
+    text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+    return UNPRINTABLE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+
+
+def encodable(line: str, encoding: str | None) -> str:
+    """A line of JSON, in ASCII if the encoding lacks one of its characters (which strings alone hold)."""
+    try:
+        line.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in line)
+    return line
 
 
 class OutputFile:
@@ -61,35 +74,59 @@ class OutputFile:
 
     def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
         self.path, self.failure = path, ""
-        self._file: TextIO | None = sys.stdout if path == "-" else None
-        taken = {p.resolve() for p in inputs}
-        if path not in (None, "-") and Path(str(path)).resolve() in taken:
-            raise InstanceError.of("--json", str(path), "is an input of this run", "name another")
+        self._out = sys.stdout  # a bar that is shown meanwhile puts its own in that place
+        self._file: TextIO | None = self._out if path == "-" else None
+        self._whole = 0  # bytes of the lines that were written to the end
+        taken = {os.path.realpath(p) for p in inputs}
+        if path is not None and path != "-" and os.path.realpath(path) in taken:
+            raise InstanceError.of("--json", path, "is an input of this run", "name another")
 
     def __enter__(self) -> OutputFile:
         return self
 
     def write(self, lines: Iterable[str]) -> None:
-        """Write lines, each ended by a newline, and flush."""
+        """Write lines, each ended by a newline, and flush. Raises OutputError if even that fails."""
         if self.path is None:
             return
         for line in lines:
+            if self._file is self._out:
+                self._print(line)
+                continue
             try:
                 if self._file is None:
-                    self._file = Path(self.path).open("w", encoding="utf-8")  # noqa: SIM115  # till exit
+                    self._file = Path(self.path).open("w", encoding="utf-8", newline="\n")  # noqa: SIM115
                 self._file.write(line + "\n")
                 self._file.flush()
+                self._whole += len(line.encode()) + 1
             except OSError as error:
-                self._close()
+                self._cut()
                 reason = error.strerror or str(error)
                 self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
-                self._file = sys.stdout
-                sys.stdout.write(line + "\n")
+                self._file = self._out
+                self._print(line)
+
+    def _print(self, line: str) -> None:
+        try:
+            self._out.write(encodable(line, self._out.encoding) + "\n")
+            self._out.flush()
+        except OSError as error:
+            drop_output()
+            where = (
+                "standard output" if not self.failure else f"{self.failure}, but standard output"
+            )
+            raise OutputError(f"{where}: cannot be written ({error.strerror})") from None
 
     def _close(self) -> None:
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None and self._file is not self._out:
             with contextlib.suppress(OSError):  # a full disk refuses the last flush as well
                 self._file.close()
+
+    def _cut(self) -> None:
+        """Close, and leave no half line in the file: what was written whole can still be read."""
+        self._close()
+        with contextlib.suppress(OSError):  # a device cannot be cut, nor what is no longer there
+            if self._file is not None and Path(str(self.path)).is_file():
+                os.truncate(str(self.path), self._whole)
 
     def __exit__(
         self,
@@ -98,5 +135,7 @@ class OutputFile:
         trace: TracebackType | None,
     ) -> None:
         self._close()
+        if self.failure and isinstance(error, OutputError):
+            raise OutputError(f"{self.failure}; {error}") from None
         if self.failure and kind is None:
             raise OutputError(self.failure)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from toymdp import InstanceError, TokenMDP
-from toymdp.files import read_json, to_plain
+from toymdp.files import read_json, to_plain, write_whole
+from toymdp.validators import integer, number
 
 FORMAT = "soup-witness/1"
+MOST_SEED = 2**63
 KEYS = ("format", "instance", "claim", "lambda", "seed", "expected")
 
 
@@ -43,44 +45,52 @@ class Witness:
     def save(self, path: Path) -> None:
         """Write the witness as indented JSON, small enough to be read."""
         text = json.dumps(to_plain(self.as_dict()), indent=1, allow_nan=False)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_whole(path, (text + "\n").encode("utf-8"))
 
 
 def load_witness(path: Path) -> Witness:
     """Read a witness file. Raises InstanceError for extra, missing or inconsistent fields."""
-    return _witness(read_json(path), path.stem, str(path))
+    return witness_of(read_json(path), path)
+
+
+def witness_of(fields: Mapping[str, Any], path: Path) -> Witness:
+    """Build from what ``path`` holds. Raises InstanceError as ``load_witness`` does."""
+    return _witness(fields, path.stem, str(path))
 
 
 def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
     if set(fields) != set(KEYS):
         odd = sorted(set(fields) ^ set(KEYS))
         raise InstanceError(f"{source}: {odd} extra or missing; a witness has exactly {list(KEYS)}")
-    if fields["format"] != FORMAT:
+    label = f"{source}: "
+    if not isinstance(fields["format"], str) or fields["format"] != FORMAT:
         raise InstanceError.of(
-            "format", fields["format"], f"must be '{FORMAT}'", "convert the file"
+            f"{label}format", fields["format"], f"must be '{FORMAT}'", "convert the file"
         )
     if not isinstance(fields["claim"], str):
-        raise InstanceError.of("claim", fields["claim"], "must be a claim's id", "quote it")
+        raise InstanceError.of(f"{label}claim", fields["claim"], "must be a claim's id", "quote it")
     expected = fields["expected"]
-    numbers = isinstance(expected, dict) and all(
-        isinstance(x, int | float) for x in expected.values()
-    )
-    if not numbers or set(expected) != {"lhs", "rhs"}:
-        raise InstanceError.of("expected", expected, "must hold numbers lhs, rhs", "recompute it")
+    if not isinstance(expected, dict) or set(expected) != {"lhs", "rhs"}:
+        rule = "must be an object of lhs and rhs"
+        raise InstanceError.of(f"{label}expected", expected, rule, "recompute it")
+    sides = {side: number(f"{label}expected.{side}", x) for side, x in expected.items()}
     if not isinstance(fields["instance"], dict):
-        raise InstanceError.of("instance", fields["instance"], "must be an object", "see DESIGN")
+        raise InstanceError.of(
+            f"{label}instance", fields["instance"], "must be an object", "see DESIGN"
+        )
     try:
-        mdp = TokenMDP(**fields["instance"])
-    except TypeError as error:
-        raise InstanceError(f"{source}: instance: {error}") from None
-    lam = fields["lambda"]
-    K = mdp.n_rewards
+        mdp = TokenMDP.from_fields(fields["instance"])
+    except InstanceError as error:
+        raise InstanceError(f"{label}instance: {error}") from None
+    lam, K = fields["lambda"], mdp.n_rewards
     if lam is not None and (not isinstance(lam, list) or len(lam) != K):
-        raise InstanceError.of("lambda", lam, f"must list K = {K} numbers or be null", "correct it")
-    return Witness(
-        name, mdp, fields["claim"], None if lam is None else tuple(float(x) for x in lam),
-        int(fields["seed"]), expected,
+        rule = f"must list K = {K} numbers or be null"
+        raise InstanceError.of(f"{label}lambda", lam, rule, "correct it")
+    weights = None if lam is None else tuple(
+        number(f"{label}lambda[{k}]", x) for k, x in enumerate(lam)
     )  # fmt: skip
+    seed = integer(f"{label}seed", fields["seed"], 0, MOST_SEED)
+    return Witness(name, mdp, fields["claim"], weights, seed, sides)
 
 
 def stored_witness(name: str) -> Witness:

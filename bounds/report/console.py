@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
+
+from toymdp.errors import printable
 
 from ..runs.progress import OnProgress
+from ..terminal import spelt
 
 if TYPE_CHECKING:
     from toymdp.soup import bound as branch
@@ -29,12 +37,37 @@ WIDTH = 132  # of tables where there is no terminal to ask
 def tables_console(json_path: str | None) -> Console:
     """Console for tables; with ``--json -`` standard output is JSON only."""
     out = sys.stderr if json_path == "-" else sys.stdout
-    return Console(file=out, width=None if out.isatty() else WIDTH)
+    return PlainConsole(file=out, width=None if out.isatty() else WIDTH)
 
 
 def status_console() -> Console:
     """Console for progress, always standard error."""
-    return Console(stderr=True)
+    return PlainConsole(stderr=True)
+
+
+class PlainConsole(Console):
+    """A console to which nothing comes from a file as an order: control characters are spelt out.
+
+    Whatever is shown goes through here, so that no table need think of what its texts hold.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text of a string; escaped before it is measured, so that columns are wide enough."""
+        return super().render_str(self._plain(text.expandtabs()), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The pieces that are written; those that are text, and not rich's own orders, are escaped."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(self._plain(segment.text), segment.style)
+
+    def _plain(self, text: str) -> str:
+        return spelt(printable(text), self.encoding)
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: an error like any other of standard output."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def warm_up() -> None:
@@ -57,6 +90,12 @@ def warm_up_bounds() -> None:
     if not bounds_are_cached():
         with status_console().status("compiling the kernels of branch and bound, once ..."):
             prepare()
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
+    """Bars on standard error where a person looks at it; elsewhere they would leave blank lines."""
+    console = status_console()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class BoundProgress:
@@ -88,7 +127,7 @@ class BoundProgress:
 def bound_progress() -> Iterator[BoundProgress]:
     """Progress of one solve on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=status_console(), transient=True) as progress:
+    with _bars(*columns) as progress:
         yield BoundProgress(progress)
 
 
@@ -98,7 +137,7 @@ def progress_bar() -> Iterator[OnProgress]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=status_console(), transient=True) as progress:
+    with _bars(*columns) as progress:
         bars: dict[str, TaskID] = {}
 
         def on_progress(stage: str, done: int, total: int) -> None:

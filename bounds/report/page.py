@@ -18,6 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
+from toymdp.errors import printable
+
 from ..records.output import versions
 from ..runs.progress import OnProgress, silent
 from . import plots
@@ -38,11 +40,16 @@ def mathml(statement: str) -> Markup:
     return Markup(PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>&#x02032;</mo></mrow>", markup))
 
 
+def _shown(value: object) -> object:
+    """What a template writes: strings, which may come from files, without control characters."""
+    return printable(value) if type(value) is str else value
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("bounds.report"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=_shown,
     )  # fmt: skip
     environment.filters["short"] = short
     environment.filters["anchor"] = anchor

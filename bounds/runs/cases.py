@@ -14,6 +14,7 @@ from typing import Any, Literal
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
 from ..checking import lambda_of
@@ -122,10 +123,7 @@ def default_suite(n: int = DEFAULT_N, seed: int = 0) -> Iterator[Case]:
 def _sha256(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        try:
-            digest.update(path.read_bytes())
-        except OSError as error:
-            raise InstanceError(f"{path}: cannot be read ({error.strerror})") from None
+        digest.update(read_bytes(path))
     return digest.hexdigest()
 
 

@@ -6,17 +6,21 @@ false: it is well formed, but no witness.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from toymdp import InstanceError
+from toymdp.validators import check_memory, integer, number, table
 
 from ..records.witness import Witness, load_witness
+from .climb import Ranked
 from .engine import State, lead_of
 from .judge import Find, verdict
+
+MOST_LOOKS = 2**63
+REMEDY = "drop --resume to start anew"
 
 
 def as_witness(find: Find, claim: str, seed: int, meta: dict[str, Any]) -> Witness:
@@ -53,11 +57,9 @@ def save(path: Path, state: State, factor: float) -> None:
 
 
 def write(path: Path, witness: Witness) -> None:
-    """Write a witness to a file beside its path, then rename it. Raises InstanceError if it fails."""
-    beside = path.with_name(path.name + ".part")
+    """Write a witness whole or not at all. Raises InstanceError if it cannot be written."""
     try:
-        witness.save(beside)
-        os.replace(beside, path)
+        witness.save(path)
     except OSError as error:
         raise InstanceError(f"{path}: cannot be written ({error.strerror}); name another") from None
 
@@ -74,12 +76,38 @@ def resume(path: Path, claim: str) -> State:
         raise InstanceError(
             f"{path}: meta.search is missing: not written by `search`; drop --resume"
         )
+    label = f"{path}: meta.search."
+    rounds, looks = (
+        integer(label + key, stored[key], 0, MOST_LOOKS) for key in ("rounds", "looks")
+    )
+    seconds, tried = number(label + "seconds", stored["seconds"]), stored["tried"]
+    if seconds < 0:
+        raise InstanceError.of(label + "seconds", seconds, "must be ≥ 0", "drop --resume")
+    if not isinstance(tried, dict):
+        raise InstanceError.of(label + "tried", tried, "must be an object of counts", REMEDY)
+    counts = {what: integer(f"{label}tried.{what}", n, 0, MOST_LOOKS) for what, n in tried.items()}
+    lead = _lead(stored["lead"], label + "lead") if "lead" in stored else None
     lam = None if witness.lam is None else np.array(witness.lam)
     state = State(claim, witness.seed)
     state.take(verdict(witness.instance, claim, lam, witness.seed))
-    state.rounds, state.looks = int(stored["rounds"]), int(stored["looks"])
-    state.seconds, state.tried = float(stored["seconds"]), dict(stored["tried"])
-    if "lead" in stored:
-        lead = stored["lead"]
-        state.lead = lead_of(np.array(lead["theta"]), np.array(lead["allowed"]), lead["sizes"])
+    state.rounds, state.looks, state.seconds, state.tried = rounds, looks, seconds, counts
+    state.lead = lead
     return state
+
+
+def _lead(stored: Any, label: str) -> Ranked:
+    """The point that was being climbed. Raises InstanceError unless its parts fit together."""
+    if not isinstance(stored, dict) or set(stored) != {"theta", "sizes", "allowed"}:
+        raise InstanceError.of(label, stored, "must hold theta, sizes and allowed", REMEDY)
+    sizes = stored["sizes"]
+    if not isinstance(sizes, list) or len(sizes) != 4:
+        raise InstanceError.of(f"{label}.sizes", sizes, "must list A, L, T, K", REMEDY)
+    A, L, T, K = (integer(f"{label}.sizes[{i}]", n, 1) for i, n in enumerate(sizes))
+    check_memory(A, L, T, K)
+    S = A**L
+    theta = table(f"{label}.theta", stored["theta"], (S * A + K * S + 2 * K,))
+    allowed = table(f"{label}.allowed", stored["allowed"], (S, A))
+    if not np.isin(allowed, (0.0, 1.0)).all() or not allowed.any(axis=1).all():
+        rule = "must be 0 or 1, with a 1 in each row"
+        raise InstanceError.of(f"{label}.allowed", stored["allowed"], rule, REMEDY)
+    return lead_of(theta, allowed, (A, L, T, K))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import CorpusError
+from ..errors import CorpusError, InstanceError
+from ..files import parse_value, read_bytes
 from .vocabulary import FloatArray, IntArray
 
 BUNDLED = Path(__file__).parents[1] / "corpora" / "truthfulqa.jsonl.gz"
@@ -46,10 +47,10 @@ def check_field(ok: bool, field: str, value: object, rule: str) -> None:
 def read_lines(path: Path) -> list[str]:
     """The lines of a UTF-8 file, one byte-order mark and a last line break allowed."""
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
         content = data.decode("utf-8-sig")
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except InstanceError as error:
+        raise CorpusError(str(error)) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CorpusError(
@@ -68,7 +69,9 @@ def label_number(value: object, place: str) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not 0.0 <= number <= 1.0:
-        raise CorpusError(f"{place}: label {value!r} is not a number in [0, 1]; rescale or drop it")
+        raise CorpusError(
+            f"{place}: label {value!r:.80} is not a number in [0, 1]; rescale or drop it"
+        )
     return number
 
 
@@ -107,11 +110,9 @@ def read_jsonl(
     for i, line in enumerate(read_lines(path), 1):
         place = f"{path}, line {i}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CorpusError(
-                f"{place}: not JSON ({error.msg}); give one object per line"
-            ) from error
+            row = parse_value(line.encode(), "the row")
+        except InstanceError as error:
+            raise CorpusError(f"{place}: not JSON ({error}); give one object per line") from None
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
             raise CorpusError(f'{place}: {line[:60]!r} needs a string field "text"; add it')
         texts.append(row["text"])

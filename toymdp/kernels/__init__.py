@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import blocks, boxes, envelopes, ratios, rows, sampling, scans, soups
+    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups
 
 __all__ = [
     "ROW_FLOOR",
     "blocks",
     "boxes",
+    "compiled",
     "envelopes",
     "ratios",
     "rows",

@@ -9,8 +9,8 @@ exponential and no logarithm is taken. toymdp.kernels.rows holds the same recurs
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import njit
 from .rows import divergence_term
 
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache

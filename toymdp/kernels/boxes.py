@@ -15,7 +15,8 @@ values of its terms: the a-priori bound ``γ_n Σ|terms|`` with n counted genero
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import njit
 
 TINY = 1e-200
 SMALL_TOTAL = 1e-100  # a row whose block-scaled sum is below this is rescaled by its own maximum

@@ -37,7 +37,6 @@ Where the constant is below the quadratic's own centre it replaces it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .boxes import (
     MAX_TILT,
@@ -50,6 +49,7 @@ from .boxes import (
     tilt_row,
     tilted_maximum,
 )
+from .compiled import njit
 from .rows import block_weights
 
 

@@ -15,8 +15,8 @@ specialists (Q_k/β), the bespoke policy (Q_w/β) and every soup (Σ λ_k Q_k/β
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import njit
 from .limits import ROW_FLOOR
 
 

@@ -9,9 +9,9 @@ rows in which those underflow, or might, are done again in the log domain.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .blocks import CHUNK
+from .compiled import njit
 from .rows import block_weights, row_weights
 
 # An acceptance is a block's exponential times a row's. While the row's exponent stays below the

@@ -7,7 +7,8 @@ returned, never skipped.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from .compiled import njit
 
 
 @njit(cache=True, nogil=True)

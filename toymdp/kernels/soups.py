@@ -7,8 +7,8 @@ With ``mu = λ/β'``, ``G = Σ mu_k Q_k`` and ``η = 1/|mu|₁`` the objective r
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compiled import njit
 from .rows import block_weights, row_divergence, row_weights
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..arrays import Array
 from ..errors import InstanceError
 from ..instance import Instance
-from ..validators import integer, positive, table
+from ..validators import in_nats, integer, positive, table
 
 FORMAT, MOST_ATTRIBUTES = "attribute-set/1", 8  # γ looks at 3**n pairs of sets
 _POLICY_KEYS = ("base", "tilts", "reward", "pairs")
@@ -104,11 +104,13 @@ class AttributeSet(Instance):
             base=base, tilts=tilts, reward=table("reward", self.reward, (P, Y)),
             pairs=_read_pairs(self.pairs, base > 0),
         )  # fmt: skip
+        assert self.reward is not None
+        in_nats("reward", self.reward, "beta", self.beta)
 
 
 def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Rows (prompt, preferred, dispreferred) of answers whose base probability has a logarithm."""
-    given = table("pairs", value, (None, 3))
+    given = table("pairs", value, (None, 3), np.inf)
     P, Y = allowed.shape
     fits = ((given >= 0) & (given < [P, Y, Y]) & (given == np.floor(given))).all(axis=1)
     rows = np.where(fits[:, None], given, 0.0).astype(np.int64)

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from ..arrays import Array, IntArray, real_numbers
 from ..errors import InstanceError
+from ..validators import MOST
 
-# lengths of features: squares of what lies outside over- or underflow in norms
-SHORTEST, LONGEST = 1e-100, 1e100
 __all__ = ["Array", "Dense", "Features", "IntArray", "Tabular", "read_features"]
 
 
@@ -143,10 +142,10 @@ def _read_dense(
             "replace the entry",
         )
     lengths = np.where(mask, np.abs(np.where(mask[..., None], values, 0.0)).max(axis=-1), 0.0)
-    outside = (lengths > 0) & ((lengths < SHORTEST) | (lengths > LONGEST))
+    outside = (lengths > 0) & ((lengths < 1.0 / MOST) | (lengths > MOST))
     if outside.any():
         where = tuple(int(i) for i in np.argwhere(outside)[0])
-        rule = f"the largest entry of a row must be 0 or between {SHORTEST:g} and {LONGEST:g}"
+        rule = f"the largest entry of a row must be 0 or from {1.0 / MOST:g} to {MOST:g}"
         raise InstanceError.of(f"features.values{list(where)}", values[where], rule, "rescale")
     # ignored entries are zeroed so that whatever they held cannot leak into a product
     return Dense(np.where(mask[..., None], values, 0.0))
@@ -184,10 +183,10 @@ def _read_tabular(
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
         raise InstanceError.of(label, full[where], "must be positive and finite", "rescale")
-    outside = mask & ((full < SHORTEST) | (full > LONGEST))
+    outside = ~((full >= 1.0 / MOST) & (full <= MOST)) & mask
     if outside.any():
         where = tuple(int(i) for i in np.argwhere(outside)[0])
         label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
-        rule = f"must lie between {SHORTEST:g} and {LONGEST:g}"
-        raise InstanceError.of(label, full[where], rule, "rescale all of them alike")
+        rule = f"must be from {1.0 / MOST:g} to {MOST:g}"
+        raise InstanceError.of(label, full[where], rule, "rescale")
     return Tabular(bool(per_step), scale if scale.ndim == 0 else np.where(mask, scale, 1.0))

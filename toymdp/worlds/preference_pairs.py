@@ -12,7 +12,7 @@ import scipy
 from ..arrays import Array
 from ..errors import InstanceError
 from ..instance import Instance
-from ..validators import positive, table
+from ..validators import in_nats, positive, table
 
 FORMAT = "preference-pairs/1"
 # a prior covariance whose eigenvalues spread further than this leaves its inverse no digits
@@ -69,6 +69,7 @@ class PreferencePairs(Instance):
             prior_mean=table("prior_mean", self.prior_mean, (K,)),
             prior_covariance=covariance("prior_covariance", self.prior_covariance, K),
         )  # fmt: skip
+        in_nats("differences", self.differences, "beta", self.beta)
 
 
 # -- families ------------------------------------------------------------------------------

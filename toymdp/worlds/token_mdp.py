@@ -19,6 +19,7 @@ from ..instance import Instance
 from ..validators import (
     check_memory,
     dense_reference,
+    in_nats,
     integer,
     positive,
     simplex,
@@ -45,7 +46,7 @@ class TokenMDP(Instance):
     start: L tokens, oldest first; context index ``s = Σ token_i · A**(L-1-i)``.
     features: see toymdp.worlds.features. ref_sparse: ``{indptr, tokens, weights}`` instead of ref_weights.
 
-    Raises InstanceError naming field, value, rule and remedy.
+    Ranges of numbers: toymdp.validators. Raises InstanceError naming field, value, rule and remedy.
     """
 
     NULLABLE = ("horizon",)
@@ -105,6 +106,8 @@ class TokenMDP(Instance):
         self.put(start=start_tokens(start, A, L, eos), beta=positive("beta", beta))
         self.put(beta_prime=positive("beta_prime", beta if beta_prime is None else beta_prime))
         self.put(rewards=table("rewards", rewards, (None, S)))
+        in_nats("rewards", self.rewards, "beta", self.beta)
+        in_nats("rewards", self.rewards, "beta_prime", self.beta_prime)
         self.put(w=simplex(w, len(self.rewards)))
         self.put(ref_weights=_read_reference(ref_weights, ref_sparse, A, S))
         self._check_support(A)
@@ -258,7 +261,9 @@ def _read_reference(
             "give one of them",
         )
     dense = sparse is None
-    weights = table("ref_weights", given, (S, A)) if dense else dense_reference(sparse, A, S)
+    weights = (
+        table("ref_weights", given, (S, A), np.inf) if dense else dense_reference(sparse, A, S)
+    )
     if (weights < 0).any():
         s, a = np.argwhere(weights < 0)[0]
         raise InstanceError.of(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..arrays import Array
 from ..errors import InstanceError
 from ..instance import Instance
-from ..validators import integer, positive, table
+from ..validators import check_bytes, integer, positive, table
 from .preference_pairs import SYMMETRY_TOLERANCE
 
 FORMAT = "topic-cloud/1"
@@ -57,7 +57,7 @@ class TopicCloud(Instance):
         self.check_labels(self.name, self.meta, self.format)
         means = table("means", self.means, (None, None))
         C, d = means.shape
-        counts = table("counts", self.counts, (C,))
+        counts = table("counts", self.counts, (C,), np.inf)
         odd = (counts < 1) | (counts > MOST_PROMPTS) | (counts != np.round(counts))
         if odd.any():
             c = int(np.argmax(odd))
@@ -72,6 +72,7 @@ class TopicCloud(Instance):
             seed=integer("seed", self.seed, 0), draws=integer("draws", self.draws, 2),
             topic=integer("topic", self.topic, 0),
         )  # fmt: skip
+        check_bytes("draws", self.draws, 8 * C * (self.draws + 1) * (8 * d + 8 * C))
         if self.delta >= 1:
             raise InstanceError.of("delta", self.delta, "is a probability below 1", "lower it")
         if self.topic >= C:
