@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from judging import agreed, facts_of, sides_of
 from second_code import SECOND, Nothing, Truth, World
+from second_code.instance import mp
 from second_code.solve import Mix, Unbounded
 from second_code.worlds import WEIGHTS, WORLDS
 
 from bounds import CLAIMS, NotApplicable, Soup, Undecidable
 from toymdp import Solution, SoupOptimum, TokenMDP, solve, soup_optimum
+from toymdp.soup.objective import SoupObjective
 
 RELATIVE = 1e-10  # of the larger side, or of 1 where both are smaller
 TOKEN_CLAIMS = [c for c in CLAIMS.values() if c.world == "token-mdp/1"]
@@ -126,6 +128,27 @@ def test_sides_at_given_weights(world, i):
         sides, pair = both(claim, case, lam)
         if pair is not None:
             compare(claim, sides, pair)
+
+
+@pytest.mark.parametrize(("world", "i"), CASES)
+def test_objective_and_its_slopes_at_given_weights(world, i):
+    """J that the search climbs, and ``∂J/∂u_k = slope_k + sign(u_k)·kink`` by central differences."""
+    case = solved(world)
+    lam = case.weights(i)
+    u = lam * case.mdp.beta / case.mdp.beta_prime
+    objective, h = SoupObjective(case.sol), mp.mpf(10) ** -15
+    point, value = objective.at(u), Mix(case.truth, lam).value
+    assert near(objective.value(u), value)
+    assert near(point.value, value)
+    slopes = point.slope + np.sign(u) * point.kink
+    for k, slope in enumerate(slopes):
+        ends = []
+        for side in (h, -h):
+            moved = [mp.mpf(float(x)) for x in u]
+            moved[k] += side
+            ratio = case.truth.world.beta_prime / case.truth.world.beta
+            ends.append(Mix(case.truth, [ratio * x for x in moved]).value)
+        assert near(slope, (ends[0] - ends[1]) / (2 * h))
 
 
 @pytest.mark.parametrize("world", WORLDS)

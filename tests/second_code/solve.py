@@ -136,7 +136,7 @@ class Truth:
         if V is not None:
             self.V = [{(t, s): mp.mpf(float(v[t][s])) for t, s in world.places()} for v in V]
 
-    def tilt(self, place: Place, G: Field, moves=None) -> Law:
+    def tilt(self, place: Place, G: Field) -> Law:
         """``ref·e^G`` at one state, normalised."""
         t, s = place
         weights = {n: p * mp.exp(G[t, n]) for _, n, p in self.world.moves[s]}
@@ -199,11 +199,11 @@ def divergence(p: Law, q: Law) -> Number:
 
 
 class Mix:
-    """The soup of one λ (exact rationals of floats) on a truth."""
+    """The soup of one λ, floats or numbers of 60 digits, on a truth."""
 
     def __init__(self, truth: Truth, lam) -> None:
         self.truth, self.world = truth, truth.world
-        self.lam = [mp.mpf(float(x)) for x in lam]
+        self.lam = [mp.mpf(x) for x in lam]
         self.size = total(abs(x) for x in self.lam)
         self.logits = self.combined([x / self.world.beta_prime for x in self.lam])
         self.policy = truth.policy(self.logits)

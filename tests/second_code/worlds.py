@@ -38,6 +38,7 @@ def one_hot_forbidding() -> Fields:
     rewards[:, 3:6] = rewards[:, 3:4]
     scale = rng.uniform(0.3, 3.0, size=(T, 9))
     scale[:, 6:9] = scale[:, 6:7]
+    scale[-1, 3:6] = 1.7, 0.6, 2.4  # the least of the tied is neither the first nor the last
     return {
         "vocab_size": A, "order": L, "horizon": T, "start": [1, 0], "ref_weights": weights,
         "rewards": rewards, "beta": 1.3, "beta_prime": 0.8, "w": np.array([0.25, 0.25, 0.5]),
