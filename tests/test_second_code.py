@@ -108,6 +108,12 @@ def test_steps_about_a_softmax_are_seen_where_there_is_one():
         assert SECOND[claim](case.truth, None, None).lhs > 1e-3, claim
 
 
+def test_statements_about_further_steps_need_their_room():
+    case = solved("too-short")
+    for claim in ("ss.eq12", "ss.eq13"):
+        assert both(CLAIMS[claim], case, None) == (None, None)
+
+
 def has_no_softmax(claim, case: Solved) -> bool:
     """Whether the claim speaks of nu_ref and there is none."""
     needs = any(h.id == "ss.asm0" for h in claim.hypotheses)

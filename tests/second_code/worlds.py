@@ -68,6 +68,27 @@ def narrow_softmax() -> Fields:
     }  # fmt: skip
 
 
+def narrow_per_step(T: int = 4) -> Fields:
+    """The same with features that know the step, rewards that they miss and β above 1.
+
+    What a step adds to a feature is what all tokens have in common: ref is a softmax at every step.
+    """
+    rng = np.random.default_rng(16)
+    psi, nu = rng.normal(size=(9, 3)), rng.normal(size=(3, 3))
+    common = np.cross(nu[:, 0] - nu[:, 1], nu[:, 0] - nu[:, 2])
+    values = psi + rng.normal(size=(T, 9, 1)) * common
+    return {
+        "vocab_size": 3, "order": 2, "horizon": T, "start": [0, 2], "ref_weights": np.exp(psi @ nu),
+        "rewards": 1.5 + rng.exponential(size=(2, 9)), "beta": 1.8, "beta_prime": 1.1,
+        "w": np.array([0.7, 0.3]), "features": {"kind": "dense", "values": values},
+    }  # fmt: skip
+
+
+def too_short() -> Fields:
+    """A horizon of L steps: what speaks of L further steps says nothing."""
+    return narrow_per_step(T=2)
+
+
 def binary_ended() -> Fields:
     """Two tokens, of which one ends the episode: every ratio takes two values; one norm."""
     rng = np.random.default_rng(14)
@@ -101,13 +122,16 @@ def until_eos() -> Fields:
 
 WORLDS = {
     "wide-dense": wide_dense, "one-hot-forbidding": one_hot_forbidding,
-    "narrow-softmax": narrow_softmax, "binary-ended": binary_ended, "until-eos": until_eos,
+    "narrow-softmax": narrow_softmax, "narrow-per-step": narrow_per_step, "too-short": too_short,
+    "binary-ended": binary_ended, "until-eos": until_eos,
 }  # fmt: skip
 # what each λ spends of β'/β, signed and not in the proportions of w; the last is outside the domain
 WEIGHTS = {
     "wide-dense": ([0.5, -0.25], [-0.375, 0.625], [0.25, 0.375], [1.5, -2.0]),
     "one-hot-forbidding": ([0.25, -0.125, 0.375], [0.5, 0.125, -0.375], [-1.25, 0.5, 1.0]),
     "narrow-softmax": ([0.625, -0.25], [-0.5, 0.5], [-1.0, 1.75]),
+    "narrow-per-step": ([0.5, -0.375], [1.25, -0.5]),
+    "too-short": ([-0.125, 0.625],),
     "binary-ended": ([0.75, -0.125], [-0.25, 0.625], [2.0, -0.5]),
     "until-eos": ([0.5, -0.125], [0.25, -0.75], [0.625, 0.25]),
 }
