@@ -1,0 +1,202 @@
+"""Section 4: what its losses fit, and what its soups draw from."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from .instance import World, mp, number, total
+from .linear import dot, orthonormal, solve_system
+from .pair import Nothing, Pair, farthest
+from .solve import Mix, Truth, divergence
+
+SEED, DRAWS, PAIRED, LONGEST = 0x54, 64, 48, 2000  # how the toolkit draws answers from ref
+ZERO = mp.mpf(0)
+
+
+def answers(world: World) -> list[tuple[int, ...]]:
+    """The distinct paths of contexts that 64 seeded draws from ref take, in their order."""
+    heights = np.random.default_rng(SEED).random((DRAWS, world.horizon or LONGEST))
+    paths: dict[tuple[int, ...], None] = {}
+    for row in heights:
+        path = [world.start]
+        for height in row:
+            if path[-1] in world.ended:
+                break
+            height, passed = mp.mpf(float(height)), ZERO
+            for _, n, p in world.moves[path[-1]]:
+                passed += p
+                if passed > height:
+                    path.append(n)
+                    break
+        if world.horizon is not None or path[-1] in world.ended:
+            paths.setdefault(tuple(path))
+    return list(paths)
+
+
+def _steps(world: World, path):
+    """``(t, s, s')`` along a path; until ``eos`` every step is row 0."""
+    for t, (s, n) in enumerate(pairwise(path)):
+        yield (0 if world.horizon is None else t), s, n
+
+
+def earned_along(world: World, k: int, path):
+    return total(number(world.rewards[k][n]) for _, _, n in _steps(world, path))
+
+
+def _log_ratio_along(truth: Truth, k: int, path):
+    """``β Σ log π_k/ref`` along a path."""
+    world = truth.world
+    return world.beta * total(
+        mp.log(truth.bases[k][t, s][n] / truth.ref[t, s][n]) for t, s, n in _steps(world, path)
+    )
+
+
+def returns(truth: Truth, mix, seen) -> Pair:
+    world, paths = truth.world, answers(truth.world)
+    best = (mp.mpf(-1), None)
+    spreads = (mp.mpf(-1), None)
+    for k in range(world.K):
+        offsets = []
+        for path in paths:
+            steps = list(_steps(world, path))
+            values = total(truth.V[k].get((world.after(t), n), ZERO) for t, _, n in steps)
+            summed = total(truth.Q[k][t, n] for t, _, n in steps) - values
+            true = earned_along(world, k, path)
+            best = max(best, (abs(summed - true), (summed, true)), key=lambda x: x[0])
+            by_policy = _log_ratio_along(truth, k, path)
+            offsets.append((by_policy - true, by_policy, true))
+        high, low = max(offsets), min(offsets)
+        spread = high[0] - low[0]
+        if spread > spreads[0]:
+            spreads = spread, (high[1] - low[1], high[2] - low[2])
+    terms = {"off by, Q and V": best[0], "off by, pairs": spreads[0]}
+    sides = spreads[1] if spreads[0] > best[0] else best[1]
+    return Pair(*sides, None, terms)
+
+
+def gumbel(truth: Truth, mix, seen) -> Pair:
+    world = truth.world
+    distances, offsets = {}, []
+    for k in range(world.K):
+        for t, s in world.places():
+            q = {n: (p, truth.Q[k][t, n] / world.beta) for _, n, p in world.moves[s]}
+            once = mp.log(total(p * mp.exp(x) for p, x in q.values()))
+            twice = mp.log(total(p * mp.exp(2 * x) for p, x in q.values()))
+            distances[t, s, k] = world.beta * once, truth.V[k][t, s]
+            offsets.append(world.beta * (twice - 2 * once))
+    place = max(distances, key=lambda at: abs(distances[at][0] - distances[at][1]))
+    terms = {"states": mp.mpf(len(world.places())), "largest offset, data from π_k": max(offsets)}
+    return Pair(*distances[place], dict(zip(("t", "s", "k"), place, strict=True)), terms)
+
+
+def sigmoid(x):
+    return 1 / (1 + mp.exp(-x))
+
+
+def bradley_terry(truth: Truth, mix, seen) -> Pair:
+    """Newton's method on the loss, in coordinates of the directions that the pairs show."""
+    world = truth.world
+    paths = answers(world)[:PAIRED]
+    returned = [[_log_ratio_along(truth, k, path) for k in range(world.K)] for path in paths]
+    true = [earned_along(world, world.K, path) for path in paths]
+    pairs = [(i, j) for i in range(len(paths)) for j in range(i + 1, len(paths))]
+    X = [[a - b for a, b in zip(returned[i], returned[j], strict=True)] for i, j in pairs]
+    chance = [sigmoid(true[i] - true[j]) for i, j in pairs]
+    basis = orthonormal(X)
+    if not basis:
+        raise Nothing("no two answers differ")
+    reduced = [[dot(x, b) for b in basis] for x in X]
+    w = [number(c) for c in world.w]
+    theta = [dot(w, b) for b in basis]
+    for _ in range(60):
+        sigmas = [sigmoid(dot(y, theta)) for y in reduced]
+        slope = [
+            total((q - p) * y[i] for q, p, y in zip(sigmas, chance, reduced, strict=True))
+            for i in range(len(basis))
+        ]
+        curvature = [
+            [total(q * (1 - q) * y[i] * y[j] for q, y in zip(sigmas, reduced, strict=True))
+             for j in range(len(basis))]
+            for i in range(len(basis))
+        ]  # fmt: skip
+        move = [x for (x,) in solve_system(curvature, [[x] for x in slope])]
+        theta = [x - y for x, y in zip(theta, move, strict=True)]
+        if max(map(abs, move)) < mp.mpf(10) ** -30:
+            break
+    apart = max(abs(dot(y, theta) - dot(x, w)) for x, y in zip(X, reduced, strict=True))
+    full = [world.beta_prime / world.beta * c for c in w]
+    terms = {"pairs": mp.mpf(len(pairs)), "gap at (β'/β)w": Mix(truth, full).gap}
+    if world.beta_prime >= world.beta:
+        terms["gap at λ = w"] = Mix(truth, w).gap
+    return Pair(apart, ZERO, None, terms)
+
+
+def _to_soup(mix: Mix, logits) -> Pair:
+    truth = mix.truth
+    distances = {
+        place: divergence(truth.tilt(place, logits), mix.policy[place])
+        for place in mix.world.places()
+    }
+    return farthest(distances, ("t", "s"))
+
+
+def explicit(truth: Truth, mix: Mix, seen) -> Pair:
+    pair = _to_soup(mix, mix.combined(mix.lam))
+    by_policies = _to_soup(mix, mix.combined([c / truth.world.beta for c in mix.lam]))
+    return Pair(pair.lhs, pair.rhs, pair.where, {"KL with logit_ref + Q_k/β": by_policies.lhs})
+
+
+def _log_ratio(mix: Mix, weights, place, n):
+    """``Σ_k weights_k log π_k/ref`` of one token."""
+    truth = mix.truth
+    ref = truth.ref[place][n]
+    return total(c * mp.log(truth.bases[k][place][n] / ref) for k, c in enumerate(weights))
+
+
+def explicit_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    world = truth.world
+    weights = [c * world.beta / world.beta_prime for c in mix.lam]
+    distances = {}
+    for place in world.places():
+        parts = {
+            n: p * mp.exp(_log_ratio(mix, weights, place, n)) for n, p in truth.ref[place].items()
+        }
+        whole = total(parts.values())
+        distances[place] = divergence({n: x / whole for n, x in parts.items()}, mix.policy[place])
+    return farthest(distances, ("t", "s"))
+
+
+def _sampler(mix: Mix, weights, log_bound) -> Pair:
+    """Draw from ref, accept with chance ``min(1, ratio/M)``: how far from the soup that is."""
+    truth, world = mix.truth, mix.world
+    distances, chances = {}, {}
+    for place in world.places():
+        logs = {n: _log_ratio(mix, weights, place, n) for n in truth.ref[place]}
+        bound = log_bound(place, logs)
+        kept = {n: p * min(mp.mpf(1), mp.exp(logs[n] - bound)) for n, p in truth.ref[place].items()}
+        chances[place] = total(kept.values())
+        distances[place] = (
+            total(abs(x / chances[place] - mix.policy[place][n]) for n, x in kept.items()) / 2
+        )
+    pair = farthest(distances, ("t", "s"))
+    terms = {"acceptance at start": chances[truth.start], "least acceptance": min(chances.values())}
+    return Pair(pair.lhs, pair.rhs, pair.where, terms)
+
+
+def implicit(truth: Truth, mix: Mix, seen) -> Pair:
+    beta = truth.world.beta
+    weights = [c / beta for c in mix.lam]
+
+    def log_bound(place, logs):
+        away = (divergence(truth.ref[place], truth.bases[k][place]) for k in range(len(mix.lam)))
+        return -total(c / beta * x for c, x in zip(mix.lam, away, strict=True))
+
+    return _sampler(mix, weights, log_bound)
+
+
+def implicit_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    world = truth.world
+    weights = [c * world.beta / world.beta_prime for c in mix.lam]
+    return _sampler(mix, weights, lambda place, logs: max(logs.values()))
