@@ -7,6 +7,7 @@ what rounding does: what moves between the two solutions is rounding.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
@@ -164,8 +165,8 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
     As a share of the largest value. Where β is so large beside the rewards that 1 + r/β has lost
     them, both sides agree on nothing: then it is the share that this rounding may be.
     """
-    rewards = np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max()
-    worst = float(np.finfo(float).eps * mdp.beta / rewards) if rewards > 0 else 0.0
+    rewards = float(np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max())
+    worst = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
     for q, v in zip(Q, V, strict=True):
         error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
         scale = max(1.0, float(np.abs(v).max()))
