@@ -310,3 +310,13 @@ def test_an_output_may_not_be_a_file_of_the_folder(lab):
     before = (lab / "rare.json").read_bytes()
     assert run("verify", lab, "--claims", SILENT, "--json", lab / "rare.json").exit_code == 2
     assert (lab / "rare.json").read_bytes() == before
+
+
+def test_a_run_without_checks_says_so_and_leaves_no_old_ledger(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.write_text('{"old": 1}\n', encoding="utf-8")
+    options = ("--family", "narrow-prior", "--n", "1", "--claims", "ss.thm1.*")
+    done = run("verify", *options, "--gate", "--json", ledger)
+    assert (done.exit_code, ledger.read_text(encoding="utf-8")) == (0, "")
+    assert done.stdout.endswith("gate: nothing to check\n")
+    assert run("verify", *options, "--json", "no-such-folder/ledger.jsonl").exit_code == 2

@@ -117,11 +117,11 @@ def test_one_token_has_one_context():
     assert solve(mdp).value_w == 2.0
 
 
-def test_output_never_replaces_an_input_nor_an_old_ledger(tmp_path):
+def test_output_never_replaces_an_input_nor_an_old_ledger_if_it_fails(tmp_path):
     old = tmp_path / "old.jsonl"
     old.write_text("kept\n", encoding="utf-8")
-    with OutputFile(str(old)):
-        pass
+    with pytest.raises(ZeroDivisionError), OutputFile(str(old)):
+        raise ZeroDivisionError  # before its first line
     assert old.read_text(encoding="utf-8") == "kept\n"
     with pytest.raises(InstanceError, match="input"):
         OutputFile(str(old), [old])

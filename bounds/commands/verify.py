@@ -125,7 +125,8 @@ def _close(console: Console, result: Gate, gate: bool) -> None:
     if gate:
         for line in result.lines():
             console.print(f"gate: {line}", highlight=False, markup=False)
-        console.print("gate: failed" if shut_by else "gate: passed", highlight=False)
+        word = "passed" if result.claims or result.witnesses else "nothing to check"
+        console.print(f"gate: {'failed' if shut_by else word}", highlight=False)
     if gate and shut_by:
         raise typer.Exit(1)
 

@@ -65,9 +65,10 @@ def encodable(line: str, encoding: str | None) -> str:
 class OutputFile:
     """A file, or '-' for standard output, that never costs a result; a context manager.
 
-    It is opened with the first line, so that a run which ends before loses nothing that was there,
-    and flushed with each, so that a killed run keeps what it had finished. If it cannot be opened
-    or written, the lines go to standard output instead, and OutputError says so at the end.
+    It is opened with the first line, so that a run which fails before loses nothing that was there,
+    and flushed with each, so that a killed run keeps what it had finished. A run that ends well
+    without a line leaves it empty: what was there is not what this run found. If it cannot be
+    opened or written, the lines go to standard output instead, and OutputError says so at the end.
 
     Raises InstanceError if the path is one of ``inputs``.
     """
@@ -116,6 +117,12 @@ class OutputFile:
             )
             raise OutputError(f"{where}: cannot be written ({error.strerror})") from None
 
+    def _empty(self, path: str) -> None:
+        try:
+            Path(path).write_bytes(b"")
+        except OSError as error:
+            self.failure = f"{path}: cannot be written ({error.strerror or error})"
+
     def _close(self) -> None:
         if self._file is not None and self._file is not self._out:
             with contextlib.suppress(OSError):  # a full disk refuses the last flush as well
@@ -134,6 +141,8 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None and self.path not in (None, "-") and self._file is None:
+            self._empty(str(self.path))
         self._close()
         if self.failure and isinstance(error, OutputError):
             raise OutputError(f"{self.failure}; {error}") from None
