@@ -142,6 +142,9 @@ def main(arguments: list[str] | None = None) -> None:
             else:
                 say(f"{error.filename}: {reason}; check the path")
             code = 2
+        except MemoryError as error:
+            say(f"not enough memory ({str(error) or 'none left'}); give a smaller instance")
+            code = 2
         except Exception:
             if not interrupts.pressed:
                 raise

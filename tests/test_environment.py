@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from conftest import random_mdp
 from numba.core.caching import CacheImpl
 
@@ -208,6 +209,25 @@ def test_ctrl_c_at_any_moment_is_one_line_and_130(instance):
             out, err = process.communicate()
             assert (process.returncode, err) == (130, b"soupcheck: interrupted\n"), (name, err)
             assert out == b""
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (MemoryError("Unable to allocate 9 TiB"), "not enough memory (Unable to allocate 9 TiB);"),
+        (PermissionError(13, "Permission denied", "x.json"), "x.json: Permission denied;"),
+        (BlockingIOError(11, "Resource unavailable"), "standard output: cannot be written"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(instance, monkeypatch, failure, said):
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("toymdp.instance.read_object", fail)
+    done = run("solve", instance)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"soupcheck: {said}")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_home_that_cannot_be_written(instance, tmp_path):
