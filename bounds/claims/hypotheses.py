@@ -131,7 +131,7 @@ def independent_features(facts: Facts) -> Outcome:
 
 def in_domain(soup: Soup) -> Outcome:
     """``β|λ|₁ ≤ β'`` of (7), up to the rounding of the sum."""
-    used = soup.mdp.beta * soup.size / soup.beta_prime
+    used = soup.budget_used
     if used <= 1.0 + 8 * EPS * len(soup.lam):
         return True, ""
     return False, f"β|λ|₁ = {used:.6g} β' is outside the domain"

@@ -11,7 +11,7 @@ from toymdp.cached import cached_property
 from toymdp.exact.policy import Occupancy, Policy
 from toymdp.exact.scans import mixture
 
-from ..formulas import gap_rate
+from ..formulas import budget_used, gap_rate, soup_temperature
 from ..sides import EPS, Array
 from .once import ComputesOnce
 from .token_mdp import Facts
@@ -61,7 +61,12 @@ class Soup(ComputesOnce):
     @property
     def temperature(self) -> float:
         """``β'/|λ|₁`` of (8), infinite at λ = 0."""
-        return self.beta_prime / self.size if self.size > 0 else float("inf")
+        return float(soup_temperature(np.float64(self.size), self.beta_prime))
+
+    @property
+    def budget_used(self) -> float:
+        """``β|λ|₁/β'``: at most 1 in the domain of (7)."""
+        return float(budget_used(self.lam, self.mdp.beta, self.beta_prime))
 
     @cached_property
     def logits(self) -> Array:
