@@ -93,10 +93,10 @@ def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None
                 todo.clear()  # for the other thread as well
                 raise
 
-    helper = None if pool is None else pool.submit(work)
+    other = None if pool is None else pool.submit(work)
     work()
-    if helper is not None:
-        helper.result()
+    if other is not None:
+        other.result()
     return [done[i] for i in sorted(done)]
 
 

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import Array, IntArray, real_numbers
 from .errors import InstanceError
@@ -88,6 +89,19 @@ def in_nats(name: str, values: Array, unit: str, beta: float) -> None:
         raise InstanceError.of(f"largest absolute entry of {name}", most, rule, f"raise {unit}")
 
 
+def refuse_first(
+    name: str, values: Array, bad: NDArray[np.bool_], rule: str, remedy: str, joint: str = "]["
+) -> None:
+    """Raise InstanceError for the first bad entry (or row, where ``bad`` has fewer axes), if any.
+
+    joint: what stands between two indices in the entry's name.
+    """
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        label = f"{name}[{joint.join(map(str, where))}]" if where else name
+        raise InstanceError.of(label, values[where], rule, remedy)
+
+
 def table(name: str, value: Any, shape: tuple[int | None, ...], most: float = MOST) -> Array:
     """Return ``value`` as a finite float64 table; None in ``shape`` is any length ≥ 1.
 
@@ -100,16 +114,9 @@ def table(name: str, value: Any, shape: tuple[int | None, ...], most: float = MO
     )
     if not fits:
         raise InstanceError.of(name, f"shape {numbers.shape}", f"must be {wanted}", "check lengths")
-    if not np.isfinite(numbers).all():
-        where = np.argwhere(~np.isfinite(numbers))[0]
-        label = name + "".join(f"[{i}]" for i in where)
-        raise InstanceError.of(label, numbers[tuple(where)], "must be finite", "replace the entry")
-    large = np.abs(numbers) > most
-    if large.any():
-        where = np.argwhere(large)[0]
-        label = name + "".join(f"[{i}]" for i in where)
-        rule = f"must be at most {most:g} in absolute value"
-        raise InstanceError.of(label, numbers[tuple(where)], rule, "choose other units")
+    refuse_first(name, numbers, ~np.isfinite(numbers), "must be finite", "replace the entry")
+    rule = f"must be at most {most:g} in absolute value"
+    refuse_first(name, numbers, np.abs(numbers) > most, rule, "choose other units")
     return numbers
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..arrays import Array, IntArray, real_numbers
 from ..errors import InstanceError
-from ..validators import MOST
+from ..validators import MOST, refuse_first
 
 __all__ = ["Array", "Dense", "Features", "IntArray", "Tabular", "read_features"]
 
@@ -133,20 +133,12 @@ def _read_dense(
         )
     mask = np.asarray(used if values.ndim == 3 else used.any(axis=0))
     bad = ~np.isfinite(values).all(axis=-1) & mask
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InstanceError.of(
-            f"features.values{list(where)}",
-            values[where],
-            "must be finite where reachable",
-            "replace the entry",
-        )
+    name = "features.values"
+    refuse_first(name, values, bad, "must be finite where reachable", "replace the entry", ", ")
     lengths = np.where(mask, np.abs(np.where(mask[..., None], values, 0.0)).max(axis=-1), 0.0)
     outside = (lengths > 0) & ((lengths < 1.0 / MOST) | (lengths > MOST))
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
-        rule = f"the largest entry of a row must be 0 or from {1.0 / MOST:g} to {MOST:g}"
-        raise InstanceError.of(f"features.values{list(where)}", values[where], rule, "rescale")
+    rule = f"the largest entry of a row must be 0 or from {1.0 / MOST:g} to {MOST:g}"
+    refuse_first(name, values, outside, rule, "rescale", ", ")
     # ignored entries are zeroed so that whatever they held cannot leak into a product
     return Dense(np.where(mask[..., None], values, 0.0))
 
@@ -177,16 +169,10 @@ def _read_tabular(
             "one scale for each one-hot coordinate",
         )
     mask = np.asarray(used if per_step else used.any(axis=0))
-    full = np.broadcast_to(scale, mask.shape)
-    bad = ~(np.isfinite(full) & (full > 0)) & mask
-    if bad.any():
-        where = tuple(int(i) for i in np.argwhere(bad)[0])
-        label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
-        raise InstanceError.of(label, full[where], "must be positive and finite", "rescale")
-    outside = ~((full >= 1.0 / MOST) & (full <= MOST)) & mask
-    if outside.any():
-        where = tuple(int(i) for i in np.argwhere(outside)[0])
-        label = f"features.scale{list(where)}" if scale.ndim else "features.scale"
-        rule = f"must be from {1.0 / MOST:g} to {MOST:g}"
-        raise InstanceError.of(label, full[where], rule, "rescale")
+    used_scale = mask if scale.ndim else np.asarray(mask.any())
+    bad = ~(np.isfinite(scale) & (scale > 0)) & used_scale
+    refuse_first("features.scale", scale, bad, "must be positive and finite", "rescale", ", ")
+    outside = ~((scale >= 1.0 / MOST) & (scale <= MOST)) & used_scale
+    rule = f"must be from {1.0 / MOST:g} to {MOST:g}"
+    refuse_first("features.scale", scale, outside, rule, "rescale", ", ")
     return Tabular(bool(per_step), scale if scale.ndim == 0 else np.where(mask, scale, 1.0))
