@@ -15,7 +15,7 @@ from toymdp import InstanceError, SoupOptimum, TokenMDP
 from toymdp.arrays import real_numbers
 from toymdp.threads import one_blas_thread
 
-from .claim import Check, Claim, Subject
+from .claim import Check, Claim, Margin, Subject
 from .claims.catalogue import select
 from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
@@ -163,7 +163,7 @@ def _at_worst_lambdas(
     """
     lambdas = standard_lambdas(facts, seed)
 
-    def margins(name: str) -> list[tuple[float, Sides] | Check | None]:
+    def margins(name: str) -> list[tuple[Margin, Sides] | Check | None]:
         soup = Soup(facts, lambdas[name])
         speaks = [claim.zero or bool(soup.lam.any()) for claim in claims]
         return [
@@ -171,7 +171,7 @@ def _at_worst_lambdas(
             for claim, at_all in zip(claims, speaks, strict=True)
         ]
 
-    least: dict[str, tuple[float, str, Sides]] = {}
+    least: dict[str, tuple[Margin, str, Sides]] = {}
     others: dict[str, list[Check]] = {claim.id: [] for claim in claims}
     for name, row in zip(lambdas, _shared(margins, lambdas, pool), strict=True):
         for claim, margin in zip(claims, row, strict=True):

@@ -75,6 +75,8 @@ class AtLambda(Owner, Protocol):
 
 
 Outcome = tuple[bool | None, str]
+Margin = tuple[int, float]
+_WORST_FIRST: tuple[Verdict, ...] = ("violated", "undecided", "holds")
 
 
 @dataclass(frozen=True)
@@ -267,12 +269,13 @@ class Claim:
             reason=reason or sides.note, terms=sides.terms, where=sides.where, **base,
         )  # fmt: skip
 
-    def margin(self, facts: Subject, soup: AtLambda | None = None) -> tuple[float, Sides] | Check:
-        """Slack in units of its rounding floor, with the sides; a Check where there is none.
+    def margin(self, facts: Subject, soup: AtLambda | None = None) -> tuple[Margin, Sides] | Check:
+        """How far the claim is from failing at this λ, with the sides; a Check where there are none.
 
-        By one method only: it ranks many λ, and only the worst needs the second. For an equality
-        the margin is minus the distance, and distances below the floor count as equal, so that
-        rounding does not decide which λ is reported.
+        By one method only: it ranks many λ, and only the worst needs the second. Violations beyond
+        the radius come first, then what the radius leaves open, and in each the least slack in
+        units of the rounding floor. For an equality that is minus the distance, and distances
+        within the radius count as equal, so that rounding does not decide which λ is reported.
         """
         base, _, blocked = self._hypotheses(facts, soup)
         if blocked is not None:
@@ -281,9 +284,14 @@ class Claim:
             sides = self._sides(facts, soup)
         except NO_SIDES as outcome:
             return self._without_sides(outcome, base)
-        floor = rounding_floor(sides, facts.depth) + sides.error
-        slack = sides.slack if self.kind == "inequality" else -max(abs(sides.slack), floor)
-        return slack / floor if floor > 0 and np.isfinite(slack) else -np.inf, sides
+        floor = rounding_floor(sides, facts.depth)
+        if not (floor > 0 and np.isfinite([sides.slack, sides.error]).all()):
+            return (0, -np.inf), sides
+        verdict, _ = decide(self.kind, sides, floor + sides.error)
+        place = _WORST_FIRST.index(verdict)
+        if self.kind == "inequality":
+            return (place, sides.slack / floor), sides
+        return (place, -abs(sides.slack) / floor if verdict != "holds" else 0.0), sides
 
     def _without_sides(self, outcome: Exception, base: Mapping[str, Any]) -> Check:
         verdict: Verdict = "not-applicable" if isinstance(outcome, NotApplicable) else "undecided"

@@ -53,15 +53,16 @@ def delta(log_upper: Tensor, log_lower: Tensor) -> Tensor:
     return xp.where(close, near, apart) - log_lower
 
 
-def anchored_delta(log_anchor: Tensor, log_lower: Tensor) -> Tensor:
+def anchored_delta(log_double: Tensor, log_lower: Tensor) -> Tensor:
     """Return ``log (2a − 1) − log M̲ − log(2a − M̲)``, the bound of SS eq (17) for an anchor a.
 
+    log_double: ``log 2a``, not log a: at the least anchor that the paper admits 2a may be M̄, and
+    where that is next to 1 its logarithm has the digits that ``log M̄ − log 2`` would lose.
     Worked: a = 1, M̲ = 0.9 give log(1/0.99).
     """
-    xp = array_namespace(log_anchor, log_lower)
-    double = log_anchor + math.log(2.0)
-    above_one = xp.clip(-xp.expm1(-double), min=TINY)
-    above_lower = xp.clip(-xp.expm1(log_lower - double), min=TINY)
+    xp = array_namespace(log_double, log_lower)
+    above_one = xp.clip(-xp.expm1(-log_double), min=TINY)
+    above_lower = xp.clip(-xp.expm1(log_lower - log_double), min=TINY)
     return xp.log(above_one) - log_lower - xp.log(above_lower)
 
 

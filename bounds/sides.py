@@ -96,17 +96,33 @@ def decide(kind: Kind, sides: Sides, error: float) -> tuple[Verdict, str]:
     return "holds", ""
 
 
-def worst(lhs: Array, rhs: Array, mask: Mask, scale: float, names: tuple[str, ...]) -> Sides:
+def worst(
+    lhs: Array,
+    rhs: Array,
+    mask: Mask,
+    scale: float,
+    names: tuple[str, ...],
+    error: Array | None = None,
+) -> Sides:
     """Pick the place of least slack among the marked ones where there is anything to compare.
 
     lhs, rhs, mask: arrays of one shape whose axes are ``names``. Places where both sides vanish
     within rounding (a single allowed token, equal policies) compare 0 with 0 and are passed over.
+    error: radius of the slack at each place beyond rounding, in that shape. Then a place that is
+    violated beyond its radius counts most, and else the one that may be violated most.
 
     Raises NotApplicable if no place is left.
     """
-    least = tightest(lhs, rhs, mask, 64 * EPS * scale)
+    floor = 64 * EPS * scale
+    least = tightest(lhs, rhs, mask, floor)
     if least < 0:
         raise NotApplicable("both sides vanish at every reachable state: nothing to compare")
+    if error is not None:
+        mask = mask & ~((np.abs(lhs) <= floor) & (np.abs(rhs) <= floor))
+        least = tightest(lhs, rhs + error, mask, 0.0)
+        if not (rhs - lhs + error).flat[least] < 0:
+            least = tightest(lhs + error, rhs, mask, 0.0)
     place = np.unravel_index(least, lhs.shape)
     where = {name: int(i) for name, i in zip(names, place, strict=True)}
-    return Sides(float(lhs[place]), float(rhs[place]), scale, where=where)
+    radius = 0.0 if error is None else float(error[place])
+    return Sides(float(lhs[place]), float(rhs[place]), scale, where=where, error=radius)

@@ -14,6 +14,7 @@ from toymdp.exact.cross_checks import (
     enumerated_value,
     trajectory_count,
 )
+from toymdp.exact.solution import bellman_errors
 
 from ..claim import Claim, Hypothesis
 from ..facts.linear_fit import Fit
@@ -39,8 +40,9 @@ def three_methods(facts: Facts) -> Sides:
     terms = {f"recursion ({solution.method})": solution.value_w for solution in (facts.sol, other)}
     gaps = [abs(V - other.value_w)]
     if mdp.horizon is None:
-        terms["Bellman residual"] = facts.sol.residual
-        gaps.append(facts.sol.residual * max(1.0, abs(V)))
+        sol = facts.sol
+        terms["Bellman residual"] = float(bellman_errors(mdp, sol.Q_w[None], sol.V_w[None])[0])
+        gaps.append(terms["Bellman residual"])
     elif mdp.reach.n_triples <= ENUMERATION_TRIPLES:
         count = trajectory_count(mdp)
         if count is not None and count <= MAX_TRAJECTORIES:

@@ -31,7 +31,7 @@ def delta(facts: Facts) -> Sides:
     states = facts.judged & ~facts.once(two_valued_states)
     if not states.any():
         raise NotApplicable("every ratio takes two values: equality, see ss.delta.tight")
-    return worst(lhs, rhs, states, facts.size_of_divergences, ("k", "t", "s"))
+    return worst(lhs, rhs, states, facts.size_of_divergences, ("k", "t", "s"), facts.delta_errors)
 
 
 def delta_tight(facts: Facts) -> Sides:
@@ -43,12 +43,13 @@ def delta_tight(facts: Facts) -> Sides:
     two = facts.once(two_valued_states)
     if not two.any():
         raise NotApplicable("no reachable state has a two-valued ratio")
-    gap = np.abs(rhs - lhs)
-    farthest = worst(lhs, lhs - gap, two, facts.size_of_divergences, ("k", "t", "s"))
+    gap, scale = np.abs(rhs - lhs), facts.size_of_divergences
+    farthest = worst(lhs, lhs - gap, two, scale, ("k", "t", "s"), facts.delta_errors)
     where = farthest.where
     assert where is not None
     place = (where["k"], where["t"], where["s"])
-    return Sides(float(lhs[place]), float(rhs[place]), farthest.scale, where=where)
+    error = farthest.error
+    return Sides(float(lhs[place]), float(rhs[place]), scale, where=where, error=error)
 
 
 def two_valued_states(facts: Facts) -> Mask:
@@ -66,6 +67,11 @@ def two_valued(facts: Facts, q: Array) -> Mask:
 def deltas_last(facts: Facts) -> Array:
     """``Δ_k`` as [T, S, K]: sums over k run along the last axis, made contiguous for speed."""
     return np.ascontiguousarray(np.moveaxis(facts.deltas, 0, -1))
+
+
+def delta_errors_last(facts: Facts) -> Array:
+    """Their rounding radii as [T, S, K]."""
+    return np.ascontiguousarray(np.moveaxis(facts.delta_errors, 0, -1))
 
 
 def renyi_last(facts: Facts) -> Array:

@@ -15,7 +15,7 @@ from .. import formulas
 from ..claim import Claim
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import EPS, Array, Sides, Undecidable
+from ..sides import Array, Sides, Undecidable
 from .hypotheses import (
     BEATS_ONE_HOT,
     CONSTANT_NORM,
@@ -56,13 +56,20 @@ def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
 
 
 def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
-    """Rounding radius of the right side of (10): that of the vectors which cancel in its norms."""
+    """Rounding radius of the right side of (10): of the vectors which cancel in its norms, and of Δ."""
     mdp = facts.mdp
-    nu = facts.reward_fit.lengths[:-1]
+    radius = facts.reward_fit.radius[:-1]
     mismatch = np.abs(mdp.w) + np.abs(soup.lam) / soup.size
-    rewards = 16 * EPS * terms["E_min Σ‖psi‖"] * float(mismatch @ nu)
+    rewards = terms["E_min Σ‖psi‖"] * float(mismatch @ radius)
     logits = terms["E_ref‖psi‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
-    return rewards + logits
+    return rewards + logits + penalty_rounding(facts, soup)
+
+
+def penalty_rounding(facts: Facts, soup: Soup) -> float:
+    """Rounding radius of the penalty at the start context."""
+    errors = np.asarray(facts.delta_errors[:, 0, facts.mdp.start_context])
+    beta = facts.mdp.beta
+    return float(formulas.negative_weight_penalty(errors, soup.lam, beta, soup.beta_prime))
 
 
 def start_deltas(facts: Facts) -> Array:
@@ -103,11 +110,20 @@ def gap_minimal(facts: Facts, soup: Soup) -> Sides:
     penalty = float(
         formulas.negative_weight_penalty(start_deltas(facts), soup.lam, mdp.beta, soup.beta_prime)
     )
-    error = (mdp.beta / soup.beta_prime) * soup.logit_norm
-    last = float(facts.bespoke_norm[facts.start]) * error
+    last = float(facts.bespoke_norm[facts.start]) * (mdp.beta / soup.beta_prime) * soup.logit_norm
     terms = {"reward term": first, "penalty": penalty, "logit term": last}
     rhs = float(formulas.gap_bound(first, penalty, last))
-    return Sides(soup.gap, rhs, facts.size_of_returns, terms, error=soup.value_error)
+    radius = facts.reward_fit.radius
+    shares, distances = np.abs(soup.lam) / soup.size, facts.once(reward_distances)
+    error = (
+        soup.value_error
+        + penalty_rounding(facts, soup)
+        + float(
+            shares @ (path * (radius[:-1] + radius[-1]) + distances * facts.total_errors[1])
+            + facts.bespoke_norm[facts.start] * mdp.beta / soup.beta_prime * soup.logit_norm_error
+        )
+    )
+    return Sides(soup.gap, rhs, facts.size_of_returns, terms, error=error)
 
 
 def gap_identity(facts: Facts, soup: Soup) -> Sides:
@@ -148,13 +164,13 @@ def gap_sharp(facts: Facts, soup: Soup) -> Sides:
     return Sides(soup.gap, soup.expected(rate), scale, terms, error=2 * soup.value_error)
 
 
-def feature_rate(facts: Facts, soup: Soup) -> Array:
+def feature_rate(facts: Facts, soup: Soup, norm: float | None = None) -> Array:
     """Bound [T, S] on ``KL(π~_λ‖π_w)`` through features: the better of diameter and Jeffreys.
 
     ``(diam_a psi((s,·))·n)²/8`` and ``(E_{π~_λ}‖psi‖ + E_{π_w}‖psi‖)·n`` with
-    ``n = ‖nu_w/β − Σ λ_k nu_k/β'‖``.
+    ``n = ‖nu_w/β − Σ λ_k nu_k/β'‖``. norm: n·β' if it is not to be the soup's.
     """
-    n = soup.logit_norm / soup.beta_prime
+    n = (soup.logit_norm if norm is None else norm) / soup.beta_prime
     by_diameter = formulas.hoeffding(facts.features.diameters * n)
     by_jeffreys = (soup.mean_norm + facts.bespoke_norm) * n
     return np.asarray(np.minimum(by_diameter, by_jeffreys))
@@ -166,11 +182,13 @@ def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     ``span_a e ≤ diam_a psi((s,·))·‖nu_w/β − Σ λ_k nu_k/β'‖`` in Hoeffding's bound, or Jeffreys'
     divergence as in ss.thm1.kl.repaired.
     """
-    rate = formulas.gap_rate(
-        feature_rate(facts, soup), soup.kl_ref, facts.mdp.beta, soup.temperature
-    )
+    of_kl = feature_rate(facts, soup)
+    rate = formulas.gap_rate(of_kl, soup.kl_ref, facts.mdp.beta, soup.temperature)
     scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
-    return Sides(soup.gap, soup.expected(rate), scale, error=2 * soup.value_error)
+    # the rate grows with n, at most twice as fast on one side of where its two bounds cross
+    above = feature_rate(facts, soup, soup.logit_norm + soup.logit_norm_error)
+    error = 2 * soup.value_error + 2 * facts.mdp.beta * soup.expected(above - of_kl)
+    return Sides(soup.gap, soup.expected(rate), scale, error=error)
 
 
 TABLE = (

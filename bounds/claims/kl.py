@@ -14,7 +14,7 @@ from .. import formulas
 from ..claim import Claim
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import EPS, Mask, NotApplicable, Sides, worst
+from ..sides import EPS, Array, Mask, NotApplicable, Sides, worst
 from .hypotheses import DECODABLE, IN_DOMAIN, LINEAR_REWARDS, LINEAR_VALUES, SOFTMAX_REFERENCE
 
 THEOREM = (LINEAR_REWARDS, DECODABLE, LINEAR_VALUES, IN_DOMAIN)
@@ -34,15 +34,22 @@ def kl(facts: Facts, soup: Soup) -> Sides:
     )
 
 
+def _worst_kl(facts: Facts, soup: Soup, other: Array, states: Mask) -> Sides:
+    """``KL(π_w‖π~_λ)`` and the bound with ``E_other‖psi‖`` [T, S], at the worst of the states."""
+    rhs, error = (
+        formulas.kl_bound(facts.bespoke_norm, other, norm, soup.beta_prime)
+        for norm in (soup.logit_norm, soup.logit_norm_error)
+    )
+    return worst(soup.kl_from_w, rhs, states, facts.size_of_divergences, ("t", "s"), error)
+
+
 def kl_any(facts: Facts, soup: Soup) -> Sides:
     """(14): the bound of (9) for any λ, at every reachable state, as its proof says.
 
     The proof bounds ``log E_ref e^X − log E_ref e^Y`` by ``E_ref|X − Y|``. The map is 1-Lipschitz in
     the sup norm, not in L¹(ref): a token that is rare under ref and under π_w can carry the soup.
     """
-    error = soup.logit_norm
-    rhs = formulas.kl_bound(facts.bespoke_norm, facts.reference_norm, error, soup.beta_prime)
-    return worst(soup.kl_from_w, rhs, facts.judged, facts.size_of_divergences, ("t", "s"))
+    return _worst_kl(facts, soup, facts.reference_norm, facts.judged)
 
 
 def constant_norm_states(facts: Facts) -> Mask:
@@ -59,9 +66,7 @@ def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
     states = facts.once(constant_norm_states)
     if not states.any():
         raise NotApplicable("no reachable state has features of constant norm")
-    error = soup.logit_norm
-    rhs = formulas.kl_bound(facts.bespoke_norm, facts.reference_norm, error, soup.beta_prime)
-    return worst(soup.kl_from_w, rhs, states, facts.size_of_divergences, ("t", "s"))
+    return _worst_kl(facts, soup, facts.reference_norm, states)
 
 
 def kl_repaired(facts: Facts, soup: Soup) -> Sides:
@@ -71,9 +76,7 @@ def kl_repaired(facts: Facts, soup: Soup) -> Sides:
     ``e = psi·(nu_w/β − Σ λ_k nu_k/β')`` by a constant, so the right side is at most
     ``(E_p‖psi‖ + E_q‖psi‖)·‖nu_w/β − Σ λ_k nu_k/β'‖`` by Cauchy–Schwarz.
     """
-    error = soup.logit_norm
-    rhs = formulas.kl_bound(facts.bespoke_norm, soup.mean_norm, error, soup.beta_prime)
-    return worst(soup.kl_from_w, rhs, facts.judged, facts.size_of_divergences, ("t", "s"))
+    return _worst_kl(facts, soup, soup.mean_norm, facts.judged)
 
 
 TABLE = (

@@ -164,7 +164,8 @@ def unrolling_printed(facts: Facts) -> Sides:
             apart, (t, s) = farthest(typed, facts.sol.Q[k], mask)
             if np.isnan(apart) or apart > most:
                 most, where = apart, {"t": t, "s'": s, "k": k}
-    return Sides(most, 0.0, size + facts.size_of_values, where=where)
+    # outside 1/β a rounding of Q is multiplied by β
+    return Sides(most, 0.0, size + facts.size_of_values * (1.0 + mdp.beta), where=where)
 
 
 def unrolling_repaired(facts: Facts) -> Sides:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import SolverError
-from toymdp.exact.scans import hard_minimum
+from toymdp.exact.scans import chance_beside_the_top, hard_minimum
 
 from .. import formulas
 from ..claim import Claim
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import Array, NotApplicable, Sides, Undecidable, worst
-from .delta import deltas_last, penalty
+from ..sides import EPS, Array, NotApplicable, Sides, Undecidable, worst
+from .delta import delta_errors_last, deltas_last, penalty
 from .hypotheses import (
     IN_DOMAIN,
     LINEAR_REWARDS,
@@ -71,14 +71,17 @@ def step_a(facts: Facts, soup: Soup) -> Sides:
     """
     weights = np.abs(soup.lam) / soup.size
     lhs = _least(facts, weights @ (facts.mdp.reward_w - facts.mdp.rewards))
-    return Sides(lhs, float(weights @ _differences(facts)), facts.size_of_returns)
+    error = float(weights @ facts.total_errors[0])
+    rhs = float(weights @ _differences(facts))
+    return Sides(lhs, rhs, facts.size_of_returns, error=error)
 
 
 def step_a_repaired(facts: Facts, soup: Soup) -> Sides:
     """``Σ |λ_k| min_π E_π Σ(r_w − r_k) ≤ Σ |λ_k| E_{π_k} Σ(r_w − r_k)``, over ``|λ|₁``."""
     weights = np.abs(soup.lam) / soup.size
-    lhs = float(weights @ facts.once(_least_each))
-    return Sides(lhs, float(weights @ _differences(facts)), facts.size_of_returns)
+    lhs, rhs = float(weights @ facts.once(_least_each)), float(weights @ _differences(facts))
+    error = float(weights @ facts.total_errors[0])
+    return Sides(lhs, rhs, facts.size_of_returns, error=error)
 
 
 def step_b(facts: Facts, soup: Soup) -> Sides:
@@ -86,9 +89,9 @@ def step_b(facts: Facts, soup: Soup) -> Sides:
 
     Proof: ss.delta.renyi, and ``D₂ ≤ Δ_k``.
     """
-    lhs = soup.mixed_partition_excess
-    rhs = penalty(facts, soup, deltas_last)
-    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
+    lhs, rhs = soup.mixed_partition_excess, penalty(facts, soup, deltas_last)
+    error = penalty(facts, soup, delta_errors_last)
+    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"), error)
 
 
 def step_c_jensen(facts: Facts, soup: Soup) -> Sides:
@@ -107,10 +110,11 @@ def step_c_jensen(facts: Facts, soup: Soup) -> Sides:
 
 
 def _lipschitz(facts: Facts, soup: Soup, norms: Array) -> Sides:
-    beta = facts.mdp.beta
-    rhs = norms * (beta / soup.beta_prime) * soup.logit_norm
-    lhs = soup.partition_drop
-    return worst(lhs, rhs, facts.judged, facts.size_of_values, ("t", "s"))
+    norms = norms * (facts.mdp.beta / soup.beta_prime)
+    lhs, error = soup.partition_drop, norms * soup.logit_norm_error
+    return worst(
+        lhs, norms * soup.logit_norm, facts.judged, facts.size_of_values, ("t", "s"), error
+    )
 
 
 def step_c_lipschitz(facts: Facts, soup: Soup) -> Sides:
@@ -128,14 +132,27 @@ def step_c_repaired(facts: Facts, soup: Soup) -> Sides:
 
 
 def _anchored(facts: Facts, low_end: bool) -> Sides:
-    """``D₂ ≤ log (2a − 1) − log m − log(2a − m)`` at the least or largest anchor a (ratios)."""
+    """``D₂ ≤ log (2a − 1) − log m − log(2a − m)`` at the least or largest anchor a (ratios).
+
+    ``2a − 1 = (2a)(E_ref[1 − x/M̄])`` where 2a is M̄: where the ratio is next to 1 for all but rare
+    tokens, its logarithm is known as well as the logits that set the other tokens apart.
+    """
     lhs = facts.renyi_divergences
-    rhs = np.empty_like(lhs)
+    rhs, error = np.empty_like(lhs), np.zeros_like(lhs)
+    judged = np.broadcast_to(facts.judged, lhs.shape).copy()
+    rounding = 64 * EPS * facts.size_of_divergences
     for k, (log_upper, log_lower) in enumerate(zip(*facts.ratio_extremes, strict=True)):
-        log_anchor = np.maximum(log_lower, log_upper - np.log(2.0)) if low_end else log_upper
-        rhs[k] = formulas.anchored_delta(log_anchor, log_lower)
-    states = np.broadcast_to(facts.judged, lhs.shape)
-    return worst(lhs, rhs, states & (lhs > 0), facts.size_of_divergences, ("k", "t", "s"))
+        q = facts.exponents[k]
+        log_double = log_upper + np.log(2.0)
+        if low_end:
+            log_double = np.maximum(log_lower + np.log(2.0), log_upper)
+            missing = np.maximum(-np.expm1(-log_double), formulas.TINY)
+            beside = chance_beside_the_top(facts.mdp, q, rounding)
+            unsure = np.where(log_double == log_upper, beside, 1.0)
+            error[k] = rounding * unsure / missing
+        rhs[k] = formulas.anchored_delta(log_double, log_lower)
+        judged[k] &= log_upper > log_lower  # elsewhere the ratio is 1 and both sides are 0
+    return worst(lhs, rhs, judged, facts.size_of_divergences, ("k", "t", "s"), error)
 
 
 def anchor(facts: Facts) -> Sides:

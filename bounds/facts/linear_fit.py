@@ -29,7 +29,7 @@ class Fit:
 
     nu: [M, D], least norm. residual: [M, T, S] (0 where unreachable), in the fields' units.
     error: [M], radius of the rounding in each residual. size: [M], largest |X|.
-    largest: [M], largest |residual|.
+    largest: [M], largest |residual|. radius: [M], of the rounding in ``‖nu‖₂``.
     """
 
     nu: Array
@@ -37,11 +37,7 @@ class Fit:
     error: Array
     size: Array
     largest: Array
-
-    @cached_property
-    def lengths(self) -> Array:
-        """``‖nu‖₂`` of each field [M]."""
-        return np.asarray(np.linalg.norm(self.nu, axis=1))
+    radius: Array
 
     def exists(self) -> list[bool | None]:
         """For each field: is there an exact nu; None where rounding cannot tell."""
@@ -85,7 +81,7 @@ class FeatureFit:
 
     @cached_property
     def _dense(self) -> tuple[Array, Array, Array, Array]:
-        """Rows [n, d], root multiplicities [n], and the truncated SVD as (left, right)."""
+        """Rows [n, d], root multiplicities [n], and the truncated SVD as (left, right/sigma)."""
         features = self.features
         assert isinstance(features, Dense)
         if features.per_step:
@@ -152,7 +148,7 @@ class FeatureFit:
         known_to: size of what X was computed from, where that may be larger than X itself.
         """
         if isinstance(self.features, Tabular) and self.per_step:
-            return self._interpolate(X)
+            return self._interpolate(X, known_to)
         X = np.where(self.used, X, 0.0)
         nu, fitted, reach = (
             self._fit_dense(X) if isinstance(self.features, Dense) else self._fit_tabular(X)
@@ -160,17 +156,41 @@ class FeatureFit:
         residual = np.where(self.used, X - fitted, 0.0)
         size = np.maximum(np.abs(X).max(axis=(1, 2), initial=0.0), known_to)
         terms = nu.shape[1] if isinstance(self.features, Dense) else 1
-        error = 16 * EPS * (self.mdp.steps + terms) * (size + reach)
-        return Fit(nu, residual, error, size, np.abs(residual).max(axis=(1, 2)))
+        unit = 16 * EPS * (self.mdp.steps + terms)
+        largest = np.abs(residual).max(axis=(1, 2))
+        # where a field leaves the span, what is left of it turns with the span
+        error = unit * (size + reach.max(axis=(1, 2)) + self._condition * largest)
+        entries = np.where(self.used, np.abs(X) + known_to + reach, 0.0)
+        return Fit(nu, residual, error, size, largest, unit * self._moved(entries))
 
-    def _interpolate(self, X: Array) -> Fit:
+    def _moved(self, errors: Array) -> Array:
+        """How far ‖nu‖ may move [M] if the entries of a field move by ``errors`` [M, T, S] ≥ 0."""
+        seen = self.used.any(axis=0)
+        entries = errors[:, self.used] if self.per_step else errors.max(axis=1)[:, seen]
+        if not isinstance(self.features, Dense):
+            return np.asarray(np.linalg.norm(entries / self.norms[0, seen], axis=1))
+        _, root, left, right = self._dense
+        return np.asarray(np.linalg.norm((entries * root) @ np.abs(right @ left.T).T, axis=1))
+
+    @property
+    def _condition(self) -> float:
+        """Of the feature rows: how much further than a row their span turns. 1 of one-hots."""
+        if not isinstance(self.features, Dense):
+            return 1.0
+        rows, root, _, right = self._dense
+        return float(np.linalg.norm(root[:, None] * rows) * np.linalg.norm(right))
+
+    def _interpolate(self, X: Array, known_to: float) -> Fit:
         """One coordinate for each (t, s'): any field is fitted, and nothing is left."""
         field = X.reshape(len(X), -1).take(np.flatnonzero(self.used), axis=1)
-        size = np.abs(field).max(axis=1, initial=0.0)
+        size = np.maximum(np.abs(field).max(axis=1, initial=0.0), known_to)
         nothing = np.zeros(len(X))
         residual = np.broadcast_to(nothing[:, None, None], X.shape)
         error = 16 * EPS * (self.mdp.steps + 1) * size
-        return Fit(field / self.norms[self.used], residual, error, size, nothing)
+        nu = field / self.norms[self.used]
+        entries = (np.abs(field) + known_to) / self.norms[self.used]
+        radius = 16 * EPS * (self.mdp.steps + 1) * np.linalg.norm(entries, axis=1)
+        return Fit(nu, residual, error, size, nothing, radius)
 
     def _mean_over_steps(self, X: Array) -> Array:
         """[M, S]: mean of a field over the steps at which the context is reached."""
@@ -184,14 +204,15 @@ class FeatureFit:
         seen = self.used.any(axis=0)
         target = X[:, self.used] if features.per_step else self._mean_over_steps(X)[:, seen]
         nu = ((target * root) @ left) @ right.T
-        fitted = np.zeros(X.shape)
-        flat = nu @ rows.T
-        if features.per_step:
-            fitted[:, self.used] = flat
-        else:
-            fitted[:, :, self.used.any(axis=0)] = flat[:, None, :]
+        # refined once: the decomposition is right to a share of the largest row, this of each row
+        nu += (((target - nu @ rows.T) * root) @ left) @ right.T
         # the rounding of psi·nu grows with the sizes of the products that cancel in it
-        reach = (np.abs(nu) @ np.abs(rows).T).max(axis=1, initial=0.0)
+        fitted, reach = np.zeros((2, *X.shape))
+        for table, flat in ((fitted, nu @ rows.T), (reach, np.abs(nu) @ np.abs(rows).T)):
+            if features.per_step:
+                table[:, self.used] = flat
+            else:
+                table[:, :, seen] = flat[:, None, :]
         return nu, fitted, reach
 
     def _fit_tabular(self, X: Array) -> tuple[Array, Array, Array]:
@@ -199,7 +220,7 @@ class FeatureFit:
         mean = self._mean_over_steps(X)
         nu = np.where(self.used.any(axis=0), mean / self.norms[0], 0.0)
         fitted = np.broadcast_to(mean[:, None, :], X.shape)
-        return nu[:, self.used.any(axis=0)], fitted, np.zeros(len(X))
+        return nu[:, self.used.any(axis=0)], fitted, np.zeros(X.shape)
 
     def fit_each_step(self, X: Array, known_to: float = 0.0) -> Fit:
         """Fit with a nu_t of its own for every step: residuals only (nu is left empty)."""
@@ -213,6 +234,7 @@ class FeatureFit:
             np.max([p.error for p in parts], axis=0),
             np.max([p.size for p in parts], axis=0),
             np.max([p.largest for p in parts], axis=0),
+            np.zeros(len(X)),
         )
 
 

@@ -12,7 +12,7 @@ from toymdp.exact.policy import Occupancy, Policy
 from toymdp.exact.scans import mixture
 
 from ..formulas import budget_used, gap_rate, soup_temperature
-from ..sides import EPS, Array
+from ..sides import Array
 from .once import ComputesOnce
 from .token_mdp import Facts
 
@@ -150,9 +150,9 @@ class Soup(ComputesOnce):
     @cached_property
     def logit_norm_error(self) -> float:
         """Rounding radius of ``logit_norm``: that of the vectors which cancel in it."""
-        nu = self.facts.value_fit.lengths
+        radius = self.facts.value_fit.radius
         ratio = self.beta_prime / self.mdp.beta
-        return float(16 * EPS * (ratio * nu[-1] + np.abs(self.lam) @ nu[:-1]))
+        return float(ratio * radius[-1] + np.abs(self.lam) @ radius[:-1])
 
     def expected(self, f: Array) -> float:
         """``E_{π~_λ} Σ_t f(t, s_t)`` from the start, for f [T, S] on states."""

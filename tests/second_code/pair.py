@@ -17,12 +17,28 @@ class Nothing(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Pair:
-    """The two sides. where: the worst place, None where rounding chooses it or there is one only."""
+    """The two sides. where: the worst place, None where rounding chooses it or there is one only.
+
+    places: the sides at every place that was looked at, by the place's numbers in ``names``' order.
+    """
 
     lhs: Number
     rhs: Number
     where: Mapping[str, int] | None = None
     terms: Mapping[str, Number] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    places: Mapping[tuple[int, ...], tuple[Number, Number]] = field(default_factory=dict)
+
+    def at(self, where: Mapping[str, int] | None) -> tuple[Number, Number]:
+        """The sides at another place, or these where there is one place only."""
+        if not self.places or where is None:
+            return self.lhs, self.rhs
+        return self.places[tuple(where[name] for name in self.names)]
+
+    @property
+    def least(self) -> Number:
+        """The least ``rhs − lhs`` of all places."""
+        return min([y - x for x, y in self.places.values()], default=self.rhs - self.lhs)
 
 
 SidesAt = Callable[..., Pair]
@@ -41,7 +57,7 @@ def tightest(sides: Mapping[tuple[int, ...], tuple[Any, Any]], names: tuple[str,
     if not left:
         raise Nothing("both sides vanish everywhere")
     place = min(left, key=lambda at: left[at][1] - left[at][0])
-    return Pair(*left[place], dict(zip(names, place, strict=True)))
+    return Pair(*left[place], dict(zip(names, place, strict=True)), {}, names, sides)
 
 
 def farthest(distances: Mapping[tuple[int, ...], Any], names: tuple[str, ...]) -> Pair:
@@ -52,4 +68,6 @@ def farthest(distances: Mapping[tuple[int, ...], Any], names: tuple[str, ...]) -
     if not distances:
         raise Nothing("no place to look at")
     place = max(distances, key=lambda at: distances[at])
-    return Pair(distances[place], mp.mpf(0), dict(zip(names, place, strict=True)))
+    places = {at: (distance, mp.mpf(0)) for at, distance in distances.items()}
+    where = dict(zip(names, place, strict=True))
+    return Pair(distances[place], mp.mpf(0), where, {}, names, places)

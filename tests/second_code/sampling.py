@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -145,7 +146,7 @@ def _to_soup(mix: Mix, logits) -> Pair:
 def explicit(truth: Truth, mix: Mix, seen) -> Pair:
     pair = _to_soup(mix, mix.combined(mix.lam))
     by_policies = _to_soup(mix, mix.combined([c / truth.world.beta for c in mix.lam]))
-    return Pair(pair.lhs, pair.rhs, pair.where, {"KL with logit_ref + Q_k/β": by_policies.lhs})
+    return replace(pair, terms={"KL with logit_ref + Q_k/β": by_policies.lhs})
 
 
 def _log_ratio(mix: Mix, weights, place, n):
@@ -182,7 +183,7 @@ def _sampler(mix: Mix, weights, log_bound) -> Pair:
         )
     pair = farthest(distances, ("t", "s"))
     terms = {"acceptance at start": chances[truth.start], "least acceptance": min(chances.values())}
-    return Pair(pair.lhs, pair.rhs, pair.where, terms)
+    return replace(pair, terms=terms)
 
 
 def implicit(truth: Truth, mix: Mix, seen) -> Pair:

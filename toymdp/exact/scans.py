@@ -41,7 +41,7 @@ def largest(F: Array, mask: Mask) -> float:
 
 
 def farthest(F: Array, G: Array, mask: Mask) -> tuple[float, tuple[int, ...]]:
-    """Return the largest ``|F − G|`` at the marked places, and its index."""
+    """Return the largest ``|F − G|`` at the marked places (one at least), and its index."""
     most, place = kernels.scans.farthest(F.ravel(), G.ravel(), mask.ravel())
     return float(most), tuple(int(i) for i in np.unravel_index(place, F.shape))
 
@@ -82,6 +82,25 @@ def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Arr
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
     """Return ``max_a min(q − low, high − q)`` and ``high − low`` over allowed tokens, [T, S]."""
     return _by_block(mdp, q, kernels.ratios.block_extent, kernels.ratios.row_extent)
+
+
+def chance_beside_the_top(mdp: TokenMDP, q: Array, tie: float) -> Array:
+    """Return what ref gives to all allowed tokens but the one of largest ``q`` [T, S], as [T, S].
+
+    Added up without that token: where ref gives it all but 1e-20, the rest is 1e-20. Of those that
+    are within ``tie`` of the largest, it is the rarest.
+    """
+    A = mdp.vocab_size
+    ref = mdp.ref.reshape(A, -1, A)
+    beside = np.empty(q.shape)
+    for t, values in enumerate(q.reshape(len(q), 1, -1, A)):
+        allowed = np.where(ref > 0.0, values, -np.inf)
+        near = allowed >= allowed.max(axis=2, keepdims=True) - tie
+        top = np.where(near, ref, np.inf).argmin(axis=2)
+        others = np.where(np.arange(A) == top[:, :, None], 0.0, ref)
+        beside[t] = others.sum(axis=2).reshape(-1)
+    kernels.scans.fill(beside.ravel(), mdp.reach.absent, 0.0)
+    return beside
 
 
 def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, float]:

@@ -36,8 +36,8 @@ class Solution:
     Q: [K, T, S] in reward units; ``Q[k, t, s'] = r_k(s') + V[k, t+1, s']``, eq (3).
     V: [K, T+1, S]; ``V[k, t, s] = β log E_ref exp(Q_k/β)``, eq (4); ``V[k, T] = 0``.
     Q_w, V_w: the same for ``r_w``, [T, S] and [T+1, S].
-    residual: largest Bellman error over reachable states, relative to the largest value, or what
-    rounding may hide where that is more.
+    residual: largest Bellman error over reachable states as a share of the largest value or
+    reward, or what rounding may hide where that is more.
     status: "solved", or "inaccurate" where the residual exceeds 1e-9. method: what solved it.
 
     Plain data: nothing that is derived from it is kept in it (that is what bounds.Facts is for).
@@ -160,15 +160,25 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
-    """Largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel.
+    """The largest Bellman error as a share of the largest value or reward; of β if all are 0.
 
-    As a share of the largest value. Where β is so large beside the rewards that 1 + r/β has lost
-    them, both sides agree on nothing: then it is the share that this rounding may be.
+    Where β is so large beside the rewards that 1 + r/β has lost them, both sides agree on nothing:
+    then it is the share that this rounding may be.
     """
     rewards = float(np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max())
-    worst = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
-    for q, v in zip(Q, V, strict=True):
+    hidden = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
+    sizes = np.maximum(np.abs(V).max(axis=(1, 2)), rewards)
+    errors = bellman_errors(mdp, Q, V)
+    return max(hidden, float((errors / np.where(sizes > 0, sizes, mdp.beta)).max()))
+
+
+def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
+    """Return the largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel.
+
+    Q: [M, T, S]; V: [M, T+1, S]. Returns [M] in reward units.
+    """
+    worst = np.zeros(len(Q))
+    for m, (q, v) in enumerate(zip(Q, V, strict=True)):
         error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
-        scale = max(1.0, float(np.abs(v).max()))
-        worst = max(worst, float(np.where(mdp.reach.states, error, 0.0).max()) / scale)
+        worst[m] = np.where(mdp.reach.states, error, 0.0).max()
     return worst

@@ -23,6 +23,7 @@ from ..errors import SolverError
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 
+NEAR_ONE = 1e-9  # a spectral radius nearer to 1 may be on either side of it
 LONGEST = 1e10  # expected steps of a policy beyond which six digits of its totals are lost
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -71,7 +72,8 @@ def spectral_radius(matrix: scipy.sparse.csc_matrix) -> float:
 def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
     """Return V [S] for one reward [S] in reward units.
 
-    Raises SolverError if the spectral radius of the desirability system is 1 or more.
+    Raises SolverError if the spectral radius of the desirability system is 1 or more, or so close
+    to 1 that doubles do not tell.
     """
     states, row, nexts, token = edges(mdp)
     log_weight = np.log(mdp.ref[states[row], token]) + reward[nexts] / mdp.beta
@@ -88,13 +90,11 @@ def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
         factor = scipy.sparse.linalg.splu(system)
         witness = factor.solve(ones)
         solution = factor.solve(source)
-    except RuntimeError:  # an exactly singular system: the radius is 1
-        raise SolverError(_unbounded(mdp, which, "spectral radius 1")) from None
+    except RuntimeError:  # singular to rounding
+        raise SolverError(_unbounded(mdp, which, *_radius(matrix))) from None
     # a positive vector that the matrix strictly shrinks proves the radius below 1
     if (witness <= 0).any() or (system @ witness < 0.5).any() or (solution <= 0).any():
-        raise SolverError(
-            _unbounded(mdp, which, f"spectral radius {spectral_radius(matrix):.6g} ≥ 1")
-        )
+        raise SolverError(_unbounded(mdp, which, *_radius(matrix)))
     # one refinement step: the system is well scaled but may be close to singular
     solution = solution + factor.solve(source - system @ solution)
     V = np.zeros(mdp.n_contexts)
@@ -102,9 +102,17 @@ def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
     return V
 
 
-def _unbounded(mdp: TokenMDP, which: str, reason: str) -> str:
+def _radius(matrix: scipy.sparse.csc_matrix) -> tuple[str, str]:
+    """Why there is no value to give, and whether there is one."""
+    radius = spectral_radius(matrix)
+    if radius > 1.0 + NEAR_ONE:
+        return f"spectral radius {radius:.6g} ≥ 1", "no finite value"
+    return "spectral radius 1 to rounding", "doubles do not tell whether there is a value"
+
+
+def _unbounded(mdp: TokenMDP, which: str, reason: str, what: str = "no finite value") -> str:
     return (
-        f"{which}: no finite value until eos ({reason}) at beta = {mdp.beta:g}; "
+        f"{which}: {what} until eos ({reason}) at beta = {mdp.beta:g}; "
         "raise beta, lower the rewards, or set a finite horizon"
     )
 
