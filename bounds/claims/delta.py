@@ -14,6 +14,7 @@ from toymdp.exact.scans import inner_extent
 
 from .. import formulas
 from ..claim import Claim
+from ..facts.rounding import delta_errors
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
 from ..sides import EPS, Array, Mask, NotApplicable, Sides, worst
@@ -31,7 +32,9 @@ def delta(facts: Facts) -> Sides:
     states = facts.judged & ~facts.once(two_valued_states)
     if not states.any():
         raise NotApplicable("every ratio takes two values: equality, see ss.delta.tight")
-    return worst(lhs, rhs, states, facts.size_of_divergences, ("k", "t", "s"), facts.delta_errors)
+    return worst(
+        lhs, rhs, states, facts.size_of_divergences, ("k", "t", "s"), facts.once(delta_errors)
+    )
 
 
 def delta_tight(facts: Facts) -> Sides:
@@ -44,7 +47,7 @@ def delta_tight(facts: Facts) -> Sides:
     if not two.any():
         raise NotApplicable("no reachable state has a two-valued ratio")
     gap, scale = np.abs(rhs - lhs), facts.size_of_divergences
-    farthest = worst(lhs, lhs - gap, two, scale, ("k", "t", "s"), facts.delta_errors)
+    farthest = worst(lhs, lhs - gap, two, scale, ("k", "t", "s"), facts.once(delta_errors))
     where = farthest.where
     assert where is not None
     place = (where["k"], where["t"], where["s"])
@@ -71,7 +74,7 @@ def deltas_last(facts: Facts) -> Array:
 
 def delta_errors_last(facts: Facts) -> Array:
     """Their rounding radii as [T, S, K]."""
-    return np.ascontiguousarray(np.moveaxis(facts.delta_errors, 0, -1))
+    return np.ascontiguousarray(np.moveaxis(facts.once(delta_errors), 0, -1))
 
 
 def renyi_last(facts: Facts) -> Array:

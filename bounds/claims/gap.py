@@ -13,6 +13,7 @@ from toymdp.exact.scans import extrema, hard_minimum, mixture
 
 from .. import formulas
 from ..claim import Claim
+from ..facts.rounding import delta_errors, total_errors
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
 from ..sides import Array, Sides, Undecidable
@@ -67,7 +68,7 @@ def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
 
 def penalty_rounding(facts: Facts, soup: Soup) -> float:
     """Rounding radius of the penalty at the start context."""
-    errors = np.asarray(facts.delta_errors[:, 0, facts.mdp.start_context])
+    errors = np.asarray(facts.once(delta_errors)[:, 0, facts.mdp.start_context])
     beta = facts.mdp.beta
     return float(formulas.negative_weight_penalty(errors, soup.lam, beta, soup.beta_prime))
 
@@ -119,7 +120,7 @@ def gap_minimal(facts: Facts, soup: Soup) -> Sides:
         soup.value_error
         + penalty_rounding(facts, soup)
         + float(
-            shares @ (path * (radius[:-1] + radius[-1]) + distances * facts.total_errors[1])
+            shares @ (path * (radius[:-1] + radius[-1]) + distances * facts.once(total_errors)[1])
             + facts.bespoke_norm[facts.start] * mdp.beta / soup.beta_prime * soup.logit_norm_error
         )
     )

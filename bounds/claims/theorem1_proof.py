@@ -13,6 +13,7 @@ from toymdp.exact.scans import chance_beside_the_top, hard_minimum
 
 from .. import formulas
 from ..claim import Claim
+from ..facts.rounding import total_errors
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
 from ..sides import EPS, Array, NotApplicable, Sides, Undecidable, worst
@@ -71,7 +72,7 @@ def step_a(facts: Facts, soup: Soup) -> Sides:
     """
     weights = np.abs(soup.lam) / soup.size
     lhs = _least(facts, weights @ (facts.mdp.reward_w - facts.mdp.rewards))
-    error = float(weights @ facts.total_errors[0])
+    error = float(weights @ facts.once(total_errors)[0])
     rhs = float(weights @ _differences(facts))
     return Sides(lhs, rhs, facts.size_of_returns, error=error)
 
@@ -80,7 +81,7 @@ def step_a_repaired(facts: Facts, soup: Soup) -> Sides:
     """``Σ |λ_k| min_π E_π Σ(r_w − r_k) ≤ Σ |λ_k| E_{π_k} Σ(r_w − r_k)``, over ``|λ|₁``."""
     weights = np.abs(soup.lam) / soup.size
     lhs, rhs = float(weights @ facts.once(_least_each)), float(weights @ _differences(facts))
-    error = float(weights @ facts.total_errors[0])
+    error = float(weights @ facts.once(total_errors)[0])
     return Sides(lhs, rhs, facts.size_of_returns, error=error)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from toymdp import Solution, SoupOptimum, TokenMDP, soup_optimum
 from toymdp.cached import cached_property
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import chance_beside_the_top, extrema, largest
+from toymdp.exact.scans import extrema, largest
 from toymdp.exact.solution import other_road
 
 from .. import formulas
@@ -201,25 +201,6 @@ class Facts(ComputesOnce):
         return np.asarray(formulas.delta(*self.ratio_extremes))
 
     @cached_property
-    def delta_errors(self) -> Array:
-        """Rounding radius of Δ_k [K, T, S] beyond that of the ratios' logarithms, in nats.
-
-        ``∂Δ/∂log M̄ = (1 − M̲)/(M̄ + M̲ − 1)``, large where the specialist all but agrees with ref
-        and yet gives up a token. There log M̄ is known as well as the logits that set the other
-        tokens apart from the one of largest ratio.
-        """
-        upper, lower = self.ratio_extremes
-        with np.errstate(over="ignore"):
-            slope = -np.expm1(lower) * np.exp(-(self.deltas + upper + lower))
-        steep = (slope > 8.0) & self.mdp.reach.states
-        errors = np.zeros_like(slope)
-        rounding = 64 * EPS * self.size_of_divergences
-        for k in np.flatnonzero(steep.any(axis=(1, 2))):
-            beside = chance_beside_the_top(self.mdp, self.exponents[k], rounding)
-            errors[k] = np.where(steep[k], rounding * beside * slope[k], 0.0)
-        return errors
-
-    @cached_property
     def renyi_divergences(self) -> Array:
         """``D₂(ref‖π_k)`` [K, T, S] = ``log E_ref e^{q} + log E_ref e^{−q}``, q = Q_k/β."""
         pairs = [
@@ -297,18 +278,6 @@ class Facts(ComputesOnce):
         steps = float(policy.occupancy.states.sum())
         sizes = (self._size_of_a_step if step is None else step) * self._logit_ranges
         return 8 * EPS * steps * (steps * sizes + abs(value))
-
-    @cached_property
-    def total_errors(self) -> tuple[Array, Array]:
-        """Rounding radii until ``eos`` of ``E_{π_k} Σ (r_w − r_k)`` and ``E_{π_k} Σ‖psi‖``, [K] each."""
-        totals, paths = self.specialist_totals
-        norm = float(np.where(self.mdp.reach.nexts, self.features.norms, 0.0).max())
-        off, rounding = np.abs(totals @ self.mdp.w - np.diag(totals)), self.value_error
-        each = list(zip(self.specialists, off.tolist(), paths.tolist(), strict=True))
-        rewards = [2 * rounding(policy, value) for policy, value, _ in each]
-        return np.array(rewards), np.array(
-            [rounding(policy, path, norm) for policy, _, path in each]
-        )
 
     @property
     def size_of_divergences(self) -> float:
