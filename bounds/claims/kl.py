@@ -34,7 +34,7 @@ def kl(facts: Facts, soup: Soup) -> Sides:
     )
 
 
-def _worst_kl(facts: Facts, soup: Soup, other: Array, states: Mask) -> Sides:
+def kl_sides(facts: Facts, soup: Soup, other: Array, states: Mask) -> Sides:
     """``KL(π_w‖π~_λ)`` and the bound with ``E_other‖psi‖`` [T, S], at the worst of the states."""
     rhs, error = (
         formulas.kl_bound(facts.bespoke_norm, other, norm, soup.beta_prime)
@@ -49,7 +49,7 @@ def kl_any(facts: Facts, soup: Soup) -> Sides:
     The proof bounds ``log E_ref e^X − log E_ref e^Y`` by ``E_ref|X − Y|``. The map is 1-Lipschitz in
     the sup norm, not in L¹(ref): a token that is rare under ref and under π_w can carry the soup.
     """
-    return _worst_kl(facts, soup, facts.reference_norm, facts.judged)
+    return kl_sides(facts, soup, facts.reference_norm, facts.judged)
 
 
 def constant_norm_states(facts: Facts) -> Mask:
@@ -66,7 +66,7 @@ def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
     states = facts.once(constant_norm_states)
     if not states.any():
         raise NotApplicable("no reachable state has features of constant norm")
-    return _worst_kl(facts, soup, facts.reference_norm, states)
+    return kl_sides(facts, soup, facts.reference_norm, states)
 
 
 def kl_repaired(facts: Facts, soup: Soup) -> Sides:
@@ -76,7 +76,7 @@ def kl_repaired(facts: Facts, soup: Soup) -> Sides:
     ``e = psi·(nu_w/β − Σ λ_k nu_k/β')`` by a constant, so the right side is at most
     ``(E_p‖psi‖ + E_q‖psi‖)·‖nu_w/β − Σ λ_k nu_k/β'‖`` by Cauchy–Schwarz.
     """
-    return _worst_kl(facts, soup, soup.mean_norm, facts.judged)
+    return kl_sides(facts, soup, soup.mean_norm, facts.judged)
 
 
 TABLE = (

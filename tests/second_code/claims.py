@@ -6,7 +6,7 @@ their place is used only where equal sides leave the choice of the place to roun
 
 from __future__ import annotations
 
-from . import lemma1, proof, sampling, theorem
+from . import lemma1, proof, sampling, sharper, theorem
 from .pair import Nothing, Pair, SidesAt
 
 SECOND: dict[str, SidesAt] = {
@@ -59,6 +59,22 @@ SECOND: dict[str, SidesAt] = {
     "ss.sec4.bt": sampling.bradley_terry,
     "ss.sec4.implicit": sampling.implicit,
     "ss.sec4.implicit.repaired": sampling.implicit_repaired,
+    "ss.thm1.gap.bennett": sharper.bennett,
+    "ss.thm1.gap.chord": sharper.chord,
+    "ss.thm1.gap.mean-shift": sharper.mean_shift,
+    "ss.thm1.gap.mean-shift-features": sharper.mean_shift_features,
+    "ss.thm1.kl.mean-shift": sharper.kl_mean_shift,
+    "ss.thm1.gap.constant-norm.conditional": sharper.constant_norm,
+    "ss.thm1.gap.any-logits": sharper.any_logits,
+    "ss.thm1.disagreement": sharper.disagreement,
+    "ss.thm1.kl.matched": sharper.kl_matched,
+    "ss.thm1.kl.matched-norms": sharper.kl_matched_norms,
+    "ss.thm1.gap.apriori": sharper.apriori,
+    "ss.thm1.gap.apriori.state-wise": sharper.apriori_state_wise,
+    "ss.thm1.gap.learnt": sharper.learnt,
+    "ss.lemma1.completeness": sharper.completeness,
+    "ss.lemma1.first-order": sharper.first_order,
+    "ss.lemma1.first-order.lower": sharper.first_order_lower,
 }
 
 __all__ = ["SECOND", "Nothing", "Pair"]

@@ -10,7 +10,7 @@ from .proof import least_cost, penalty
 from .solve import Mix, Truth, divergence, earned, hard_minimum
 
 
-def _kl_sides(mix: Mix, other):
+def kl_sides(mix: Mix, other):
     """``KL(π_w‖soup)`` and ``(1/β')(E_{π_w}‖psi‖ + E_other‖psi‖)·‖…‖`` at every state."""
     truth, world = mix.truth, mix.world
     sides = {}
@@ -29,17 +29,17 @@ def kl_at_start(truth: Truth, mix: Mix, seen) -> Pair:
         "logit error": mix.logit_length,
     }
     place = {"t": 0, "s": truth.world.start}
-    return Pair(*_kl_sides(mix, truth.ref)[truth.start], place, terms)
+    return Pair(*kl_sides(mix, truth.ref)[truth.start], place, terms)
 
 
 def kl_everywhere(truth: Truth, mix: Mix, seen) -> Pair:
-    return tightest(_kl_sides(mix, truth.ref), ("t", "s"))
+    return tightest(kl_sides(mix, truth.ref), ("t", "s"))
 
 
 def kl_constant_norm(truth: Truth, mix: Mix, seen) -> Pair:
     world = truth.world
     sides = {}
-    for (t, s), pair in _kl_sides(mix, truth.ref).items():
+    for (t, s), pair in kl_sides(mix, truth.ref).items():
         norms = [world.norm((t, n)) for _, n, _ in world.moves[s]]
         if max(norms) - min(norms) < mp.mpf(10) ** -12 * max(norms):
             sides[t, s] = pair
@@ -47,7 +47,7 @@ def kl_constant_norm(truth: Truth, mix: Mix, seen) -> Pair:
 
 
 def kl_repaired(truth: Truth, mix: Mix, seen) -> Pair:
-    return tightest(_kl_sides(mix, mix.policy), ("t", "s"))
+    return tightest(kl_sides(mix, mix.policy), ("t", "s"))
 
 
 def _printed_terms(mix: Mix) -> dict:
