@@ -73,8 +73,6 @@ def draw(rows: list[Row], width: float) -> Figure:
     """One line an instance, rungs from left to right."""
     figure, axes = canvas(width, 0.78)
     names = ["true gap", *RUNGS]
-    labels = {"true gap": "true\ngap", "minimal repair": "minimal\nrepair",
-              "printed (10)": "printed\n(10)"}  # fmt: skip
     looks = {**FAMILIES, "witness": (VERMILION, "X", ":")}
     named: set[str] = set()
     for instance in dict.fromkeys(r["instance"] for r in rows):
@@ -94,7 +92,7 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.axhspan(low, 1.0, color="0.92", zorder=0, lw=0)
     axes.set_ylim(bottom=low)
     axes.annotate("no bound", (0.02, 0.04), xycoords="axes fraction", style="italic", color="0.3")
-    axes.set_xticks(range(len(names)), [labels.get(x, x) for x in names])
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_ylabel("times the true gap")
     axes.legend(loc="upper left")
     return figure

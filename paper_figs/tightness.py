@@ -1,4 +1,4 @@
-"""True gap against three bounds: the printed (10), its minimal repair, and the sharp one.
+"""True gap against three bounds: the printed (10), its minimal repair, and Bennett's.
 
 Points above the diagonal are bounds; a point below it is a violation. Random instances that meet
 every hypothesis of Theorem 1 lie above it, and the rare-first-token witness falls through.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-CAPTION = "true gap against the printed, the minimal and the sharp bound"
+CAPTION = "true gap against the printed, the minimal and the Bennett bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
 BOUNDS = {
-    "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.sharp": "sharp",
+    "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.bennett": "Bennett",
 }  # fmt: skip
 VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
 QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
@@ -64,7 +64,7 @@ def bounds_on(family: str, seed: int) -> list[Row]:
 def draw(rows: list[Row], width: float) -> Figure:
     """One panel, log-log: colour is the bound, shape the family."""
     figure, axes = canvas(width, 0.86)
-    inks = {"printed": ORANGE, "minimal": GREEN, "sharp": BLUE}
+    inks = {"printed": ORANGE, "minimal": GREEN, "Bennett": BLUE}
     low = min(min(r["gap"], r["value"]) for r in rows)
     high = max(max(r["gap"], r["value"]) for r in rows)
     for bound, ink in inks.items():

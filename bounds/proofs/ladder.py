@@ -1,7 +1,8 @@
 """The ladder of bounds on one gap: from the exact identity down to the printed bound.
 
 Each rung is a valid statement of its own claim; a rung that does not apply here (a hypothesis is
-false) has no value and says which. Two more rungs show what re-expressing the features could do for
+false) has no value and says which. Two branches are ordered by proof (BRANCHES); between them, and
+with the repaired and the printed bound, no order is claimed. Two more rungs show what re-expressing the features could do for
 the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and every norm.
 """
 
@@ -28,11 +29,19 @@ from ..sides import Array
 
 RUNGS = {
     "identity": "ss.thm1.gap.identity",
+    "Bennett": "ss.thm1.gap.bennett",
+    "chord": "ss.thm1.gap.chord",
     "span": "ss.thm1.gap.sharp",
+    "mean shift": "ss.thm1.gap.mean-shift",
+    "feature shift": "ss.thm1.gap.mean-shift-features",
     "features": "ss.thm1.gap.sharp-features",
     "minimal repair": "ss.thm1.gap.minimal",
     "printed (10)": "ss.thm1.gap",
 }
+BRANCHES = (
+    ("identity", "Bennett", "chord", "span"),
+    ("identity", "mean shift", "feature shift"),
+)
 GP_VARIABLES = 400  # one-hot coordinates up to which the best scale is a geometric program
 
 
