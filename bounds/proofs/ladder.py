@@ -2,8 +2,9 @@
 
 Each rung is a valid statement of its own claim; a rung that does not apply here (a hypothesis is
 false) has no value and says which. Two branches are ordered by proof (BRANCHES); between them, and
-with the repaired and the printed bound, no order is claimed. Two more rungs show what re-expressing the features could do for
-the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and every norm.
+with the repaired and the printed bound, no order is claimed. Two more rungs show what re-expressing
+the features could do for the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and
+every norm.
 """
 
 from __future__ import annotations
