@@ -61,7 +61,6 @@ def test_ladder_is_ordered(seed):
     for branch in BRANCHES:
         values = [rungs[name].value for name in branch]
         assert all(a <= b + slop for a, b in itertools.pairwise(values)), branch
-        assert values[-1] > 1.2 * values[0]  # and they are not all one
     assert rungs["minimal repair"].value >= gap - slop
     floor, best = rungs["printed, any features ≥"].value, rungs["printed, best one-hot scale"].value
     printed = rungs["printed (10)"].value

@@ -114,8 +114,9 @@ def test_lemma1_holds_where_rows_are_independent():
 def test_tightness_table():
     rows = quick("tightness")
     by_bound = {b: [r for r in rows if r["bound"] == b] for b in tightness.BOUNDS.values()}
-    for b in ("sharp", "minimal"):
-        assert all(r["value"] >= r["gap"] for r in by_bound[b])
+    assert all(r["value"] >= r["gap"] for r in by_bound["minimal"])
+    # Bennett's is an equality where e takes two values: then rounding may say either
+    assert all(r["value"] >= r["gap"] * (1 - 1e-9) for r in by_bound["Bennett"])
     broken = {r["instance"] for r in by_bound["printed"] if r["value"] < r["gap"]}
     assert broken == {"rarity-4", "rarity-8", "rarity-12", "rarity-16"}
     assert all((r["value"] < r["gap"]) == (r["verdict"] == "violated") for r in rows)
