@@ -3,7 +3,7 @@
 A seeded sample of a room's mutants (mutants.py), each run against that room's tests in a private
 copy of the tree; the checkout is only read. A mutant whose tests fail, or run far longer than
 without it, is killed; one whose tests pass has found a gap in them, or changes nothing that can be
-seen. Rooms: see ROOMS. ``--again FILE`` runs those that survived in an earlier report.
+seen. Rooms: see rooms.py. ``--again FILE`` runs those that survived in an earlier report.
 
 How it is fast and still sound. Each mutant has a process of its own, forked from one that has
 imported the libraries but nothing of ours. Compiled kernels come from a cache that all share, less
@@ -27,88 +27,21 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
 from mutants import Mutant, mutants_of
 from rich.console import Console
 from rich.table import Table
+from rooms import KERNELS, LEFT_OUT, ROOMS, ROOT, Room, members, order
 
-ROOT = Path(__file__).parents[2]
-KERNELS = "toymdp/kernels/"
-
-
-@dataclass(frozen=True)
-class Room:
-    """Files (globs, those with ``!`` left out) and their tests, the fastest and most telling first."""
-
-    files: tuple[str, ...]
-    tests: tuple[str, ...]
-
-
-ROOMS = {
-    "formulas": Room(
-        ("bounds/formulas.py",),
-        ("formulas", "second_code", "hypothesis_thresholds", "proof_claims", "symbolic"),
-    ),
-    "claims": Room(
-        ("bounds/claims/*.py", "!bounds/claims/hypotheses*.py", "!bounds/claims/catalogue.py"),
-        ("exact_claims", "topic_claims", "proof_claims", "second_code", "appendix_c",
-         "hypothesis_thresholds", "section4", "claims"),
-    ),
-    "hypotheses": Room(
-        ("bounds/claims/hypotheses*.py",),
-        ("hypothesis_thresholds", "exact_claims", "topic_claims", "proof_claims", "second_code",
-         "claims"),
-    ),
-    "facts": Room(
-        ("bounds/facts/*.py",),
-        ("tilt", "exact_claims", "topic_claims", "second_code", "hypothesis_thresholds", "facts",
-         "appendix_c", "proof_claims", "claims"),
-    ),
-    "exact": Room(
-        ("toymdp/exact/*.py", *(f"{KERNELS}{x}.py" for x in ("rows", "blocks", "scans", "ratios"))),
-        ("evaluate", "tilt", "sampling", "solver", "second_code", "regressions", "section4"),
-    ),
-    "soup": Room(
-        ("toymdp/soup/*.py", *(f"{KERNELS}{x}.py" for x in ("soups", "boxes", "envelopes"))),
-        ("envelope", "soup", "second_code", "remainder", "branch"),
-    ),
-    "certificates": Room(
-        ("bounds/certificates/*.py",), ("second_code_certificates", "certificates")
-    ),
-}  # fmt: skip
-# seconds of statistics, or of a proof at great length, that tell less than what goes before them
-LEFT_OUT = (
-    "no_proved_claim_is_violated", "extreme_temperatures", "stored_witnesses_are_the_classics",
-    "nothing_keeps_instances_alive", "alone_in_another_process", "gap-trap-loop", "kl-rare-trap",
-    "gap-constant-norm", "kl_classic_by_hand", "hardly_ends",
-)  # fmt: skip
-# whose tests go before the room's
-NEAREST = {
-    "bounds/claims/exact_selection.py": "exact_claims", "bounds/claims/exact_topics.py": "topic_claims",
-    "bounds/claims/appendix_c.py": "appendix_c", "bounds/claims/section4.py": "second_code",
-    "bounds/facts/topic_cloud.py": "topic_claims", "bounds/facts/preference_pairs.py": "exact_claims",
-    "bounds/facts/attribute_set.py": "exact_claims", "toymdp/exact/solution.py": "solver",
-    "toymdp/exact/backward.py": "solver", "toymdp/exact/cross_checks.py": "solver",
-    "toymdp/soup/bound.py": "envelope", "toymdp/kernels/soups.py": "second_code",
-}  # fmt: skip
 LIBRARIES = (
     "numpy", "scipy.sparse.linalg", "scipy.optimize", "scipy.stats", "numba", "cvxpy", "clarabel", "mpmath",
     "sympy", "flint", "hypothesis.strategies", "hypothesis.extra.numpy", "rich.table", "typer",
     "array_api_compat.numpy", "array_api_strict", "threadpoolctl", "jinja2", "pytest",
 )  # fmt: skip
 PASSED = 0
-
-
-def members(room: Room) -> list[str]:
-    """The room's files."""
-    chosen: set[str] = set()
-    for pattern in room.files:
-        paths = {p.relative_to(ROOT).as_posix() for p in ROOT.glob(pattern.lstrip("!"))}
-        chosen = chosen - paths if pattern.startswith("!") else chosen | paths
-    return sorted(chosen)
 
 
 def sample(room: Room, n: int, seed: int) -> list[Mutant]:
@@ -201,19 +134,11 @@ class Bench:
             import_module("numba").config.CACHE_DIR = str(cache)
             # what is stale is taken out of the cache by name: a file's date says too much or too little
             caching._SourceFileBackedLocatorMixin.get_source_stamp = lambda self: "kept by hand"
-            options = [
-                "-x",
-                "-q",
-                "--no-header",
-                "--tb=line",
-                "-p",
-                "no:cacheprovider",
-                "--hypothesis-seed=0",
-            ]
+            options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider"]
+            options += ["--hypothesis-seed=0", "-k", " and ".join(f"not {x}" for x in LEFT_OUT)]
             options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported
-            for (
-                name
-            ) in tests:  # one by one: not all are collected for a mutant that the first kills
+            # one file after the other: the last are not even read for a mutant that the first kills
+            for name in tests:
                 status = int(import_module("pytest").main([*options, f"tests/test_{name}.py"]))
                 if status != PASSED:
                     break
@@ -256,12 +181,6 @@ class Bench:
         return asdict(mutant) | {"outcome": outcome, "by": last, "seconds": seconds, "code": line}
 
 
-def order(mutant: Mutant, room: Room) -> list[str]:
-    """The room's tests, those nearest to the mutant's file first."""
-    first = [NEAREST[mutant.file]] if mutant.file in NEAREST else []
-    return [*first, *(t for t in room.tests if t not in first)]
-
-
 def earlier(path: Path) -> list[Mutant]:
     """The mutants that survived in a report."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -278,10 +197,13 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=60, help="how many mutants")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", type=Path, help="run the survivors of this report instead")
+    parser.add_argument("--tests", help="these test files instead of the room's: soup,envelope")
     parser.add_argument("--out", type=Path, help="write one JSON line a mutant")
     parser.add_argument("--list", action="store_true", help="print the sample and stop")
     options = parser.parse_args()
     room, console = ROOMS[options.room], Console()
+    if options.tests:
+        room = Room(room.files, tuple(options.tests.split(",")))
     drawn = earlier(options.again) if options.again else sample(room, options.n, options.seed)
     if options.list:
         for mutant in drawn:
@@ -300,7 +222,7 @@ def main() -> None:
             sys.exit(f"the tests fail without any mutation: {last}")
         console.print(f"{options.room}: {len(drawn)} mutants, its tests take {seconds:.0f} s")
         for i, mutant in enumerate(drawn):
-            result = bench.try_mutant(mutant, order(mutant, room), int(1.5 * seconds) + 20)
+            result = bench.try_mutant(mutant, order(mutant.file, room), int(1.5 * seconds) + 20)
             results.append(result)
             text = f"{i + 1:3d} {result['outcome']:8s} {result['seconds']:5.1f} s  {mutant}  | {result['by']}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
