@@ -34,7 +34,7 @@ from pathlib import Path
 from mutants import Mutant, mutants_of
 from rich.console import Console
 from rich.table import Table
-from rooms import KERNELS, LEFT_OUT, ROOMS, ROOT, Room, members, order
+from rooms import KERNELS, LEFT_OUT, ROOMS, ROOT, Room, members, tests_of
 
 LIBRARIES = (
     "numpy", "scipy.sparse.linalg", "scipy.optimize", "scipy.stats", "numba", "cvxpy", "clarabel", "mpmath",
@@ -202,8 +202,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the sample and stop")
     options = parser.parse_args()
     room, console = ROOMS[options.room], Console()
-    if options.tests:
-        room = Room(room.files, tuple(options.tests.split(",")))
+    given = options.tests.split(",") if options.tests else None
     drawn = earlier(options.again) if options.again else sample(room, options.n, options.seed)
     if options.list:
         for mutant in drawn:
@@ -216,13 +215,15 @@ def main() -> None:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        status, seconds, last = bench.run(list(room.tests), bench.cache, 3600)
+        every = dict.fromkeys(t for file in members(room) for t in given or tests_of(file, room))
+        status, seconds, last = bench.run(list(every), bench.cache, 3600)
         if status != PASSED:
             print(status, bench.log.read_text(encoding="utf-8"))
             sys.exit(f"the tests fail without any mutation: {last}")
         console.print(f"{options.room}: {len(drawn)} mutants, its tests take {seconds:.0f} s")
+        limit = int(1.5 * seconds) + 20
         for i, mutant in enumerate(drawn):
-            result = bench.try_mutant(mutant, order(mutant.file, room), int(1.5 * seconds) + 20)
+            result = bench.try_mutant(mutant, given or tests_of(mutant.file, room), limit)
             results.append(result)
             text = f"{i + 1:3d} {result['outcome']:8s} {result['seconds']:5.1f} s  {mutant}  | {result['by']}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
