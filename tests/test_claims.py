@@ -124,6 +124,21 @@ def test_lemma1_holds_on_trees_and_one_hot_features():
     assert one(shared, "ss.lemma1.tabular").verdict == "not-applicable"
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_bent_fit_of_independent_rows_is_seen(dense, monkeypatch):
+    mdp = random_mdp(1, T=2)
+    if dense:
+        values = np.random.default_rng(0).normal(size=(2, 9, 18))
+        mdp = mdp.replace(features={"kind": "dense", "values": values})
+    fit = Facts(solve(mdp)).value_fit
+    held = one(mdp, "ss.lemma1.tabular")
+    assert held.verdict == "holds"
+    assert abs(held.lhs) > 0.1
+    bent = replace(fit, nu=(1 + 1e-6) * fit.nu)
+    monkeypatch.setattr(Facts, "value_fit", property(lambda facts: bent))
+    assert one(mdp, "ss.lemma1.tabular").verdict == "violated"
+
+
 def test_dense_features_interpolate_when_independent():
     rng = np.random.default_rng(0)
     mdp = random_mdp(1, T=2)

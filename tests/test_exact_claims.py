@@ -283,6 +283,15 @@ def test_a_table_has_neither_policies_nor_pairs():
     assert check.hypotheses == {"attributes-tilt": False, "pairs-several": False}
 
 
+def test_of_tied_maximisers_the_likeliest_speaks():
+    """Margins (4, 0) and (2, 2) have one mean: the row must not be broken by the worse of the two."""
+    loud = CLASSICS["loud-and-even"]().fields()
+    tilts = np.array([[[4.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
+    check = judge(AttributeSet(**{**loud, "tilts": tilts, "reward": tilts[1]}), "ex.eq10.averaged")
+    assert check.lhs == pytest.approx(-np.log1p(np.exp(-2.0)), rel=1e-12)
+    assert check.verdict == "holds"
+
+
 @pytest.mark.parametrize("values", [(0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0, 1)])
 def test_nothing_to_gain_says_so(values):
     world = table(*values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import array_api_strict
+import mpmath
 import numpy as np
 import pytest
 
@@ -33,10 +34,45 @@ def test_delta_worked_number_and_extremes(array):
     found = floats(formulas.delta(upper, lower))
     assert found[0] == pytest.approx(math.log(4 / 3), rel=1e-14)
     assert found[1] == 0.0
-    assert found[2] == pytest.approx(1e-18, abs=1e-16)
+    assert found[2] == pytest.approx(1e-18, rel=1e-6)
     # M̲ = e^-10000: Δ = log((M̄ − 1)/M̄) + 10000
     assert found[3] == pytest.approx(10_000 + math.log(-math.expm1(-2.0)), rel=1e-14)
     assert found[4] == pytest.approx(300.0, rel=1e-12)
+
+
+def exact_delta(log_upper: float, log_lower: float) -> mpmath.mpf:
+    """(18) as it is written, at 500 digits."""
+    with mpmath.workdps(500):
+        high, low = mpmath.exp(mpmath.mpf(log_upper)), mpmath.exp(mpmath.mpf(log_lower))
+        return mpmath.log(high + low - 1) - mpmath.log(high * low)
+
+
+@pytest.mark.parametrize("log_upper", [1e-20, 1e-9, 0.3, 4.0, 300.0])
+@pytest.mark.parametrize("log_lower", [-1e-6, -0.3, -0.7, -5.0, -45.0, -600.0])
+def test_delta_loses_no_digits(array, log_upper, log_lower):
+    """Near M̲ = 1 and far from it: to the last digits of the larger of Δ and ``−log M̲``."""
+    (found,) = floats(formulas.delta(array([log_upper]), array([log_lower])))
+    true = exact_delta(log_upper, log_lower)
+    assert true > 0
+    assert abs(found - float(true)) < 1e-14 * max(float(true), -log_lower)
+
+
+def test_delta_where_both_bounds_underflow(array):
+    """M̄ is 1 and M̲ is 0 to rounding: their sum less 1 counts as 1e-300."""
+    (found,) = floats(formulas.delta(array([0.0]), array([-800.0])))
+    assert found == pytest.approx(800.0 + math.log(1e-300), rel=1e-14)
+
+
+def test_anchored_delta_by_its_definition(array):
+    anchors, lower = [1.0, 0.8, 30.0], [math.log(0.9), -0.5, -20.0]
+    found = floats(formulas.anchored_delta(array(np.log(anchors).tolist()), array(lower)))
+    for value, a, m in zip(found, anchors, np.exp(lower), strict=True):
+        assert value == pytest.approx(math.log((2 * a - 1) / (m * (2 * a - m))), rel=1e-12)
+    assert found[0] == pytest.approx(math.log(1 / 0.99), rel=1e-12)
+    # a = 1/2 leaves nothing of 2a − 1: it counts as 1e-300
+    half = math.log(0.5)
+    (least,) = floats(formulas.anchored_delta(array([half]), array([-3.0])))
+    assert least == pytest.approx(math.log(1e-300) + 3.0 - math.log1p(-math.exp(-3.0)), rel=1e-12)
 
 
 def test_penalty_counts_negative_weights_only(array):
@@ -52,8 +88,8 @@ def test_small_formulas(array):
     assert float(formulas.gap_bound(array(1.0), array(2.0), array(3.0))) == 6.0
     rate = formulas.gap_rate(array([1.0, 2.0]), array([3.0, 0.0]), 0.5, 2.0)
     assert floats(rate).tolist() == [5.0, 1.0]
-    limit = formulas.gap_rate(array([1.0]), array([0.0]), 0.5, math.inf)
-    assert floats(limit).tolist() == [0.5]
+    limit = formulas.gap_rate(array([3.0]), array([0.0]), 0.5, math.inf)
+    assert floats(limit).tolist() == [1.5]
 
 
 def test_budget_and_temperature_of_a_soup(array):

@@ -64,6 +64,12 @@ def solved(world: str) -> Solved:
     return Solved(mdp, sol, soup_optimum(mdp, sol), Truth(World.read(fields)))
 
 
+@cache
+def mixed(truth: Truth, lam: tuple[float, ...]) -> Mix:
+    """The soup of one λ on a truth: all claims ask the same of it."""
+    return Mix(truth, lam)
+
+
 def near(x, y) -> bool:
     return abs(float(x) - float(y)) <= RELATIVE * max(1.0, abs(float(x)), abs(float(y)))
 
@@ -86,7 +92,7 @@ def compare(claim, sides, pair) -> None:
 def both(claim, case: Solved, lam, truth=None, subject=None):
     """The toolkit's sides and the second code's; None twice where both say that there are none."""
     truth = truth or case.truth
-    mix = None if lam is None else Mix(truth, lam)
+    mix = None if lam is None else mixed(truth, tuple(lam))
     optimum = case.optimum if lam is None else replace(case.optimum, lam=np.asarray(lam))
     try:
         sides, without = sides_of(claim, subject or case.sol, lam, optimum), None
@@ -145,7 +151,7 @@ def test_objective_and_its_slopes_at_given_weights(world, i):
     lam = case.weights(i)
     u = lam * case.mdp.beta / case.mdp.beta_prime
     objective, h = SoupObjective(case.sol), mp.mpf(10) ** -15
-    point, value = objective.at(u), Mix(case.truth, lam).value
+    point, value = objective.at(u), mixed(case.truth, tuple(lam)).value
     assert near(objective.value(u), value)
     assert near(point.value, value)
     slopes = point.slope + np.sign(u) * point.kink
@@ -191,6 +197,20 @@ def test_distances_that_are_zero_on_the_truth_agree_on_bent_tables(world, claim_
     assert pair is not None
     assert abs(pair.lhs - pair.rhs) > 1e-3
     compare(claim, sides, pair)
+
+
+def test_repairs_compare_numbers_that_do_not_vanish():
+    """Two laws that are equal are seen at one token, and a fit at one value: all of some size."""
+    for world, places in (("wide-dense", 2), ("one-hot-forbidding", 2), ("until-eos", 2)):
+        case = solved(world)
+        for claim in ("ss.sec4.explicit.repaired", "ss.sec4.implicit.repaired"):
+            for i in range(places):
+                sides, pair = both(CLAIMS[claim], case, case.weights(i))
+                assert min(abs(pair.lhs), abs(pair.rhs)) > 0.05, claim
+                assert sides.where == pair.where, claim
+        sides, pair = both(CLAIMS["ss.lemma1.tabular"], case, None)
+        assert min(abs(pair.lhs), abs(pair.rhs)) > 0.05
+        assert sides.where == pair.where
 
 
 def meets_its_hypotheses(claim, facts, soup) -> bool:

@@ -264,7 +264,9 @@ def test_repaired_weights_turn_when_bent(name, monkeypatch):
     for factor in (1 + 1e-4, 0.8 / 0.5):
         bent = property(lambda soup, f=factor: Policy(soup.mdp, f * soup.logits))
         monkeypatch.setattr(Soup, "mixed", bent)
-        assert judge(CLAIMS[name], sol).verdict == "violated"
+        found = judge(CLAIMS[name], sol)
+        assert found.verdict == "violated"
+        assert min(abs(found.lhs), abs(found.rhs)) > 1e-3
 
 
 # -- the implicit soup ---------------------------------------------------------------------------

@@ -178,6 +178,17 @@ def test_the_simulation_of_pooling_covers_the_closed_form(family):
             assert abs(mean - topic_claims.pooling_error(sub, iid=iid)) <= half + 1e-12
 
 
+def test_the_interval_of_pooling_allows_for_atoms_that_were_not_drawn():
+    """Maurer and Pontil's bound: without any spread in the draws its second term is what is left."""
+    world = TopicCloud(
+        means=[[0.0], [3.0]], counts=[1, 3], topic=0, weights=[[1.0], [1.0]],
+        points=[[[0.0]], [[0.0]]], separation=1.0, sigma=0.5, delta=0.1, draws=1000,
+    )  # fmt: skip
+    mean, half = topic_claims.pooling_simulated(TopicFacts(world), iid=False)
+    assert mean == pytest.approx((9 / 4) ** 2, rel=1e-12)
+    assert half == pytest.approx(7 * 9.0 * np.log(4 / 5.7e-7) / (3 * 999), rel=1e-9)
+
+
 def test_the_interval_decides():
     """(19) with δ set at the edge: undecided with few draws, decided away from the edge."""
     world = CLASSICS["gaussian-tail"]()

@@ -1,30 +1,27 @@
-"""Section 4 of Spectral Souping: what its losses fit, and what its two kinds of soup draw from.
+"""Section 4 of Spectral Souping: what its losses fit. Its two kinds of soup: section4_soups.
 
-``R_k = Σ_t r_k`` of an answer is in reward units, ``log π_k/ref = (Q_k − V_k)/β`` in nats. The soup
-is that of (7), ``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')``; β and β' are kept apart.
+``R_k = Σ_t r_k`` of an answer is in reward units, ``log π_k/ref = (Q_k − V_k)/β`` in nats.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toymdp.exact.policy import Policy
 from toymdp.exact.sampling import (
     draw_answers,
     fit_answers,
     log_norms,
     loss_minimisers,
-    rejection_sampler,
 )
-from toymdp.exact.scans import extrema, farthest, mixture
 
 from ..claim import At, Claim, SidesFunction, Status
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
+from ..sides import Array, NotApplicable, Sides, Undecidable
+from .section4_soups import explicit, explicit_repaired, implicit, implicit_repaired, rounding_of
 
 DRAWS = 64  # answers drawn from ref; one that is drawn twice counts once
 PAIRED = 48  # of them are compared with each other: 1128 pairs
@@ -83,11 +80,6 @@ def size_of_answers(facts: Facts) -> float:
     drawn = facts.once(answers)
     values = drawn.total(np.abs(facts.sol.Q)) + drawn.total(np.abs(facts.sol.V), 1)
     return float(values.max() + facts.mdp.beta * drawn.going.shape[1])
-
-
-def _rounding(facts: Facts, size: float) -> float:
-    """Error of exponents or returns that are sums of that size."""
-    return 32 * EPS * float(np.sqrt(facts.depth)) * (1.0 + size)
 
 
 def returns(facts: Facts) -> Sides:
@@ -157,7 +149,7 @@ def bradley_terry(facts: Facts) -> Sides:
     X = np.ascontiguousarray((returned[:, i] - returned[:, j]).T)
     total = facts.once(answers).total(mdp.reward_w[None])
     margins = total[i] - total[j]
-    rounding = _rounding(facts, facts.once(size_of_answers))
+    rounding = rounding_of(facts, facts.once(size_of_answers))
     if len(X) == 0 or np.abs(X).max() <= rounding:
         raise NotApplicable("no two answers drawn from ref differ in any return")
     U, size, _ = np.linalg.svd(X, full_matrices=False)
@@ -176,89 +168,6 @@ def bradley_terry(facts: Facts) -> Sides:
     note = "with ranked answers no finite λ minimises the loss" if margins.any() else ""
     apart, scale = float(np.abs(z - X @ mdp.w).max()), float(np.abs(X).max())
     return Sides(apart, 0.0, scale, terms, error=radius + dropped, note=note)
-
-
-def _to_soup(facts: Facts, soup: Soup, policy: Policy, unit: float) -> Sides:
-    """Largest ``KL(policy ‖ soup)`` over reachable states as an equality with 0.
-
-    The policy's logits are ``Σ λ_k Q_k/unit``. Logits known to η each move a divergence by at most
-    ``η(4 + 2 KL)``: its slopes are ``q − p`` and, weighted by p, how far ``log p/q`` is from its mean.
-    """
-    kl = policy.divergence(soup.policy, fine=False)
-    most, (t, s) = farthest(kl, np.zeros_like(kl), facts.mdp.reach.states)
-    logits = soup.size * facts.size_of_values * (1 / unit + 1 / soup.beta_prime)
-    error = _rounding(facts, logits) * (1.0 + most)
-    return Sides(most, 0.0, 1.0, {}, {"t": t, "s": s}, error)
-
-
-def explicit(facts: Facts, soup: Soup) -> Sides:
-    """§4, explicit: ``(1 − Σλ_k) logit_ref + Σ λ_k logit_θk`` with ``logit_θk = logit_ref + Q_k``.
-
-    It adds up to ``logit_ref + Σ λ_k Q_k``; (7) has ``Σ λ_k Q_k/β'``. The two agree for every λ iff
-    β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
-    ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
-    """
-    beta = facts.mdp.beta
-    printed, over_beta = (
-        _to_soup(facts, soup, Policy(facts.mdp, mixture(soup.lam / unit, facts.sol.Q)), unit)
-        for unit in (1.0, beta)
-    )
-    return replace(printed, terms={"KL with logit_ref + Q_k/β": over_beta.lhs})
-
-
-def explicit_repaired(facts: Facts, soup: Soup) -> Sides:
-    """The mixture with weights ``λ_k β/β'`` on ``log π_k`` is the soup of (7).
-
-    It is ``log ref + Σ (λ_kβ/β')(Q_k − V_k)/β``, and V_k is the same for all tokens.
-    """
-    return _to_soup(facts, soup, soup.mixed, soup.beta_prime)
-
-
-def printed_offsets(facts: Facts) -> Array:
-    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats: of the printed log-ratio less its log-bound.
-
-    Both are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
-    """
-    values = facts.sol.V[:, :-1]
-    means = np.stack([facts.reference.mean(q) for q in facts.sol.Q])
-    return np.asarray(((values - means) - values) / facts.mdp.beta)
-
-
-def _sampled(facts: Facts, soup: Soup, ratio: Policy, shift: Array) -> Sides:
-    """Largest total variation between what is accepted and the soup, as an equality with 0."""
-    mdp = facts.mdp
-    apart, accepted = rejection_sampler(soup.policy, ratio, shift)
-    most, (t, s) = farthest(apart, np.zeros_like(apart), mdp.reach.states)
-    terms = {"acceptance at start": float(accepted[0, mdp.start_context]),
-             "least acceptance": float(accepted.min(where=mdp.reach.states, initial=1.0))}  # fmt: skip
-    error = _rounding(
-        facts, soup.size * facts.size_of_values * (mdp.beta**-2 + 1 / soup.beta_prime)
-    )
-    return Sides(most, 0.0, 1.0, terms, {"t": t, "s": s}, error)
-
-
-def implicit(facts: Facts, soup: Soup) -> Sides:
-    """§4, implicit: draw a ~ ref, u ~ U[0, M(s)], accept if ``u ≤ Π_k (π_k/ref)^{λ_k/β}``.
-
-    With ``h = Σ (λ_k/β²) Q_k`` the ratio is ``exp(h − Σ (λ_k/β²) V_k)``. The printed bound,
-    ``M = exp(−Σ λ_k KL(ref‖π_k)/β) = exp(E_ref h − Σ (λ_k/β²) V_k)``, is the ratio's geometric mean
-    under ref. ``P(u ≤ ratio) = min(1, ratio/M)``, so the law is ``∝ ref·min(1, exp(h − E_ref h))``:
-    tokens above the mean all get the same factor; and if M were a bound, h would still be the
-    exponent of (7) only for β² = β'. lhs: largest total variation to the soup; rhs: 0.
-    """
-    beta = facts.mdp.beta
-    log_ratio = mixture(soup.lam / beta, facts.exponents)
-    shift = mixture(soup.lam / beta, facts.once(printed_offsets))
-    return _sampled(facts, soup, Policy(facts.mdp, log_ratio), shift)
-
-
-def implicit_repaired(facts: Facts, soup: Soup) -> Sides:
-    """Rejection sampling with weights ``λ_k β/β'`` and ``M = max_a ratio`` draws from the soup.
-
-    ``Π_k (π_k/ref)^{λ_kβ/β'} = exp(Σ λ_k Q_k/β' − const)``, and with M an upper bound the chance of
-    acceptance is ``ratio/M`` itself: the law is ``∝ ref·ratio``, accepted with ``E_ref ratio/M``.
-    """
-    return _sampled(facts, soup, soup.mixed, -extrema(facts.mdp, soup.mixed.logits)[1])
 
 
 def _claim(

@@ -180,6 +180,16 @@ class FeatureFit:
         rows, root, _, right = self._dense
         return float(np.linalg.norm(root[:, None] * rows) * np.linalg.norm(right))
 
+    def at(self, nu: Array, t: int, s: int) -> float:
+        """``psi(t, s')·nu`` at a reachable next context, nu [D] one of a fit's."""
+        features = self.features
+        if isinstance(features, Dense):
+            return float((features.values[t, s] if features.per_step else features.values[s]) @ nu)
+        # one coordinate for each place that is reached, or for each context that is
+        seen = np.atleast_2d(self.used.any(axis=0))
+        kept, row = (self.used, t) if features.per_step else (seen, 0)
+        return float(self.norms[t, s] * nu[kept[:row].sum() + kept[row, :s].sum()])
+
     def _interpolate(self, X: Array, known_to: float) -> Fit:
         """One coordinate for each (t, s'): any field is fitted, and nothing is left."""
         field = X.reshape(len(X), -1).take(np.flatnonzero(self.used), axis=1)

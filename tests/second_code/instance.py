@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import mpmath
@@ -105,7 +106,11 @@ class World:
 
     def norm(self, place: Place) -> Number:
         """``‖psi(t, s')‖₂``."""
-        return length(self.psi[place])
+        return self._norms[place]
+
+    @cached_property
+    def _norms(self) -> dict[Place, Number]:
+        return {place: length(row) for place, row in self.psi.items()}
 
 
 def length(vector: list[Number]) -> Number:

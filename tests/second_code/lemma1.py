@@ -102,6 +102,17 @@ def linear_values(truth: Truth, mix, seen) -> Pair:
     return _worst_fitted(residuals, sizes)
 
 
+def values_of_independent_rows(truth: Truth, mix, seen) -> Pair:
+    """``psi·nu`` and Q where they are farthest apart or, if they are equal, where Q is largest."""
+    missed = linear_values(truth, mix, seen)
+    k, at = missed.where["k"], (missed.where["t"], missed.where["s'"])
+    if missed.lhs < LINEAR:
+        places = [(k, at) for k in range(len(truth.Q)) for at in truth.world.used()]
+        k, at = max(places, key=lambda place: abs(truth.Q[place[0]][place[1]]))
+    predicted = dot(truth.world.psi[at], truth.value_nu[k])
+    return Pair(predicted, truth.Q[k][at], {"t": at[0], "s'": at[1], "k": k})
+
+
 def linear_values_per_step(truth: Truth, mix, seen) -> Pair:
     world = truth.world
     residuals = [{} for _ in truth.Q]

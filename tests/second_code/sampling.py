@@ -156,17 +156,29 @@ def _log_ratio(mix: Mix, weights, place, n):
     return total(c * mp.log(truth.bases[k][place][n] / ref) for k, c in enumerate(weights))
 
 
+def _raised_most(mix: Mix):
+    """The state where the soup is farthest from ref, and the token (its next context) of largest ratio."""
+    ref = mix.truth.ref
+    away = {place: divergence(law, ref[place]) for place, law in mix.policy.items()}
+    place = max(away, key=lambda at: away[at])
+    law = mix.policy[place]
+    return place, max(law, key=lambda n: law[n] / ref[place][n])
+
+
+def _where(world: World, place, n) -> dict[str, int]:
+    (token,) = [a for a, follows, _ in world.moves[place[1]] if follows == n]
+    return {"t": place[0], "s": place[1], "a": token}
+
+
 def explicit_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    """Logs of both laws over ref at the token the soup raises most: the laws are the same."""
     world = truth.world
     weights = [c * world.beta / world.beta_prime for c in mix.lam]
-    distances = {}
-    for place in world.places():
-        parts = {
-            n: p * mp.exp(_log_ratio(mix, weights, place, n)) for n, p in truth.ref[place].items()
-        }
-        whole = total(parts.values())
-        distances[place] = divergence({n: x / whole for n, x in parts.items()}, mix.policy[place])
-    return farthest(distances, ("t", "s"))
+    place, n = _raised_most(mix)
+    parts = {m: p * mp.exp(_log_ratio(mix, weights, place, m)) for m, p in truth.ref[place].items()}
+    ref = truth.ref[place][n]
+    mixed = mp.log(parts[n] / total(parts.values()) / ref)
+    return Pair(mixed, mp.log(mix.policy[place][n] / ref), _where(world, place, n))
 
 
 def _sampler(mix: Mix, weights, log_bound) -> Pair:
@@ -198,6 +210,13 @@ def implicit(truth: Truth, mix: Mix, seen) -> Pair:
 
 
 def implicit_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    """How often the token that the soup raises most is drawn and kept, among all that are kept."""
     world = truth.world
     weights = [c * world.beta / world.beta_prime for c in mix.lam]
-    return _sampler(mix, weights, lambda place, logs: max(logs.values()))
+    by_variation = _sampler(mix, weights, lambda place, logs: max(logs.values()))
+    assert by_variation.lhs < ZERO + mp.mpf(10) ** -40  # the laws are the same everywhere
+    place, n = _raised_most(mix)
+    ratios = {m: mp.exp(_log_ratio(mix, weights, place, m)) for m in truth.ref[place]}
+    kept = {m: p * ratios[m] / max(ratios.values()) for m, p in truth.ref[place].items()}
+    drawn = kept[n] / total(kept.values())
+    return Pair(drawn, mix.policy[place][n], _where(world, place, n), by_variation.terms)

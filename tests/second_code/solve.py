@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 
@@ -135,6 +136,11 @@ class Truth:
             self.Q = [{(t, n): mp.mpf(float(q[t][n])) for t, n in world.used()} for q in Q]
         if V is not None:
             self.V = [{(t, s): mp.mpf(float(v[t][s])) for t, s in world.places()} for v in V]
+
+    @cached_property
+    def moved(self) -> Truth:
+        """The truth of the same world at 4β'."""
+        return Truth(replace(self.world, beta_prime=4 * self.world.beta_prime))
 
     def tilt(self, place: Place, G: Field) -> Law:
         """``ref·e^G`` at one state, normalised."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from .instance import mp, number, total
 from .pair import Nothing, Pair, tightest
 from .proof import least_cost, penalty
 from .solve import Mix, Truth, divergence, earned, hard_minimum
 
 
-def kl_sides(mix: Mix, other):
-    """``KL(π_w‖soup)`` and ``(1/β')(E_{π_w}‖psi‖ + E_other‖psi‖)·‖…‖`` at every state."""
+def kl_sides(mix: Mix, other, places=None):
+    """``KL(π_w‖soup)`` and ``(1/β')(E_{π_w}‖psi‖ + E_other‖psi‖)·‖…‖`` at every state, or at some."""
     truth, world = mix.truth, mix.world
     sides = {}
-    for place in world.places():
+    for place in places or world.places():
         bespoke = truth.bases[-1][place]
         norms = truth.mean_norm(bespoke, place[0]) + truth.mean_norm(other[place], place[0])
         rhs = norms * mix.logit_length / world.beta_prime
@@ -29,7 +27,8 @@ def kl_at_start(truth: Truth, mix: Mix, seen) -> Pair:
         "logit error": mix.logit_length,
     }
     place = {"t": 0, "s": truth.world.start}
-    return Pair(*kl_sides(mix, truth.ref)[truth.start], place, terms)
+    sides = kl_sides(mix, truth.ref, [truth.start])[truth.start]
+    return Pair(*sides, place, terms)
 
 
 def kl_everywhere(truth: Truth, mix: Mix, seen) -> Pair:
@@ -165,9 +164,7 @@ def parametrisation(truth: Truth, mix: Mix, seen) -> Pair:
     """They are the same at (4λ, 4β'): the terms, and the one that moves most on both sides."""
     if not mix.size:
         raise Nothing("λ = 0")
-    world = truth.world
-    moved = Truth(replace(world, beta_prime=4 * world.beta_prime))
     before = _parametrised(truth, mix)
-    after = _parametrised(moved, Mix(moved, [4 * c for c in mix.lam]))
+    after = _parametrised(truth.moved, Mix(truth.moved, [4 * c for c in mix.lam]))
     name = max(before, key=lambda n: abs(before[n] - after[n]))
     return Pair(before[name], after[name], None, before)
