@@ -80,6 +80,13 @@ def replaced(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dic
     return changed
 
 
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    """What stands at that place."""
+    for key in path:
+        value = value[key]
+    return value
+
+
 def as_json(document: dict[str, Any]) -> bytes:
     """Its JSON text; NaN and Infinity as Python writes them."""
     return json.dumps(document).encode()

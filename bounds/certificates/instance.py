@@ -35,6 +35,9 @@ LARGEST = 4096  # contexts, steps: certified witnesses are small
 class WitnessError(ValueError):
     """The file is not a witness that could be certified; the text says why, on one line."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.splitlines())[:1000])  # it may quote what the file holds
+
 
 def need(condition: object, text: str) -> None:
     """Raise WitnessError unless the condition holds."""
