@@ -39,6 +39,7 @@ from bounds.certificates.instance import WitnessError
 from bounds.certificates.instance import load as load_exactly
 from bounds.records.loading import load_any
 from bounds.records.witness import load_witness
+from bounds.search.stored import read_search
 from toymdp import InstanceError, SolverError, TokenMDP, validators
 from toymdp.errors import MOST_SAID, UNPRINTABLE, CorpusError
 from toymdp.families.corpus_files import read_corpus
@@ -290,19 +291,27 @@ def test_a_witness_with_a_wrong_field_names_it(file, key):
 
 
 def test_a_search_that_cannot_be_resumed_says_what_is_wrong(file):
-    pytest.importorskip("torch")
-    from bounds.search.checkpoint import resume
-
     base = ("instance", "meta", "search")
-    assert resume(file(WITNESS), "ss.thm1.kl").rounds == 1
+    assert read_search(file(WITNESS), "ss.thm1.kl").rounds == 1
     wrong = 0
     for place in places(SEARCH):
         for value in (None, -1, 0.5, "1", [], {}, [None], 10**30, 1e308):
             path = file(replaced(WITNESS, (*base, *place), value))
-            said = complaint(InstanceError, resume, path, "ss.thm1.kl")
+            said = complaint(InstanceError, read_search, path, "ss.thm1.kl")
             assert said == "" or "search" in said
             wrong += bool(said)
     assert wrong > 200
+
+
+def test_a_search_of_another_claim_is_refused_before_anything_is_compiled(file, monkeypatch):
+    def compiled() -> None:
+        raise AssertionError("the kernels are compiled first")
+
+    monkeypatch.setattr("bounds.commands.search.warm_up", compiled)
+    for content in (WITNESS, as_json(WITNESS)[:-9], TOKEN_MDP):
+        done = run("search", "ss.thm1.gap", "--resume", "--out", file(content))
+        assert done.exit_code == 2
+        assert len(done.stderr.splitlines()) == 1
 
 
 # -- what is no regular file ---------------------------------------------------------------
