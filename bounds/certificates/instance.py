@@ -30,6 +30,7 @@ OPTIONAL = (
 )
 MOST_BYTES = 2**26  # of a witness file
 LARGEST = 4096  # contexts, steps: certified witnesses are small
+MOST_PLACES = 2**17  # steps times contexts, which are walked one by one
 
 
 class WitnessError(ValueError):
@@ -189,6 +190,7 @@ def _instance(fields: dict[str, Any]) -> Instance:
     L = _whole("order", fields["order"], 1, 12)
     S, T = A**L, _whole("horizon", fields["horizon"], 1, LARGEST)
     need(S <= LARGEST, f"{S} contexts: certified witnesses have at most {LARGEST}")
+    need(S * T <= MOST_PLACES, f"{T} steps of {S} contexts: at most {MOST_PLACES} in all")
     marks: dict[str, int | None] = {
         k: None if fields.get(k) is None else _whole(k, fields[k], 0, A - 1) for k in ("eos", "bos")
     }

@@ -12,6 +12,7 @@ import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
+from toymdp.validators import plain_number
 
 from ..backend import quiet_transformers
 from ..bank import Bank
@@ -41,7 +42,7 @@ def check_choice(option: str, value: str, known: Sequence[str]) -> None:
 def numbers(text: str, K: int, what: str) -> Array:
     """K numbers by commas; InstanceError otherwise."""
     try:
-        values = np.array([float(x) for x in text.split(",")])
+        values = np.array([plain_number(x) for x in text.split(",")])
     except ValueError:
         raise InstanceError.of(what, text, "must be numbers by commas", "correct it") from None
     if len(values) != K or not np.isfinite(values).all():
@@ -58,7 +59,7 @@ def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:
     for part in text.split(","):
         name, sign, value = part.partition("=")
         try:
-            weights[name.strip()] = float(value)
+            weights[name.strip()] = plain_number(value)
         except ValueError:
             sign = ""
         if not sign:

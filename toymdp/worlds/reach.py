@@ -86,8 +86,13 @@ def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
         return Reach(seen[None], nexts[None], allowed)
     states = np.zeros((horizon, contexts), dtype=bool)
     nexts = np.zeros((horizon, contexts), dtype=bool)
-    current = first
+    current, seen_at = first, dict[bytes, int]()
     for t in range(horizon):
+        begin = seen_at.setdefault(current.tobytes(), t)
+        if begin < t:  # from here on everything repeats itself; a horizon may be millions
+            again = begin + np.arange(horizon - t) % (t - begin)
+            states[t:], nexts[t:] = states[again], nexts[again]
+            break
         states[t] = current
         nexts[t] = successors(current, allowed)
         current = nexts[t] & ~ended
