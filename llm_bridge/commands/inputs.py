@@ -5,6 +5,7 @@ Imported when a command runs, since it needs torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
-from toymdp.validators import plain_number
+from toymdp.validators import MOST, plain_number
 
 from ..backend import quiet_transformers
 from ..bank import Bank
@@ -57,13 +58,15 @@ def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:
                                f"say --w NAME=NUMBER,... with names of {data.names}")  # fmt: skip
     weights = {}
     for part in text.split(","):
-        name, sign, value = part.partition("=")
+        name, _, value = part.partition("=")
         try:
-            weights[name.strip()] = plain_number(value)
+            weight = plain_number(value)
         except ValueError:
-            sign = ""
-        if not sign:
-            raise InstanceError.of("--w", part, "must be NAME=NUMBER", f"names: {data.names}")
+            weight = math.inf
+        if not abs(weight) <= MOST or name.strip() in weights:
+            rule = f"must be NAME=NUMBER, each name once, numbers up to {MOST:g}"
+            raise InstanceError.of("--w", part, rule, f"names: {data.names}")
+        weights[name.strip()] = weight
     return weights
 
 

@@ -90,8 +90,9 @@ def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
     for t in range(horizon):
         begin = seen_at.setdefault(current.tobytes(), t)
         if begin < t:  # from here on everything repeats itself; a horizon may be millions
-            again = begin + np.arange(horizon - t) % (t - begin)
-            states[t:], nexts[t:] = states[again], nexts[again]
+            for i in range(begin, t):
+                at = slice(t + i - begin, None, t - begin)
+                states[at], nexts[at] = states[i], nexts[i]
             break
         states[t] = current
         nexts[t] = successors(current, allowed)
