@@ -130,28 +130,31 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
         except KeyboardInterrupt:
             code = 130
-        except (ClaimError, InstanceError, SolverError, CorpusError, OutputError) as error:
-            say(str(error))
-            code = 2
-        except OSError as error:
-            # a stream that breaks has no name, and what is left for it must not break once more
-            drop_output()
-            reason = error.strerror or str(error)
-            if error.filename is None:
-                say(f"standard output: cannot be written ({reason}); send it elsewhere")
-            else:
-                say(f"{error.filename}: {reason}; check the path")
-            code = 2
-        except MemoryError as error:
-            say(f"not enough memory ({str(error) or 'none left'}); give a smaller instance")
-            code = 2
-        except Exception:
-            if not interrupts.pressed:
-                raise
-            code = 130  # what a library made of the interrupt
+        except Exception as error:
+            # pressed: what a library, or who caught its error, made of the interrupt
+            code = 130 if interrupts.pressed else _explained(error)
         if code == 130:
             say("interrupted")
     sys.exit(code)
+
+
+def _explained(error: Exception) -> int:
+    """Say in one line what was wrong and return 2. Raises the error if it is a bug of ours."""
+    if isinstance(error, (ClaimError, InstanceError, SolverError, CorpusError, OutputError)):
+        say(str(error))
+    elif isinstance(error, OSError):
+        # a stream that breaks has no name, and what is left for it must not break once more
+        drop_output()
+        reason = error.strerror or str(error)
+        if error.filename is None:
+            say(f"standard output: cannot be written ({reason}); send it elsewhere")
+        else:
+            say(f"{error.filename}: {reason}; check the path")
+    elif isinstance(error, MemoryError):
+        say(f"not enough memory ({str(error) or 'none left'}); give a smaller instance")
+    else:
+        raise error
+    return 2
 
 
 def _run(given: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toymdp import InstanceError
+from toymdp import InstanceError, validators
 from toymdp.files import read_json
 from toymdp.validators import integer, token
 
@@ -18,7 +18,12 @@ from .backend import peft, quiet_peft, safetensors, torch, transformers
 from .bank import REF, Bank
 
 # of an adapter's settings: what changes more than factors, or imports a module that the file names
-NOT_PLAIN = ("use_dora", "megatron_config", "layer_replication", "modules_to_save")
+NOT_PLAIN = (
+    "use_dora", "use_qalora", "use_bdlora", "lora_bias", "alora_invocation_tokens", "arrow_config",
+    "trainable_token_indices", "megatron_config", "layer_replication", "modules_to_save",
+)  # fmt: skip
+SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+FLAGS = ("use_rslora", "fan_in_fan_out")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -52,6 +57,9 @@ def load_model(
     if folder.is_dir():
         if not list(folder.glob("*.safetensors")):
             raise InstanceError.of("model", model, "holds no .safetensors file", "convert it first")
+        for name in SETTINGS:  # transformers passes over a damaged one without a word
+            if (folder / name).is_file():
+                read_json(folder / name)
     elif revision is None:
         raise InstanceError.of(
             "model", model, "no such folder, and a name on a hub needs a revision",
@@ -115,7 +123,7 @@ def load_bank(
     base, tokenizer = load_model(model, dtype=dtype, device=device, revision=revision)
     wrapped: Any = None
     for name, folder in folders.items():
-        _check_adapter(name, Path(folder), model, any_base)
+        held = _check_adapter(name, Path(folder), model, any_base)
         try:
             with quiet_peft():
                 if wrapped is None:
@@ -127,6 +135,12 @@ def load_bank(
         except Exception as error:  # of a damaged adapter peft raises nearly everything
             reason = f"does not fit the base model ({_first_line(error)})"
             raise InstanceError.of(f"adapter {name}", folder, reason, "use its base") from None
+        used = peft.get_peft_model_state_dict(
+            wrapped, adapter_name=name, save_embedding_layers=False
+        )
+        if len(used) != held:  # peft leaves the others out without a word
+            rule = f"{held} factors are in its file, {len(used)} in the model that its settings ask for"
+            raise InstanceError.of(f"adapter {name}", folder, rule, "save it anew")
     for part, weights in wrapped.named_parameters():
         if not torch.isfinite(weights).all():
             raise InstanceError.of("weights", part, f"not all finite in {dtype}", "save them anew")
@@ -154,8 +168,11 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
-def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
-    """Refuse what is not a LoRA adapter in safetensors, or changes more than LoRA factors."""
+def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> int:
+    """Refuse what is not a LoRA adapter in safetensors, or changes more than LoRA factors.
+
+    Returns the number of factors in its file.
+    """
     config_file, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     for path in (config_file, weights):
         if not path.is_file():
@@ -178,6 +195,11 @@ def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
             f"adapter {name}", odd or config.get("peft_type"), "must be plain LoRA without bias",
             "only LoRA factors can be scaled by λ",
         )  # fmt: skip
+    for flag in FLAGS:
+        if not isinstance(config.get(flag), bool | None):
+            label = f"adapter {name}: {flag}"
+            raise InstanceError.of(label, config[flag], "must be true or false", "correct it")
+    validators.number(f"adapter {name}: lora_alpha", config.get("lora_alpha", 8))
     _check_ranks(name, config, [int(n) for shape in ranks for n in shape])
     full = [k for k in keys if ".lora_" not in k]
     if full:
@@ -195,6 +217,7 @@ def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
             f"adapter {name}", trained_on, f"was trained on another base model than {model}",
             "load that model, or say --any-base",
         )  # fmt: skip
+    return len(keys)
 
 
 def _check_ranks(name: str, config: Mapping[str, Any], held: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def row_of(line: bytes, place: str) -> dict[str, Any]:
     """The object that a line holds. Raises InstanceError if it is none."""
     try:
+        if line.startswith(BOM_UTF8):  # one stands before the first line, which has none any more
+            raise InstanceError("the row: begins with a byte-order mark")
         row = parse_value(line, "the row")
     except InstanceError as error:
         raise InstanceError(f"{place}: not JSON ({error}); give one object per line") from None

@@ -235,7 +235,34 @@ def labels_reader() -> Reader:
     return Reader("labels", ".csv", refusing(CorpusError, read), seeds, change_cells, watched)
 
 
+def preferences_reader() -> Reader:
+    """Pairs, scored answers and UltraFeedback rows, JSON Lines."""
+    from llm_bridge.preferences import read_preferences
+    from toymdp import InstanceError
+
+    seeds = ["\n".join(map(json.dumps, rows)).encode() for rows in hostile.PREFERENCES]
+    watched = _modules("toymdp.files", "toymdp.lines", "llm_bridge.preferences")
+    accepts = refusing(InstanceError, read_preferences)
+    return Reader("preferences", ".jsonl", accepts, seeds, change_lines, watched)
+
+
+def chunks_reader() -> Reader:
+    """Finished chunks of a killed run, JSON Lines."""
+    from llm_bridge.measure.chunks import ChunkFile
+    from toymdp import InstanceError
+
+    seeds = ["".join(json.dumps(row) + "\n" for row in hostile.CHUNKS).encode()]
+    watched = _modules("toymdp.files", "toymdp.lines", "llm_bridge.measure.chunks",
+                       "llm_bridge.measure.totals")  # fmt: skip
+
+    def read(path: Path) -> object:
+        return ChunkFile(path, "r")
+
+    return Reader("chunks", ".jsonl", refusing(InstanceError, read), seeds, change_lines, watched)
+
+
 READERS: dict[str, Callable[[], Reader]] = {
     "json": json_reader, "npz": npz_reader, "witness": witness_reader,
     "certificate": certificate_reader, "text": text_reader, "labels": labels_reader,
+    "preferences": preferences_reader, "chunks": chunks_reader,
 }  # fmt: skip
