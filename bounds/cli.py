@@ -13,10 +13,6 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
-
-from .terminal import Interrupts, drop_output, prepare_streams, quiet_libraries, say
-
 if TYPE_CHECKING:
     import typer
 
@@ -122,6 +118,11 @@ def _print_version(asked: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2."""
+    try:
+        from .terminal import Interrupts, prepare_streams, quiet_libraries, say
+    except KeyboardInterrupt:  # of whose line that module is the home
+        print("soupcheck: interrupted", file=sys.stderr)
+        sys.exit(130)
     with Interrupts().watched() as interrupts:
         try:
             prepare_streams()
@@ -140,6 +141,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _explained(error: Exception) -> int:
     """Say in one line what was wrong and return 2. Raises the error if it is a bug of ours."""
+    from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
+
+    from .terminal import drop_output, say
+
     if isinstance(error, (ClaimError, InstanceError, SolverError, CorpusError, OutputError)):
         say(str(error))
     elif isinstance(error, OSError):
@@ -162,6 +167,8 @@ def _run(given: Sequence[str]) -> int:
     import typer
 
     from toymdp.files import streams_kept
+
+    from .terminal import say
 
     # the common parent of typer's usage errors, wherever typer keeps it
     usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")

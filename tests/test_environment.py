@@ -227,7 +227,8 @@ main(sys.argv[2:])
 def test_ctrl_c_at_any_moment_is_one_line_and_130(instance):
     """While the command line, NumPy, the kernels or a solver are being imported."""
     modules = (
-        "typer", "toymdp.files", "numpy", "numpy._core._multiarray_umath", "rich.segment",
+        "bounds.terminal", "logging", "typer", "toymdp.files", "numpy", "numpy._core._multiarray_umath",
+        "rich.segment",
         "bounds.claims.catalogue", "numba", "llvmlite.binding", "scipy.optimize", "cvxpy",
     )  # fmt: skip
     for i in range(0, len(modules), 2):  # two at a time: a core each

@@ -417,6 +417,9 @@ def test_an_endless_stream_is_not_read_to_its_end(tmp_path, monkeypatch):
     writer = feed(path, b'{"a": [' * 2**20)
     assert "holds more than 2 MiB" in refused(path)
     writer.join()
+    writer = feed(path, b" " * 2**23)
+    assert "holds more than 2 MiB" in refused(path)
+    writer.join()
     assert "not valid JSON" in refused(tmp_path.__class__("/dev/zero"))
 
 

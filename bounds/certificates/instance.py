@@ -164,9 +164,9 @@ def load(path: Path) -> Witness:
             raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
         )
     except OSError as error:
-        raise WitnessError(f"{path}: cannot be read ({error.strerror})") from None
+        raise WitnessError(f"cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON
-        raise WitnessError(f"{path}: {error}") from None
+        raise WitnessError(str(error)) from None
     _keys("witness", file, WITNESS)
     need(file["format"] == "soup-witness/1", f"format = {file['format']!r}: not soup-witness/1")
     need(isinstance(file["claim"], str), "claim: must be a string")
