@@ -80,7 +80,8 @@ def warm_up() -> None:
     console = status_console()
     with console.status("compiling numerical kernels, once after installation ..."):
         compile_kernels()
-    console.print("compiled the numerical kernels (cached for later runs)", style="dim")
+    if kernels_are_cached():  # else it was said why not
+        console.print("compiled the numerical kernels (cached for later runs)", style="dim")
 
 
 def warm_up_bounds() -> None:
