@@ -13,10 +13,6 @@ from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
-
-from .terminal import Interrupts, drop_output, prepare_streams, quiet_libraries, say
-
 if TYPE_CHECKING:
     import typer
 
@@ -122,6 +118,11 @@ def _print_version(asked: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input is one line on standard error and exit code 2."""
+    try:
+        from .terminal import Interrupts, prepare_streams, quiet_libraries, say
+    except KeyboardInterrupt:  # of whose line that module is the home
+        print("soupcheck: interrupted", file=sys.stderr)
+        sys.exit(130)
     with Interrupts().watched() as interrupts:
         try:
             prepare_streams()
@@ -130,28 +131,35 @@ def main(arguments: list[str] | None = None) -> None:
             sys.stdout.flush()
         except KeyboardInterrupt:
             code = 130
-        except (ClaimError, InstanceError, SolverError, CorpusError, OutputError) as error:
-            say(str(error))
-            code = 2
-        except OSError as error:
-            # a stream that breaks has no name, and what is left for it must not break once more
-            drop_output()
-            reason = error.strerror or str(error)
-            if error.filename is None:
-                say(f"standard output: cannot be written ({reason}); send it elsewhere")
-            else:
-                say(f"{error.filename}: {reason}; check the path")
-            code = 2
-        except MemoryError as error:
-            say(f"not enough memory ({str(error) or 'none left'}); give a smaller instance")
-            code = 2
-        except Exception:
-            if not interrupts.pressed:
-                raise
-            code = 130  # what a library made of the interrupt
+        except Exception as error:
+            # pressed: what a library, or who caught its error, made of the interrupt
+            code = 130 if interrupts.pressed else _explained(error)
         if code == 130:
             say("interrupted")
     sys.exit(code)
+
+
+def _explained(error: Exception) -> int:
+    """Say in one line what was wrong and return 2. Raises the error if it is a bug of ours."""
+    from toymdp.errors import ClaimError, CorpusError, InstanceError, OutputError, SolverError
+
+    from .terminal import drop_output, say
+
+    if isinstance(error, (ClaimError, InstanceError, SolverError, CorpusError, OutputError)):
+        say(str(error))
+    elif isinstance(error, OSError):
+        # a stream that breaks has no name, and what is left for it must not break once more
+        drop_output()
+        reason = error.strerror or str(error)
+        if error.filename is None:
+            say(f"standard output: cannot be written ({reason}); send it elsewhere")
+        else:
+            say(f"{error.filename}: {reason}; check the path")
+    elif isinstance(error, MemoryError):
+        say(f"not enough memory ({str(error) or 'none left'}); give a smaller instance")
+    else:
+        raise error
+    return 2
 
 
 def _run(given: Sequence[str]) -> int:
@@ -159,6 +167,8 @@ def _run(given: Sequence[str]) -> int:
     import typer
 
     from toymdp.files import streams_kept
+
+    from .terminal import say
 
     # the common parent of typer's usage errors, wherever typer keeps it
     usage_error: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")

@@ -11,11 +11,12 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from toymdp.errors import OutputError, printable
 
@@ -69,6 +70,32 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=_ERRORS)
     if closed:
         raise OutputError("standard output: is closed; send it to /dev/null if it is not wanted")
+
+
+def standard_stream(path: object) -> TextIO | None:
+    """Our own stream that ``path`` is another name of, or None: '-', /dev/stdout, /dev/fd/2 ...
+
+    The file that a stream is sent to counts too. Opened a second time it would be emptied, and each
+    of the two would write over the other.
+    """
+    if str(path) == "-":
+        return sys.stdout
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream: TextIO = getattr(sys, name)
+        names = (f"/dev/{name}", f"/dev/fd/{number}", f"/proc/self/fd/{number}")
+        if str(path) in names or _is_sent_to(stream, path):
+            return stream
+    return None
+
+
+def _is_sent_to(stream: Any, path: Any) -> bool:
+    try:
+        there, here = os.stat(path), os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError, TypeError):  # no such file, or no real stream
+        return False
+    # a device has no content that could be written over; 0: a system that numbers no files
+    device = stat.S_ISCHR(there.st_mode) or stat.S_ISBLK(there.st_mode)
+    return not device and there.st_ino != 0 and os.path.samestat(there, here)
 
 
 def quiet_libraries() -> None:

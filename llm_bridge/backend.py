@@ -50,5 +50,9 @@ def quiet_peft() -> Iterator[None]:
 
 
 def quiet_transformers() -> None:
-    """Leave standard error to our own progress bars: transformers draws some while loading."""
+    """Leave standard error to us: transformers draws bars while loading, and tables of what is lacking.
+
+    What is lacking or does not fit is refused, in one line, where a model is loaded.
+    """
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()

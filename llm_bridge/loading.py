@@ -6,16 +6,24 @@ Every mismatch is one line: vocabulary, base model, missing adapter, altered tie
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toymdp import InstanceError
+from toymdp import InstanceError, validators
+from toymdp.files import read_json
+from toymdp.validators import integer, token
 
 from .backend import peft, quiet_peft, safetensors, torch, transformers
 from .bank import REF, Bank
 
+# of an adapter's settings: what changes more than factors, or imports a module that the file names
+NOT_PLAIN = (
+    "use_dora", "use_qalora", "use_bdlora", "lora_bias", "alora_invocation_tokens", "arrow_config",
+    "trainable_token_indices", "megatron_config", "layer_replication", "modules_to_save",
+)  # fmt: skip
+SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+FLAGS = ("use_rslora", "fan_in_fan_out")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -49,6 +57,9 @@ def load_model(
     if folder.is_dir():
         if not list(folder.glob("*.safetensors")):
             raise InstanceError.of("model", model, "holds no .safetensors file", "convert it first")
+        for name in SETTINGS:  # transformers passes over a damaged one without a word
+            if (folder / name).is_file():
+                read_json(folder / name)
     elif revision is None:
         raise InstanceError.of(
             "model", model, "no such folder, and a name on a hub needs a revision",
@@ -57,15 +68,19 @@ def load_model(
     options: dict[str, Any] = {"trust_remote_code": False, "revision": revision}
     if revision is None:
         options = {"trust_remote_code": False, "local_files_only": True}
-    try:
-        base = transformers.AutoModelForCausalLM.from_pretrained(
-            model, dtype=kind, use_safetensors=True, **options
-        )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise InstanceError.of("model", model, _first_line(error), "check its files") from None
     tokenizer = None
-    if not folder.is_dir() or (folder / "tokenizer_config.json").is_file():
-        tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
+    try:
+        base, about = transformers.AutoModelForCausalLM.from_pretrained(
+            model, dtype=kind, use_safetensors=True, output_loading_info=True, **options
+        )
+        if not folder.is_dir() or (folder / "tokenizer_config.json").is_file():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
+    except Exception as error:  # of a damaged folder transformers raises nearly everything
+        raise InstanceError.of("model", model, _first_line(error), "check its files") from None
+    if about["missing_keys"]:  # which transformers has filled with random numbers
+        rule = f"its files lack {min(about['missing_keys'])}"
+        raise InstanceError.of("model", model, rule, "save the whole model")
+    if tokenizer is not None:
         width = base.get_output_embeddings().weight.shape[0]
         if len(tokenizer) > width:
             raise InstanceError.of(
@@ -106,9 +121,9 @@ def load_bank(
     if REF in folders:
         raise InstanceError.of("adapter", REF, "is the name of the reference", "rename the folder")
     base, tokenizer = load_model(model, dtype=dtype, device=device, revision=revision)
-    wrapped = None
+    wrapped: Any = None
     for name, folder in folders.items():
-        _check_adapter(name, Path(folder), model, any_base)
+        held = _check_adapter(name, Path(folder), model, any_base)
         try:
             with quiet_peft():
                 if wrapped is None:
@@ -117,9 +132,18 @@ def load_bank(
                     )
                 else:
                     wrapped.load_adapter(folder, adapter_name=name, autocast_adapter_dtype=False)
-        except (RuntimeError, ValueError) as error:
+        except Exception as error:  # of a damaged adapter peft raises nearly everything
             reason = f"does not fit the base model ({_first_line(error)})"
             raise InstanceError.of(f"adapter {name}", folder, reason, "use its base") from None
+        used = peft.get_peft_model_state_dict(
+            wrapped, adapter_name=name, save_embedding_layers=False
+        )
+        if len(used) != held:  # peft leaves the others out without a word
+            rule = f"{held} factors are in its file, {len(used)} in the model that its settings ask for"
+            raise InstanceError.of(f"adapter {name}", folder, rule, "save it anew")
+    for part, weights in wrapped.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise InstanceError.of("weights", part, f"not all finite in {dtype}", "save them anew")
     names, name = tuple(adapters), Path(model).name
     return frozen(Bank(wrapped, names, special, tokenizer, end_tokens(base), name=name))
 
@@ -128,7 +152,9 @@ def end_tokens(base: Any) -> tuple[int, ...]:
     """Token ids that end an answer, as the model's generation settings name them."""
     settings = base.generation_config
     ids = None if settings is None else settings.eos_token_id
-    return () if ids is None else (ids,) if isinstance(ids, int) else tuple(ids)
+    listed = [] if ids is None else ids if isinstance(ids, list | tuple) else [ids]
+    width = base.get_output_embeddings().weight.shape[0]
+    return tuple(token("eos_token_id", given, width) for given in listed)
 
 
 def frozen(bank: Bank) -> Bank:
@@ -142,8 +168,11 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
-def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
-    """Refuse what is not a LoRA adapter in safetensors, or changes more than LoRA factors."""
+def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> int:
+    """Refuse what is not a LoRA adapter in safetensors, or changes more than LoRA factors.
+
+    Returns the number of factors in its file.
+    """
     config_file, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
     for path in (config_file, weights):
         if not path.is_file():
@@ -151,19 +180,27 @@ def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
                 f"adapter {name}", str(folder), f"has no {path.name}",
                 "give a folder that peft saved with safetensors",
             )  # fmt: skip
+    config = read_json(config_file)
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
         with safetensors.safe_open(weights, framework="pt") as file:
             keys = list(file.keys())
-    except Exception as error:  # safetensors raises its own type, json another
+            ranks = [file.get_slice(k).get_shape()[:1] for k in keys if ".lora_A." in k]
+    except Exception as error:  # safetensors raises a type of its own, and others
         raise InstanceError.of(
             f"adapter {name}", str(folder), f"cannot be read ({_first_line(error)})", "save it anew"
         ) from None
-    if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("bias") != "none":
+    odd = [key for key in NOT_PLAIN if config.get(key)]
+    if config.get("peft_type") != "LORA" or config.get("bias") != "none" or odd:
         raise InstanceError.of(
-            f"adapter {name}", config.get("peft_type"), "must be plain LoRA without bias",
+            f"adapter {name}", odd or config.get("peft_type"), "must be plain LoRA without bias",
             "only LoRA factors can be scaled by λ",
         )  # fmt: skip
+    for flag in FLAGS:
+        if not isinstance(config.get(flag), bool | None):
+            label = f"adapter {name}: {flag}"
+            raise InstanceError.of(label, config[flag], "must be true or false", "correct it")
+    validators.number(f"adapter {name}: lora_alpha", config.get("lora_alpha", 8))
+    _check_ranks(name, config, [int(n) for shape in ranks for n in shape])
     full = [k for k in keys if ".lora_" not in k]
     if full:
         raise InstanceError.of(
@@ -171,11 +208,24 @@ def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> None:
             "save it with save_embedding_layers=False and without modules_to_save",
         )  # fmt: skip
     trained_on = config.get("base_model_name_or_path")
+    if trained_on is not None and not isinstance(trained_on, str):
+        raise InstanceError.of(
+            f"adapter {name}: base_model_name_or_path", trained_on, "must be a string", "quote it"
+        )
     if trained_on and not any_base and Path(trained_on).name != Path(model).name:
         raise InstanceError.of(
             f"adapter {name}", trained_on, f"was trained on another base model than {model}",
             "load that model, or say --any-base",
         )  # fmt: skip
+    return len(keys)
+
+
+def _check_ranks(name: str, config: Mapping[str, Any], held: Sequence[int]) -> None:
+    """Refuse a rank beyond that of the factors in the file: peft makes room for it first."""
+    pattern = config.get("rank_pattern")
+    asked = {"r": config.get("r"), **(pattern if isinstance(pattern, dict) else {})}
+    for key, rank in asked.items():
+        integer(f"adapter {name}: rank {key}", rank, 1, max(held, default=1))
 
 
 def add_adapters(

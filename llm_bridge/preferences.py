@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,9 +20,12 @@ import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
+from toymdp.lines import read_rows
+from toymdp.validators import MOST, number
 
 ULTRAFEEDBACK = ("helpfulness", "honesty", "instruction_following", "truthfulness")
 MEASURED = ("concise", "affirming")
+RATING = re.compile(r"[0-9]{1,6}")
 NEGATION = re.compile(r"\b(no|not|never|none|nothing|nobody|neither|nor|cannot)\b|n['’]t\b")
 
 
@@ -114,30 +117,6 @@ def pairs_of(
     return pairs
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InstanceError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    except UnicodeDecodeError:
-        raise InstanceError(f"{path}: not UTF-8 text; save it as JSON Lines in UTF-8") from None
-    empty = True
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InstanceError(f"{place}: not JSON ({error.msg}); is it JSON Lines?") from None
-        if not isinstance(row, dict):
-            raise InstanceError(f"{place}: holds a {type(row).__name__}, not an object; see README")
-        empty = False
-        yield place, row
-    if empty:
-        raise InstanceError(f"{path}: is empty; give one JSON object a line")
-
-
 def _text(place: str, row: dict[str, Any], key: str) -> str:
     if not isinstance(row.get(key), str):
         raise InstanceError.of(f"{place}: {key}", row.get(key), "must be a string", "add it")
@@ -153,7 +132,7 @@ def read_preferences(path: str | Path) -> list[Pair] | ScoredSet:
 
     Raises InstanceError with file and line.
     """
-    rows = list(_rows(Path(path)))
+    rows = list(read_rows(Path(path)))
     first = rows[0][1]
     if "chosen" in first:
         keys = ("prompt", "chosen", "rejected")
@@ -168,11 +147,12 @@ def read_preferences(path: str | Path) -> list[Pair] | ScoredSet:
     )  # fmt: skip
 
 
-def _number(place: str, value: Any) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    if not number:
-        raise InstanceError.of(f"{place}: score", value, "must be a finite number", "correct it")
-    return float(value)
+def _score(label: str, value: Any) -> float:
+    score = number(label, value)
+    if abs(score) > MOST:  # squares of it are summed
+        rule = f"must be at most {MOST:g} in absolute value"
+        raise InstanceError.of(label, value, rule, "choose other units")
+    return score
 
 
 def _scored(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
@@ -190,10 +170,24 @@ def _scored(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
                 raise InstanceError.of(
                     f"{place}: scores", scores, f"must name the attributes {names}", "complete it"
                 )
-            table.append([_number(place, scores[name]) for name in names])
+            table.append([_score(f"{place}: score of {name}", scores[name]) for name in names])
             texts.append(_text(place, answer, "text"))
-        items.append(Scored(_text(place, row, "prompt"), tuple(texts), np.array(table)))
+        items.append(
+            Scored(_text(place, row, "prompt"), tuple(texts), np.array(table, dtype=np.float64))
+        )
     return ScoredSet(names, tuple(items))
+
+
+def _objects(label: str, value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise InstanceError.of(label, value, "must be a list of objects", "correct it")
+    return value
+
+
+def _rating(mark: Any) -> float | None:
+    """A whole number, as a string or not; None for "N/A" and the like: the annotator gave none."""
+    rating = str(mark.get("Rating")).strip() if isinstance(mark, dict) else ""
+    return float(rating) if RATING.fullmatch(rating) else None
 
 
 def _ultrafeedback(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
@@ -201,15 +195,19 @@ def _ultrafeedback(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
     for place, row in rows:
         prompt = _text(place, row, "instruction")
         texts, table = [], []
-        for answer in row.get("completions") or ():
-            marks = [answer.get("annotations", {}).get(name, {}) for name in ULTRAFEEDBACK]
-            ratings = [str(mark.get("Rating")) for mark in marks if isinstance(mark, dict)]
-            if len(ratings) < len(marks) or any(not r.strip().isdigit() for r in ratings):
-                continue  # "N/A": the annotator gave none
+        for answer in _objects(f"{place}: completions", row.get("completions")):
+            marks = answer.get("annotations")
+            if marks is not None and not isinstance(marks, dict):
+                raise InstanceError.of(
+                    f"{place}: annotations", marks, "must be an object", "see README"
+                )
+            ratings = [_rating((marks or {}).get(name)) for name in ULTRAFEEDBACK]
+            if None in ratings:
+                continue
             texts.append(_text(place, answer, "response"))
-            table.append([float(r) for r in ratings])
+            table.append(ratings)
         if texts:
-            items.append(Scored(prompt, tuple(texts), np.array(table)))
+            items.append(Scored(prompt, tuple(texts), np.array(table, dtype=np.float64)))
     if not items:
         raise InstanceError.of(
             "completions",

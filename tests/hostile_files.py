@@ -53,6 +53,40 @@ DOCUMENTS: tuple[dict[str, Any], ...] = (
     TOKEN_MDP, SPARSE, ENDLESS, POLICIES, VALUES, GAUSSIAN, ATOMS, PAIRS, WITNESS,
 )  # fmt: skip
 
+
+def _marks(*ratings: str) -> dict[str, Any]:
+    names = ("helpfulness", "honesty", "instruction_following", "truthfulness")
+    return {name: {"Rating": rating} for name, rating in zip(names, ratings, strict=True)}
+
+
+# rows of JSON Lines in each of the formats of preferences
+PREFERENCES: tuple[list[dict[str, Any]], ...] = (
+    [{"prompt": "q", "chosen": " a", "rejected": " b"}] * 3,
+    [{"prompt": f"q{i}", "answers": [
+        {"text": "a", "scores": {"warm": 1, "short": 0.5}},
+        {"text": "b", "scores": {"short": i, "warm": 0.25}},
+    ]} for i in range(3)],
+    [{"instruction": "q", "completions": [
+        {"response": "x", "annotations": _marks("4", "5", "3", "5")},
+        {"response": "y", "annotations": _marks("1", "2", "N/A", "5")},
+        {"response": "z", "annotations": _marks("1", "2", "2", "5")},
+    ]}] * 2,
+)  # fmt: skip
+_TALLY = {
+    "states": 3, "scale": 1.5, "sides": {
+        "ss.delta": {"lhs": 0.5, "rhs": 1.0, "scale": 1.0, "where": {"k": 0, "sequence": 1, "token": 4}},
+    },
+    "sums": {"delta": [1.0], "renyi": [0.5], "kl": [[0.0, 1.0], [1.0, 0.0]], "span": [2.0],
+             "gram": [[1.0]]},
+    "maxima": {"log_upper": [1.0], "neg_log_lower": [2.0], "delta": [1.0], "renyi": [0.5],
+               "kl": [[0.0, 1.0], [1.0, 0.0]], "span": [2.0]},
+}  # fmt: skip
+# the file of a run "r" with two finished chunks
+CHUNKS: list[dict[str, Any]] = [
+    {"format": "soupcheck-llm-chunks/2", "run": "r"},
+    *({"chunk": n, "tally": _TALLY, "tokens": []} for n in range(2)),
+]
+
 WRONG: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 1.5, 1e-310, 5e-324, 1e50, 1e160, 1.7e308, -1e308, 2**31, 2**63,
     10**30, 10**400, float("nan"), float("inf"), "", "1", "token-mdp/1", "\x1b[2J", "\ud800", "\u2028",
@@ -78,6 +112,13 @@ def replaced(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dic
         at = at[key]
     at[path[-1]] = value
     return changed
+
+
+def at(value: Any, path: tuple[Any, ...]) -> Any:
+    """What stands at that place."""
+    for key in path:
+        value = value[key]
+    return value
 
 
 def as_json(document: dict[str, Any]) -> bytes:

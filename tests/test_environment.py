@@ -99,6 +99,36 @@ def test_standard_output_that_cannot_be_written(instance):
         assert err.count(b"\n") == 1
 
 
+def test_other_names_of_standard_output(instance, tmp_path):
+    """A file that standard output goes to is not opened twice: JSON and tables keep apart."""
+    file = tmp_path / "out.txt"
+    for name in ("/dev/stdout", "/proc/self/fd/1", str(file)):
+        done = shell(
+            f"soupcheck claims --json {name} > {file}; soupcheck claims --json {name} | wc -l",
+            instance,
+        )
+        assert done.returncode == 0, done.stderr
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert all(json.loads(line)["id"] for line in lines)
+        assert name == str(file) or int(done.stdout) == len(lines)
+    done = shell(f"soupcheck solve $FILE --json /dev/stdout > {file}", instance)
+    assert json.loads(file.read_text(encoding="utf-8"))["lambda"]
+    assert "lambda" in done.stderr or "λ" in done.stderr
+    for name in ("/dev/stdout", "-"):
+        done = run("verify", instance, "--html", name)
+        assert done.exit_code == 2
+        assert "is where the tables go" in done.stderr
+    page = tmp_path / "one"
+    assert (
+        "is the file of --json too"
+        in run("verify", instance, "--html", page, "--json", page).stderr
+    )
+    text = tmp_path / "text.jsonl"
+    text.write_text("mine", encoding="utf-8")
+    assert "is an input" in run("verify", "--text", text, "--json", text).stderr
+    assert text.read_text(encoding="utf-8") == "mine"
+
+
 def test_what_bash_offers_as_a_file(instance):
     for line in (
         "soupcheck verify --claims ss.lemma1 <(cat $FILE)", "soupcheck solve /dev/stdin < $FILE",
@@ -197,7 +227,8 @@ main(sys.argv[2:])
 def test_ctrl_c_at_any_moment_is_one_line_and_130(instance):
     """While the command line, NumPy, the kernels or a solver are being imported."""
     modules = (
-        "typer", "toymdp.files", "numpy", "numpy._core._multiarray_umath", "rich.segment",
+        "bounds.terminal", "logging", "typer", "toymdp.files", "numpy", "numpy._core._multiarray_umath",
+        "rich.segment",
         "bounds.claims.catalogue", "numba", "llvmlite.binding", "scipy.optimize", "cvxpy",
     )  # fmt: skip
     for i in range(0, len(modules), 2):  # two at a time: a core each

@@ -13,6 +13,7 @@ from bounds.records.loading import load_any
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import generate
 from toymdp.kinds import KINDS, load_instance
+from toymdp.worlds import reach as reach_module
 
 BASE = {
     "format": "token-mdp/1",
@@ -229,6 +230,33 @@ def test_ignored_entries_at_unreachable_contexts_do_not_leak():
     }  # fmt: skip
     mdp = TokenMDP(**fields)
     assert np.isfinite(mdp.features.values).all()
+
+
+def test_reachability_repeats_itself(monkeypatch):
+    """What comes back is not worked out again, and the tables are those of the plain recursion."""
+    calls = []
+    plain = reach_module.successors
+
+    def counted(*arguments):
+        calls.append(1)
+        return plain(*arguments)
+
+    monkeypatch.setattr(reach_module, "successors", counted)
+    rng = np.random.default_rng(0)
+    for seed in range(60):
+        A, L = (2, 3) if seed % 2 else (3, 2)
+        S = A**L
+        allowed = rng.random((S, A)) < rng.choice([0.3, 0.5, 0.9])
+        ended = np.arange(S) % A == A - 1 if seed % 3 == 0 else np.zeros(S, dtype=bool)
+        calls.clear()
+        reach = reach_module.reach(allowed, 0, 500, ended)
+        assert len(calls) < 100
+        now = np.arange(S) == 0
+        for t in range(500):
+            assert np.array_equal(reach.states[t], now), (seed, t)
+            following = plain(now, allowed)
+            assert np.array_equal(reach.nexts[t], following), (seed, t)
+            now = following & ~ended
 
 
 def test_reachability_by_hand():

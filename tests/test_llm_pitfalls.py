@@ -302,7 +302,7 @@ def test_every_mismatch_is_one_line(stored, tmp_path):
     edit(config, base_model_name_or_path="base", peft_type="IA3")
     refused("plain LoRA")
     config.write_text("{")
-    refused("cannot be read")
+    refused("not valid JSON")
     config.write_text(original)
     weights.write_bytes(b"no tensors")
     refused("cannot be read")

@@ -21,7 +21,7 @@ ALLOWED = {
 ORDER = {
     "toymdp": (
         ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("archives",),
-        ("files",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
+        ("files",), ("lines",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
         ("families",), ("kinds",), ("warm_up",),
     ),
     "bounds": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -93,8 +94,17 @@ def _members(archive: zipfile.ZipFile, source: str) -> dict[str, np.ndarray[Any,
             rule = f"takes {declared} bytes, the member has {member.file_size - header}"
             raise refuse(name, size, rule, "save it again")
         with archive.open(member) as file:
-            arrays[key] = npy.read_array(file, allow_pickle=False)
+            array = npy.read_array(file, allow_pickle=False)
+        if dtype.kind == "U" and _no_characters(array):
+            raise refuse(name, "text", "holds what is no character", "save it again")
+        arrays[key] = array
     return arrays
+
+
+def _no_characters(text: np.ndarray[Any, Any]) -> bool:
+    """Whether numbers that are no code point, or half a surrogate pair, stand in an array of text."""
+    codes = np.atleast_1d(text).view(np.dtype("u4").newbyteorder(text.dtype.byteorder))
+    return bool(((codes > sys.maxunicode) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any())
 
 
 def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:

@@ -28,7 +28,25 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-class InstanceError(ValueError):
+MOST_SAID = 2000  # characters of a refusal: it may quote a library that quotes the file
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line that a person will read: of a long one, its two ends."""
+    line = " ".join(part.strip() for part in text.splitlines())
+    if len(line) <= MOST_SAID:
+        return line
+    return f"{line[: MOST_SAID * 3 // 4]} ... {line[-MOST_SAID // 5 :]}"
+
+
+class _OneLine(Exception):  # noqa: N818  # what the errors of users' input have in common
+    """An error whose text is one line, whatever it was made of."""
+
+    def __init__(self, text: object = "") -> None:
+        super().__init__(one_line(str(text)))
+
+
+class InstanceError(_OneLine, ValueError):
     """An instance, or the file it came from, breaks a rule of ``token-mdp/1``."""
 
     @classmethod
@@ -53,17 +71,17 @@ def _short(value: object) -> str:
         return type(value).__name__
 
 
-class SolverError(RuntimeError):
+class SolverError(_OneLine, RuntimeError):
     """A solve has no answer, for a stated mathematical reason (never a silent bare array)."""
 
 
-class CorpusError(ValueError):
+class CorpusError(_OneLine, ValueError):
     """A corpus that cannot be used: one line with file, line, value, rule and remedy."""
 
 
-class ClaimError(RuntimeError):
+class ClaimError(_OneLine, RuntimeError):
     """The code of a claim or of a hypothesis failed; the text says which, and how, in one line."""
 
 
-class OutputError(Exception):
+class OutputError(_OneLine):
     """A file could not be written; the text says which and why, in one line."""

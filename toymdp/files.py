@@ -89,7 +89,8 @@ def _read_stream(file: BinaryIO, most: int, starts: tuple[bytes, ...]) -> bytes:
     data, looked = bytearray(), not starts
     while len(data) <= most and (chunk := file.read(_CHUNK)):
         data += chunk
-        if not looked and (head := data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]):
+        # of this chunk alone: there may be white space without end
+        if not looked and (head := chunk.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]):
             looked = True
             if head not in starts:
                 break

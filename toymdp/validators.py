@@ -17,6 +17,7 @@ The ranges of numbers that are accepted, so that no product of a few of them lea
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,6 +31,7 @@ from .errors import InstanceError
 ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it has
 MOST = 1e50  # of the absolute value of an entry, and of a temperature; 1/MOST is the least of one
 LARGEST = 2**31 - 1  # of any count
+_PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
 
 
@@ -48,6 +50,16 @@ def number(name: str, value: Any) -> float:
     if not given or not abs(value) <= sys.float_info.max:
         raise InstanceError.of(name, value, "must be a finite number", "correct it")
     return float(value)
+
+
+def plain_number(text: str) -> float:
+    """The number that a cell or an option holds. Raises ValueError for what is not written plainly.
+
+    Python also takes "1_0", "nan" and the digits of any script.
+    """
+    if not _PLAIN.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
 
 
 def token(name: str, value: Any, A: int) -> int:

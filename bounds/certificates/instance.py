@@ -30,10 +30,14 @@ OPTIONAL = (
 )
 MOST_BYTES = 2**26  # of a witness file
 LARGEST = 4096  # contexts, steps: certified witnesses are small
+MOST_PLACES = 2**17  # steps times contexts, which are walked one by one
 
 
 class WitnessError(ValueError):
     """The file is not a witness that could be certified; the text says why, on one line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(" ".join(text.splitlines())[:1000])  # it may quote what the file holds
 
 
 def need(condition: object, text: str) -> None:
@@ -160,9 +164,9 @@ def load(path: Path) -> Witness:
             raw.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_refuse
         )
     except OSError as error:
-        raise WitnessError(f"{path}: cannot be read ({error.strerror})") from None
+        raise WitnessError(f"cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON
-        raise WitnessError(f"{path}: {error}") from None
+        raise WitnessError(str(error)) from None
     _keys("witness", file, WITNESS)
     need(file["format"] == "soup-witness/1", f"format = {file['format']!r}: not soup-witness/1")
     need(isinstance(file["claim"], str), "claim: must be a string")
@@ -186,6 +190,7 @@ def _instance(fields: dict[str, Any]) -> Instance:
     L = _whole("order", fields["order"], 1, 12)
     S, T = A**L, _whole("horizon", fields["horizon"], 1, LARGEST)
     need(S <= LARGEST, f"{S} contexts: certified witnesses have at most {LARGEST}")
+    need(S * T <= MOST_PLACES, f"{T} steps of {S} contexts: at most {MOST_PLACES} in all")
     marks: dict[str, int | None] = {
         k: None if fields.get(k) is None else _whole(k, fields[k], 0, A - 1) for k in ("eos", "bos")
     }

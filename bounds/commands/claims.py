@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from ..records.output import OutputFile, dump
 from ..records.witness import stored_witness_claims
 from ..report import tables
 from ..report.console import tables_console
+from ..terminal import standard_stream
 from .options import Json, Plugin
 
 
@@ -35,7 +37,7 @@ def claims(
                 })
                 for c in CLAIMS.values()
             )  # fmt: skip
-        if json_path == "-":
+        if standard_stream(json_path) is sys.stdout:
             return
     if markdown:
         typer.echo("| id | source | status | statement | why |\n|---|---|---|---|---|")

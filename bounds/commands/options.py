@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from toymdp import InstanceError
+from toymdp.validators import plain_number
 
 from ..claims.catalogue import CLAIMS
 
@@ -21,7 +22,7 @@ def _add_claims(modules: list[str] | None) -> list[str]:
 def numbers(text: str, what: str) -> list[float]:
     """Numbers by commas, of the option ``what``; InstanceError otherwise."""
     try:
-        values = [float(x) for x in text.split(",")]
+        values = [plain_number(x) for x in text.split(",")]
     except ValueError:
         raise InstanceError.of(what, text, "must be numbers by commas", "correct it") from None
     if not all(map(math.isfinite, values)):

@@ -20,6 +20,8 @@ from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import short
 from ..search.budget import Budget
+from ..search.stored import StoredSearch, read_search
+from ..terminal import standard_stream
 from .options import Json, Plugin
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def search(
         raise InstanceError.of("--seconds", seconds, "must be a number", "say how long to look")
     budget = Budget(seconds)
     progress = _Progress(f"{claim}: importing torch and the solvers", budget)
-    _ready(claim, out, resume)
+    stored = _ready(claim, out, resume)
     output = OutputFile(json_path, [out] if out else [])
     warm_up()
     with status_console().status(progress):
@@ -73,7 +75,7 @@ def search(
         from ..search.shrink import Shrinker
 
     torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
-    state = checkpoint.resume(out, claim) if resume and out else State(claim, seed)
+    state = State(claim, seed) if stored is None else checkpoint.resume(stored)
     if state.best is not None and state.best.broken and not state.breaks_by(factor):
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
@@ -117,8 +119,8 @@ class _Progress:
         return f"{escape(self.text)} ... {self.budget.left:.0f} s left"
 
 
-def _ready(claim: str, out: Path | None, resume: bool) -> None:
-    """Refuse what cannot be searched, before anything costs time."""
+def _ready(claim: str, out: Path | None, resume: bool) -> StoredSearch | None:
+    """Refuse what cannot be searched, before anything costs time; read what it goes on from."""
     stated = claim_named(claim)
     if stated.world != "token-mdp/1":
         raise InstanceError.of(
@@ -128,6 +130,8 @@ def _ready(claim: str, out: Path | None, resume: bool) -> None:
         raise InstanceError.of("claim", claim, f"is a {stated.status}", "name a statement")
     if resume and out is None:
         raise InstanceError("--resume: goes on from the file of --out; give it too")
+    if out is not None and standard_stream(out) is not None:
+        raise InstanceError.of("--out", str(out), "is where the tables go", "name a file")
     if out is not None and not out.parent.is_dir():
         raise InstanceError(f"{out}: its folder does not exist; create it first")
     if out is not None and out.exists() and not resume:
@@ -137,6 +141,7 @@ def _ready(claim: str, out: Path | None, resume: bool) -> None:
             raise InstanceError(
                 f"search needs {name}; install the extra: pip install 'soupcheck[search]'"
             )
+    return read_search(out, claim) if resume and out else None
 
 
 def _size(find: Find) -> str:

@@ -29,6 +29,7 @@ from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
+from ..terminal import standard_stream
 from .options import Plugin, Seed, numbers
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
@@ -85,14 +86,16 @@ def verify(
     select(claims)  # a misspelt pattern must not cost a run
     weights = None if lam is None else numbers(lam, "--lambda")
     paths = [path for given in files or [] for path in files_of(given)]
-    _check_target(html, [*paths, *(p for p in (text, labels) if p is not None)])
+    inputs = [*paths, *(p for p in (text, labels) if p is not None)]
+    _check_target(html, json_path, inputs)
+    ledger_file = OutputFile(json_path, inputs)
     cases = list(_cases(paths, family, n, seed, text, labels, vocab_size, order, weights))
     warm_up()
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims))
     shown: list[Table] = []
     console = tables_console(json_path)
-    with OutputFile(json_path, paths) as ledger:
+    with ledger_file as ledger:
         with progress_bar() as on_progress:
             tasks = [
                 Task.of(
@@ -161,12 +164,19 @@ def _cases(
     return instances.default_suite(n, seed)
 
 
-def _check_target(html: Path | None, inputs: Sequence[Path]) -> None:
-    if html is not None and os.path.realpath(html) in map(os.path.realpath, inputs):
+def _check_target(html: Path | None, json_path: str | None, inputs: Sequence[Path]) -> None:
+    if html is None:
+        return
+    if standard_stream(html) is not None:
+        raise InstanceError.of("--html", str(html), "is where the tables go", "name a file")
+    one = json_path is not None and os.path.realpath(html) == os.path.realpath(json_path)
+    if one and (html.is_file() or not html.exists()):
+        raise InstanceError.of("--html", str(html), "is the file of --json too", "name another")
+    if os.path.realpath(html) in map(os.path.realpath, inputs):
         raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
-    if html is not None and html.is_dir():  # at once: a run must not end in this
+    if html.is_dir():  # at once: a run must not end in this
         raise InstanceError.of("--html", str(html), "is a folder", "name a file in it")
-    if html is not None and not html.parent.is_dir():
+    if not html.parent.is_dir():
         raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
 
 

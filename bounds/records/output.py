@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from toymdp.errors import UNPRINTABLE, InstanceError, OutputError
 from toymdp.files import to_json
 
-from ..terminal import drop_output
+from ..terminal import drop_output, standard_stream
 
 Record = dict[str, Any]  # plain values by name: what a task gives and a ledger holds
 _PACKAGES = ("soupcheck", "numpy", "scipy", "numba", "cvxpy")
@@ -75,11 +75,13 @@ class OutputFile:
 
     def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
         self.path, self.failure = path, ""
-        self._out = sys.stdout  # a bar that is shown meanwhile puts its own in that place
-        self._file: TextIO | None = self._out if path == "-" else None
+        own = None if path is None else standard_stream(path)
+        # of now: a bar that is shown meanwhile puts its own in that place
+        self._out: TextIO = own or sys.stdout
+        self._file: TextIO | None = own
         self._whole = 0  # bytes of the lines that were written to the end
         taken = {os.path.realpath(p) for p in inputs}
-        if path is not None and path != "-" and os.path.realpath(path) in taken:
+        if path is not None and own is None and os.path.realpath(path) in taken:
             raise InstanceError.of("--json", path, "is an input of this run", "name another")
 
     def __enter__(self) -> OutputFile:
@@ -141,8 +143,8 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self.path not in (None, "-") and self._file is None:
-            self._empty(str(self.path))
+        if kind is None and self.path is not None and self._file is None:
+            self._empty(self.path)
         self._close()
         if self.failure and isinstance(error, OutputError):
             raise OutputError(f"{self.failure}; {error}") from None

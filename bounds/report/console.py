@@ -26,7 +26,7 @@ from rich.text import Text
 from toymdp.errors import printable
 
 from ..runs.progress import OnProgress
-from ..terminal import spelt
+from ..terminal import spelt, standard_stream
 
 if TYPE_CHECKING:
     from toymdp.soup import bound as branch
@@ -36,7 +36,8 @@ WIDTH = 132  # of tables where there is no terminal to ask
 
 def tables_console(json_path: str | None) -> Console:
     """Console for tables; with ``--json -`` standard output is JSON only."""
-    out = sys.stderr if json_path == "-" else sys.stdout
+    json_there = json_path is not None and standard_stream(json_path) is sys.stdout
+    out = sys.stderr if json_there else sys.stdout
     return PlainConsole(file=out, width=None if out.isatty() else WIDTH)
 
 
@@ -79,7 +80,8 @@ def warm_up() -> None:
     console = status_console()
     with console.status("compiling numerical kernels, once after installation ..."):
         compile_kernels()
-    console.print("compiled the numerical kernels (cached for later runs)", style="dim")
+    if kernels_are_cached():  # else it was said why not
+        console.print("compiled the numerical kernels (cached for later runs)", style="dim")
 
 
 def warm_up_bounds() -> None:

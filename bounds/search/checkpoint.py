@@ -12,15 +12,11 @@ from typing import Any
 import numpy as np
 
 from toymdp import InstanceError
-from toymdp.validators import check_memory, integer, number, table
 
-from ..records.witness import Witness, load_witness
-from .climb import Ranked
+from ..records.witness import Witness
 from .engine import State, lead_of
 from .judge import Find, verdict
-
-MOST_LOOKS = 2**63
-REMEDY = "drop --resume to start anew"
+from .stored import StoredSearch
 
 
 def as_witness(find: Find, claim: str, seed: int, meta: dict[str, Any]) -> Witness:
@@ -64,50 +60,14 @@ def write(path: Path, witness: Witness) -> None:
         raise InstanceError(f"{path}: cannot be written ({error.strerror}); name another") from None
 
 
-def resume(path: Path, claim: str) -> State:
-    """The state that a file holds. Raises InstanceError if it is of another claim or no search."""
-    witness = load_witness(path)
-    if witness.claim != claim:
-        raise InstanceError.of(
-            f"{path}: claim", witness.claim, f"is not {claim}", "resume with the claim of the file"
-        )
-    stored = witness.instance.meta.get("search")
-    if not isinstance(stored, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(stored):
-        raise InstanceError(
-            f"{path}: meta.search is missing: not written by `search`; drop --resume"
-        )
-    label = f"{path}: meta.search."
-    rounds, looks = (
-        integer(label + key, stored[key], 0, MOST_LOOKS) for key in ("rounds", "looks")
-    )
-    seconds, tried = number(label + "seconds", stored["seconds"]), stored["tried"]
-    if seconds < 0:
-        raise InstanceError.of(label + "seconds", seconds, "must be ≥ 0", "drop --resume")
-    if not isinstance(tried, dict):
-        raise InstanceError.of(label + "tried", tried, "must be an object of counts", REMEDY)
-    counts = {what: integer(f"{label}tried.{what}", n, 0, MOST_LOOKS) for what, n in tried.items()}
-    lead = _lead(stored["lead"], label + "lead") if "lead" in stored else None
+def resume(stored: StoredSearch) -> State:
+    """The state from which a stored search goes on."""
+    witness = stored.witness
     lam = None if witness.lam is None else np.array(witness.lam)
-    state = State(claim, witness.seed)
-    state.take(verdict(witness.instance, claim, lam, witness.seed))
-    state.rounds, state.looks, state.seconds, state.tried = rounds, looks, seconds, counts
-    state.lead = lead
+    state = State(witness.claim, witness.seed)
+    state.take(verdict(witness.instance, witness.claim, lam, witness.seed))
+    state.rounds, state.looks, state.seconds = stored.rounds, stored.looks, stored.seconds
+    state.tried = dict(stored.tried)
+    if stored.lead is not None:
+        state.lead = lead_of(stored.lead.theta, stored.lead.allowed, stored.lead.sizes)
     return state
-
-
-def _lead(stored: Any, label: str) -> Ranked:
-    """The point that was being climbed. Raises InstanceError unless its parts fit together."""
-    if not isinstance(stored, dict) or set(stored) != {"theta", "sizes", "allowed"}:
-        raise InstanceError.of(label, stored, "must hold theta, sizes and allowed", REMEDY)
-    sizes = stored["sizes"]
-    if not isinstance(sizes, list) or len(sizes) != 4:
-        raise InstanceError.of(f"{label}.sizes", sizes, "must list A, L, T, K", REMEDY)
-    A, L, T, K = (integer(f"{label}.sizes[{i}]", n, 1) for i, n in enumerate(sizes))
-    check_memory(A, L, T, K)
-    S = A**L
-    theta = table(f"{label}.theta", stored["theta"], (S * A + K * S + 2 * K,))
-    allowed = table(f"{label}.allowed", stored["allowed"], (S, A))
-    if not np.isin(allowed, (0.0, 1.0)).all() or not allowed.any(axis=1).all():
-        rule = "must be 0 or 1, with a 1 in each row"
-        raise InstanceError.of(f"{label}.allowed", stored["allowed"], rule, REMEDY)
-    return lead_of(theta, allowed, (A, L, T, K))

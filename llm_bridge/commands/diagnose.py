@@ -61,6 +61,7 @@ def diagnose(
 
     from platformdirs import user_cache_path
 
+    from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
     from toymdp import InstanceError
 
@@ -72,6 +73,7 @@ def diagnose(
     from .inputs import open_bank, soups_asked
     from .output import progress_bars, write_json
 
+    output = OutputFile(json_path, [x for x in (data, chunks) if x])
     if precision not in ("float32", "float64"):
         raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
     preferences = truthfulqa("test") if data is None else read_preferences(data)
@@ -97,4 +99,4 @@ def diagnose(
     console = tables_console(json_path)
     for table in tables.diagnosis_tables(report):
         console.print(table)
-    write_json(report, json_path)
+    write_json(report, output)

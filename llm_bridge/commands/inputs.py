@@ -5,6 +5,7 @@ Imported when a command runs, since it needs torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
+from toymdp.validators import MOST, plain_number
 
 from ..backend import quiet_transformers
 from ..bank import Bank
@@ -41,7 +43,7 @@ def check_choice(option: str, value: str, known: Sequence[str]) -> None:
 def numbers(text: str, K: int, what: str) -> Array:
     """K numbers by commas; InstanceError otherwise."""
     try:
-        values = np.array([float(x) for x in text.split(",")])
+        values = np.array([plain_number(x) for x in text.split(",")])
     except ValueError:
         raise InstanceError.of(what, text, "must be numbers by commas", "correct it") from None
     if len(values) != K or not np.isfinite(values).all():
@@ -56,13 +58,15 @@ def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:
                                f"say --w NAME=NUMBER,... with names of {data.names}")  # fmt: skip
     weights = {}
     for part in text.split(","):
-        name, sign, value = part.partition("=")
+        name, _, value = part.partition("=")
         try:
-            weights[name.strip()] = float(value)
+            weight = plain_number(value)
         except ValueError:
-            sign = ""
-        if not sign:
-            raise InstanceError.of("--w", part, "must be NAME=NUMBER", f"names: {data.names}")
+            weight = math.inf
+        if not abs(weight) <= MOST or name.strip() in weights:
+            rule = f"must be NAME=NUMBER, each name once, numbers up to {MOST:g}"
+            raise InstanceError.of("--w", part, rule, f"names: {data.names}")
+        weights[name.strip()] = weight
     return weights
 
 

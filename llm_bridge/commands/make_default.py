@@ -18,6 +18,7 @@ def make_default(
     json_path: Json = None,
 ) -> None:
     """Rebuild the bundled bank: pretrain, train four specialists and a user, judge them."""
+    from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
 
     from ..backend import quiet_transformers
@@ -25,6 +26,7 @@ def make_default(
     from . import tables
     from .output import progress_bars, write_json
 
+    output = OutputFile(json_path)
     quiet_transformers()
     with progress_bars() as on_progress:
         card = default_bank.make_default(
@@ -32,4 +34,4 @@ def make_default(
             on_progress=on_progress,
         )  # fmt: skip
     tables_console(json_path).print(tables.accuracies(card["accuracy"]))
-    write_json(card, json_path)
+    write_json(card, output)

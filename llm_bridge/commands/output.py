@@ -43,7 +43,7 @@ def progress_bars() -> Iterator[OnProgress]:
             progress.stop()
 
 
-def write_json(content: dict[str, Any], json_path: str | None) -> None:
+def write_json(content: dict[str, Any], output: OutputFile) -> None:
     """Write one JSON object if asked for. Raises OutputError if the file cannot be written."""
-    with OutputFile(json_path) as out:
+    with output as out:
         out.write([dump(content)])

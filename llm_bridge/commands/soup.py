@@ -53,6 +53,7 @@ def soup(
     json_path: Json = None,
 ) -> None:
     """Answer prompts with a soup of the specialists."""
+    from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
     from toymdp import InstanceError
 
@@ -63,6 +64,7 @@ def soup(
     from .inputs import check_choice, lambda_from_pairs, numbers, open_bank, user_pairs
     from .output import progress_bars, write_json
 
+    output = OutputFile(json_path, [pairs] if pairs else [])
     check_choice("--method", method, tuple(METHODS))
     check_choice("--learn", learn, LEARNING)
     texts = [*(prompt or []), *(question_prompt(q) for q in question or [])]
@@ -109,4 +111,4 @@ def soup(
     for key, value in report.items():
         if isinstance(value, float):
             console.print(f"{key}: {value:.4g}", highlight=False)
-    write_json(about | {"answers": answers} | report, json_path)
+    write_json(about | {"answers": answers} | report, output)

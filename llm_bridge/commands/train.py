@@ -33,6 +33,7 @@ def train(
     json_path: Json = None,
 ) -> None:
     """Train one specialist; a killed run goes on from its last checkpoint."""
+    from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
 
     from ..backend import quiet_transformers
@@ -43,6 +44,7 @@ def train(
     from .inputs import check_choice, user_weights
     from .output import progress_bars, write_json
 
+    output = OutputFile(json_path, [data] if data else [])
     quiet_transformers()
     check_choice("--loss", loss, ("bt", "binary"))
     check_choice("--target", target, ("all", "output"))
@@ -71,4 +73,4 @@ def train(
     }  # fmt: skip
     for key, entry in report.items():
         tables_console(json_path).print(f"{key}: {entry}", highlight=False)
-    write_json(report, json_path)
+    write_json(report, output)

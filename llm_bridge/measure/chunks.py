@@ -18,6 +18,9 @@ import numpy as np
 
 from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
+from toymdp.files import read_bytes, write_whole
+from toymdp.lines import row_of
+from toymdp.validators import integer
 
 from ..answers import Answer
 from ..backend import filelock, torch
@@ -51,28 +54,44 @@ class ChunkFile:
     """
 
     def __init__(self, path: Path, run: str):
-        self.path, self.finished = path, dict[int, dict[str, Any]]()
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        rows = []
-        for line in lines:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break  # the line that a killed run was writing
-        if rows and (rows[0].get("format") != FORMAT or rows[0].get("run") != run):
-            raise InstanceError.of(
-                "chunks", str(path), "belongs to another run", "delete it or name another file"
-            )
-        self.finished = {row["chunk"]: row for row in rows[1:]}
+        self.path = path
+        header = json.dumps({"format": FORMAT, "run": run})
+        rows = _finished(path, header) if path.exists() else {}
+        self.finished = {n: Tally.from_dict(row["tally"]) for n, row in rows.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"format": FORMAT, "run": run}, *self.finished.values()]
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        lines = [header, *map(json.dumps, rows.values())]
+        write_whole(path, "".join(line + "\n" for line in lines).encode())
 
     def write(self, number: int, tally: Tally, tokens: list[dict[str, Any]]) -> None:
         """Append one finished chunk."""
         row = {"chunk": number, "tally": tally.as_dict(), "tokens": tokens}
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def _finished(path: Path, header: str) -> dict[int, dict[str, Any]]:
+    """The lines of finished chunks by their number. Raises InstanceError for another run's file.
+
+    What follows the last line break is the line that a killed run was writing.
+    """
+    first, *rest = read_bytes(path, (b"{",)).split(b"\n")
+    if first != header.encode() and (rest or not header.encode().startswith(first)):
+        raise InstanceError.of(
+            "chunks", str(path), "belongs to another run", "delete it or name another file"
+        )
+    rows = {}
+    for number, line in enumerate(rest[:-1], 2):
+        place = f"{path}, line {number}"
+        row = row_of(line, place)
+        try:
+            n = integer("chunk", row.get("chunk"), 0)
+            Tally.from_dict(row.get("tally"))
+        except InstanceError as error:
+            raise InstanceError(f"{place}: {error}") from None
+        if n in rows:
+            raise InstanceError.of(f"{place}: chunk", n, "given twice", "drop the line")
+        rows[n] = row
+    return rows
 
 
 @contextmanager
@@ -133,7 +152,7 @@ def tally_answers(
     for number, start in enumerate(range(0, len(answers), batch)):
         part = answers[start : start + batch]
         if file is not None and number in file.finished:
-            total.add(Tally.from_dict(file.finished[number]["tally"]))
+            total.add(file.finished[number])
         else:
             tally, records = Tally(), list[dict[str, Any]]()
             for chunk in stream(bank, part, settings.weights, precision=precision, batch=batch):

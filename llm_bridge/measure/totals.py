@@ -5,7 +5,6 @@ Tallies of disjoint chunks add up, so finished chunks survive a killed run as sm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +13,14 @@ import numpy as np
 from bounds import formulas
 from bounds.records.output import number
 from bounds.sides import NotApplicable, Sides, worst
-from toymdp.arrays import Array
+from toymdp import InstanceError, validators
+from toymdp.arrays import Array, real_numbers
 
 from .measures import Measures
 from .soups import SoupSettings
 
 SUMS = ("delta", "renyi", "kl", "span", "gram")
+REMEDY = "drop the line: its chunk is measured again"
 MAXIMA = ("log_upper", "neg_log_lower", "delta", "renyi", "kl", "span")
 
 
@@ -38,7 +39,13 @@ class Tally:
     sides: dict[str, Sides] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
-        """Take in the tally of other states."""
+        """Take in the tally of other states. Raises InstanceError if it is of other sizes."""
+        for mine, theirs in ((self.sums, other.sums), (self.maxima, other.maxima)):
+            for key in mine.keys() & theirs.keys():
+                if mine[key].shape != theirs[key].shape:
+                    shape = f"shape {theirs[key].shape}"
+                    rule = f"must be {mine[key].shape}, as in other chunks"
+                    raise InstanceError.of(f"a chunk's {key}", shape, rule, "delete the file")
         self.states += other.states
         self.scale = max(self.scale, other.scale)
         for key, value in other.sums.items():
@@ -68,16 +75,42 @@ class Tally:
         }
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Tally:
-        """Read what ``as_dict`` wrote."""
-        sides = {
-            k: Sides(s["lhs"], s["rhs"], s["scale"], where=s["where"])
-            for k, s in fields["sides"].items()
-        }
+    def from_dict(cls, fields: Any) -> Tally:
+        """Read what ``as_dict`` wrote. Raises InstanceError for anything else."""
+        whole = _keys("tally", fields, ("states", "scale", "sums", "maxima", "sides"))
+        if not isinstance(whole["sides"], dict):
+            raise InstanceError.of("sides", whole["sides"], "must be an object", REMEDY)
+        sides = {claim: _sides(f"sides.{claim}", of) for claim, of in whole["sides"].items()}
         sums, maxima = (
-            {k: np.array(v) for k, v in fields[key].items()} for key in ("sums", "maxima")
+            {k: _finite(f"{group}.{k}", v) for k, v in _keys(group, whole[group], names).items()}
+            for group, names in (("sums", SUMS), ("maxima", MAXIMA))
         )
-        return cls(fields["states"], fields["scale"], sums, maxima, sides)
+        states = validators.integer("states", whole["states"], 1)
+        return cls(states, validators.number("scale", whole["scale"]), sums, maxima, sides)
+
+
+def _keys(label: str, fields: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(fields, dict) or set(fields) != set(names):
+        raise InstanceError.of(label, fields, f"must have keys {sorted(names)}", REMEDY)
+    return fields
+
+
+def _finite(label: str, values: Any) -> Array:
+    numbers = real_numbers(label, values)
+    validators.refuse_first(label, numbers, ~np.isfinite(numbers), "must be finite", REMEDY)
+    return numbers
+
+
+def _sides(label: str, fields: Any) -> Sides:
+    whole = _keys(label, fields, ("lhs", "rhs", "scale", "where"))
+    where = whole["where"]
+    if where is not None and not isinstance(where, dict):
+        raise InstanceError.of(f"{label}.where", where, "must be an object or null", REMEDY)
+    places = {k: validators.integer(f"{label}.where.{k}", x, 0) for k, x in (where or {}).items()}
+    lhs, rhs, scale = (
+        validators.number(f"{label}.{key}", whole[key]) for key in ("lhs", "rhs", "scale")
+    )
+    return Sides(lhs, rhs, scale, where=None if where is None else places)
 
 
 def tally_of(

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CorpusError, InstanceError
-from ..files import parse_value, read_bytes
+from ..lines import read_lines, row_of
+from ..validators import plain_number
 from .vocabulary import FloatArray, IntArray
 
 BUNDLED = Path(__file__).parents[1] / "corpora" / "truthfulqa.jsonl.gz"
@@ -44,29 +45,19 @@ def check_field(ok: bool, field: str, value: object, rule: str) -> None:
         raise CorpusError(f"{field} = {value!r}: must be {rule}")
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, one byte-order mark and a last line break allowed."""
+def text_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file. Raises CorpusError for what is none."""
     try:
-        data = read_bytes(path)
-        content = data.decode("utf-8-sig")
+        return read_lines(path)
     except InstanceError as error:
         raise CorpusError(str(error)) from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise CorpusError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save it as UTF-8"
-        ) from error
-    if not content.strip():
-        raise CorpusError(f"{path}: the file is empty; give one text or row per line")
-    # Not str.splitlines, which also breaks at form feeds and U+2028 inside a text.
-    return content.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def label_number(value: object, place: str) -> float:
     """A label in [0,1] from a cell; ``place`` is its file, line and column."""
     try:
-        number = float(value) if isinstance(value, (str, int, float)) else math.nan
-    except (ValueError, OverflowError):
+        number = plain_number(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+    except (ValueError, OverflowError, TypeError):
         number = math.nan
     if not 0.0 <= number <= 1.0:
         raise CorpusError(
@@ -77,7 +68,7 @@ def label_number(value: object, place: str) -> float:
 
 def read_csv(path: Path) -> tuple[list[str], list[list[float]]]:
     """The K attributes of the header and the labels, a list of K for each row."""
-    reader = csv.reader(read_lines(path))
+    reader = csv.reader(text_lines(path))
     try:
         table = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
@@ -107,13 +98,13 @@ def read_jsonl(
     groups: list[str | None] = []
     header: list[str] = []
     rows: list[list[float]] = []
-    for i, line in enumerate(read_lines(path), 1):
+    for i, line in enumerate(text_lines(path), 1):
         place = f"{path}, line {i}"
         try:
-            row = parse_value(line.encode(), "the row")
+            row = row_of(line.encode(), place)
         except InstanceError as error:
-            raise CorpusError(f"{place}: not JSON ({error}); give one object per line") from None
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise CorpusError(str(error)) from None
+        if not isinstance(row.get("text"), str):
             raise CorpusError(f'{place}: {line[:60]!r} needs a string field "text"; add it')
         texts.append(row["text"])
         groups.append(None if row.get("group") is None else str(row["group"]))
@@ -146,7 +137,7 @@ def read_corpus(text: str | Path | None, labels: str | Path | None) -> Corpus:
         texts, groups, (names, cells) = read_jsonl(path, labels is None)
     else:
         check_field(labels is not None, "labels", labels, f"a CSV file, since {path} is plain text")
-        texts = read_lines(path)
+        texts = text_lines(path)
         groups = [None] * len(texts)
     if labels is not None:
         names, cells = read_csv(Path(labels))

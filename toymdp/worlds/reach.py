@@ -86,8 +86,14 @@ def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
         return Reach(seen[None], nexts[None], allowed)
     states = np.zeros((horizon, contexts), dtype=bool)
     nexts = np.zeros((horizon, contexts), dtype=bool)
-    current = first
+    current, seen_at = first, dict[bytes, int]()
     for t in range(horizon):
+        begin = seen_at.setdefault(current.tobytes(), t)
+        if begin < t:  # from here on everything repeats itself; a horizon may be millions
+            for i in range(begin, t):
+                at = slice(t + i - begin, None, t - begin)
+                states[at], nexts[at] = states[i], nexts[i]
+            break
         states[t] = current
         nexts[t] = successors(current, allowed)
         current = nexts[t] & ~ended
