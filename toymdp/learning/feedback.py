@@ -79,14 +79,15 @@ class Feedback:
     """One user's compared answers.
 
     first, second: [N, T] next contexts of the two answers to prompt [N]; labels: [N] ±1, +1 where the
-    first was preferred. mode: how the user answers; temperature: reward units. source: whose
-    answers they are. seed: of the draws.
+    first was preferred. user: which user of the domain. mode: how the user answers; temperature:
+    reward units. source: whose answers they are. seed: of the draws.
     """
 
     first: IntArray
     second: IntArray
     labels: Array
     prompt: IntArray
+    user: int = 0
     mode: Mode = "bt"
     temperature: float = 1.0
     source: str = "ref"

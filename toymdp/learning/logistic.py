@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
@@ -19,13 +20,22 @@ from ..arrays import Array
 from ..errors import SolverError
 
 NEWTON_STEPS = 200
-DECREMENT = 1e-18  # of the loss, in nats: below it a Newton step changes nothing that is printed
+DECREMENT = (
+    1e-14  # of the loss, nats: the step taken from there squares it, which is below rounding
+)
 RANK_TOLERANCE = (
     1e-10  # a direction that pairs show less than this, relative to the clearest, is none
 )
 # prior precisions that cross-validation chooses from, as multiples of the mean square of X
 RIDGES = tuple(10.0**i for i in range(-3, 4))
 FOLDS = 5
+# the same for the scores of a softmax, which have no unit; and what its climbs may cost
+CLIMB_RIDGES = (0.01, 0.1, 1.0, 10.0)
+CLIMB = {"maxiter": 60, "ftol": 1e-7, "gtol": 1e-5}
+LAST_CLIMB = {"maxiter": 500, "ftol": 1e-11, "gtol": 1e-7}
+# x -> scores of all pairs, and what carries a gradient by them back to x
+Smooth = Callable[[Array], tuple[Array, Callable[[Array], Array]]]
+Bounds = list[tuple[float | None, float | None]]
 
 
 class SeparableError(SolverError):
@@ -204,3 +214,57 @@ def minimise_on_simplex(objective: Callable[[Array], tuple[float, Array]], start
         raise SolverError(f"no optimum on the simplex: {end.message}")
     x = np.maximum(end.x, 0.0)
     return np.asarray(x / x.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Climbed:
+    """A fit of scores that are not linear in what is learnt.
+
+    best: [n] parameters. ridge: chosen. spread: of the penalised loss over the starts, nats a pair.
+    """
+
+    best: Array
+    ridge: float
+    spread: float
+
+
+def climb(
+    scores: Smooth, targets: Array, starts: Array, free: int = 0, bounds: Bounds | None = None,
+    ridges: tuple[float, ...] = CLIMB_RIDGES,
+) -> Climbed:  # fmt: skip
+    """Parameters of any smooth scores by Bradley–Terry and an isotropic prior, by cross-validation.
+
+    scores: x [n] -> (scores [N] of all pairs, gradient by them [N] -> gradient by x [n]).
+    starts: [R, n]; the prior ``N(0, s²I)`` is on all but the last ``free`` entries, and
+    cross-validation chooses s from the first start alone, 1/s² from the ridges (they are taken as
+    they are: parameters of a softmax have no unit). bounds: of each entry.
+
+    The loss need not be convex: the best of the starts is returned, with the spread among them.
+    """
+    N = len(targets)
+    mask = np.ones(starts.shape[1])
+    mask[len(mask) - free :] = 0.0
+
+    def ended(train: Array, ridge: float, start: Array, limits: Any) -> tuple[Array, float]:
+        def both(x: Array) -> tuple[float, Array]:
+            z, back = scores(x)
+            fit = float((train * (np.logaddexp(0.0, -z) + (1.0 - targets) * z)).sum())
+            slope = back(train * (scipy.special.expit(z) - targets))
+            return fit + 0.5 * ridge * float(mask @ x**2), slope + ridge * mask * x
+
+        end = scipy.optimize.minimize(
+            both, start, jac=True, method="L-BFGS-B", bounds=bounds, options=limits
+        )
+        return end.x, float(end.fun)
+
+    fold, first = np.arange(N) % min(FOLDS, N), starts[0]
+    held_out = np.zeros(len(ridges))
+    for f in range(min(FOLDS, N)) if len(ridges) > 1 else ():
+        x, rest = first, fold == f
+        for i, ridge in reversed(list(enumerate(ridges))):
+            x = ended(np.where(rest, 0.0, 1.0), ridge, x, CLIMB)[0]
+            held_out[i] -= loss(scores(x)[0][rest], targets[rest])
+    best = int(np.flatnonzero(held_out >= held_out.max() - 1e-12 * abs(held_out.max()))[-1])
+    ends = [ended(np.ones(N), ridges[best], start, LAST_CLIMB) for start in starts]
+    values = [value for _, value in ends]
+    return Climbed(ends[int(np.argmin(values))][0], ridges[best], float(np.ptp(values)) / N)

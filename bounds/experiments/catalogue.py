@@ -1,0 +1,18 @@
+"""EXPERIMENTS: one row an experiment, in the order in which they are listed."""
+
+from __future__ import annotations
+
+from toymdp.errors import InstanceError
+
+from . import ultrafeedback
+from .experiment import Experiment
+
+EXPERIMENTS: dict[str, Experiment] = {row.name: row for row in (ultrafeedback.EXPERIMENT,)}
+
+
+def named(name: str) -> Experiment:
+    """The experiment of a name. Raises InstanceError if there is none."""
+    if name not in EXPERIMENTS:
+        rule = f"no such experiment; choose from {', '.join(EXPERIMENTS)}"
+        raise InstanceError.of("experiment", name, rule, "correct it")
+    return EXPERIMENTS[name]
