@@ -157,7 +157,13 @@ def test_learning_knows_arrays_alone():
     """Claims, methods and the bridge share it: it knows no token MDP and no torch."""
     for name, imports in GRAPH.items():
         if name.startswith("toymdp.learning"):
-            assert {room(other) for other in imports} <= {"arrays", "cached", "errors", "learning"}
+            assert {room(other) for other in imports} <= {
+                "arrays",
+                "cached",
+                "errors",
+                "learning",
+                "threads",
+            }
             assert "torch" not in SOURCES[name].read_text(encoding="utf-8"), name
 
 

@@ -18,6 +18,7 @@ import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
 from ..errors import SolverError
+from ..threads import one_blas_thread
 
 NEWTON_STEPS = 200
 DECREMENT = (
@@ -76,8 +77,10 @@ def fit(X: Array, targets: Array, mean: Array, precision: Array) -> Posterior:
     X: [N, K]; targets: [N] in [0, 1]; mean: [K]; precision: [K, K] = P, symmetric and positive
     definite. Raises SolverError as ``minimise`` does.
     """
-    lam, hessian = minimise(X, targets, mean, precision)
-    return Posterior(lam, np.asarray(np.linalg.inv(hessian)))
+    lam = minimise(X, targets, mean, precision)
+    z = X @ lam
+    curvature = scipy.special.expit(z) * scipy.special.expit(-z)
+    return Posterior(lam, np.asarray(np.linalg.inv(precision + (X.T * curvature) @ X)))
 
 
 def minimise(
@@ -87,8 +90,8 @@ def minimise(
     precision: Array,
     start: Array | None = None,
     offset: Array | float = 0.0,
-) -> tuple[Array, Array]:
-    """The minimum [K] of the loss at scores ``offset + Xλ``, and its Hessian [K, K] there.
+) -> Array:
+    """The minimum [K] of the loss at scores ``offset + Xλ``.
 
     Damped Newton steps; the loss is convex, strictly so where P or the pairs make it. start: where
     to begin, the prior mean by default. Raises SolverError if 200 steps do not bring the Newton
@@ -109,13 +112,13 @@ def minimise(
         step = np.linalg.solve(hessian, gradient)
         decrement = float(gradient @ step)
         if decrement <= DECREMENT * (1.0 + now):
-            return np.asarray(lam - step), hessian
+            return np.asarray(lam - step)
         size, ahead = 1.0, objective(lam - step)
         while ahead > now - 0.25 * size * decrement and size > 1e-8:
             size *= 0.5
             ahead = objective(lam - size * step)
         if size <= 1e-8:  # rounding of the loss hides any further decrease
-            return np.asarray(lam - step), hessian
+            return np.asarray(lam - step)
         lam, now = lam - size * step, ahead
     raise SolverError(
         f"λ is not at rest after {NEWTON_STEPS} Newton steps (decrement {decrement:.2g}): "
@@ -157,9 +160,10 @@ def unpenalised(X: Array, targets: Array) -> Array:
             "give a prior, or a budget"
         )
     r = Z.shape[1]
-    return np.asarray(D @ minimise(Z, targets, np.zeros(r), np.zeros((r, r)))[0])
+    return np.asarray(D @ minimise(Z, targets, np.zeros(r), np.zeros((r, r))))
 
 
+@one_blas_thread()
 def cross_validated(X: Array, targets: Array, mean: Array) -> Chosen:
     """The maximum a posteriori under N(mean, s²I), s chosen by the likelihood of held-out pairs.
 
@@ -178,10 +182,10 @@ def cross_validated(X: Array, targets: Array, mean: Array) -> Chosen:
         train, z = fold != f, rest
         for i, ridge in reversed(list(enumerate(RIDGES))):
             pairs = Z[train], targets[train], rest, ridge * prior
-            z = minimise(*pairs, start=z, offset=offset[train])[0]
+            z = minimise(*pairs, start=z, offset=offset[train])
             held_out[i] -= loss(offset[~train] + Z[~train] @ z, targets[~train])
     best = int(np.flatnonzero(held_out >= held_out.max() - 1e-12 * abs(held_out.max()))[-1])
-    z = minimise(Z, targets, rest, RIDGES[best] * prior, offset=offset)[0]
+    z = minimise(Z, targets, rest, RIDGES[best] * prior, offset=offset)
     precision = RIDGES[best] * square
     return Chosen(np.asarray(mean + D @ z), precision, RIDGES[best], held_out[best] / N, r)
 
@@ -200,6 +204,7 @@ def on_simplex(X: Array, targets: Array, mean: Array) -> Array:
     return minimise_on_simplex(both, mean)
 
 
+@one_blas_thread()
 def minimise_on_simplex(objective: Callable[[Array], tuple[float, Array]], start: Array) -> Array:
     """The minimum [K] of a convex function, given with its gradient, over the simplex.
 
@@ -228,6 +233,7 @@ class Climbed:
     spread: float
 
 
+@one_blas_thread()
 def climb(
     scores: Smooth, targets: Array, starts: Array, free: int = 0, bounds: Bounds | None = None,
     ridges: tuple[float, ...] = CLIMB_RIDGES,
