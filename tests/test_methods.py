@@ -19,7 +19,10 @@ from toymdp.exact.tables import optimum, tilt, value_and_slope, worth
 from toymdp.learning.logistic import unpenalised
 from toymdp.methods import (
     collect,
+    drift,
+    exact,
     explicit,
+    history,
     implicit,
     mod,
     oracle,
@@ -28,10 +31,12 @@ from toymdp.methods import (
     pad_sf,
     pref,
     reference,
+    reward_model,
     rlhf,
     specialist,
     successors,
-)  # fmt: skip
+)
+from toymdp.methods.attributes import Margins
 from toymdp.methods.catalogue import METHODS, select
 from toymdp.methods.method import Bases, Facts, Fitted, NotApplicable
 from toymdp.methods.value import accuracy, held_out, losses, matched, of_tables, value_of
@@ -124,7 +129,11 @@ def test_forbidden_tokens_stay_forbidden_and_given_up_ones_have_no_mass():
     assert (mdp.ref == 0).any()
     bases, feedback = with_feedback(domain, 20, disputed=False)
     for method in QUICK:
-        for table in method.fit(domain, bases, feedback, 0).tables(domain):
+        fitted = method.fit(domain, bases, feedback, 0)
+        for law in fitted.laws or ():
+            assert np.isfinite(law.log_ref).all()
+            assert law.law.sum() == pytest.approx(1.0)
+        for table in () if fitted.laws else fitted.tables(domain):
             assert (table[:, mdp.ref == 0] == 0).all(), method.name
             assert np.allclose(table.sum(axis=2)[:, mdp.ref.any(axis=1)], 1.0), method.name
     with pytest.raises(InstanceError, match="finite for some allowed token"):
@@ -161,18 +170,21 @@ def test_two_roads_agree_and_nothing_beats_the_optimum(method):
 
 @pytest.mark.parametrize("method", LEARNT, ids=lambda m: m.name)
 def test_what_is_learnt_does_not_read_the_users(method):
-    domain = small_domain(7)
+    domain = small_domain(7, attributes=5)
     bases, feedback = with_feedback(domain)
     blind = domain.with_users(np.full_like(domain.users, np.nan))
     seen, unseen = (method.fit(d, bases, feedback, 0) for d in (domain, blind))
-    for a, b in zip(seen.logits, unseen.logits, strict=True):
+    for a, b in zip(parts_of(seen), parts_of(unseen), strict=True):
         np.testing.assert_array_equal(a, b)
     # and it does read the pairs
-    turned = replace(feedback, labels=-feedback.labels)
-    assert any(
-        np.abs(a - b).max() > 1e-6
-        for a, b in zip(seen.logits, method.fit(domain, bases, turned, 0).logits, strict=True)
-    )
+    few = feedback.take(5)
+    turned = method.fit(domain, bases, replace(few, labels=-few.labels), 0)
+    apart = [np.abs(a - b).max() for a, b in zip(parts_of(seen), parts_of(turned), strict=True)]
+    assert max(apart) > 1e-6
+
+
+def parts_of(fitted):
+    return fitted.logits or [law.law for law in fitted.laws]
 
 
 def test_names_select_rows():
@@ -530,6 +542,168 @@ def test_generalised_improvement_beats_every_specialist_on_the_known_mixture():
     assert max(gains) > 1e-2
 
 
+# -- EXACT and what it is compared with --------------------------------------------------------
+
+
+def slow_margin(domain, feedback, i, A):
+    """``log π^A(y_w)/ref − log π^A(y_l)/ref`` of one pair, step by step."""
+    p, mdp = feedback.prompt[i], domain.mdp
+    total = 0.0
+    for sign, nexts in ((1.0, feedback.first[i]), (-1.0, feedback.second[i])):
+        s = int(domain.start[p])
+        for s1 in nexts.tolist():
+            tilt_of = [
+                sum(domain.attributes[0, a, (s * 3 + b) % 9] for a in A) / mdp.beta
+                for b in range(3)
+            ]
+            z = np.log(sum(mdp.ref[s, b] * np.exp(tilt_of[b]) for b in range(3)))
+            total += sign * feedback.labels[i] * (tilt_of[s1 % 3] - z)
+            s = s1
+    return total
+
+
+def test_algorithm_1_is_greedy_and_at_k_1_exhaustive():
+    domain = small_domain(70, attributes=5)
+    _, feedback = with_feedback(domain, 12)
+    margins = Margins(domain, feedback)
+    for i in range(12):
+        one = [slow_margin(domain, feedback, i, (a,)) for a in range(5)]
+        chosen, value = exact.select(margins, 5, slice(i, i + 1), 1)
+        assert chosen == (int(np.argmax(one)),)
+        assert value == pytest.approx(max(one), abs=1e-12)
+        first = chosen[0]
+        two = {a: slow_margin(domain, feedback, i, (first, a)) for a in range(5) if a != first}
+        chosen, value = exact.select(margins, 5, slice(i, i + 1), 2)
+        assert chosen == (first, max(two, key=two.get))
+        assert value == pytest.approx(max(two.values()), abs=1e-12)
+    assert exact.exhaustive_ratio(domain, feedback, 1) == pytest.approx(1.0)
+    assert 0.5 < exact.exhaustive_ratio(domain, feedback, 2) <= 1.0 + 1e-12
+
+
+def test_many_pairs_of_one_attribute_find_it_and_few_do_not():
+    domain = small_domain(71, attributes=6, prompts=1, train=1)
+    domain = domain.with_users(np.stack([3.0 * domain.attributes[:, 4]] * 2))
+    _, feedback = with_feedback(domain, 400, disputed=False)
+    assert exact.chosen_sets(domain, feedback, 1, "pooled") == [(4,)]
+    singles = {exact.chosen_sets(domain, feedback.take(n), 1, "pooled")[0] for n in range(1, 9)}
+    assert singles != {(4,)}
+
+
+def test_algorithm_2_takes_the_nearest_known_prompt_and_knows_no_other():
+    domain = small_domain(72, attributes=5, prompts=5, train=3)
+    domain = replace(domain, embedding=np.random.default_rng(0).normal(size=(5, 3)))
+    _, feedback = with_feedback(domain, 30)
+    known = exact.memory(domain, feedback, 2)
+    assert set(known) == {0, 1, 2}  # sabotage: what leaks from test prompts would be here
+    unit = domain.embedding / np.linalg.norm(domain.embedding, axis=1)[:, None]
+    used = exact.chosen_sets(domain, feedback, 2, "retrieval")
+    for p in range(5):
+        assert used[p] == known[int(np.argmax(unit[:3] @ unit[p]))][0]
+    for p in range(3):  # a prompt that comes twice keeps the set of largest objective
+        values = [
+            exact.select(Margins(domain, feedback), 5, slice(i, i + 1), 2)[1]
+            for i in np.flatnonzero(feedback.prompt == p)
+        ]
+        assert known[p][1] == max(values)
+    fitted = exact.fit(domain, None, feedback, 0, k=2)
+    value = value_of(domain, fitted, 0)
+    assert value.error < 1e-11
+    for p, table in enumerate(fitted.tables(domain)):
+        logits = domain.attributes[0, list(used[p])].sum(axis=0) / domain.beta
+        np.testing.assert_allclose(table, tilt(domain.mdp, np.tile(logits, (3, 1))), atol=1e-12)
+        assert value.value[p] == pytest.approx(slow_value(domain, table, 0, p), abs=1e-12)
+
+
+def test_pooling_by_topic_uses_the_pairs_of_the_topic_alone():
+    domain = small_domain(73, attributes=5, prompts=6, train=4)
+    domain = replace(domain, topic=np.array([0, 1, 0, 1, 0, 1]))
+    _, feedback = with_feedback(domain, 60)
+    used = exact.chosen_sets(domain, feedback, 2, "topic-pooled")
+    assert used[0] == used[2] == used[4]
+    spoilt = replace(feedback, labels=np.where(feedback.prompt % 2, -1.0, 1.0) * feedback.labels)
+    again = exact.chosen_sets(domain, spoilt, 2, "topic-pooled")
+    assert again[4] == used[4]
+    assert again[5] != used[5]
+
+
+def test_drift_finds_the_strength_of_one_attribute():
+    """One step, one attribute, a user who is a multiple of it, exact chances: p is the multiple."""
+    domain = small_domain(74, A=4, L=1, T=1, attributes=3, prompts=1, train=1)
+    domain = domain.with_users(np.stack([1.7 * domain.attributes[:, 1]] * 2))
+    _, feedback = with_feedback(domain, 300, disputed=False)
+    D = drift.features(domain, replace(feedback, labels=np.ones(300)))
+    margins = collect.differences(domain, domain.users[0][:, None], feedback)[:, 0]
+    p = unpenalised(domain.beta * D, scipy.special.expit(margins))
+    np.testing.assert_allclose(p, [0.0, 1.7, 0.0], atol=1e-8)
+    fitted = drift.fit(domain, None, feedback, 0)
+    assert np.abs(value_of(domain, fitted, 0).kl).max() < 0.2
+    means = (D * feedback.labels[:, None]).mean(axis=0)
+    closed = drift.fit(domain, None, feedback, 0, weights="mean")
+    expected = means / np.linalg.norm(means) @ domain.attributes[0] / domain.beta
+    np.testing.assert_allclose(closed.logits[0][0], expected)
+
+
+def test_a_coarser_model_is_blind_to_the_oldest_token():
+    domain = small_domain(75)
+    blind = drift.coarser(domain).attributes[0].reshape(2, 3, 3)
+    assert np.ptp(blind, axis=1).max() == 0.0
+    np.testing.assert_allclose(blind[:, 0], domain.attributes[0].reshape(2, 3, 3).mean(axis=1))
+
+
+def test_best_of_n_is_the_law_of_draws_and_of_one_draw_ref():
+    domain = small_domain(76)
+    known = reward_model.enumerated(domain, 0)
+    assert len(known.answers) == 27
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.normal(size=27), 1)  # with ties
+    mass = np.exp(known.log_ref)
+    np.testing.assert_allclose(reward_model.best_of(known, scores, 1), mass, atol=1e-12)
+    drawn = rng.choice(27, size=(40_000, 3), p=mass / mass.sum())
+    tops = scores[drawn].max(axis=1)
+    law = reward_model.best_of(known, scores, 3)
+    seen = np.array([(tops == x).sum() for x in np.unique(scores)])
+    expected = np.array([law[scores == x].sum() for x in np.unique(scores)])
+    assert scipy.stats.chisquare(seen, 40_000 * expected).pvalue > 1e-3
+    for x in np.unique(scores):  # ties are shared as ref has them
+        group = scores == x
+        np.testing.assert_allclose(law[group] / law[group].sum(), mass[group] / mass[group].sum())
+    gain = reward_model.log_gain(known, scores, scores, 3)
+    np.testing.assert_allclose(gain, np.log(law) - known.log_ref, atol=1e-12)
+
+
+def test_best_of_n_is_worth_what_its_answers_are():
+    domain = small_domain(77)
+    bases, feedback = with_feedback(domain, 200)
+    fitted = reward_model.fit(domain, bases, feedback, 0)
+    assert fitted.facts.hyper["n"] > 1
+    value = value_of(domain, fitted, 0)
+    assert value.error < 1e-11
+    for p, law in enumerate(fitted.laws):
+        returns = domain.users[0, 0][law.answers].sum(axis=1)
+        kl = scipy.special.xlogy(law.law, law.law).sum() - law.law @ law.log_ref
+        assert value.value[p] == pytest.approx(law.law @ returns - domain.beta * kl, abs=1e-12)
+    with pytest.raises(NotApplicable, match="whole answers"):
+        fitted.tables(domain)
+    with pytest.raises(NotApplicable, match="1,000,000"):
+        reward_model.enumerated(small_domain(78, A=3, T=13, prompts=1, train=1), 0)
+
+
+def test_history_of_weight_0_is_ref_and_near_1_what_was_preferred():
+    domain = small_domain(79)
+    _, feedback = with_feedback(domain, 50)
+    law = history.counted(domain, feedback, rejected=False)
+    assert all(not G.any() for G in history.interpolated(domain, law, 0.0))
+    table = tilt(domain.mdp, history.interpolated(domain, law, 0.9)[0])
+    seen = law.any(axis=1)
+    np.testing.assert_allclose(table[0][seen], (0.1 * domain.mdp.ref + 0.9 * law)[seen])
+    np.testing.assert_allclose(table[0][~seen], domain.mdp.ref[~seen])
+    one = feedback.take(1)
+    counts = history.counted(domain, replace(one, labels=np.ones(1)), rejected=False)
+    assert counts[int(domain.start[one.prompt[0]]), one.first[0, 0] % 3] > 0
+    gone = history.counted(domain, feedback, rejected=True)
+    assert np.abs(gone - law).max() > 0.05
+
+
 # -- losses, divergences, accuracy -------------------------------------------------------------
 
 
@@ -577,10 +751,11 @@ def test_accuracy_counts_pairs_and_ties_by_half():
     domain = small_domain(52)
     bases, feedback = with_feedback(domain, 100)
     asked = held_out(domain, feedback, 0)
-    right = rlhf.bespoke(domain, bases, feedback, 0).tables(domain)
+    right = rlhf.bespoke(domain, bases, feedback, 0)
     assert accuracy(domain, right, asked) == 1.0
     assert accuracy(domain, right, replace(asked, labels=-asked.labels)) == 0.0
-    flat = reference.fit(domain, bases, feedback, 0).tables(domain)
+    assert 0.5 < accuracy(domain, right, asked, raw=True) < 1.0  # ref itself has a say in log π
+    flat = reference.fit(domain, bases, feedback, 0)
     assert accuracy(domain, flat, asked) == 0.5
 
 

@@ -194,7 +194,7 @@ class Judge:
         apart = value.error > ROADS * max(1.0, size)
         reasons: list[str] = []
         try:
-            stretched = of_tables(domain, matched(domain, fitted, user), user)
+            stretched = of_tables(fitted.place(domain), matched(domain, fitted, user), user)
         except NotApplicable as why:
             stretched = None
             reasons.append(f"share_matched_kl: {why}")
@@ -202,11 +202,7 @@ class Judge:
         for kind, which in self.kinds.items():
             because = list(reasons)
             lost = self._losses(fitted, which, because)
-            right = None
-            if fitted.logits is None:
-                because.append("accuracy: a law over answers scores no pair")
-            else:
-                right = accuracy(domain, fitted.tables(domain), self.test_pairs[kind])
+            right = accuracy(domain, fitted, self.test_pairs[kind])
             own = share_of(value.value, self, which)
             if own is None:
                 because.append("share: the user's optimum is worth no more than ref")

@@ -9,7 +9,7 @@ policy is fitted for each world, and no policy can choose its prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
@@ -38,6 +38,8 @@ class Domain:
     world, start: [P], of each prompt. train: [P], prompts that feedback is about; the others test.
     attributes: [W, n, S], what decides whether a pair is contentious, reward units.
     users: [U, W, S], the users' rewards, which no method but an oracle may read, reward units.
+    embedding: [P, e] of each prompt, by which the nearest is found; by default the one-hot tokens of
+    its start. topic: [P], what prompts have in common; by default their world.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Domain:
     train: NDArray[np.bool_]
     attributes: Array
     users: Array
+    embedding: Array = None  # type: ignore[assignment]  # an array in the object
+    topic: IntArray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         first = self.worlds[0]
@@ -56,6 +60,13 @@ class Domain:
             if its != shape or mdp.horizon is None:
                 rule = "worlds share vocabulary, order, finite horizon, beta and number of rewards"
                 raise InstanceError.of(f"worlds[{w}]", its, f"{rule}: {shape}", "correct it")
+        if self.embedding is None:
+            digits = first.vocab_size ** np.arange(first.order)
+            tokens = self.start[:, None] // digits % first.vocab_size
+            one_hot = np.eye(first.vocab_size)[tokens].reshape(len(self.start), -1)
+            object.__setattr__(self, "embedding", one_hot)
+        if self.topic is None:
+            object.__setattr__(self, "topic", self.world)
         if not self.train.any():
             raise InstanceError.of("train", "none", "feedback needs a prompt", "mark one")
 
@@ -79,9 +90,15 @@ class Domain:
 
     def with_users(self, users: Array) -> Domain:
         """The same domain with other users [U, W, S]."""
-        return Domain(
-            self.name, self.worlds, self.world, self.start, self.train, self.attributes, users
-        )
+        return replace(self, users=users)
+
+    @cached_property
+    def split(self) -> Domain:
+        """The same prompts with a world each, for policies that depend on the prompt."""
+        return replace(
+            self, worlds=tuple(self.worlds[w] for w in self.world), world=np.arange(len(self.world)),
+            attributes=self.attributes[self.world], users=self.users[:, self.world],
+        )  # fmt: skip
 
     @cached_property
     def _optima(self) -> dict[int, tuple[Optimum, ...]]:
@@ -207,19 +224,27 @@ class Fitted:
     """A method's policy: logits on ref, or laws over answers, and the facts of the fit.
 
     logits: [W] of [T, S] or [T, S, A], nats. laws: [P], in place of logits. scalable: whether
-    ``c·logits`` is the same method at another strength.
+    ``c·logits`` is the same method at another strength. by_prompt: the logits are [P], of each prompt.
+    scores: [W] of [T, S], by whose sums answers are compared; by default ``log π/ref``.
     """
 
     logits: tuple[Array, ...] | None
     facts: Facts = Facts()
     laws: tuple[AnswerLaw, ...] | None = None
     scalable: bool = True
+    by_prompt: bool = False
+    scores: tuple[Array, ...] | None = None
+
+    def place(self, domain: Domain) -> Domain:
+        """The domain whose worlds the logits belong to."""
+        return domain.split if self.by_prompt else domain
 
     def tables(self, domain: Domain) -> tuple[Array, ...]:
         """[W] of the policy's tables [T, S, A]. Raises NotApplicable for a law over answers."""
         if self.logits is None:
             raise NotApplicable("a law over whole answers, not a policy token by token")
-        return tuple(tilt(mdp, G) for mdp, G in zip(domain.worlds, self.logits, strict=True))
+        pairs = zip(self.place(domain).worlds, self.logits, strict=True)
+        return tuple(tilt(mdp, G) for mdp, G in pairs)
 
 
 Fit = Callable[[Domain, Bases, Feedback, int], Fitted]

@@ -41,7 +41,7 @@ def value_of(domain: Domain, fitted: Fitted, user: int) -> Value:
     """Evaluate a fitted policy under a user's reward."""
     if fitted.laws is not None:
         return _of_laws(domain, fitted.laws, user)
-    return of_tables(domain, fitted.tables(domain), user)
+    return of_tables(fitted.place(domain), fitted.tables(domain), user)
 
 
 def of_tables(domain: Domain, tables: tuple[Array, ...], user: int) -> Value:
@@ -82,6 +82,7 @@ def matched(domain: Domain, fitted: Fitted, user: int) -> tuple[Array, ...]:
     """
     if fitted.logits is None or not fitted.scalable:
         raise NotApplicable("the method has no strength to change")
+    domain = fitted.place(domain)
     wanted = of_tables(domain, _tables(domain, tuple(b.logits for b in domain.best(user))), user)
     target = float(wanted.kl_ref.mean())
 
@@ -101,16 +102,31 @@ def _tables(domain: Domain, logits: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(tilt(mdp, G) for mdp, G in zip(domain.worlds, logits, strict=True))
 
 
-def accuracy(domain: Domain, tables: tuple[Array, ...], pairs: Feedback) -> float:
+def accuracy(domain: Domain, fitted: Fitted, pairs: Feedback, *, raw: bool = False) -> float:
     """Share of pairs whose answer of larger true return the policy prefers, by ``Σ log π/ref``.
 
-    pairs: labelled by rank. Ties, two answers that the policy gives up among them, count ½.
+    pairs: labelled by rank. raw: by ``Σ log π``, as EXACT's Table 2 scores. Ties, two answers that the
+    policy gives up among them, count ½. A method with scores of its own is judged by these.
     """
-    ratio = np.stack([log_ratio(m, table) for m, table in zip(domain.worlds, tables, strict=True)])
+    if fitted.scores is not None:
+        return _right(
+            differences(domain, np.stack(fitted.scores)[:, None], pairs)[:, 0], pairs.labels
+        )
+    domain, tables = fitted.place(domain), fitted.tables(domain)
+    rows = []
+    for mdp, table in zip(domain.worlds, tables, strict=True):
+        base = np.log(np.where(mdp.ref > 0, mdp.ref, 1.0)) if raw else 0.0
+        rows.append(log_ratio(mdp, table) + base)
+    ratio = np.stack(rows)
     # an answer that is given up is worse than any other: a finite number lets two of them tie
     scores = visits(domain, pairs) @ np.maximum(ratio, -1e6).ravel()
-    right = np.sign(np.where(np.abs(scores) < 1e-9, 0.0, scores)) * pairs.labels
-    return float(0.5 + 0.5 * right.mean())
+    return _right(scores, pairs.labels)
+
+
+def _right(scores: Array, labels: Array) -> float:
+    """Share of pairs whose score has the sign of the label; rounding apart is a tie, and counts ½."""
+    signs = np.sign(np.where(np.abs(scores) < 1e-9, 0.0, scores))
+    return float(0.5 + 0.5 * (signs * labels).mean())
 
 
 @dataclass(frozen=True)
