@@ -657,17 +657,18 @@ def test_best_of_n_is_the_law_of_draws_and_of_one_draw_ref():
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=27), 1)  # with ties
     mass = np.exp(known.log_ref)
-    np.testing.assert_allclose(reward_model.best_of(known, scores, 1), mass, atol=1e-12)
+    ranking = reward_model.Ranking.of(known, scores)
+    np.testing.assert_allclose(ranking.law(1), mass, atol=1e-12)
     drawn = rng.choice(27, size=(40_000, 3), p=mass / mass.sum())
     tops = scores[drawn].max(axis=1)
-    law = reward_model.best_of(known, scores, 3)
+    law = ranking.law(3)
     seen = np.array([(tops == x).sum() for x in np.unique(scores)])
     expected = np.array([law[scores == x].sum() for x in np.unique(scores)])
     assert scipy.stats.chisquare(seen, 40_000 * expected).pvalue > 1e-3
     for x in np.unique(scores):  # ties are shared as ref has them
         group = scores == x
         np.testing.assert_allclose(law[group] / law[group].sum(), mass[group] / mass[group].sum())
-    gain = reward_model.log_gain(known, scores, scores, 3)
+    gain = ranking.log_gain(scores, 3)
     np.testing.assert_allclose(gain, np.log(law) - known.log_ref, atol=1e-12)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from toymdp.errors import InstanceError
 
-from . import ultrafeedback
+from . import exact, sleep, t2i, ultrafeedback
 from .experiment import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {row.name: row for row in (ultrafeedback.EXPERIMENT,)}
+EXPERIMENTS: dict[str, Experiment] = {
+    row.name: row
+    for row in (ultrafeedback.EXPERIMENT, t2i.EXPERIMENT, sleep.EXPERIMENT, exact.EXPERIMENT)
+}
 
 
 def named(name: str) -> Experiment:

@@ -89,9 +89,14 @@ def units(call: Callable[..., list[Record]], settings: Settings) -> list[Task]:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One user of one world: what all methods of a unit share."""
+    """One user of one world: what all methods of a unit share.
+
+    name: of the domain in records. exact: the exact specialists, where ``bases`` are others. extras:
+    what an experiment records beside what all do.
+    """
 
     experiment: str
+    name: str
     domain: Domain
     bases: Bases
     exact: Bases
@@ -99,6 +104,7 @@ class Unit:
     seed: int
     outside: float
     pairs: tuple[int, ...]
+    extras: Callable[[Judge, Fitted, str], Record] | None = None
 
     @one_blas_thread()
     def records(self, methods: Sequence[Method]) -> list[Record]:
@@ -113,7 +119,7 @@ class Unit:
 
     def _fitted(self, method: Method, n: int | None, judge: Judge) -> list[Record]:
         about = {
-            "experiment": self.experiment, "domain": self.domain.name, "method": method.id,
+            "experiment": self.experiment, "domain": self.name, "method": method.id,
             "variant": method.variant, "seed": self.seed, "user": self.feedback.user, "pairs": n,
             "labels": self.feedback.mode, "outside": self.outside, "oracle": method.oracle,
         }  # fmt: skip
@@ -222,6 +228,7 @@ class Judge:
                 "losses": lost,
                 "accuracy": right,
                 "error": number(value.error),
+                **({} if self.unit.extras is None else self.unit.extras(self, fitted, kind)),
                 "status": "roads-differ" if apart else "done",
                 "reason": "; ".join(because),
             })  # fmt: skip

@@ -65,7 +65,9 @@ def unit(
     world = domain(seed, outside)
     bases = Bases.optimal(world)
     feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-    work = Unit("ultrafeedback", world, bases, bases, feedback, seed, outside, tuple(pairs))
+    work = Unit(
+        "ultrafeedback", world.name, world, bases, bases, feedback, seed, outside, tuple(pairs)
+    )
     return work.records(chosen_methods(methods, quick))
 
 
@@ -74,8 +76,12 @@ def tasks(settings: Settings) -> list[Task]:
     return units(unit, settings)
 
 
-FULL = Settings(20, USERS, (5, 10, 20, 40, 80, 160, 320, 640, 1280), ("*",), "bt", 0.3, False)
-QUICK = Settings(3, 3, (20, 160, 1280), ("*",), "bt", 0.3, True)
+METHODS = (
+    "ref", "rlhf*", "oracle*", "ss-*", "p-soups", "pad*", "best-*", "mod", "pref", "modpo", "sf-gpi",
+    "vas",
+)  # fmt: skip
+FULL = Settings(20, USERS, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.3, False)
+QUICK = Settings(3, 3, (20, 160, 1280), METHODS, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "ultrafeedback", "four attributes, thirty specialists near them, five users (SS Figures 1, 2, 4, 5)",
     (

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -20,14 +19,16 @@ NOTES = (
     "± is the standard error over seeds, users of a seed averaged first; share is "
     "(value − V_ref)/(V_u − V_ref); * knows the true reward or weights",
 )
+NONE = "–"
 LOSSES = ("span", "estimation", "souping", "specialists")
 # columns of the second table, and the keys of the records that they show
 HEADS = {
-    "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "|λ|₁": "lambda_l1",
+    "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
+    "wins": "win_bt", "by rank": "win_rank", "|λ|₁": "lambda_l1",
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
-Key = tuple[str, str]  # method, variant
+Key = tuple[str, str, str]  # domain, method, variant
 
 
 def mean_and_error(values: Iterable[tuple[int, float | None]]) -> tuple[float, float | None] | None:
@@ -45,7 +46,7 @@ def mean_and_error(values: Iterable[tuple[int, float | None]]) -> tuple[float, f
 def cell(found: tuple[float, float | None] | None, digits: int = 2) -> str:
     """``0.86±0.02``, or a dash."""
     if found is None:
-        return "–"
+        return NONE
     mean, error = found
     return f"{mean:.{digits}f}" + ("" if error is None else f"±{error:.{digits}f}")
 
@@ -55,28 +56,35 @@ def groups(records: Iterable[Record], kind: str) -> dict[Key, list[Record]]:
     found: dict[Key, list[Record]] = defaultdict(list)
     for record in records:
         if record["prompts"] == kind:
-            found[record["method"], record["variant"]].append(record)
+            found[record["domain"], record["method"], record["variant"]].append(record)
     return found
 
 
-def tables(records: Sequence[Record], kind: str = "test") -> list[Table]:
+def tables(records: Sequence[Record], kind: str = "test") -> list[Text | Table]:
     """Share against pairs, and at the largest number of pairs what else is known."""
     by_method = groups(records, kind)
     sizes = sorted({r["pairs"] for r in records if r["pairs"] is not None})
     first = records[0]
     seeds = len({r["seed"] for r in records})
     users = len({r["user"] for r in records})
-    title = (
-        f"{first['experiment']}: share of the way from ref to RLHF on {kind} prompts\n"
-        f"labels {first['labels']}, {first['outside']:.0%} of the users' norm outside the span, "
-        f"{seeds} seeds, {users} users"
+    heading = (
+        f"{first['experiment']}: labels {first['labels']}, {first['outside']:.0%} of the users' norm "
+        f"outside, {seeds} seeds, {users} users"
     )
-    return [_shares(title, by_method, sizes), _details(by_method, sizes)]
+    found: list[Text | Table] = [Text(heading, "bold")]
+    for domain in dict.fromkeys(key[0] for key in by_method):
+        part = {key: rows for key, rows in by_method.items() if key[0] == domain}
+        found.append(Text(f"{domain}: share of the way from ref to RLHF on {kind} prompts"))
+        found.append(_shares(part, sizes))
+        if sizes:
+            found.append(Text(f"means at N = {sizes[-1]}; losses are shares of V_u − V_ref"))
+        found.append(_details(part, sizes))
+    return found
 
 
 def _name(key: Key, rows: Sequence[Record]) -> Text:
-    text = Text(key[0] + ("*" if rows[0]["oracle"] else ""))
-    return text.append(f" {key[1]}", "dim") if key[1] else text
+    text = Text(key[1] + ("*" if rows[0]["oracle"] else ""))
+    return text.append(f" {key[2]}", "dim") if key[2] else text
 
 
 def _at(rows: Sequence[Record], size: int | None) -> list[Record]:
@@ -84,8 +92,8 @@ def _at(rows: Sequence[Record], size: int | None) -> list[Record]:
     return [r for r in rows if r["pairs"] in (size, None)]
 
 
-def _shares(title: str, by_method: dict[Key, list[Record]], sizes: Sequence[int]) -> Table:
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
+def _shares(by_method: dict[Key, list[Record]], sizes: Sequence[int]) -> Table:
+    table = Table(header_style="bold")
     table.add_column("method", no_wrap=True)
     for size in sizes:
         table.add_column(f"N = {size}", justify="right", no_wrap=True)
@@ -99,14 +107,18 @@ def _shares(title: str, by_method: dict[Key, list[Record]], sizes: Sequence[int]
 
 def _details(by_method: dict[Key, list[Record]], sizes: Sequence[int]) -> Table:
     largest = sizes[-1] if sizes else None
-    title = f"Means at N = {largest}: losses in shares of V_u − V_ref, which add up to 1 − share"
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(header_style="bold")
     table.add_column("method", no_wrap=True)
-    for head in HEADS:
+    # a column that says nothing of any method here is left out
+    cells = {
+        key: {head: _detail(_at(rows, largest), head) for head in HEADS}
+        for key, rows in by_method.items()
+    }
+    shown = [head for head in HEADS if any(row[head] != NONE for row in cells.values())]
+    for head in shown:
         table.add_column(head, justify="right", no_wrap=True)
     for key, rows in by_method.items():
-        there = _at(rows, largest)
-        table.add_row(_name(key, rows), *(_detail(there, head) for head in HEADS))
+        table.add_row(_name(key, rows), *(cells[key][head] for head in shown))
     return table
 
 
@@ -119,7 +131,7 @@ def _detail(rows: Sequence[Record], head: str) -> str:
             return None if record["acceptance"] is None else float(record["acceptance"]["token"])
         if head == "V/V_u":
             return record["value"] / record["V_u"] if record["value"] and record["V_u"] else None
-        value: float | None = record[loss]
+        value: float | None = record.get(loss)
         return value
 
     found = mean_and_error((r["seed"], of(r)) for r in rows)

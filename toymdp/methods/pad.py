@@ -27,8 +27,8 @@ def nearest_weights(domain: Domain, user: int) -> Array:
         [m.rewards - m.rewards.mean(axis=1)[:, None] for m in domain.worlds], 1
     )
     wanted = domain.users[user] - domain.users[user].mean(axis=1)[:, None]
-    size = float(np.mean(rewards**2)) or 1.0
-    gram = (rewards @ rewards.T) / size + SHORT * rewards.shape[1] * np.eye(K)
+    size = float((rewards**2).sum()) / K or 1.0
+    gram = (rewards @ rewards.T) / size + SHORT * np.eye(K)
     aim = rewards @ wanted.ravel() / size
 
     def both(w: Array) -> tuple[float, Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import Array, IntArray
+from ..cached import cached_property
 from ..learning.feedback import Feedback
 from ..learning.logistic import FOLDS, cross_validated, loss
 from .collect import context_counts
@@ -45,26 +46,46 @@ def enumerated(domain: Domain, p: int) -> Enumerated:
     return Enumerated(paths, log_mass)
 
 
-def best_of(known: Enumerated, scores: Array, n: int) -> Array:
-    """The law [m] of the answer of largest score among n draws: ``c_iⁿ − c_{i−1}ⁿ``, ties shared."""
-    size = float(np.abs(scores).max()) or 1.0
-    _, group = np.unique(np.round(scores / (TIE * size)), return_inverse=True)
-    mass = np.exp(known.log_ref)
-    by_group = np.bincount(group, weights=mass)
-    below = np.minimum(np.cumsum(by_group) / by_group.sum(), 1.0)
-    gain = np.diff(below**n, prepend=0.0)
-    law = mass * (gain / by_group)[group]
-    return np.asarray(law / law.sum())
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Answers ordered by score: the law of the best of n is a function of the mass below.
 
+    group: [m] of each answer, by increasing score, ties together; mass: [G]; below: [G], the
+    cumulative mass c_i, which ends at 1.
+    """
 
-def log_gain(known: Enumerated, scores: Array, at: Array, n: int) -> Array:
-    """``log π_n/ref`` [m] of answers of scores ``at``: their group's gain over its mass."""
-    law = best_of(known, scores, n)
-    order = np.argsort(scores, kind="stable")
-    with np.errstate(divide="ignore"):
-        gain = np.log(law[order]) - known.log_ref[order]
-    place = np.clip(np.searchsorted(scores[order], at), 0, len(order) - 1)
-    return np.asarray(gain[place])
+    ref: Array
+    group: IntArray
+    mass: Array
+    below: Array
+    least: Array
+
+    @classmethod
+    def of(cls, known: Enumerated, scores: Array) -> Ranking:
+        """The ranking by scores [m]; those within rounding of each other are one."""
+        size = float(np.abs(scores).max()) or 1.0
+        rounded = np.round(scores / (TIE * size)) * (TIE * size)
+        least, group = np.unique(rounded, return_inverse=True)
+        ref = np.exp(known.log_ref)
+        mass = np.asarray(np.bincount(group, weights=ref), dtype=np.float64)
+        below = np.minimum(np.cumsum(mass) / mass.sum(), 1.0)
+        return cls(ref, group, mass, below, least)
+
+    def law(self, n: int) -> Array:
+        """[m]: ``c_iⁿ − c_{i−1}ⁿ`` of an answer's group, shared as ref has it."""
+        law = self.ref * (np.diff(self.below**n, prepend=0.0) / self.mass)[self.group]
+        return np.asarray(law / law.sum())
+
+    def log_gain(self, at: Array, n: int) -> Array:
+        """``log π_n/ref`` of answers of scores ``at``, of which each is one of the ranking's."""
+        place = np.clip(np.searchsorted(self.least, at - 0.5 * self._gap), 0, len(self.mass) - 1)
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(np.diff(self.below**n, prepend=0.0) / self.mass)[place])
+
+    @cached_property
+    def _gap(self) -> float:
+        """The least distance of two scores: half of it tells a score from its neighbour."""
+        return float(np.diff(self.least).min()) if len(self.least) > 1 else 1.0
 
 
 def fit(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
@@ -81,10 +102,10 @@ def fit(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
         for p in prompts:
             rows = np.flatnonzero(rest & (feedback.prompt == p))
             table = reward[domain.world[p]]
-            scores = table[known[p].answers].sum(axis=1)
+            ranking = Ranking.of(known[p], table[known[p].answers].sum(axis=1))
             both = [table[part[rows]].sum(axis=1) for part in (feedback.first, feedback.second)]
             for i, n in enumerate(NUMBERS):
-                first, second = (log_gain(known[p], scores, at, n) for at in both)
+                first, second = (ranking.log_gain(at, n) for at in both)
                 # an answer that n draws never return is as unlikely as a number can say
                 z = domain.beta * (np.maximum(first, -700.0) - np.maximum(second, -700.0))
                 held_out[i] -= loss(z, feedback.targets[rows])
@@ -95,6 +116,6 @@ def fit(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
     for p in range(len(domain.world)):
         every = known[p] if p in known else enumerated(domain, p)
         scores = reward[domain.world[p]][every.answers].sum(axis=1)
-        laws.append(AnswerLaw(every.answers, every.log_ref, best_of(every, scores, n)))
+        laws.append(AnswerLaw(every.answers, every.log_ref, Ranking.of(every, scores).law(n)))
     facts = Facts(hyper={"ridge": chosen.ridge, "n": n}, evaluations=n)
     return Fitted(None, facts, tuple(laws), scalable=False, scores=tuple(reward))
