@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from toymdp.errors import InstanceError
 
-from . import exact, sleep, t2i, ultrafeedback
+from . import bases, exact, sleep, t2i, ultrafeedback, weights
 from .experiment import Experiment
 
-EXPERIMENTS: dict[str, Experiment] = {
-    row.name: row
-    for row in (ultrafeedback.EXPERIMENT, t2i.EXPERIMENT, sleep.EXPERIMENT, exact.EXPERIMENT)
-}
+_ROWS = (
+    ultrafeedback.EXPERIMENT, t2i.EXPERIMENT, sleep.EXPERIMENT, exact.EXPERIMENT, bases.EXPERIMENT,
+    weights.EXPERIMENT,
+)  # fmt: skip
+EXPERIMENTS: dict[str, Experiment] = {row.name: row for row in _ROWS}
 
 
 def named(name: str) -> Experiment:

@@ -29,13 +29,15 @@ ATTRIBUTES, K, USERS, PROMPTS = 4, 30, 5, 8
 NEAR = 0.7  # of a specialist's weights on its attribute; the rest is drawn
 
 
-def domain(seed: int, outside: float, k: int = K) -> Domain:
-    """The world of a seed: ``outside`` changes the users alone, k takes the first specialists.
+def domain(seed: int, outside: float, kept: list[int] | None = None) -> Domain:
+    """The world of a seed: ``outside`` changes the users alone, kept are the specialists that
+    are left, all by default.
 
     Rewards of attributes are standard Gaussian on next contexts; users are Dirichlet mixtures of
     them, of whose norm a share ``outside`` lies in no attribute. Half the prompts are for test.
     """
     rng = np.random.default_rng([seed, 0x0F8])
+    left = list(range(K)) if kept is None else kept
     S = A**L
     weights = rng.gamma(1.0, size=(S, A))
     attributes = rng.normal(size=(ATTRIBUTES, S))
@@ -48,7 +50,7 @@ def domain(seed: int, outside: float, k: int = K) -> Domain:
     starts = rng.choice(S, PROMPTS, replace=False)
     mdp = TokenMDP(
         vocab_size=A, order=L, horizon=T, start=[0] * L, ref_weights=weights,
-        rewards=mixtures[:k] @ attributes, beta=BETA, w=np.full(k, 1.0 / k),
+        rewards=mixtures[left] @ attributes, beta=BETA, w=np.full(len(left), 1.0 / len(left)),
         features={"kind": "tabular", "per_step": True, "scale": 1.0}, name=f"ultrafeedback-{seed}",
     )  # fmt: skip
     return Domain(

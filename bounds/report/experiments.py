@@ -20,11 +20,14 @@ NOTES = (
     "(value − V_ref)/(V_u − V_ref); * knows the true reward or weights",
 )
 NONE = "–"
+MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
+SIGNS = {"pairs": "N", "bases": "K"}
 LOSSES = ("span", "estimation", "souping", "specialists")
 # columns of the second table, and the keys of the records that they show
 HEADS = {
     "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
-    "wins": "win_bt", "by rank": "win_rank", "|λ|₁": "lambda_l1",
+    "wins": "win_bt", "by rank": "win_rank",
+    "to w": "to_w", "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
@@ -63,7 +66,10 @@ def groups(records: Iterable[Record], kind: str) -> dict[Key, list[Record]]:
 def tables(records: Sequence[Record], kind: str = "test") -> list[Text | Table]:
     """Share against pairs, and at the largest number of pairs what else is known."""
     by_method = groups(records, kind)
-    sizes = sorted({r["pairs"] for r in records if r["pairs"] is not None})
+    # what a curve runs along: how many specialists where that varies, else how many pairs
+    axis = "bases" if any(r.get("bases") for r in records) else "pairs"
+    sizes = sorted({r[axis] for r in records if r[axis] is not None})
+    sizes = sizes if len(sizes) <= MOST_COLUMNS else [*sizes[:-1:2], sizes[-1]]
     first = records[0]
     seeds = len({r["seed"] for r in records})
     users = len({r["user"] for r in records})
@@ -75,10 +81,12 @@ def tables(records: Sequence[Record], kind: str = "test") -> list[Text | Table]:
     for domain in dict.fromkeys(key[0] for key in by_method):
         part = {key: rows for key, rows in by_method.items() if key[0] == domain}
         found.append(Text(f"{domain}: share of the way from ref to RLHF on {kind} prompts"))
-        found.append(_shares(part, sizes))
+        found.append(_shares(part, axis, sizes))
         if sizes:
-            found.append(Text(f"means at N = {sizes[-1]}; losses are shares of V_u − V_ref"))
-        found.append(_details(part, sizes))
+            found.append(
+                Text(f"means at {SIGNS[axis]} = {sizes[-1]}; losses are shares of V_u − V_ref")
+            )
+        found.append(_details(part, axis, sizes))
     return found
 
 
@@ -87,31 +95,32 @@ def _name(key: Key, rows: Sequence[Record]) -> Text:
     return text.append(f" {key[2]}", "dim") if key[2] else text
 
 
-def _at(rows: Sequence[Record], size: int | None) -> list[Record]:
-    """The records at a number of pairs; those of a method that sees none count at every number."""
-    return [r for r in rows if r["pairs"] in (size, None)]
+def _at(rows: Sequence[Record], axis: str, size: int | None) -> list[Record]:
+    """The records at one size; those of a method on which it does not bear count at every size."""
+    return [r for r in rows if r[axis] in (size, None)]
 
 
-def _shares(by_method: dict[Key, list[Record]], sizes: Sequence[int]) -> Table:
+def _shares(by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]) -> Table:
     table = Table(header_style="bold")
     table.add_column("method", no_wrap=True)
     for size in sizes:
-        table.add_column(f"N = {size}", justify="right", no_wrap=True)
+        table.add_column(f"{SIGNS[axis]} = {size}", justify="right", no_wrap=True)
     for key, rows in by_method.items():
         cells = [
-            cell(mean_and_error((r["seed"], r["share"]) for r in _at(rows, size))) for size in sizes
+            cell(mean_and_error((r["seed"], r["share"]) for r in _at(rows, axis, size)))
+            for size in sizes
         ]
         table.add_row(_name(key, rows), *cells)
     return table
 
 
-def _details(by_method: dict[Key, list[Record]], sizes: Sequence[int]) -> Table:
+def _details(by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]) -> Table:
     largest = sizes[-1] if sizes else None
     table = Table(header_style="bold")
     table.add_column("method", no_wrap=True)
     # a column that says nothing of any method here is left out
     cells = {
-        key: {head: _detail(_at(rows, largest), head) for head in HEADS}
+        key: {head: _detail(_at(rows, axis, largest), head) for head in HEADS}
         for key, rows in by_method.items()
     }
     shown = [head for head in HEADS if any(row[head] != NONE for row in cells.values())]
