@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 from command_line import run as command
 
-from bounds.experiments import ultrafeedback
+from bounds.experiments import bases, exact, sleep, t2i, ultrafeedback
 from bounds.experiments.catalogue import EXPERIMENTS
 from bounds.experiments.experiment import Settings
 from bounds.records.output import dump
 from bounds.records.resume import finished, marked
 from bounds.report import experiments as report
 from toymdp.errors import InstanceError
+from toymdp.methods.catalogue import select
 
 KEYS = {
     "experiment", "domain", "method", "variant", "seed", "user", "prompts", "pairs", "labels",
@@ -141,6 +143,103 @@ def test_no_name_lists_them():
     done = command("experiment")
     assert done.exit_code == 0
     assert all(name in done.stdout for name in EXPERIMENTS)
+
+
+TASTE = {
+    "ultrafeedback": ("ref", "vas"), "t2i": ("ref", "ss-explicit[m=0]"), "sleep": ("rlhf", "mod"),
+    "exact": ("ref", "exact[k=3]", "reward"), "bases": ("mod",),
+    "lambda": ("ss-sequential[S_n]", "null-space"), "offline": ("mod",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_and_its_two_roads_agree(name):
+    chosen = EXPERIMENTS[name]
+    settings = replace(
+        chosen.quick, seeds=1, users=1, pairs=chosen.quick.pairs[:1], methods=TASTE[name]
+    )
+    (task,) = chosen.tasks(settings)
+    rows = task.run()
+    assert {r["experiment"] for r in rows} == {name}
+    assert {r["status"] for r in rows} == {"done"}
+    assert max(r["error"] for r in rows) < 1e-9
+    assert max(r["share"] for r in rows) <= 1.0 + 1e-9
+    json.loads(dump(rows[0] | {"unit": task.id}))
+    assert len(report.tables(rows)) >= 4
+    assert chosen.readings
+    # what is asked for by default exists, and the full run is no smaller than the quick one
+    assert select(chosen.full.methods)
+    assert chosen.full.seeds >= chosen.quick.seeds
+
+
+def test_slates_choose_as_their_enumeration_says():
+    utility = np.random.default_rng(0).normal(size=(2, 6))
+    chance = t2i.chosen_from_slates(utility)
+    slow = np.zeros_like(chance)
+    slates = list(itertools.combinations(range(6), 4))
+    for slate in slates:
+        for row in range(2):
+            total = sum(np.exp(utility[row, b]) for b in slate)
+            for a in slate:
+                slow[row, a] += np.exp(utility[row, a]) / total / len(slates)
+    np.testing.assert_allclose(chance, slow)
+    np.testing.assert_allclose(chance.sum(axis=1), 1.0)
+
+
+def test_levels_of_a_trait_and_weights_of_a_person():
+    x = np.random.default_rng(1).random((5, 7))
+    r = sleep.levels(x)
+    np.testing.assert_allclose(r[:5], -r[10:])
+    assert (r[5:10].argmax(axis=1) == np.abs(x - 0.5).argmin(axis=1)).all()
+    w = sleep.weights_of(sleep.profile(np.random.default_rng(2)))
+    assert w.sum() == pytest.approx(1.0)
+    assert w.min() > 0.1
+
+
+def test_tastes_reverse_or_stay():
+    rng = np.random.default_rng(3)
+    turned, same, free = (exact.tastes(rng, kind) for kind in exact.TASTES[::2] + exact.TASTES[1:2])
+    np.testing.assert_array_equal(turned[0], -turned[1])
+    np.testing.assert_array_equal(turned[0], turned[2])
+    assert (same == same[0]).all()
+    assert (np.abs(free).sum(axis=1) == exact.LIKED).all()
+    assert len({tuple(np.flatnonzero(row)) for row in free}) > 1
+
+
+def test_win_rates_are_those_of_draws():
+    settings = replace(
+        EXPERIMENTS["exact"].quick, seeds=1, users=1, pairs=(20,), methods=("ref", "rlhf")
+    )
+    rows = [r for r in EXPERIMENTS["exact"].tasks(settings)[0].run() if r["prompts"] == "test"]
+    for r in rows:
+        if r["method"] == "ref":
+            assert r["win_bt"] == pytest.approx(0.5)
+            assert r["win_rank"] == pytest.approx(0.5)
+        else:
+            assert 0.8 < r["win_bt"] < r["win_rank"] < 1.0
+
+
+def test_narrow_features_lose_what_wide_ones_hold():
+    Q = np.random.default_rng(4).normal(size=(3, 5, 25))
+    np.testing.assert_array_equal(bases.through(Q, 125, 0), Q)
+    lost = [np.linalg.norm(bases.through(Q, d, 0) - Q) for d in (20, 60, 110)]
+    assert lost[0] > lost[1] > lost[2] > 0.1
+    again = bases.through(bases.through(Q, 20, 0), 60, 0)  # narrower is part of wider
+    np.testing.assert_allclose(again, bases.through(Q, 20, 0), atol=1e-8)
+
+
+def test_curves_run_along_pairs_or_along_specialists():
+    row = {
+        "experiment": "x", "labels": "bt", "outside": 0.0, "domain": "d", "method": "mod",
+        "variant": "", "oracle": False, "prompts": "test", "seed": 0, "user": 0, "pairs": 8,
+        "share": 0.5, "losses": None, "acceptance": None, "value": 1.0, "V_u": 2.0, "V_ref": 0.0,
+        "seconds": 0.0, "accuracy": 0.5, "lambda_l1": 1.0, "share_matched_kl": None,
+    }  # fmt: skip
+    heads = [c.header for c in report.tables([row])[2].columns]
+    assert heads == ["method", "N = 8"]
+    many = [row | {"bases": k} for k in range(1, 12)]
+    heads = [c.header for c in report.tables(many)[2].columns]
+    assert heads == ["method", *(f"K = {k}" for k in (1, 3, 5, 7, 9, 11))]
 
 
 def test_the_seed_is_the_unit_of_every_error_bar():

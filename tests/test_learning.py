@@ -10,10 +10,12 @@ import pytest
 import scipy
 from method_worlds import small_domain
 
+from bounds.experiments import offline
 from toymdp.errors import InstanceError
 from toymdp.learning import appendix_c, logistic
 from toymdp.learning.feedback import Feedback, answered, contentious
 from toymdp.learning.greedy import greedy
+from toymdp.learning.specialists import Trajectories, composite_jointly
 from toymdp.learning.users import mixed_user, orthonormal
 from toymdp.methods import collect
 
@@ -224,3 +226,49 @@ def test_more_pairs_begin_with_those_of_fewer():
     domain = small_domain(64)
     few, many = (collect.draw_pairs(domain, n, 5) for n in (64, 64))
     np.testing.assert_array_equal(few.first, many.first)
+
+
+# -- specialists -------------------------------------------------------------------------------
+
+
+def one_step(r):
+    """Every answer of one step and three tokens once, with the exact chance of being good."""
+    n = len(r)
+    eye = scipy.sparse.eye_array(n, format="csr")
+    nothing = scipy.sparse.csr_array((n, n))
+    pairs = np.stack([np.arange(n), np.zeros(n, dtype=int)], axis=1)
+    return Trajectories(eye, nothing, pairs, np.full(n, 1 / n), scipy.special.expit(r))
+
+
+def test_the_composite_objective_shrinks_q_whatever_the_data():
+    """ss.sec4.composite: with exact expectations Q − mean is a few per cent of r − mean."""
+    r, beta = np.array([1.0, -0.4, 0.3]), 0.5
+    centred = r - r.mean()
+    shrunk = {}
+    for weight in (1.0, 0.1):
+        Q, V = composite_jointly(one_step(r), beta, weight)
+        shrunk[weight] = (Q - Q.mean()) @ centred / (centred @ centred)
+        # stationary: the pull of the Gumbel loss on each token is that of its label
+        pull = weight / 3 * np.expm1((Q - V[0]) / beta) / beta
+        push = (scipy.special.expit(r) - scipy.special.expit(Q)) / 3
+        np.testing.assert_allclose(pull, push, atol=2e-3)
+    assert 0.03 < shrunk[1.0] < 0.1
+    assert shrunk[1.0] < shrunk[0.1] < 0.6
+    free, _ = composite_jointly(one_step(r), beta, 0.0)
+    np.testing.assert_allclose(free, r, atol=0.02)  # sabotage: without that loss nothing is shrunk
+
+
+def test_labels_and_the_gumbel_step_on_v_alone_recover_the_specialist():
+    world = small_domain(80, A=4, T=3, K=2)
+    few, many = (
+        offline.own_share(world, offline.learnt(world, "binary, V alone", n, 0), world.train)
+        for n in (40, 20_000)
+    )
+    assert few < many
+    assert 0.97 < many <= 1.0
+    joint = offline.learnt(world, "binary + Gumbel 1", 20_000, 0)
+    assert offline.own_share(world, joint, world.train) < 0.7
+    low = offline.own_share(world, offline.learnt(world, "BT, rank 2", 20_000, 0), world.train)
+    full = offline.own_share(world, offline.learnt(world, "BT", 20_000, 0), world.train)
+    assert 0.97 < full <= 1.0
+    assert low < full

@@ -25,6 +25,7 @@ from toymdp.methods import (
     history,
     implicit,
     mod,
+    null_space,
     oracle,
     p_soups,
     pad,
@@ -703,6 +704,25 @@ def test_history_of_weight_0_is_ref_and_near_1_what_was_preferred():
     assert counts[int(domain.start[one.prompt[0]]), one.first[0, 0] % 3] > 0
     gone = history.counted(domain, feedback, rejected=True)
     assert np.abs(gone - law).max() > 0.05
+
+
+def test_pairs_cannot_tell_apart_the_soups_of_one_reward():
+    domain = small_domain(90, K=5, T=4)
+    bases, feedback = with_feedback(domain, 100)
+    X = collect.returns(domain, bases, feedback)
+    found = {
+        choice: null_space.fit(domain, bases, feedback, 0, choice=choice)
+        for choice in ("simplex", "least ℓ₂", "least ℓ₁", "best")
+    }
+    scores = {choice: X @ fitted.facts.lam for choice, fitted in found.items()}
+    for choice in ("least ℓ₂", "least ℓ₁", "best"):
+        np.testing.assert_allclose(scores[choice], scores["simplex"], atol=1e-8)
+    lam = {choice: fitted.facts.lam for choice, fitted in found.items()}
+    assert np.abs(lam["least ℓ₁"]).sum() <= np.abs(lam["simplex"]).sum() + 1e-9
+    assert np.linalg.norm(lam["least ℓ₂"]) < np.linalg.norm(lam["simplex"]) - 1e-3
+    values = {choice: on_train(domain, fitted) for choice, fitted in found.items()}
+    assert values["best"] > max(values[c] for c in ("simplex", "least ℓ₂", "least ℓ₁")) + 1e-3
+    assert abs(values["simplex"] - values["least ℓ₂"]) > 1e-4
 
 
 # -- losses, divergences, accuracy -------------------------------------------------------------

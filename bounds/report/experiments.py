@@ -21,7 +21,7 @@ NOTES = (
 )
 NONE = "–"
 MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
-SIGNS = {"pairs": "N", "bases": "K"}
+SIGNS = {"pairs": "N", "bases": "K", "offline": "n"}
 LOSSES = ("span", "estimation", "souping", "specialists")
 # columns of the second table, and the keys of the records that they show
 HEADS = {
@@ -67,7 +67,7 @@ def tables(records: Sequence[Record], kind: str = "test") -> list[Text | Table]:
     """Share against pairs, and at the largest number of pairs what else is known."""
     by_method = groups(records, kind)
     # what a curve runs along: how many specialists where that varies, else how many pairs
-    axis = "bases" if any(r.get("bases") for r in records) else "pairs"
+    axis = next((a for a in ("bases", "offline") if any(r.get(a) for r in records)), "pairs")
     sizes = sorted({r[axis] for r in records if r[axis] is not None})
     sizes = sizes if len(sizes) <= MOST_COLUMNS else [*sizes[:-1:2], sizes[-1]]
     first = records[0]
