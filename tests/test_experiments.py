@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from command_line import run as command
 
-from bounds.experiments import bases, exact, sleep, t2i, ultrafeedback
+from bounds.experiments import bases, corpus, exact, sleep, t2i, ultrafeedback
 from bounds.experiments.catalogue import EXPERIMENTS
 from bounds.experiments.experiment import Settings
 from bounds.records.output import dump
 from bounds.records.resume import finished, marked
 from bounds.report import experiments as report
 from toymdp.errors import InstanceError
+from toymdp.families.corpus_answers import labelled_answers
+from toymdp.methods import collect
 from toymdp.methods.catalogue import select
 
 KEYS = {
@@ -149,6 +151,7 @@ TASTE = {
     "ultrafeedback": ("ref", "vas"), "t2i": ("ref", "ss-explicit[m=0]"), "sleep": ("rlhf", "mod"),
     "exact": ("ref", "exact[k=3]", "reward"), "bases": ("mod",),
     "lambda": ("ss-sequential[S_n]", "null-space"), "offline": ("mod",),
+    "corpus": ("ref", "ss-explicit[m=0]"),
 }  # fmt: skip
 
 
@@ -217,6 +220,26 @@ def test_win_rates_are_those_of_draws():
             assert r["win_rank"] == pytest.approx(0.5)
         else:
             assert 0.8 < r["win_bt"] < r["win_rank"] < 1.0
+
+
+def test_peoples_pairs_are_what_people_said_of_unseen_questions():
+    world, data = corpus.domain(0), labelled_answers(0)
+    for user in range(3):
+        for train in (True, False):
+            pairs = corpus.human_pairs(world, data, user, 50, 0, train=train)
+            assert abs(pairs.labels.sum()) < 50
+            known = {
+                tuple(corpus._contexts(data.tokens[[i]], int(world.start[0]))[0]): i
+                for i in np.flatnonzero(data.train == train)
+            }
+            for n in range(50):
+                good, bad = (pairs.first[n], pairs.second[n])[:: int(pairs.labels[n])]
+                # an answer that is given twice, or reads the same in classes of words, may have both labels
+                assert tuple(good) in known
+                assert tuple(bad) in known
+            s, _ = collect.steps_before(world, pairs)
+            assert (world.mdp.ref[s, pairs.first % 32] > 0).all()
+    assert not set(data.question[data.train]) & set(data.question[~data.train])
 
 
 def test_narrow_features_lose_what_wide_ones_hold():

@@ -272,3 +272,17 @@ def test_labels_and_the_gumbel_step_on_v_alone_recover_the_specialist():
     full = offline.own_share(world, offline.learnt(world, "BT", 20_000, 0), world.train)
     assert 0.97 < full <= 1.0
     assert low < full
+
+
+@pytest.mark.parametrize("N", [60, 300])
+def test_many_columns_have_the_minimum_that_few_would(N):
+    """The quasi-Newton road of wide problems against Newton's."""
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(N, 150))
+    targets = (rng.random(N) < 0.5).astype(float)
+    mean, precision = rng.normal(size=150), 3.0 * np.eye(150)
+    wide = logistic.minimise(X, targets, mean, precision)
+    gradient = precision @ (wide - mean) + X.T @ (scipy.special.expit(X @ wide) - targets)
+    assert np.abs(gradient).max() < 1e-4
+    rough = logistic.minimise(X, targets, mean, precision, rough=True)
+    assert 0 < np.abs(rough - wide).max() < 0.1

@@ -137,6 +137,10 @@ def test_forbidden_tokens_stay_forbidden_and_given_up_ones_have_no_mass():
         for table in () if fitted.laws else fitted.tables(domain):
             assert (table[:, mdp.ref == 0] == 0).all(), method.name
             assert np.allclose(table.sum(axis=2)[:, mdp.ref.any(axis=1)], 1.0), method.name
+    huge = np.where(mdp.ref > 0, 0.0, 1e6) + np.zeros(
+        (3, 9, 3)
+    )  # forbidden tokens may have any logit
+    np.testing.assert_allclose(tilt(mdp, huge)[0], mdp.ref)
     with pytest.raises(InstanceError, match="finite for some allowed token"):
         tilt(mdp, np.full((3, 9, 3), -np.inf))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from toymdp.errors import InstanceError
 
-from . import bases, exact, offline, sleep, t2i, ultrafeedback, weights
+from . import bases, corpus, exact, offline, sleep, t2i, ultrafeedback, weights
 from .experiment import Experiment
 
 _ROWS = (
     ultrafeedback.EXPERIMENT, t2i.EXPERIMENT, sleep.EXPERIMENT, exact.EXPERIMENT, bases.EXPERIMENT,
-    weights.EXPERIMENT, offline.EXPERIMENT,
+    weights.EXPERIMENT, offline.EXPERIMENT, corpus.EXPERIMENT,
 )  # fmt: skip
 EXPERIMENTS: dict[str, Experiment] = {row.name: row for row in _ROWS}
 

@@ -7,7 +7,7 @@ Its records are those of METHODS: numbers or null with a reason.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -92,7 +92,8 @@ class Unit:
     """One user of one world: what all methods of a unit share.
 
     name: of the domain in records. exact: the exact specialists, where ``bases`` are others. extras:
-    what an experiment records beside what all do.
+    what an experiment records beside what all do. asked: pairs that accuracy is judged on, by kind of
+    prompt; by default pairs of ref's answers, as the user ranks them.
     """
 
     experiment: str
@@ -105,6 +106,7 @@ class Unit:
     outside: float
     pairs: tuple[int, ...]
     extras: Callable[[Judge, Fitted, str], Record] | None = None
+    asked: Mapping[str, Feedback] | None = None
 
     @one_blas_thread()
     def records(self, methods: Sequence[Method]) -> list[Record]:
@@ -177,8 +179,8 @@ class Judge:
         domain, user = unit.domain, unit.feedback.user
         kinds = {k: domain.train == (k == "train") for k in KINDS}
         kinds = {k: which for k, which in kinds.items() if which.any()}
-        asked = {}
-        for kind in kinds:
+        asked = dict(unit.asked or {})
+        for kind in kinds if unit.asked is None else ():
             # a seed of their own: none of the pairs that the user answered is among them
             drawn = collect.draw_pairs(
                 domain, TEST_PAIRS, unit.seed + 0x7E57, train=kind == "train"

@@ -42,8 +42,8 @@ def tilt(mdp: TokenMDP, logits: Array) -> Array:
         t, s = np.argwhere(lost)[0]
         rule = "must be finite for some allowed token, and never NaN or +inf"
         raise InstanceError.of(f"logits[{t}][{s}]", G[t, s], rule, "correct the method")
-    with np.errstate(invalid="ignore"):
-        weights = np.where(live, mdp.ref * np.exp(G - top), 0.0)
+    # a forbidden token may have any logit, also one that would overflow
+    weights = mdp.ref * np.exp(np.where(live, G - np.where(np.isfinite(top), top, 0.0), -np.inf))
     total = weights.sum(axis=-1, keepdims=True)
     return np.asarray(weights / np.where(total > 0, total, 1.0))
 
