@@ -748,6 +748,15 @@ def test_the_losses_add_up():
     parts = (found.span, found.estimation, found.souping, found.specialists)
     assert sum(parts) == pytest.approx(way, abs=1e-12)
     assert min(map(abs, parts)) > 1e-6
+    # each by itself: what the optimum of a mixed reward is worth, and the exact soup at λ̂
+    best = on_whole(domain, rlhf.bespoke(domain, exact, feedback, 0), which)
+    at_limit, at_lam = (
+        on_whole(domain, Fitted(pref.mixed(domain, lam)), which)
+        for lam in (limit, fitted.facts.lam)
+    )
+    souped = on_whole(domain, explicit.soup(exact, fitted.facts.lam, Facts()), which)
+    expected = (best - at_limit, at_limit - at_lam, at_lam - souped)
+    np.testing.assert_allclose(parts[:3], expected, atol=1e-12)
     same = losses(domain, exact, explicit.soup(exact, limit, Facts(limit, True)), limit, 0, which)
     assert same.estimation == same.specialists == 0.0
     with pytest.raises(NotApplicable, match="soup"):
