@@ -89,8 +89,8 @@ def asked(
     if outside is not None and not 0.0 <= outside < 1.0:
         rule = "is a share of a norm: at least 0, below 1"
         raise InstanceError.of("--outside", outside, rule, "correct it")
-    if users is not None and users > chosen.full.users:
-        rule = f"the worlds of {chosen.name} have {chosen.full.users} users"
+    if users is not None and users > chosen.people:
+        rule = f"the worlds of {chosen.name} have {chosen.people} users"
         raise InstanceError.of("--users", users, rule, "ask for fewer")
     given: dict[str, Any] = {
         "seeds": seeds, "users": users, "labels": labels, "outside": outside,

@@ -70,7 +70,7 @@ METHODS = (
     "rlhf", "oracle", "oracle-free", "ss-explicit[m=0]", "ss-explicit[m=0, budget]", "pad", "mod",
     "best-specialist-oracle",
 )  # fmt: skip
-FULL = Settings(20, USERS, (320,), METHODS, "bt", 0.3, False)
+FULL = Settings(20, 3, (320,), METHODS, "bt", 0.3, False)
 QUICK = Settings(3, 1, (320,), METHODS, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "bases", "how many specialists, at three widths of what a model can hold (SS Figure 3)",
@@ -79,5 +79,5 @@ EXPERIMENT = Experiment(
         "a narrow model holds each Q_k by least squares on random features of (t, s')",
         f"of {WIDTHS[-1]} features every Q_k is one; SS varies the size of Gemma instead",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

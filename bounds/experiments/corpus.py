@@ -126,5 +126,5 @@ EXPERIMENT = Experiment(
         "`right`: accuracy on people's pairs of unseen questions; shares are under the fitted reward",
         "questions are not modelled: one start, which stands for train and for test",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -12,11 +12,12 @@ import scipy  # whose parts are imported when they are first asked for
 from toymdp import TokenMDP
 from toymdp.arrays import Array
 from toymdp.learning.feedback import Mode
+from toymdp.methods.exact import exhaustive_ratio
 from toymdp.methods.method import Bases, Domain, Fitted
-from toymdp.methods.reward_model import enumerated
+from toymdp.methods.reward_model import Enumerated, enumerated
 from toymdp.methods.value import accuracy
 
-from ..records.output import Record
+from ..records.output import Record, number
 from ..runs.task import Task
 from .experiment import (
     Experiment,
@@ -34,6 +35,7 @@ TRAIN, TEST = 80, 20  # prompts: an 8:2 split
 DIMENSIONS, SEPARATION = 8, 3.0  # of embeddings; distance of topics' centres over the noise
 LIKED = 3  # attributes that a user has a taste for in a topic
 STRENGTH = 0.5  # of an attribute's tilt: reward units of its standard deviation
+GREEDY_K, GREEDY_PAIRS = 2, 10
 TASTES = ("reversal", "independent", "consistent")
 
 
@@ -72,12 +74,23 @@ def domain(seed: int, kind: str) -> Domain:
     centres = SEPARATION / np.sqrt(2.0) * np.eye(DIMENSIONS)[:TOPICS]
     embedding = centres[topic] + rng.normal(size=(P, DIMENSIONS))
     likes = np.stack([tastes(rng, kind) for _ in range(USERS)])
-    # what a user wants is four times an attribute's own strength: β log π^A/ref at full strength is 1
+    # a user wants twice what an attribute in the prompt does
     users = 2.0 * likes @ attributes
     return Domain(
         "exact", worlds, topic, rng.integers(S, size=P), np.arange(P) < TRAIN,
         np.repeat(attributes[None], TOPICS, axis=0), users, embedding, topic,
     )  # fmt: skip
+
+
+def against_ref(domain: Domain, user: int, p: int) -> tuple[Enumerated, Array]:
+    """The answers to prompt p, and the chances [2, n] that a user prefers each to an answer of ref.
+
+    By chance and by rank; computed once, since no method changes them.
+    """
+    known = enumerated(domain, p)
+    returns = domain.users[user, domain.world[p]][known.answers].sum(axis=1)
+    gaps, ref = returns[:, None] - returns[None, :], np.exp(known.log_ref)
+    return known, np.stack([scipy.special.expit(gaps) @ ref, (0.5 + 0.5 * np.sign(gaps)) @ ref])
 
 
 def win_rates(judge: Judge, fitted: Fitted, which: Array) -> tuple[float, float]:
@@ -87,33 +100,41 @@ def win_rates(judge: Judge, fitted: Fitted, which: Array) -> tuple[float, float]
     """
     domain, user = judge.unit.domain, judge.unit.feedback.user
     place = fitted.place(domain)
-    by_chance, by_rank = [], []
+    wins = []
     tables = None if fitted.logits is None else fitted.tables(domain)
     for p in np.flatnonzero(which).tolist():
-        known = enumerated(domain, p)
-        returns = domain.users[user, domain.world[p]][known.answers].sum(axis=1)
-        ref = np.exp(known.log_ref)
+        known, chances = judge.unit.exact.once(against_ref, domain, user, p)
         if tables is None:
             law = (fitted.laws or ())[p].law
         else:
-            before = np.hstack([np.full((len(returns), 1), domain.start[p]), known.answers[:, :-1]])
+            before = np.hstack(
+                [np.full((len(known.answers), 1), domain.start[p]), known.answers[:, :-1]]
+            )
             steps = tables[place.world[p]][np.arange(T), before, known.answers % A]
             law = steps.prod(axis=1)
-        gaps = returns[:, None] - returns[None, :]
-        by_chance.append(float(law @ scipy.special.expit(gaps) @ ref))
-        by_rank.append(float(law @ (0.5 + 0.5 * np.sign(gaps)) @ ref))
-    return float(np.mean(by_chance)), float(np.mean(by_rank))
+        wins.append(chances @ law)
+    by_chance, by_rank = np.mean(wins, axis=0).tolist()
+    return by_chance, by_rank
 
 
 def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
-    """What EXACT's tables show beside a share: accuracy by ``log π`` itself, win rates over ref."""
+    """What EXACT's tables show beside a share: accuracy by ``log π`` itself, win rates over ref.
+
+    greedy_ratio: mean of F(greedy)/F(best set of two) over ten pairs, all pairs of attributes tried.
+    """
     raw = None
     if fitted.scores is None:
         raw = accuracy(judge.unit.domain, fitted, judge.test_pairs[kind], raw=True)
     if kind == "train":  # eighty prompts to enumerate, which no table shows
-        return {"accuracy_raw": raw, "win_bt": None, "win_rank": None}
+        return {"accuracy_raw": raw, "win_bt": None, "win_rank": None, "greedy_ratio": None}
     by_chance, by_rank = win_rates(judge, fitted, judge.kinds[kind])
-    return {"accuracy_raw": raw, "win_bt": by_chance, "win_rank": by_rank}
+    ratio, unit = None, judge.unit
+    if fitted.facts.hyper.get("k") == GREEDY_K:
+        shown = unit.feedback.take(GREEDY_PAIRS)
+        ratio = unit.exact.once(exhaustive_ratio, unit.domain, shown, GREEDY_K)
+    return {
+        "accuracy_raw": raw, "win_bt": by_chance, "win_rank": by_rank, "greedy_ratio": number(ratio),
+    }  # fmt: skip
 
 
 def unit(
@@ -140,7 +161,7 @@ def tasks(settings: Settings) -> list[Task]:
 
 
 METHODS = ("ref", "rlhf", "rlhf-learnt", "exact", "drift", "reward", "base")
-FULL = Settings(20, USERS, (20, 80, 320), METHODS, "bt", 0.0, False)
+FULL = Settings(20, 3, (20, 80), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 2, (80,), METHODS, "bt", 0.0, True)
 EXPERIMENT = Experiment(
     "exact", "tastes by topic, attributes chosen from pairs (EXACT Tables 2, 3, 8, Figure 1)",
@@ -149,8 +170,9 @@ EXPERIMENT = Experiment(
         "tastes: opposite in every other topic, others in each, or the same everywhere",
         "`right` anchors log π at ref; accuracy_raw in the records is by log π, as Table 2 scores",
         "Base: ref interpolated with n-grams of the preferred answers, its weight by cross-validation",
+        "users of a set: three of ten, to keep a run short (`--users 10` for all)",
         "Drift: log-ratios of the model itself; of one that sees one token less: variant small",
         "win rates are exact: one answer of the method against one of ref, judged by the user",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

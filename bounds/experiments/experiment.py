@@ -63,7 +63,8 @@ class Experiment:
 
     name: of the command. says: what it is about, one line. readings: what the paper leaves open, and
     how it is read here. domain: (seed, settings) -> the domain. tasks: settings -> units of work.
-    full, quick: settings of a whole run and of one under a minute.
+    full, quick: settings of a whole run and of one under a minute. people: users that a
+    world has, of whom a run takes the first.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Experiment:
     tasks: Callable[[Settings], list[Task]]
     full: Settings
     quick: Settings
+    people: int
 
 
 def units(call: Callable[..., list[Record]], settings: Settings) -> list[Task]:

@@ -160,7 +160,7 @@ def tasks(settings: Settings) -> list[Task]:
 
 
 METHODS = ("ss-explicit[m=0]", "ss-explicit[m=0, budget]", "mod")
-FULL = Settings(12, USERS, (640,), METHODS, "bt", 0.0, False)
+FULL = Settings(12, 1, (640,), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 1, (640,), METHODS, "bt", 0.0, True)
 EXPERIMENT = Experiment(
     "offline", "specialists learnt from pairs or labels, and souping them (SS §4)",
@@ -170,5 +170,5 @@ EXPERIMENT = Experiment(
         "`V alone`: the Gumbel step moves V, the binary loss the reward that Q and V make",
         "`own`: share of the way from ref to the specialist's own optimum, mean over specialists",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -103,7 +103,7 @@ METHODS = (
     "ref", "rlhf", "rlhf-learnt", "oracle", "oracle-free", "ss-explicit", "ss-implicit[m=0]", "p-soups",
     "pad", "pad-sf", "mod", "best-specialist",
 )  # fmt: skip
-FULL = Settings(20, USERS, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.5, False)
+FULL = Settings(20, 3, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.5, False)
 QUICK = Settings(3, 2, (20, 160, 1280), METHODS, "bt", 0.5, True)
 EXPERIMENT = Experiment(
     "sleep", "ten turns, five traits at three levels, users with saturating rubrics (SS Figures 1, 2)",
@@ -113,5 +113,5 @@ EXPERIMENT = Experiment(
         RULE,
         "high and low of one trait are opposites, so that λ is not identified: K = 15, rank ≤ 10",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -101,7 +101,7 @@ METHODS = (
     "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-implicit[m=0]",
     "p-soups[rank 2]", "pad", "pad-sf", "mod", "best-specialist",
 )  # fmt: skip
-FULL = Settings(20, USERS, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
+FULL = Settings(20, 2, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
 QUICK = Settings(2, 1, (40, 640), tuple(m for m in METHODS if m != "pad-sf"), "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "t2i", "five turns of a slate; specialists of one turn, users of the session (SS Figures 1, 2)",
@@ -111,5 +111,5 @@ EXPERIMENT = Experiment(
         "users: a taste, and in the measure of `outside` the likeness of consecutive turns",
         "a session's value has no term of the last turn alone: rewards here do not know the time",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

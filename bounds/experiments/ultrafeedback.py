@@ -82,7 +82,7 @@ METHODS = (
     "ref", "rlhf*", "oracle*", "ss-*", "p-soups", "pad*", "best-*", "mod", "pref", "modpo", "sf-gpi",
     "vas",
 )  # fmt: skip
-FULL = Settings(20, USERS, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.3, False)
+FULL = Settings(20, 3, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.3, False)
 QUICK = Settings(3, 3, (20, 160, 1280), METHODS, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "ultrafeedback", "four attributes, thirty specialists near them, five users (SS Figures 1, 2, 4, 5)",
@@ -94,5 +94,5 @@ EXPERIMENT = Experiment(
         "P-SOUPS: rank-2 factors of the output logits, weights and scale tuned on the same pairs",
         "PAD: true weights; strength by the pairs; PAD-SF: a softmax scorer on one-hot contexts",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -68,7 +68,7 @@ METHODS = (
     "ref", "rlhf", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-sequential[S_n]",
     "ss-sequential[S_{n-1}]", "ss-sequential[Δ/β]", "mod", "null-space",
 )  # fmt: skip
-FULL = Settings(20, USERS, (5, 20, 80, 320, 1280), METHODS, "bt", 0.0, False)
+FULL = Settings(20, 3, (5, 20, 80, 320, 1280), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 2, (20, 160, 1280), METHODS, "bt", 0.0, True)
 EXPERIMENT = Experiment(
     "lambda", "what λ̂ tends to, by three readings of Appendix C, and what pairs cannot tell",
@@ -78,5 +78,5 @@ EXPERIMENT = Experiment(
         "to_w, to_best: distance of Σ λ̂_k r_k from that of the nearest weights, of λ* of (8)",
         "null-space: λ of one and the same reward, chosen by the true weights, the best by true value",
     ),
-    tasks, FULL, QUICK,
+    tasks, FULL, QUICK, USERS,
 )  # fmt: skip

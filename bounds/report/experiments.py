@@ -27,7 +27,7 @@ LOSSES = ("span", "estimation", "souping", "specialists")
 HEADS = {
     "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
     "wins": "win_bt", "by rank": "win_rank",
-    "to w": "to_w", "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
+    "greedy": "greedy_ratio", "to w": "to_w", "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
