@@ -32,6 +32,9 @@ COMMANDS = {
     "certify": (
         "Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."
     ),
+    "experiment": (
+        "Run one of the papers' experiments on worlds where every value is exact; no name: the list."
+    ),
     "claims": "List every claim: source, status, hypotheses, stored witnesses.",
 }
 LISTS = ("", "claims")  # what computes nothing

@@ -22,11 +22,12 @@ ORDER = {
     "toymdp": (
         ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("archives",),
         ("files",), ("lines",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
-        ("families",), ("kinds",), ("warm_up",),
+        ("families",), ("learning",), ("methods",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
         ("certificates",), ("formulas", "sides", "terminal", "threads"), ("claim",), ("facts",), ("claims",),
-        ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("report",), ("search",),
+        ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("experiments",),
+        ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
@@ -150,6 +151,20 @@ def test_certificates_import_nothing_of_ours():
     for name, imports in GRAPH.items():
         if name.startswith("bounds.certificates"):
             assert all(other.startswith("bounds.certificates") for other in imports), name
+
+
+def test_learning_knows_arrays_alone():
+    """Claims, methods and the bridge share it: it knows no token MDP and no torch."""
+    for name, imports in GRAPH.items():
+        if name.startswith("toymdp.learning"):
+            assert {room(other) for other in imports} <= {
+                "arrays",
+                "cached",
+                "errors",
+                "learning",
+                "threads",
+            }
+            assert "torch" not in SOURCES[name].read_text(encoding="utf-8"), name
 
 
 def test_the_command_line_names_no_package_above_it():

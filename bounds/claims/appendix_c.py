@@ -19,10 +19,16 @@ from dataclasses import replace
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
+from toymdp.learning.appendix_c import (
+    Link,
+    printed_iteration,
+    printed_update,
+    repaired_iteration,
+)
 from toymdp.worlds.preference_pairs import FORMAT
 
 from ..claim import Claim, Hypothesis, SidesFunction, Status
-from ..facts.preference_pairs import Link, PairFacts
+from ..facts.preference_pairs import PairFacts
 from ..sides import EPS, Array, Sides, Undecidable
 from .hypotheses_small_worlds import NEWTON_CONTRACTS
 
@@ -45,17 +51,6 @@ def loss_curvature(z: float) -> float:
     small = np.exp(-point) if z > 0 else np.exp(point)
     slope = -small / (1.0 + small) if z > 0 else -1.0 / (1.0 + small)
     return float(np.imag(slope) / STEP)
-
-
-def printed_update(mean: Array, precision: Array, delta: Array) -> tuple[Array, Array]:
-    """(21) and (22) with S = S_n: the next mean [K] and precision [K, K]."""
-    z = float(mean @ delta)
-    # 1 − σ(z) = σ(−z), written so that a chance near 1 keeps the digits of its complement
-    following = precision + scipy.special.expit(z) * scipy.special.expit(-z) * np.outer(
-        delta, delta
-    )
-    step = scipy.special.expit(-z) * np.linalg.solve(following, delta)
-    return np.asarray(mean + step), np.asarray(following)
 
 
 def newton_step(mean: Array, precision: Array, delta: Array) -> tuple[Array, Array]:
@@ -120,29 +115,6 @@ def _coordinates(
 
 # (α, link) -> next α, where the iterate is λ̄_{n−1} + α S_{n−1}Δ
 Iteration = Callable[[float, Link], float]
-
-
-def printed_iteration(alpha: float, link: Link) -> float:
-    """(22) repeated with ``σ = σ(λᵀΔ)`` refreshed, in the one coordinate that moves.
-
-    ``S⁽ⁱ⁾Δ = S_{n−1}Δ/(1 + σ(1−σ)s)`` (Sherman–Morrison), s = ΔᵀS_{n−1}Δ, so the iterate stays on
-    the line and ``α⁺ = (1−σ)/(1 + σ(1−σ)s)``.
-    """
-    z = link.margin + alpha * link.reach
-    surprise = scipy.special.expit(-z)  # 1 − σ(z), which keeps the digits of a small one
-    return float(surprise / (1.0 + scipy.special.expit(z) * surprise * link.reach))
-
-
-def repaired_iteration(alpha: float, link: Link) -> float:
-    """``λ⁺ = λ̄_{n−1} + S⁽ⁱ⁾[(1−σ)Δ + σ(1−σ)ΔΔᵀ(λ − λ̄_{n−1})]`` in the same coordinate.
-
-    It is Newton's step on loss plus prior from λ: with H = P + hΔΔᵀ, h = σ(1−σ), and gradient
-    ``−(1−σ)Δ + P(λ − λ̄)``, ``λ⁺ − λ̄ = H⁻¹[H(λ − λ̄) + (1−σ)Δ − P(λ − λ̄)]``. The printed
-    iteration leaves the second summand out: as if the prior mean had moved along.
-    """
-    z = link.margin + alpha * link.reach
-    h = float(scipy.special.expit(z) * scipy.special.expit(-z))
-    return float((scipy.special.expit(-z) + h * alpha * link.reach) / (1.0 + h * link.reach))
 
 
 def limit(link: Link, iteration: Iteration) -> tuple[float, bool]:

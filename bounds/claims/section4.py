@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from toymdp.exact.sampling import (
     draw_answers,
@@ -16,6 +13,8 @@ from toymdp.exact.sampling import (
     log_norms,
     loss_minimisers,
 )
+from toymdp.learning import feedback
+from toymdp.learning.feedback import Answers, distinct
 
 from ..claim import At, Claim, SidesFunction, Status
 from ..facts.soup import Soup
@@ -31,23 +30,6 @@ SEED = 0x54
 RANK_TOLERANCE = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """Distinct complete trajectories from the start context, in the order ref drew them.
-
-    contexts: [n, N+1], s_0 .. s_N. going: [n, N], which steps were taken before eos.
-    """
-
-    contexts: NDArray[np.int64]
-    going: NDArray[np.bool_]
-
-    def total(self, table: Array, ahead: int = 0) -> Array:
-        """``Σ_t table[.., t + ahead, s_{t+1}]`` [.., n]; the table's last row holds for all later steps."""
-        rows = np.minimum(np.arange(self.going.shape[1]) + ahead, table.shape[-2] - 1)
-        entries = table[..., rows, self.contexts[:, 1:]]
-        return np.asarray(np.where(self.going, entries, 0.0).sum(axis=-1))
-
-
 def answers(facts: Facts) -> Answers:
     """Seeded draws from ref. Raises Undecidable if none has ended in time."""
     mdp = facts.mdp
@@ -56,9 +38,7 @@ def answers(facts: Facts) -> Answers:
     whole = np.flatnonzero(mdp.ended[contexts[:, -1]] | (mdp.horizon is not None))
     if len(whole) == 0:
         raise Undecidable(f"of {DRAWS} answers drawn none ended within {STEP_LIMIT} steps")
-    first = whole[np.sort(np.unique(contexts[whole], axis=0, return_index=True)[1])]
-    length = int(going[first].sum(axis=1).max())
-    return Answers(contexts[first, : length + 1], going[first, :length])
+    return distinct(Answers(contexts[whole], going[whole]))
 
 
 def returns_by_policy(facts: Facts) -> Array:
@@ -69,7 +49,7 @@ def returns_by_policy(facts: Facts) -> Array:
     norms = np.zeros((len(Q), *drawn.going.shape))
     rows, s = np.minimum(t, mdp.steps - 1), drawn.contexts[i, t]
     norms[:, i, t] = log_norms(mdp, Q, mdp.beta, rows, s)
-    return np.asarray(drawn.total(Q) - mdp.beta * norms.sum(axis=-1))
+    return feedback.returns_by_policy(drawn, Q, norms, mdp.beta)
 
 
 def size_of_answers(facts: Facts) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from toymdp import TokenMDP
 from toymdp.exact.policy import Policy
-from toymdp.exact.sampling import rejection_sampler
+from toymdp.exact.sampling import printed_bound_offsets, rejection_sampler
 from toymdp.exact.scans import extrema, farthest, largest, mixture
 
 from ..facts.soup import Soup
@@ -95,9 +95,8 @@ def printed_offsets(facts: Facts) -> Array:
 
     Both are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
     """
-    values = facts.sol.V[:, :-1]
     means = np.stack([facts.reference.mean(q) for q in facts.sol.Q])
-    return np.asarray(((values - means) - values) / facts.mdp.beta)
+    return printed_bound_offsets(facts.sol.V[:, :-1], means, facts.mdp.beta)
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,11 +70,13 @@ class OutputFile:
     without a line leaves it empty: what was there is not what this run found. If it cannot be
     opened or written, the lines go to standard output instead, and OutputError says so at the end.
 
-    Raises InstanceError if the path is one of ``inputs``.
+    append: add to what the file holds. Raises InstanceError if the path is one of ``inputs``.
     """
 
-    def __init__(self, path: str | None, inputs: Iterable[Path] = ()) -> None:
-        self.path, self.failure = path, ""
+    def __init__(
+        self, path: str | None, inputs: Iterable[Path] = (), *, append: bool = False
+    ) -> None:
+        self.path, self.failure, self._append = path, "", append
         own = None if path is None else standard_stream(path)
         # of now: a bar that is shown meanwhile puts its own in that place
         self._out: TextIO = own or sys.stdout
@@ -97,7 +99,7 @@ class OutputFile:
                 continue
             try:
                 if self._file is None:
-                    self._file = Path(self.path).open("w", encoding="utf-8", newline="\n")  # noqa: SIM115
+                    self._file = self._opened(self.path)
                 self._file.write(line + "\n")
                 self._file.flush()
                 self._whole += len(line.encode()) + 1
@@ -107,6 +109,11 @@ class OutputFile:
                 self.failure = f"{self.path}: cannot be written ({reason}); printed instead"
                 self._file = self._out
                 self._print(line)
+
+    def _opened(self, path: str) -> TextIO:
+        opened = open(path, "a" if self._append else "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._whole = opened.tell() if opened.seekable() else 0
+        return opened
 
     def _print(self, line: str) -> None:
         try:
@@ -143,7 +150,7 @@ class OutputFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None and self.path is not None and self._file is None:
+        if kind is None and self.path is not None and self._file is None and not self._append:
             self._empty(self.path)
         self._close()
         if self.failure and isinstance(error, OutputError):

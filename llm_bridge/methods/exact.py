@@ -14,6 +14,7 @@ import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
+from toymdp.learning.greedy import greedy as select
 
 from ..backend import torch
 from ..bank import REF, Bank, pad
@@ -37,16 +38,13 @@ def greedy(
         raise InstanceError.of(
             "budget", budget, f"must be 1..{len(library)}, the number of attributes", "correct it"
         )
-    taken: tuple[str, ...] = ()
-    value = float(word_margins(bank, pair, [()])[0])
-    for _ in range(budget):
-        rest = [a for a in library if a not in taken]
-        margins = word_margins(bank, pair, [(*taken, a) for a in rest])
-        best = int(np.argmax(margins))
-        if stop and margins[best] <= value:
-            break
-        taken, value = (*taken, rest[best]), float(margins[best])
-    return taken, value
+
+    def margins(taken: tuple[int, ...], rest: list[int]) -> Array:
+        return word_margins(bank, pair, [[library[i] for i in (*taken, a)] for a in rest])
+
+    start = float(word_margins(bank, pair, [()])[0])
+    taken, value = select(margins, len(library), budget, start=start, stop=stop)
+    return tuple(library[i] for i in taken), value
 
 
 @torch.no_grad()

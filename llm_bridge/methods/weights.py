@@ -12,19 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
-from bounds.claims.appendix_c import printed_update
-from bounds.facts.preference_pairs import Link
 from bounds.formulas import budget_used
 from toymdp import InstanceError
 from toymdp.arrays import Array
+from toymdp.learning import logistic
+from toymdp.learning.appendix_c import sequential
 
 from ..answers import answer_log_ratios, tokenised
 from ..bank import Bank
 from ..preferences import Pair
-
-ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -51,32 +48,13 @@ def prior(K: int, variance: float) -> tuple[Array, Array]:
 
 
 def fit_batch(rows: Array, labels: Array, mean: Array, covariance: Array) -> Posterior:
-    """Maximum of ``Σ log σ(y_n λᵀx_n) − ½(λ−m)ᵀS⁻¹(λ−m)`` by damped Newton; the loss is convex.
+    """Maximum of ``Σ log σ(y_n λᵀx_n) − ½(λ−m)ᵀS⁻¹(λ−m)`` ; the loss is convex.
 
     rows: [N, K]; labels: [N] of ±1 (pairs: all +1 with x = Δ; binary: x = R_k and y good or bad).
     """
-    precision = np.linalg.inv(covariance)
-    signed = rows * labels[:, None]
-    lam = mean.copy()
-
-    def objective(at: Array) -> float:
-        apart = at - mean
-        return float(np.logaddexp(0.0, -signed @ at).sum() + 0.5 * apart @ precision @ apart)
-
-    hessian = precision
-    for _ in range(ITERATIONS):
-        z = signed @ lam
-        gradient = precision @ (lam - mean) - signed.T @ expit(-z)
-        hessian = precision + (signed * (expit(z) * expit(-z))[:, None]).T @ signed
-        step = np.linalg.solve(hessian, gradient)
-        decrement = float(gradient @ step)
-        if decrement < 1e-20:
-            break
-        size, now = 1.0, objective(lam)
-        while size > 1e-8 and objective(lam - size * step) > now - 0.25 * size * decrement:
-            size *= 0.5
-        lam = lam - size * step
-    return Posterior(lam, np.asarray(np.linalg.inv(hessian)), len(rows))
+    precision: Array = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    found = logistic.fit(rows, 0.5 + 0.5 * labels, mean, precision)
+    return Posterior(found.mean, found.covariance, len(rows))
 
 
 def fit_sequential(
@@ -88,17 +66,9 @@ def fit_sequential(
     (the repaired iteration, ss.appC.iterated.repaired, whose limit Link.pull is); else the printed
     single Newton step (21), (22).
     """
-    lam: Array = mean.copy()
     precision: Array = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
-    for delta in deltas:
-        if not refreshed:
-            lam, precision = printed_update(lam, precision, delta)
-            continue
-        link = Link(lam, np.asarray(np.linalg.inv(precision)), delta)
-        lam = lam + link.pull * link.direction
-        z = float(lam @ delta)
-        precision = precision + expit(z) * expit(-z) * np.outer(delta, delta)
-    return Posterior(lam, np.asarray(np.linalg.inv(precision)), len(deltas))
+    lam, following = sequential(deltas, mean, precision, "map" if refreshed else "S_n")
+    return Posterior(lam, np.asarray(np.linalg.inv(following)), len(deltas))
 
 
 def into_domain(lam: Array, beta: float, beta_prime: float) -> tuple[Array, bool]:

@@ -57,6 +57,15 @@ def rejection_sampler(target: Policy, ratio: Policy, shift: Array) -> tuple[Arra
     return apart, accepted
 
 
+def printed_bound_offsets(V: Array, means: Array, beta: float) -> Array:
+    """``KL(ref‖π_k) − V_k/β`` [K, T, S] in nats: of §4's printed log-ratio less its log-bound.
+
+    V: [K, T, S] soft values, means: [K, T, S] ``E_ref Q_k``, reward units. Both the ratio and the
+    bound are linear in the weights; ``KL(ref‖π_k) = (V_k − E_ref Q_k)/β``.
+    """
+    return np.asarray(((V - means) - V) / beta)
+
+
 def draw_answers(mdp: TokenMDP, heights: Array) -> tuple[IntArray, Mask]:
     """Draw n answers of at most N tokens from ref, from the start context.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..worlds.features import Array
-from .objective import SoupObjective, SoupPoint
+from .objective import Objective, SoupPoint
 from .step import program
 
 STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
@@ -43,7 +43,7 @@ class Ascent:
     residual: float
 
 
-def _curvature(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array:
+def _curvature(objective: Objective, point: SoupPoint, pattern: Array) -> Array:
     """Hessian [K, K] of J in x inside the orthant, by forward differences of the exact gradient."""
     x = pattern * point.u
     g = point.gradient(pattern)
@@ -64,7 +64,7 @@ def _concave_root(H: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
 
 
-def ascend(objective: SoupObjective, u: Array, name: str = "given") -> Ascent:
+def ascend(objective: Objective, u: Array, name: str = "given") -> Ascent:
     """Climb from u ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
     start = point = objective.at(u)
     scale = objective.scale
@@ -119,7 +119,7 @@ def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float)
     return point.value > other.value
 
 
-def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
+def _snap(objective: Objective, point: SoupPoint) -> SoupPoint:
     """Put small coordinates, and what is nearly on the budget, exactly there if J allows.
 
     An interior point leaves a coordinate that belongs at 0 slightly beside it; what it holds of the
@@ -136,7 +136,7 @@ def _snap(objective: SoupObjective, point: SoupPoint) -> SoupPoint:
     return point
 
 
-def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoint:
+def _polish(objective: Objective, point: SoupPoint, scale: float) -> SoupPoint:
     """Newton steps on the active face, as far as J does not fall; the point of least KKT residual.
 
     A step that would leave the orthant goes to its boundary, and on with the smaller face: a
@@ -166,7 +166,7 @@ def _polish(objective: SoupObjective, point: SoupPoint, scale: float) -> SoupPoi
     return best
 
 
-def _newton_move(objective: SoupObjective, point: SoupPoint, pattern: Array) -> Array | None:
+def _newton_move(objective: Objective, point: SoupPoint, pattern: Array) -> Array | None:
     """Newton's step [K] in x = σ∘u on the face where the point lies; None if it has none."""
     x, g = pattern * point.u, point.gradient(pattern)
     free = np.flatnonzero(x > 0)

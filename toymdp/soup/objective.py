@@ -14,6 +14,7 @@ either direction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -54,6 +55,20 @@ class SoupPoint:
         pattern = self.pattern()
         g = self.gradient(pattern)
         return float(max(g.max(), 0.0) - g @ (pattern * self.u))
+
+
+class Objective(Protocol):
+    """What an ascent asks of J: one instance's, or the mean over several prompts."""
+
+    @property
+    def scale(self) -> float:
+        """Size of what J is made of, in reward units."""
+
+    def value(self, u: Array) -> float:
+        """J(u) in reward units."""
+
+    def at(self, u: Array) -> SoupPoint:
+        """Value, slope and kink at u ≠ 0."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,124 @@
+"""``soupcheck experiment``: the papers' experiments in miniature, every value exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from toymdp.errors import InstanceError
+
+from ..experiments.catalogue import EXPERIMENTS, named
+from ..experiments.experiment import Experiment, Settings
+from ..records.output import OutputFile, Record, dump
+from ..records.resume import finished, marked
+from ..report import experiments as report
+from ..report.console import progress_bar, tables_console, warm_up
+from ..runs.engine import run
+from .options import Json
+
+MODES = ("bt", "rank")
+
+
+def experiment(
+    name: Annotated[str | None, typer.Argument(help="Which one; none: the list.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Under a minute: few seeds, sizes.")
+    ] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many worlds.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="How many users of each world.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="How users answer: bt (by chance) or rank.")
+    ] = None,
+    outside: Annotated[
+        float | None, typer.Option(help="Share of the users' norm that no attribute knows, 0 to 1.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Ids or shell patterns, by commas; all by default.")
+    ] = None,
+    json_path: Json = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that --json PATH holds.")
+    ] = False,
+) -> None:
+    """Run one of the papers' experiments on worlds where every value is exact; no name: the list."""
+    if name is None:
+        tables_console(None).print(listing())
+        return
+    chosen = named(name)
+    settings = asked(chosen, quick, seeds, users, labels, outside, methods)
+    known = _known(json_path, resume)
+    tasks = chosen.tasks(settings)
+    warm_up()
+    console = tables_console(json_path)
+    records: list[Record] = []
+    with OutputFile(json_path, append=resume) as out, progress_bar() as on_progress:
+        for task in tasks:
+            records += known.get(task.id, [])
+        rest = [task for task in tasks if task.id not in known]
+        for task, rows in run(rest, name, on_progress):
+            done = marked(task.id, rows)
+            out.write([dump(row) for row in done])
+            records += done
+    show(console, chosen, records)
+
+
+def listing() -> Table:
+    """The experiments: name, and what it is about."""
+    table = Table(title="Experiments", title_justify="left", header_style="bold")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it shows")
+    for row in EXPERIMENTS.values():
+        table.add_row(row.name, row.says)
+    return table
+
+
+def asked(
+    chosen: Experiment, quick: bool, seeds: int | None, users: int | None, labels: str | None,
+    outside: float | None, methods: str | None,
+) -> Settings:  # fmt: skip
+    """The settings of a run. Raises InstanceError for a value that it cannot have."""
+    settings = chosen.quick if quick else chosen.full
+    if labels is not None and labels not in MODES:
+        raise InstanceError.of("--labels", labels, f"must be one of {MODES}", "choose one")
+    if outside is not None and not 0.0 <= outside < 1.0:
+        rule = "is a share of a norm: at least 0, below 1"
+        raise InstanceError.of("--outside", outside, rule, "correct it")
+    if users is not None and users > chosen.people:
+        rule = f"the worlds of {chosen.name} have {chosen.people} users"
+        raise InstanceError.of("--users", users, rule, "ask for fewer")
+    given: dict[str, Any] = {
+        "seeds": seeds, "users": users, "labels": labels, "outside": outside,
+        "methods": None if methods is None else tuple(x.strip() for x in methods.split(",")),
+    }  # fmt: skip
+    return replace(settings, **{k: v for k, v in given.items() if v is not None})
+
+
+def _known(json_path: str | None, resume: bool) -> dict[str, list[Record]]:
+    """The units that a file to go on with holds whole."""
+    if not resume:
+        return {}
+    if json_path in (None, "-"):
+        rule = "needs a file to go on with"
+        raise InstanceError.of("--resume", json_path, rule, "add --json PATH")
+    return finished(Path(str(json_path)))
+
+
+def show(console: Console, chosen: Experiment, records: list[Record]) -> None:
+    """The tables, what failed, how open details are read, and what the numbers are not."""
+    for table in report.tables(records):
+        console.print(table)
+    for line in report.problems(records):
+        console.print(line, style="yellow", highlight=False, markup=False)
+    for line in _notes(chosen):
+        console.print(line, style="dim", highlight=False, markup=False)
+
+
+def _notes(chosen: Experiment) -> Iterator[str]:
+    yield from (f"read: {line}" for line in chosen.readings)
+    yield from report.NOTES

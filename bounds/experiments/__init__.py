@@ -1,0 +1,1 @@
+"""The papers' experiments in miniature: units of work that become records."""

@@ -1,0 +1,82 @@
+"""``lambda``: what λ̂ tends to, how fast, by which reading, and what pairs cannot tell (App. C).
+
+Beside shares: how far the learnt reward ``Σ λ̂_k r_k`` is from that of the weights nearest to the user
+and from that of λ* of (8), relative to the former. With nothing outside the span, all λ of one reward
+have one likelihood: the rows ``null-space``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toymdp.arrays import Array
+from toymdp.learning.feedback import Mode
+from toymdp.methods.method import Bases, Fitted
+from toymdp.methods.null_space import rewards_of
+from toymdp.methods.oracle import best_soup
+from toymdp.methods.pad import nearest_weights
+
+from ..records.output import Record
+from ..runs.task import Task
+from .experiment import (
+    Experiment,
+    Judge,
+    Settings,
+    Unit,
+    chosen_methods,
+    labelled_pairs,
+    units,
+)
+from .ultrafeedback import USERS, domain
+
+
+def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
+    """How far the reward of λ̂ is from that of the nearest weights, and of λ*."""
+    lam, unit = fitted.facts.lam, judge.unit
+    if lam is None:
+        return {"to_w": None, "to_best": None}
+    rewards, user = rewards_of(unit.domain), unit.feedback.user
+    w = unit.exact.once(nearest_weights, unit.domain, user)
+    best, _ = unit.exact.once(best_soup, unit.domain, unit.exact, user, unit.seed)
+
+    def length(weights: Array) -> float:
+        return float(np.linalg.norm(weights @ rewards))
+
+    return {"to_w": length(lam - w) / length(w), "to_best": length(lam - best) / length(w)}
+
+
+def unit(
+    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
+    quick: bool,
+) -> list[Record]:  # fmt: skip
+    """The records of one user of one seed."""
+    world = domain(seed, outside)
+    bases = Bases.optimal(world)
+    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
+    work = Unit(
+        "lambda", "lambda", world, bases, bases, feedback, seed, outside, tuple(pairs), extras
+    )
+    return work.records(chosen_methods(methods, quick))
+
+
+def tasks(settings: Settings) -> list[Task]:
+    """A task for each seed and user."""
+    return units(unit, settings)
+
+
+METHODS = (
+    "ref", "rlhf", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-sequential[S_n]",
+    "ss-sequential[S_{n-1}]", "ss-sequential[Δ/β]", "mod", "null-space",
+)  # fmt: skip
+FULL = Settings(20, 3, (5, 20, 80, 320, 1280), METHODS, "bt", 0.0, False)
+QUICK = Settings(3, 2, (20, 160, 1280), METHODS, "bt", 0.0, True)
+EXPERIMENT = Experiment(
+    "lambda", "what λ̂ tends to, by three readings of Appendix C, and what pairs cannot tell",
+    (
+        "the worlds of ultrafeedback, with nothing outside the span unless asked for",
+        "sequential: (22) with the covariance after the pair, before it, or Δ over β as printed",
+        "to_w, to_best: distance of Σ λ̂_k r_k from that of the nearest weights, of λ* of (8)",
+        "null-space: λ of one and the same reward, chosen by the true weights, the best by true value",
+    ),
+    tasks, FULL, QUICK, USERS,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""What is learnt from feedback: arrays in, arrays out; claims, methods and the bridge share it."""

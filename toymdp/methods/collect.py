@@ -1,0 +1,139 @@
+"""Answers drawn in a domain, pairs of them, a user's labels; and what bases make of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy  # whose parts are imported when they are first asked for
+
+from ..arrays import Array, IntArray
+from ..errors import InstanceError
+from ..exact.sampling import draw_answers
+from ..learning.feedback import Feedback, Mode, answered, contentious
+from .method import Bases, Domain
+
+MOST_ROUNDS = 200  # of drawing, each of as many pairs as are wanted
+
+
+def draw_pairs(
+    domain: Domain, n: int, seed: int, *, train: bool = True, disputed: bool = True
+) -> Feedback:
+    """n pairs of answers of ref, two to a prompt that is drawn uniformly, still without a user.
+
+    disputed: keep contentious pairs only, on which the attributes disagree; otherwise two different
+    answers. Labels are all +1 until ``label`` has a user answer. Raises InstanceError where such pairs
+    are too rare.
+    """
+    rng = np.random.default_rng([seed, int(train), 0xFEED])
+    prompts = np.flatnonzero(domain.train == train)
+    if len(prompts) == 0:
+        kind = "train" if train else "test"
+        raise InstanceError.of("prompts", kind, "the domain has none", "mark some")
+    mdps = {p: domain.prompt(p) for p in prompts.tolist()}
+    T = domain.mdp.steps
+    found: list[tuple[IntArray, IntArray, IntArray]] = []
+    have = 0
+    for _ in range(MOST_ROUNDS):
+        which = prompts[rng.integers(len(prompts), size=n)]
+        heights = rng.random((2, n, T))
+        pair = np.empty((2, n, T), dtype=np.int64)
+        for p, mdp in mdps.items():
+            rows = np.flatnonzero(which == p)
+            if len(rows):
+                drawn = draw_answers(mdp, heights[:, rows].reshape(-1, T))[0][:, 1:]
+                pair[:, rows] = drawn.reshape(2, len(rows), T)
+        some = Feedback(pair[0], pair[1], np.ones(n), which)
+        keep = (pair[0] != pair[1]).any(axis=1)
+        if disputed:
+            keep &= contentious(differences(domain, domain.attributes, some))
+        found.append((pair[0][keep], pair[1][keep], which[keep]))
+        have += int(keep.sum())
+        if have >= n:
+            first, second, which = (np.concatenate(x)[:n] for x in zip(*found, strict=True))
+            return Feedback(first, second, np.ones(n), which, seed=seed)
+    rule = f"of {MOST_ROUNDS * n} pairs drawn {have} are contentious"
+    raise InstanceError.of("pairs", n, rule, "ask for fewer, or use attributes that disagree")
+
+
+def label(
+    domain: Domain, pairs: Feedback, user: int, mode: Mode, seed: int, temperature: float = 1.0
+) -> Feedback:
+    """The pairs with the labels of a user of the domain."""
+    rng = np.random.default_rng([seed, user, 0x1ABE1])
+    margins = differences(domain, domain.users[user][:, None], pairs)[:, 0]
+    labels = answered(margins, mode, temperature, rng.random(len(pairs)))
+    return replace(pairs, labels=labels, user=user, mode=mode, temperature=temperature)
+
+
+def steps_before(domain: Domain, pairs: Feedback) -> tuple[IntArray, IntArray]:
+    """The states [N, T] in which the steps of first and second were taken."""
+    starts = domain.start[pairs.prompt][:, None]
+    return (
+        np.hstack([starts, pairs.first[:, :-1]]),
+        np.hstack([starts, pairs.second[:, :-1]]),
+    )
+
+
+def going(domain: Domain, before: IntArray) -> Array:
+    """[N, T]: 1 where a step was taken, 0 after eos."""
+    return np.asarray(~domain.mdp.ended[before], dtype=np.float64)
+
+
+def differences(domain: Domain, tables: Array, pairs: Feedback) -> Array:
+    """``Σ_t table[s_{t+1}]`` of first less second [N, n], of tables [W, n, S] on next contexts."""
+    w = domain.world[pairs.prompt]
+    before = steps_before(domain, pairs)
+    parts = [
+        np.einsum("ntk,nt->nk", tables.transpose(0, 2, 1)[w[:, None], nexts], going(domain, s))
+        for nexts, s in zip((pairs.first, pairs.second), before, strict=True)
+    ]
+    return np.asarray(parts[0] - parts[1])
+
+
+def returns(domain: Domain, bases: Bases, pairs: Feedback) -> Array:
+    """``X`` [N, K]: ``β Σ_t log π_k/ref`` of first less second, reward units, as the method sees it.
+
+    With exact specialists it is ``R_k(first) − R_k(second)``: the start's value cancels.
+    """
+    X = np.zeros((len(pairs), bases.n))
+    t = np.arange(domain.mdp.steps)
+    w = domain.world[pairs.prompt]
+    before = steps_before(domain, pairs)
+    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+        on = going(domain, s)
+        for world in range(len(domain.worlds)):
+            rows = w == world
+            steps = bases.Q[world][:, t, nexts[rows]] - bases.V[world][:, t, s[rows]]
+            X[rows] += sign * np.einsum("knt,nt->nk", steps, on[rows])
+    return X
+
+
+def visits(domain: Domain, pairs: Feedback) -> scipy.sparse.csr_array:
+    """Sparse [N, W·T·S·A]: how often first passed (w, t, s, a), less how often second did."""
+    mdp, N = domain.mdp, len(pairs)
+    A, S, T = mdp.vocab_size, mdp.n_contexts, mdp.steps
+    world = domain.world[pairs.prompt][:, None]
+    t = np.arange(T)
+    columns, values = [], []
+    before = steps_before(domain, pairs)
+    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+        columns.append(((world * T + t) * S + s) * A + nexts % A)
+        values.append(sign * going(domain, s))
+    rows = np.repeat(np.arange(N), 2 * T)
+    entries = np.hstack(values).ravel(), (rows, np.hstack(columns).ravel())
+    shape = N, len(domain.worlds) * T * S * A
+    return scipy.sparse.coo_array(entries, shape=shape).tocsr()
+
+
+def context_counts(domain: Domain, pairs: Feedback) -> Array:
+    """[N, W·S]: how often first reached a next context, less how often second did."""
+    mdp = domain.mdp
+    S, W = mdp.n_contexts, len(domain.worlds)
+    counts = np.zeros((len(pairs), W * S))
+    rows = np.arange(len(pairs))[:, None]
+    world = domain.world[pairs.prompt][:, None]
+    before = steps_before(domain, pairs)
+    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+        np.add.at(counts, (rows, world * S + nexts), sign * going(domain, s))
+    return counts

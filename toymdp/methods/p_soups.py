@@ -1,0 +1,157 @@
+"""P-SOUPS: the parameters of low-rank specialists averaged, factor by factor (Jang 2023).
+
+A specialist's logits are a matrix [rows, A]: one row for each world, step and block of contexts that
+share their next contexts. A low-rank adapter holds it as ``B_k A_k``; averaging the factors apart is
+not averaging the products, and depends on how the factors were initialised (ss.psoups.gauge).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..arrays import Array
+from ..cached import cached_property
+from ..exact.tables import on_triples
+from ..learning.feedback import Feedback
+from ..learning.logistic import Bounds, Climbed, climb
+from .collect import visits
+from .method import Bases, Domain, Facts, Fitted
+from .pad import STRENGTHS
+
+Merge = Literal["factors", "delta", "equal"]
+SWEEPS = 40  # of alternating least squares: the factors are at rest long before
+RIDGE = 1e-10  # of its normal equations, relative to their size
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """``B_k`` [K, rows, ρ] and ``A_k`` [K, ρ, A] with ``B_kA_k`` ≈ Q_k/β in nats, rows centred."""
+
+    B: Array
+    A: Array
+
+    @cached_property
+    def products(self) -> Array:
+        """``B_kA_k`` [K, rows, A]: the specialists' own logits."""
+        return np.asarray(self.B @ self.A)
+
+    def merged(self, w: Array, merge: Merge) -> Array:
+        """The logits [rows, A] of the average with weights w [K]."""
+        if merge == "delta":
+            return np.tensordot(w, self.products, 1)
+        return np.asarray(np.tensordot(w, self.B, 1) @ np.tensordot(w, self.A, 1))
+
+    def gradient(self, w: Array, merge: Merge, slope: Array) -> Array:
+        """Gradient [K] by w of a function of the merged logits with gradient slope [rows, A]."""
+        if merge == "delta":
+            return np.tensordot(self.products, slope, 2)
+        B, A = np.tensordot(w, self.B, 1), np.tensordot(w, self.A, 1)
+        return np.asarray(
+            np.tensordot(self.B, slope @ A.T, 2) + np.tensordot(self.A, B.T @ slope, 2)
+        )
+
+
+def factorise(
+    domain: Domain, bases: Bases, rank: int, seed: int, *, independent: bool = False
+) -> Factors:
+    """Rank-ρ specialists by alternating least squares from one initialisation, as LoRA is trained.
+
+    Weighted by how often ref passes a row, over all prompts. independent: each specialist begins with
+    an ``A`` of its own.
+    """
+    mdp, K = domain.mdp, bases.n
+    A, T = mdp.vocab_size, mdp.steps
+    rows = np.concatenate([Q.reshape(K, -1, A) for Q in bases.Q], axis=1) / domain.beta
+    rows = rows - rows.mean(axis=2, keepdims=True)
+    everywhere = np.ones(len(domain.world), dtype=bool)
+    visited = []
+    for w, world in enumerate(domain.worlds):
+        d = domain.starts(w, everywhere)
+        for _ in range(T):
+            visited.append(d.reshape(A, -1).sum(axis=0))
+            d = (d[:, None] * world.ref).reshape(A, -1, A).sum(axis=0).ravel()
+    root = np.sqrt(np.concatenate(visited))[:, None]
+    target = root * rows
+    rng = np.random.default_rng([seed, 0xFAC7])
+    start = rng.normal(size=(K if independent else 1, rank, A)) / np.sqrt(rank)
+    right = np.broadcast_to(start, (K, rank, A))
+    for _ in range(SWEEPS):
+        left = _least_squares(right.transpose(0, 2, 1), target.transpose(0, 2, 1))
+        left = left.transpose(0, 2, 1)
+        right = _least_squares(left, target)
+    return Factors(np.where(root > 0, left / np.where(root > 0, root, 1.0), 0.0), right)
+
+
+def _least_squares(X: Array, Y: Array) -> Array:
+    """``argmin ‖X C − Y‖`` [K, ρ, m] of batches X [K, n, ρ], Y [K, n, m]; the shortest of several."""
+    return np.asarray(np.linalg.pinv(X, rcond=RIDGE) @ Y)
+
+
+def to_logits(domain: Domain, rows: Array) -> tuple[Array, ...]:
+    """[W] of logits [T, S] from the matrix [rows, A]."""
+    return tuple(rows.reshape(len(domain.worlds), domain.mdp.steps, -1))
+
+
+def fit(
+    domain: Domain, bases: Bases, feedback: Feedback, seed: int, *,
+    rank: int = 2, merge: Merge = "factors", independent: bool = False,
+) -> Fitted:  # fmt: skip
+    """Weights on the simplex, and a scale in PAD's range, by the pairs under the merged policy.
+
+    merge "equal" averages with w = 1/K, as the authors' code does, and learns the scale alone.
+    """
+    factors = factorise(domain, bases, rank, seed, independent=independent)
+    w, scale, ended = weights_by_pairs(domain, factors, feedback, merge)
+    hyper = {"rank": rank, "scale": scale, "ridge": ended.ridge}
+    logits = to_logits(domain, scale * factors.merged(w, merge))
+    return Fitted(logits, Facts(scale * w, hyper=hyper))
+
+
+def weights_by_pairs(
+    domain: Domain, factors: Factors, feedback: Feedback, merge: Merge
+) -> tuple[Array, float, Climbed]:
+    """w [K], the scale, and the climb: the likelihood of the pairs under ``β log π/ref`` of the merge."""
+    K, mdp = len(factors.B), domain.mdp
+    T, S, A = mdp.steps, mdp.n_contexts, mdp.vocab_size
+    C = domain.beta * visits(domain, feedback)
+
+    ref = np.stack([m.ref for m in domain.worlds])[:, None]
+    live = ref > 0
+
+    def scores(x: Array) -> tuple[Array, Callable[[Array], Array]]:
+        w = np.full(K, 1.0 / K) if merge == "equal" else _softmax(x[:-1])
+        plain = factors.merged(w, merge)
+        on = on_triples((x[-1] * plain).reshape(-1, T, S), A)
+        top = np.where(live, on, -np.inf).max(axis=-1, keepdims=True)
+        on = np.where(live, on - np.where(np.isfinite(top), top, 0.0), 0.0)
+        weights = ref * np.exp(on)
+        mass = weights.sum(axis=-1, keepdims=True)
+        mass = np.where(mass > 0, mass, 1.0)
+        tables, ratio = weights / mass, on - np.log(mass)
+
+        def back(by_scores: Array) -> Array:
+            g = (C.T @ by_scores).reshape(-1, T, S, A)
+            g = g - g.sum(axis=-1, keepdims=True) * tables
+            slope = g.reshape(-1, T, A, S // A, A).sum(axis=2).reshape(-1, A)
+            by_scale = float((slope * plain).sum())
+            if merge == "equal":
+                return np.append(np.zeros(K), by_scale)
+            by_w = factors.gradient(w, merge, x[-1] * slope)
+            return np.append(w * (by_w - w @ by_w), by_scale)
+
+        return C @ ratio.ravel(), back
+
+    limits: Bounds = [(None, None)] * K + [(STRENGTHS[0], STRENGTHS[-1])]
+    start = np.append(np.zeros(K), 1.0)[None]
+    ended = climb(scores, feedback.targets, start, free=1, bounds=limits)
+    w = np.full(K, 1.0 / K) if merge == "equal" else _softmax(ended.best[:-1])
+    return w, float(ended.best[-1]), ended
+
+
+def _softmax(x: Array) -> Array:
+    weights = np.exp(x - x.max())
+    return np.asarray(weights / weights.sum())
