@@ -28,7 +28,7 @@ LEFT_OUT = (
     "ss.asm0", "ss.asm1", "ss.asm2", "ss.eq11", "ss.gaussian", "ss.eq13",
     "ss.proof.single-exponential",
 )  # fmt: skip
-ENDLESS = 1e9  # expected steps from which on a refusal to solve is accepted
+ENDLESS = 1e12  # expected steps from which on a refusal to solve is accepted
 SINGULAR = -1.0
 TOKEN_CLAIMS = {c.id for table in TABLES for c in table if c.world == "token-mdp/1"}
 

@@ -130,13 +130,23 @@ def gap_apriori(facts: Facts, soup: Soup) -> Sides:
     return Sides(soup.gap, rhs, facts.size_of_returns, terms, error=rounding)
 
 
+def _by_span(soup: Soup, span: Array) -> tuple[float, float]:
+    """``E_{π~} Σ span²/(8β)`` for spans [T, S] in reward units, and the radius of it and of the gap."""
+    facts, beta = soup.facts, soup.mdp.beta
+    unit = formulas.UNIT * facts.size_of_values
+    rate = beta * formulas.hoeffding(span / beta)
+    wider = beta * formulas.hoeffding((span + unit) / beta)
+    error = soup.expected(wider - rate) + soup.expected_error(rate)
+    return soup.expected(rate), error + soup.value_error + _of_weights(facts)
+
+
 def gap_apriori_state_wise(facts: Facts) -> Sides:
     """``gap((β'/β)w) ≤ E_{π~} Σ_t span_a(D_{t+1})²/(8β)``, and gap(λ*) is no larger."""
     soup = matched(facts)
     beta = facts.mdp.beta
-    rhs = beta * soup.expected(formulas.hoeffding(facts.once(span_ahead) / beta))
+    rhs, error = _by_span(soup, facts.once(span_ahead))
     scale = facts.size_of_returns + beta * facts.mdp.steps
-    return Sides(soup.gap, rhs, scale, error=2 * soup.value_error + _of_weights(facts))
+    return Sides(soup.gap, rhs, scale, error=error)
 
 
 def gap_learnt(facts: Facts) -> Sides:
@@ -155,9 +165,8 @@ def gap_learnt(facts: Facts) -> Sides:
         soup = Soup(facts, mdp.beta_prime / beta * learnt)
         off = float(np.abs(learnt - mdp.w).sum())
         span = facts.once(span_ahead) + off * np.max(ranges, axis=0)
-        rhs = beta * soup.expected(formulas.hoeffding(span / beta))
+        rhs, error = _by_span(soup, span)
         scale = facts.size_of_returns + beta * mdp.steps
-        error = 2 * soup.value_error + _of_weights(facts)
         each.append(Sides(soup.gap, rhs, scale, {"‖ŵ − w‖₁": off}, error=error))
     return min(each, key=lambda sides: sides.slack)
 

@@ -162,7 +162,8 @@ def gap_sharp(facts: Facts, soup: Soup) -> Sides:
     rate = formulas.gap_rate(by_span, soup.kl_ref, facts.mdp.beta, soup.temperature)
     terms = {"β E Σ span²/8": facts.mdp.beta * soup.expected(by_span)}
     scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
-    return Sides(soup.gap, soup.expected(rate), scale, terms, error=2 * soup.value_error)
+    error = soup.value_error + soup.expected_error(rate)
+    return Sides(soup.gap, soup.expected(rate), scale, terms, error=error)
 
 
 def feature_rate(facts: Facts, soup: Soup, norm: float | None = None) -> Array:
@@ -188,7 +189,8 @@ def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
     # the rate grows with n, at most twice as fast on one side of where its two bounds cross
     above = feature_rate(facts, soup, soup.logit_norm + soup.logit_norm_error)
-    error = 2 * soup.value_error + 2 * facts.mdp.beta * soup.expected(above - of_kl)
+    error = soup.value_error + soup.expected_error(rate)
+    error += 2 * facts.mdp.beta * soup.expected(above - of_kl)
     return Sides(soup.gap, soup.expected(rate), scale, error=error)
 
 

@@ -46,9 +46,8 @@ def _sides(facts: Facts, soup: Soup, of_kl: Array, error: float, name: str) -> S
     rate = formulas.gap_rate(of_kl, soup.kl_ref, facts.mdp.beta, soup.temperature)
     terms = {f"β E Σ {name}": facts.mdp.beta * soup.expected(of_kl)}
     scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
-    return Sides(
-        soup.gap, soup.expected(rate), scale, terms, error=2 * soup.value_error + error
-    )  # fmt: skip
+    error += soup.value_error + soup.expected_error(rate)
+    return Sides(soup.gap, soup.expected(rate), scale, terms, error=error)
 
 
 def gap_bennett(facts: Facts, soup: Soup) -> Sides:
@@ -178,7 +177,10 @@ def any_logits(facts: Facts, soup: Soup) -> Sides:
         of_kl = formulas.hoeffding(span + delta / beta)
         rate = formulas.gap_rate(of_kl, kl_ref, beta, soup.temperature)
         rhs = float((policy.occupancy.states * rate).sum())
-        error = 2 * facts.value_error(policy, value)
+        error = facts.value_error(policy, value)
+        error += facts.value_error(
+            policy, rhs, float(rate.max(where=mdp.reach.states, initial=0.0))
+        )
         terms = {"δ": delta}
         each.append(Sides(facts.sol.value_w - value, rhs, scale, terms, error=error))
     return min(each, key=lambda sides: sides.slack)

@@ -158,6 +158,11 @@ class Soup(ComputesOnce):
         """``E_{π~_λ} Σ_t f(t, s_t)`` from the start, for f [T, S] on states."""
         return float(np.einsum("ts,ts->", self.occupancy.states, f))
 
+    def expected_error(self, f: Array) -> float:
+        """Rounding radius of ``expected(f)`` until ``eos`` beyond that of its terms; else 0."""
+        largest = float(np.abs(f).max(where=self.mdp.reach.states, initial=0.0))
+        return self.facts.value_error(self.policy, self.expected(f), largest)
+
     @cached_property
     def mixed_partition_excess(self) -> Array:
         """``−(β/β')B(s)`` [T, S] of (16): what weighting the specialists costs, in reward units.

@@ -24,7 +24,7 @@ from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 
 NEAR_ONE = 1e-9  # a spectral radius nearer to 1 may be on either side of it
-LONGEST = 1e10  # expected steps of a policy beyond which six digits of its totals are lost
+LONGEST = 1e13  # expected steps of a policy beyond which 1 − P has no digits of how it ends
 Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
