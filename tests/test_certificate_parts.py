@@ -131,9 +131,9 @@ def test_halves_stay_in_the_simplex():
 
 def test_a_box_is_cut_where_j_varies_most():
     box = Box((1, 1, 1), ((fmpq(0), ONE), (fmpq(0), HALF), (fmpq(0), QUARTER)))
-    for i, slope in enumerate([(1, 1, 1), (1, 3, 1), (1, 1, 5)]):
+    for i, slope in ((0, (1, 1, 1)), (0, (1, 1.9, 3)), (1, (1, 3, 1)), (2, (1, 1, -5))):
         cut = box.halves([arb(x) for x in slope])[0]
-        assert [a.sides[j] != box.sides[j] for a in [cut] for j in range(3)].index(True) == i
+        assert [j for j in range(3) if cut.sides[j] != box.sides[j]] == [i]
 
 
 # -- what a certificate reports ------------------------------------------------------------------

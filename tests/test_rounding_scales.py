@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from test_second_code import solved
 
 from bounds import CLAIMS, Facts, Soup, check
 from bounds.claims.catalogue import hypotheses
+from bounds.claims.section4 import answers, size_of_answers
 from bounds.facts.attribute_set import AttributeFacts
 from bounds.facts.linear_fit import Fit
 from bounds.facts.topic_cloud import TopicFacts
@@ -64,7 +66,7 @@ def test_scales_of_values_returns_and_divergences(name):
     if mdp.horizon is None:
         steps = float(facts.reference.occupancy.states.sum())
         error = 8 * EPS * steps * (steps * step * (1.0 + max(ranges) / 8.0) + 3.0)
-        assert facts.value_error(facts.reference, -3.0) == pytest.approx(error, rel=1e-9)
+        assert facts.value_error(facts.reference, -3.0) == pytest.approx(error, rel=1e-9, abs=0)
         assert steps > 1.5
 
 
@@ -75,7 +77,7 @@ def test_radius_of_the_logit_norm():
     lengths = [np.linalg.norm(nu) for nu in facts.value_fit.nu]
     size = case.mdp.beta_prime / case.mdp.beta * lengths[-1]
     size += sum(abs(c) * length for c, length in zip(soup.lam, lengths, strict=False))
-    assert soup.logit_norm_error == pytest.approx(16 * EPS * size, rel=1e-12)
+    assert soup.logit_norm_error == pytest.approx(16 * EPS * size, rel=1e-12, abs=0)
 
 
 def test_scales_of_set_functions():
@@ -98,8 +100,40 @@ def test_the_specialist_s_own_rounding_counts_until_eos():
     found = CLAIMS["ss.eq8.onehot"].sides(facts, soup)
     k = int(np.argmax(facts.specialist_values))
     both = soup.value_error + facts.value_error(facts.specialists[k], found.lhs)
-    assert found.error == pytest.approx(both, rel=1e-12)
+    assert found.error == pytest.approx(both, rel=1e-12, abs=0)
     assert found.error > 1.3 * soup.value_error
+
+
+@pytest.mark.parametrize("name", ["wide-dense", "one-hot-forbidding"])
+def test_scales_and_radii_of_single_claims(name):
+    case = solved(name)
+    facts, mdp = facts_of(case.sol, case.optimum), case.mdp
+    soup = Soup(facts, case.weights(0))
+    assert mdp.beta != 1
+    found = CLAIMS["ss.thm1.gap.identity"].sides(facts, soup)
+    assert found.scale == pytest.approx(facts.size_of_returns + mdp.beta * mdp.horizon, rel=1e-12)
+    found = CLAIMS["ss.betaprime"].sides(facts, soup)
+    size = facts.size_of_returns * (1 + 1 / mdp.beta) + abs(found.lhs)
+    assert found.scale == pytest.approx(size, rel=1e-12)
+    found = CLAIMS["ss.eq12.repaired"].sides(facts)
+    radius = 32 * EPS * mdp.order * facts.size_of_values
+    assert found.error == pytest.approx(radius, rel=1e-12, abs=0)
+    assert found.scale == pytest.approx(facts.size_of_values + mdp.beta, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["wide-dense", "binary-ended"])
+def test_size_of_answers(name):
+    """The largest ``Σ(|Q| + |V|)`` of an answer, V of the states it goes on from, and β a step."""
+    case = solved(name)
+    facts = Facts(case.sol)
+    drawn, sizes = answers(facts), []
+    for contexts, going in zip(drawn.contexts, drawn.going, strict=True):
+        for Q, V in zip(case.sol.Q, case.sol.V, strict=True):
+            taken = [(t, n) for t, n in enumerate(contexts[1:]) if going[t]]
+            sizes.append(sum(abs(Q[t, n]) + abs(V[t + 1, n]) for t, n in taken))
+    longest = case.mdp.beta * drawn.going.sum(axis=1).max()
+    assert size_of_answers(facts) == pytest.approx(max(sizes) + longest, rel=1e-12)
+    assert longest > 0.05 * max(sizes)
 
 
 # -- thresholds ---------------------------------------------------------------------------------
@@ -224,6 +258,17 @@ def test_an_optimum_of_another_instance_is_refused():
             check(sol, "ss.eq8.upper", optimum=replace(optimum, J=optimum.J + off * size))
 
 
+def test_chances_of_atom_counts_are_as_exact_as_their_factorials():
+    """``n!`` is cancelled in each multinomial chance; its logarithm and n are what is rounded."""
+    facts = topics(
+        means=[[0.0], [9.0]], counts=[5, 20], separation=1.0, sigma=1.0, covariances=None,
+        points=[[[-1.0], [1.0]], [[-1.0], [1.0]]], weights=[[0.5, 0.5], [0.5, 0.5]],
+    )  # fmt: skip
+    size = math.log(math.factorial(5)) + 5 + math.log(math.factorial(20)) + 20
+    assert facts.centres.relative == pytest.approx(8 * EPS * size, rel=1e-12, abs=0)
+    assert facts.centres.weights.sum() == pytest.approx(1.0, rel=1e-15)
+
+
 # -- topics -------------------------------------------------------------------------------------
 
 
@@ -271,3 +316,29 @@ def test_noise_is_centred_up_to_the_rounding_of_the_prompts():
             points=points, weights=[[0.5, 0.5], [1 / 3, 2 / 3]], covariances=None,
         )  # fmt: skip
         assert outcome("noise-centred", facts) is expected
+
+
+def test_prompts_far_below_zero_are_as_large_as_those_far_above():
+    points, weights = [[[-2e6], [1.0]], [[0.0], [0.0]]], [[1.0, 2e6], [1.0, 1.0]]
+    points = np.array(points) + 1e-10
+    weights = np.array(weights) / np.sum(weights, axis=1, keepdims=True)
+    facts = topics(
+        means=[[0.0], [1.0]], counts=[1, 1], separation=1.0, sigma=1.0, points=points,
+        weights=weights, covariances=None,
+    )  # fmt: skip
+    assert np.abs(facts.offsets).max() > 0.9e-10
+    assert outcome("noise-centred", facts) is True
+
+
+def test_noise_of_exactly_sigma_is_sub_gaussian_however_it_is_rounded():
+    """A rotated σ²·1 has eigenvalues that rounding may lift above σ²; a true excess is refused."""
+    rng, above = np.random.default_rng(0), 0
+    for _ in range(40):
+        turn = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+        covariance = turn @ np.diag([0.01, 0.003]) @ turn.T
+        facts = topics(covariances=np.array([covariance] * 3))
+        above += max(np.linalg.eigvalsh(c)[-1] for c in facts.covariances) > 0.1**2
+        assert outcome("noise-subgaussian", facts) is True
+        more = topics(covariances=np.array([(1 + 1e-12) * covariance] * 3))
+        assert outcome("noise-subgaussian", more) is False
+    assert above > 3
