@@ -289,6 +289,7 @@ def test_of_tied_maximisers_the_likeliest_speaks():
     tilts = np.array([[[4.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
     check = judge(AttributeSet(**{**loud, "tilts": tilts, "reward": tilts[1]}), "ex.eq10.averaged")
     assert check.lhs == pytest.approx(-np.log1p(np.exp(-2.0)), rel=1e-12)
+    assert check.terms["F at its maximiser"] == 2.0
     assert check.verdict == "holds"
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from judging import judged, outcome_of
+from scipy.stats import norm
 
 from bounds.claims import exact_topics as topic_claims
 from bounds.facts.topic_cloud import TopicFacts, compositions
@@ -166,6 +167,39 @@ def test_retrieval_of_gaussian_clouds_against_plain_drawing(seed):
     mid, half = topic_claims.misretrieved(sub, topic_claims._excess(sub))
     spread = 5 * excess.std() / N**0.5
     assert mid - half - spread <= excess.mean() <= mid + half + spread
+
+
+@pytest.mark.parametrize("topics", [2, 4])
+def test_bounds_by_tails_are_what_they_say(topics):
+    """``max p_c ≤ P(ĵ ≠ j) ≤ Σ p_c`` with the least and the largest gain, and ``Σ p_c gain_c⁺``."""
+    rng, j = np.random.default_rng(topics), 1
+    means = rng.normal(size=(topics, 2))
+    covariances = np.array([np.eye(2) * x for x in rng.uniform(0.3, 1.0, size=topics)])
+    sub = TopicFacts(TopicCloud(
+        means=means, counts=[3] * topics, topic=j, separation=0.1, sigma=2.0, delta=0.1,
+        covariances=covariances,
+    ))  # fmt: skip
+    shift, gain = 0.3 * rng.normal(size=(40, topics, 2)), rng.normal(size=(40, topics))
+    gain[::2] = np.abs(gain[::2])
+    low, high = topic_claims._by_tails(sub, shift, gain)
+    tighter = 0
+    for n in range(40):
+        chances, gains = [], []
+        for c in range(topics):
+            if c != j:
+                a, b = shift[n, j], shift[n, c] + means[c] - means[j]
+                spread = 2 * np.sqrt((b - a) @ covariances[j] @ (b - a))
+                chances.append(norm.cdf(-(b @ b - a @ a) / spread))
+                gains.append(gain[n, c])
+        wrong = [max(chances), min(sum(chances), 1.0)]
+        by_gain = max(w * max(gains) for w in wrong)
+        by_topic = sum(p * max(g, 0.0) for p, g in zip(chances, gains, strict=True))
+        assert low[n] == pytest.approx(min(w * min(gains) for w in wrong), rel=1e-10)
+        assert high[n] == pytest.approx(min(by_gain, by_topic), rel=1e-10)
+        tighter += by_topic < 0.9 * by_gain
+    assert bool(tighter > 5) is (topics > 2)
+    if topics == 2:  # nothing is left open
+        np.testing.assert_allclose(low, high, rtol=1e-12)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

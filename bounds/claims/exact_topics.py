@@ -171,8 +171,6 @@ def _by_tails(facts: TopicFacts, shift: Array, gain: Array) -> tuple[Array, Arra
         tails = scipy.special.ndtr(-lead / width)
     p = np.where(width > 0, tails, np.where(lead < 0, 1.0, 0.0))
     gains = gain[:, others]
-    if p.shape[1] == 1:
-        return p[:, 0] * gains[:, 0], p[:, 0] * gains[:, 0]
     wrong = np.stack([p.max(axis=1), np.minimum(p.sum(axis=1), 1.0)])  # least and most
     low, high = (wrong * gains.min(axis=1)).min(axis=0), (wrong * gains.max(axis=1)).max(axis=0)
     return low, np.minimum(high, (p * np.maximum(gains, 0.0)).sum(axis=1))

@@ -24,15 +24,17 @@ ROOMS = {
     ),
     "claims": Room(
         ("bounds/claims/*.py", "!bounds/claims/hypotheses*.py", "!bounds/claims/catalogue.py"),
-        ("proof_claims", "second_code", "section4", "hypothesis_thresholds"),
+        ("proof_claims", "second_code", "second_code_verdicts", "section4", "rounding_scales",
+         "hypothesis_thresholds"),
     ),
     "hypotheses": Room(
         ("bounds/claims/hypotheses*.py",),
-        ("hypothesis_thresholds", "proof_claims", "second_code", "claims"),
+        ("hypothesis_thresholds", "rounding_scales", "proof_claims", "second_code"),
     ),
     "facts": Room(
         ("bounds/facts/*.py",),
-        ("tilt", "proof_claims", "second_code", "hypothesis_thresholds", "facts"),
+        ("tilt", "rounding_scales", "proof_claims", "second_code", "second_code_verdicts",
+         "hypothesis_thresholds", "facts"),
     ),
     "exact": Room(
         ("toymdp/exact/*.py", *(f"{KERNELS}{x}.py" for x in ("rows", "blocks", "scans", "ratios"))),
@@ -43,7 +45,8 @@ ROOMS = {
         ("envelope", "soup", "second_code", "remainder", "branch"),
     ),
     "certificates": Room(
-        ("bounds/certificates/*.py",), ("second_code_certificates", "certificates")
+        ("bounds/certificates/*.py",),
+        ("second_code_certificates", "certificate_parts", "certificates"),
     ),
 }  # fmt: skip
 # files of worlds that are no token MDPs: the tests of their own, and no others, come near them
@@ -51,8 +54,13 @@ APART = {
     "bounds/claims/exact_selection.py": ("exact_claims",),
     "bounds/claims/exact_topics.py": ("topic_claims",),
     "bounds/claims/appendix_c.py": ("appendix_c", "batch_posterior"),
-    "bounds/claims/hypotheses_small_worlds.py": ("exact_claims", "topic_claims", "appendix_c"),
-    "bounds/facts/attribute_set.py": ("exact_claims",),
+    "bounds/claims/hypotheses_small_worlds.py": (
+        "exact_claims",
+        "topic_claims",
+        "appendix_c",
+        "rounding_scales",
+    ),
+    "bounds/facts/attribute_set.py": ("exact_claims", "rounding_scales"),
     "bounds/facts/set_functions.py": ("exact_claims",),
     "bounds/facts/topic_cloud.py": ("topic_claims",),
     "bounds/facts/preference_pairs.py": ("appendix_c", "batch_posterior"),
