@@ -167,9 +167,11 @@ def implicit_repaired(facts: Facts, soup: Soup) -> Sides:
     if not equal:  # NaN too
         t, s = drawn.farthest(mdp)
     block = nexts_of(mdp, s)
+    allowed = mdp.ref[s] > 0.0  # the logits of other tokens mean nothing
     chance = np.exp(np.minimum(ratio.logits[t, block] + shift[t, s], 0.0))
     accepted = mdp.ref[s] * chance / drawn.accepted[t, s]
-    law = mdp.ref[s] * np.exp(soup.logits[t, block] - soup.policy.log_partition[t, s])
+    logs = np.where(allowed, soup.logits[t, block] - soup.policy.log_partition[t, s], -np.inf)
+    law = mdp.ref[s] * np.exp(logs)
     chosen = np.arange(mdp.vocab_size) == a if equal else accepted > law
     where = {"t": t, "s": s} | ({"a": a} if equal else {})
     lhs, rhs = (float(x.sum(where=chosen)) for x in (accepted, law))
