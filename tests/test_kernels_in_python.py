@@ -39,9 +39,9 @@ def plain(monkeypatch):
     return replace_all
 
 
-def numbers(A: int, forbid: float, size: float) -> dict[str, np.ndarray]:
+def numbers(A: int, L: int, forbid: float, size: float) -> dict[str, np.ndarray]:
     """What the kernels find about one world and a policy whose logits are of that size."""
-    mdp = random_mdp(A, A=A, L=2, T=3, K=2, forbid=forbid, beta=0.7)
+    mdp = random_mdp(A, A=A, L=L, T=3, K=2, forbid=forbid, beta=0.7)
     rng = np.random.default_rng(A)
     G, H, f, shift = rng.normal(size=(4, mdp.steps, mdp.n_contexts))
     policy, other = Policy(mdp, size * G), Policy(mdp, size * H)
@@ -66,13 +66,15 @@ def numbers(A: int, forbid: float, size: float) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("A", "forbid", "size"), [(2, 0.0, 1.0), (3, 0.3, 1.0), (5, 0.2, 1.0), (3, 0.3, 1e4)]
+    ("A", "L", "forbid", "size"),
+    # of 25 blocks or more the exponential domain goes by vectors over them
+    [(2, 2, 0.0, 1.0), (3, 2, 0.3, 1.0), (5, 3, 0.2, 1.0), (3, 2, 0.3, 1e4)],
 )
-def test_python_finds_what_compiled_code_finds(A, forbid, size, plain):
-    compiled = numbers(A, forbid, size)
+def test_python_finds_what_compiled_code_finds(A, L, forbid, size, plain):
+    compiled = numbers(A, L, forbid, size)
     assert plain() > 40
     with np.errstate(all="ignore"):  # compiled code does not warn
-        interpreted = numbers(A, forbid, size)
+        interpreted = numbers(A, L, forbid, size)
     for name, table in compiled.items():
         most = np.abs(table).max()
         rounding = size if name in ("far", "rough") else most  # sums that cancel

@@ -13,14 +13,14 @@ from .compiled import njit
 
 @njit(cache=True, nogil=True)
 def largest(f, mask):
-    """Return the largest ``|f|`` at the marked places, 0 if none is marked, and where it is."""
-    most, place = 0.0, 0
+    """Return the largest ``|f|`` at the marked places, 0 if none is marked."""
+    most = 0.0
     for i in range(f.shape[0]):
         if mask[i] and not abs(f[i]) <= most:
-            most, place = abs(f[i]), i
+            most = abs(f[i])
             if np.isnan(most):
                 break
-    return most, place
+    return most
 
 
 @njit(cache=True, nogil=True)
