@@ -8,7 +8,7 @@ from conftest import random_mdp
 
 from toymdp import InstanceError
 from toymdp.exact.policy import Policy
-from toymdp.exact.sampling import sample
+from toymdp.exact.sampling import log_norms, loss_minimisers, sample
 
 
 def contexts(mdp, tokens):
@@ -49,3 +49,21 @@ def test_seed_decides_and_sequences_need_an_end():
     endless = random_mdp(0, T=None, eos=2)
     with pytest.raises(InstanceError, match="horizon"):
         sample(endless, np.zeros((1, endless.n_contexts)), 5)
+
+
+@pytest.mark.parametrize(("t", "s"), [(4, 0), (-1, 0), (0, 9), (0, -1)])
+def test_places_outside_the_tables_are_refused(t, s):
+    """A kernel would read beyond them."""
+    mdp = random_mdp(0, T=4)
+    Q, places = np.zeros((2, 4, 9)), np.array([[0, t], [0, s]])
+    log_norms(mdp, Q, 1.0, np.array([0, 3]), np.array([0, 8]))
+    with pytest.raises(ValueError, match="places outside"):
+        log_norms(mdp, Q, 1.0, places[0], places[1])
+    with pytest.raises(ValueError, match="places outside"):
+        log_norms(mdp, Q, 1.0, np.array([0, 3]), np.array([0]))
+    data = np.full((2, 2, 3), 1 / 3)
+    loss_minimisers(data, Q, 1.0, np.array([0, 6]), np.array([0, 3]))
+    with pytest.raises(ValueError, match="places outside"):
+        loss_minimisers(data, Q, 1.0, np.array([0, 7]), np.array([0, 3]))
+    with pytest.raises(ValueError, match="states"):
+        loss_minimisers(data, Q, 1.0, np.array([0]), np.array([0]))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bounds import check
 from toymdp import InstanceError, SolverError, TokenMDP, soft_values, solve
+from toymdp.exact.backward import fits
 from toymdp.exact.cross_checks import cone_value, enumerated_value, trajectory_count
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import extrema, hard_minimum
@@ -137,6 +138,9 @@ def test_bare_kernel_matches_solve():
     mdp = random_mdp(8, A=4, L=2, T=5)
     V = soft_values(mdp.ref, mdp.rewards, beta=1.0, horizon=5, order=2)
     np.testing.assert_allclose(V, solve(mdp).V[:, 0], rtol=1e-13)
+    cold = soft_values(mdp.ref, mdp.rewards, beta=1e-4, horizon=5, order=2)  # by logarithms
+    np.testing.assert_allclose(cold, solve(mdp.replace(beta=1e-4)).V[:, 0], rtol=1e-13)
+    assert not fits(mdp.rewards, 1e-4, 5)
     with pytest.raises(InstanceError, match="order"):
         soft_values(mdp.ref, mdp.rewards, 1.0, 5, 3)
     with pytest.raises(InstanceError, match="rewards"):
@@ -326,6 +330,17 @@ def test_hard_minimum_until_eos_and_its_absence():
 def test_trajectory_count():
     assert trajectory_count(random_mdp(20, A=3, T=4)) == 81
     assert trajectory_count(random_mdp(20, T=None, eos=2)) is None
+    for seed, L in ((20, 1), (21, 2), (22, 2)):
+        mdp = random_mdp(seed, A=3, L=L, T=5, eos=1, forbid=0.3)
+        paths = {(mdp.start_context,)}
+        for _ in range(5):
+            paths = {
+                (*path, (path[-1] * 3 + a) % mdp.n_contexts)
+                if not mdp.ended[path[-1]] else path
+                for path in paths
+                for a in (np.flatnonzero(mdp.ref[path[-1]]) if not mdp.ended[path[-1]] else [0])
+            }  # fmt: skip
+        assert trajectory_count(mdp) == len(paths) > 10
 
 
 def test_another_method_solves_the_same_instance():

@@ -11,7 +11,7 @@ from toymdp.exact.policy import Policy
 from toymdp.soup import ascent as ascent_module
 from toymdp.soup.ascent import ascend
 from toymdp.soup.objective import SoupObjective
-from toymdp.soup.starts import default_starts, grid_search
+from toymdp.soup.starts import default_starts, grid_search, projection
 from toymdp.soup.step import StepProgram, formulate, program
 
 WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
@@ -208,6 +208,43 @@ def test_a_step_is_the_one_that_cvxpy_takes(K):
         assert g @ found - 0.5 * np.sum((root @ found) ** 2) == pytest.approx(
             problem.value, abs=1e-7
         )
+
+
+@pytest.mark.parametrize("beta", [0.7, 8.0])
+def test_projection_by_normal_equations(beta):
+    """Weighted least squares of Q_w on the Q_k about their means under π_w, at the places it visits."""
+    sol = solve(random_mdp(3, K=3, forbid=0.2, beta=beta))
+    mdp = sol.mdp
+    visits = Policy(mdp, sol.Q_w / mdp.beta).occupancy.nexts
+    normal, right = np.zeros((3, 3)), np.zeros(3)
+    for t in range(mdp.steps):
+        for y in range(mdp.n_contexts // mdp.vocab_size):
+            block = slice(3 * y, 3 * y + 3)
+            p = visits[t, block]
+            if p.sum() == 0:
+                continue
+            X, target = sol.Q[:, t, block], sol.Q_w[t, block]
+            X = X - (X @ p)[:, None] / p.sum()
+            target = target - target @ p / p.sum()
+            normal += (X * p) @ X.T
+            right += (X * p) @ target
+    u = np.linalg.solve(normal, right)
+    size = np.abs(u).sum()
+    np.testing.assert_allclose(projection(sol), u / max(1.0, size), rtol=1e-8)
+    assert np.abs(projection(sol) - mdp.w).max() > 1e-3
+
+
+def test_a_small_weight_is_put_to_zero_where_j_allows():
+    """Of two equal specialists one does as well alone; weights that are not small stay."""
+    mdp = random_mdp(4, K=2)
+    same = mdp.replace(rewards=np.stack([mdp.rewards[0], mdp.rewards[0]]))
+    objective = SoupObjective(solve(same))
+    # J rises up to the budget: what the small weight holds is given to the other
+    snapped = ascent_module._snap(objective, objective.at(np.array([1 - 5e-4, 4e-4])))
+    assert snapped.u.tolist() == [1.0, 0.0]
+    assert snapped.value == pytest.approx(objective.value(np.array([1.0, 0.0])), rel=1e-14)
+    far = objective.at(np.array([0.6, 0.3]))
+    assert ascent_module._snap(objective, far) is far
 
 
 def test_grid_is_for_two():

@@ -102,6 +102,28 @@ def test_near_divergences_are_those_of_the_rows(forbid):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-25)
 
 
+@pytest.mark.parametrize("forbid", [0.0, 0.3])
+def test_values_and_visits_of_more_than_a_chunk_of_blocks(forbid):
+    """81 blocks: more than are taken together. The row-by-row kernels share no loop."""
+    mdp = eight(1, forbid)
+    rng = np.random.default_rng(2)
+    G, f, extra = rng.normal(size=(3, mdp.steps, mdp.n_contexts))
+    policy, states = Policy(mdp, G), mdp.reach.states
+    assert policy.plain
+    U = np.zeros((mdp.steps + 1, mdp.n_contexts))
+    kernels.rows.evaluate_backward(mdp.ref, states, G, f, extra, U)
+    np.testing.assert_allclose(policy.value(f, extra)[:-1], U[:-1], rtol=1e-12, atol=1e-13)
+    d, n = np.zeros((2, mdp.steps, mdp.n_contexts))
+    d[0, mdp.start_context] = 1.0
+    kernels.rows.occupancy_forward(mdp.ref, states, G, d, n)
+    np.testing.assert_allclose(policy.occupancy.states, d, rtol=1e-12, atol=1e-17)
+    np.testing.assert_allclose(policy.occupancy.nexts, n, rtol=1e-12, atol=1e-17)
+    log_z, means = np.empty_like(G), np.empty((1, *G.shape))
+    kernels.rows.tilted_means(mdp.ref, states, G, f[None], log_z, means)
+    np.testing.assert_allclose(policy.mean(f), means[0], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(policy.log_partition, log_z, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("size", [1e-9, 1.0, 20.0, 2e3])
 @pytest.mark.parametrize("forbid", [0.0, 0.02, 0.5])
 def test_facts_of_blocks_are_those_of_their_rows(size, forbid):

@@ -38,11 +38,11 @@ ROOMS = {
     ),
     "exact": Room(
         ("toymdp/exact/*.py", *(f"{KERNELS}{x}.py" for x in ("rows", "blocks", "scans", "ratios"))),
-        ("evaluate", "tilt", "sampling", "solver", "second_code", "section4"),
+        ("kernels_in_python", "evaluate", "tilt", "sampling", "solver", "second_code", "section4"),
     ),
     "soup": Room(
         ("toymdp/soup/*.py", *(f"{KERNELS}{x}.py" for x in ("soups", "boxes", "envelopes"))),
-        ("envelope", "soup", "second_code", "remainder", "branch"),
+        ("kernels_in_python", "envelope", "soup", "second_code", "remainder", "branch"),
     ),
     "certificates": Room(
         ("bounds/certificates/*.py",),

@@ -37,7 +37,7 @@ def mixture(weights: Array, fields: Array) -> Array:
 
 def largest(F: Array, mask: Mask) -> float:
     """Return the largest ``|F|`` at the marked places, 0 if none is marked."""
-    return float(kernels.scans.largest(F.ravel(), mask.ravel())[0])
+    return float(kernels.scans.largest(F.ravel(), mask.ravel()))
 
 
 def farthest(F: Array, G: Array, mask: Mask) -> tuple[float, tuple[int, ...]]:

@@ -13,19 +13,22 @@ from .compiled import njit
 
 @njit(cache=True, nogil=True)
 def largest(f, mask):
-    """Return the largest ``|f|`` at the marked places and where it is; 0 and −1 if none is marked."""
-    most, place = 0.0, -1
+    """Return the largest ``|f|`` at the marked places, 0 if none is marked."""
+    most = 0.0
     for i in range(f.shape[0]):
-        if mask[i] and (place < 0 or not abs(f[i]) <= most):
-            most, place = abs(f[i]), i
+        if mask[i] and not abs(f[i]) <= most:
+            most = abs(f[i])
             if np.isnan(most):
                 break
-    return most, place
+    return most
 
 
 @njit(cache=True, nogil=True)
 def farthest(f, g, mask):
-    """The same of ``|f − g|``: equal tables are farthest apart at the first marked place."""
+    """Return the largest ``|f − g|`` at the marked places and where it is; 0 and −1 if none is marked.
+
+    Equal tables are farthest apart at the first marked place.
+    """
     most, place = 0.0, -1
     for i in range(f.shape[0]):
         if mask[i] and (place < 0 or not abs(f[i] - g[i]) <= most):
