@@ -52,7 +52,7 @@ def draw(rows: list[Row], width: float) -> Figure:
     bars = sorted(
         {(r["method"], r["pairs"] or 0) for r in rows}, key=lambda b: (look_of(b[0]).label, b[1])
     )
-    aspect = lines * (0.09 * len(bars) + 0.35) / (1.0 if columns == 1 else 1.25)
+    aspect = lines * (0.042 * len(bars) + 0.13) / (1.0 if columns == 1 else 1.25)
     figure, axes = canvas(width, aspect, lines, columns, sharex=True, sharey=True, squeeze=False)
     for panel, domain in zip(axes.flat, domains, strict=False):
         for y, (method, pairs) in enumerate(reversed(bars)):

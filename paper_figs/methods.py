@@ -27,7 +27,7 @@ LOOKS = {
     "pad-sf": Look("PAD-SF", PINK, "v"),
     "ss-implicit-printed": Look("souping, printed sampler", VERMILION, "X"),
     "best-specialist": Look("best specialist", GREY, "P"),
-    "oracle": Look("best soup *", BLUE, ""),
+    "oracle": Look("soup in budget *", BLUE, ""),
     "pad": Look("PAD *", SKY, ""),
 }
 NAMES = {"ss-implicit-printed[m=0, budget]": "ss-implicit-printed"}  # one variant, its id says all

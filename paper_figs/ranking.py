@@ -50,7 +50,7 @@ def draw(rows: list[Row], width: float) -> Figure:
     columns = 1 if width < 5 else 2
     lines = -(-len(domains) // columns)
     methods = {r["method"] for r in rows}
-    aspect = lines * (0.13 * len(methods) + 0.35) / (1.0 if columns == 1 else 1.25)
+    aspect = lines * (0.042 * len(methods) + 0.13) / (1.0 if columns == 1 else 1.25)
     figure, axes = canvas(width, aspect, lines, columns, sharex=True, squeeze=False)
     low = 0.0
     for panel, domain in zip(axes.flat, domains, strict=False):
