@@ -76,7 +76,7 @@ def draw(rows: list[Row], width: float) -> Figure:
         panel.axvline(0.0, color="0.3", lw=0.6)
         panel.set_title(TITLES[domain])
     for panel in axes[-1]:
-        panel.set_xlabel("share that is lost (bar: total)")
+        panel.set_xlabel("share that is lost (mark: total)")
     patches = [
         Patch(facecolor=ink, hatch=hatch, edgecolor="white", label=loss)
         for loss, (ink, hatch) in INKS.items()

@@ -25,7 +25,7 @@ LOOKS = {
     "mod": Look("MOD", GREEN, "^"),
     "p-soups[rank 2]": Look("P-SOUPS", ORANGE, "D"),
     "pad-sf": Look("PAD-SF", PINK, "v"),
-    "ss-implicit-printed": Look("souping, printed sampler", VERMILION, "X"),
+    "ss-implicit-printed": Look("printed sampler", VERMILION, "X"),
     "best-specialist": Look("best specialist", GREY, "P"),
     "oracle": Look("soup in budget *", BLUE, ""),
     "pad": Look("PAD *", SKY, ""),

@@ -70,11 +70,11 @@ def draw(rows: list[Row], width: float) -> Figure:
             )  # fmt: skip
             place = of_method[method][0]["paper"] or "–"
             panel.annotate(
-                place, (1.03, y), xycoords=("axes fraction", "data"), va="center", ha="center",
+                place, (1.06, y), xycoords=("axes fraction", "data"), va="center", ha="center",
                 color="0.3",
             )  # fmt: skip
         panel.annotate(
-            "paper", (1.03, 1.02), xycoords="axes fraction", va="bottom", ha="center", color="0.3",
+            "paper", (1.06, 1.02), xycoords="axes fraction", va="bottom", ha="center", color="0.3",
             fontsize=6.5,
         )  # fmt: skip
         panel.set_yticks(range(len(order)), [look_of(m).label for m in order])

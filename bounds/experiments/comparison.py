@@ -39,7 +39,8 @@ def flat(domain: str, seed: int, user: int, pairs: list[int], methods: list[str]
     """Rows ``{domain, seed, user, pairs, method, oracle, share, span, ..., reason}`` of one unit.
 
     The four losses are shares of ``V_u − V_ref`` as well, and add up to ``1 − share``; pairs is None
-    for a method that sees none. Variants marked as slow are left out. Labels and outside are those of the experiment's whole run.
+    for a method that sees none. Variants marked as slow are left out. Labels and outside are those of
+    the experiment's whole run.
     """
     experiment = named(domain)
     settings = replace(
