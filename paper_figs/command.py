@@ -28,7 +28,7 @@ from .canvas import WIDTHS
 # one module each, with its CAPTION
 FIGURES = (
     "tightness", "violation", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
-    "bases",
+    "bases", "adaptation", "ranking", "losses",
 )  # fmt: skip
 
 

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from paper_figs import bases, desirability, landscape, lemma1, tightness
+from bounds.experiments import comparison, ultrafeedback
+from bounds.experiments.experiment import labelled_pairs
+from paper_figs import adaptation, bases, desirability, landscape, lemma1, tightness
 from paper_figs.command import FIGURES, settings
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
+from toymdp.methods.catalogue import select
+from toymdp.methods.method import Bases
 
 
 @lru_cache(maxsize=32)
@@ -272,3 +276,69 @@ def test_rungs():
         if r["ratio"] is not None and r["rung"] != "printed (10)":
             assert r["ratio"] >= 1 - 1e-6
     assert witness["identity"] == pytest.approx(1.0, abs=1e-6)
+
+
+# -- figures of experiments ------------------------------------------------------------------
+
+
+def test_adaptation_has_every_domain_and_method():
+    rows = quick("adaptation")
+    assert {r["domain"] for r in rows} == {"ultrafeedback", "sleep", "t2i myopic", "t2i solved"}
+    for domain in {r["domain"] for r in rows}:
+        own = [r for r in rows if r["domain"] == domain]
+        assert {r["method"] for r in own} == set(adaptation.QUICK["methods"])
+        assert {r["pairs"] for r in own} == {20, 160}
+        assert {r["seed"] for r in own} == {0, 1}
+    assert all(r["status"] == "done" and r["share"] <= 1 + 1e-9 for r in rows)
+    assert {r["method"] for r in rows if r["oracle"]} == {"pad"}
+
+
+def test_adaptation_share_of_a_soup():
+    """λ as fitted; its value, and those of ref and of the user's optimum, by hand."""
+    settings = ultrafeedback.FULL
+    domain = ultrafeedback.domain(1, settings.outside)
+    (method,) = select(["ss-explicit[m=0]"])
+    feedback = labelled_pairs(domain, 1, 0, settings.labels, 160)
+    lam = method.fit(domain, Bases.optimal(domain), feedback.take(20), 1).facts.lam
+    assert np.abs(lam).sum() > 0.1
+    (mdp,), user = domain.worlds, domain.users[0, 0]
+    G = np.tensordot(lam, [by_hand(mdp, r)[0] for r in mdp.rewards], axes=1) / mdp.beta
+    values = []
+    for start in domain.start[~domain.train]:
+        tokens = [int(start) // mdp.vocab_size, int(start) % mdp.vocab_size]
+        at = mdp.replace(start=tokens)
+        soup, ref = (regularised(at, g, user, at.beta) for g in (G, 0.0 * G))
+        values.append((soup, ref, by_hand(at, user)[1]))
+    soup, ref, best = np.mean(values, axis=0)
+    wanted = ("ultrafeedback", 1, 20, "ss-explicit[m=0]")
+    columns = ("domain", "seed", "pairs", "method")
+    (row,) = [r for r in quick("adaptation") if tuple(r[c] for c in columns) == wanted]
+    assert row["share"] == pytest.approx((soup - ref) / (best - ref), abs=1e-9)
+
+
+def test_losses_add_up_to_what_is_missing():
+    rows = quick("losses")
+    assert {r["domain"] for r in rows} == {"ultrafeedback", "sleep", "t2i myopic", "t2i solved"}
+    split = [r for r in rows if r["span"] is not None]
+    assert {r["domain"] for r in split} == {r["domain"] for r in rows}
+    for r in split:
+        assert sum(r[x] for x in comparison.LOSSES) == pytest.approx(1 - r["share"], abs=1e-9)
+        assert r["span"] >= -1e-9
+    # only where the bases are given, and not solved, do specialists cost anything
+    lossy = {r["domain"] for r in split if abs(r["specialists"]) > 1e-9}
+    assert lossy == {"t2i myopic"}
+
+
+def test_ranking_has_one_row_for_each_user_and_the_place_in_the_paper():
+    rows = quick("ranking")
+    assert len({(r["domain"], r["seed"], r["user"], r["method"]) for r in rows}) == len(rows)
+    assert {(r["method"], r["paper"]) for r in rows} == {
+        ("rlhf-learnt", "1"), ("ss-explicit[m=0]", "2"), ("pad", "3"),
+    }  # fmt: skip
+    # asked for more sizes, the same user gives the same share
+    known = {
+        (r["domain"], r["seed"], r["method"]): r["share"]
+        for r in quick("adaptation") if r["pairs"] == 160
+    }  # fmt: skip
+    for r in rows:
+        assert r["share"] == pytest.approx(known[r["domain"], r["seed"], r["method"]], abs=1e-9)
