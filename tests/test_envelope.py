@@ -233,13 +233,13 @@ def test_tilted_maximum_against_enumeration(seed):
 
 
 def test_tilted_maximum_where_newton_stops_short():
-    """Of many tokens and wide tilts some need more steps than are taken: the rest is paid for."""
-    for seed in range(300):
+    """Of many tokens and wide tilts the last two need more steps than are taken: the rest is paid for."""
+    for seed in (*range(20), 115, 144):
         rng, n = np.random.default_rng(seed), 80
         spread = rng.uniform(0, 30)
         p = rng.dirichlet(np.full(n, 0.4)) * np.exp(-spread * rng.random(n))
         p /= p.sum()
-        f = 10.0 ** rng.uniform(-6, 3, n) * 10.0 ** rng.uniform(-9, 0)
+        f = np.sort(10.0 ** rng.uniform(-6, 3, n)) * 10.0 ** rng.uniform(-9, 0)
         up, down = np.exp(rng.uniform(0, 20, n)), np.exp(-rng.uniform(0, 20, n))
         weights = np.where(f >= f[:, None], up, down) * p  # the best tilt is up above some value
         best = float((weights @ f / weights.sum(axis=1)).max())

@@ -42,7 +42,7 @@ ROOMS = {
     ),
     "soup": Room(
         ("toymdp/soup/*.py", *(f"{KERNELS}{x}.py" for x in ("soups", "boxes", "envelopes"))),
-        ("kernels_in_python", "envelope", "soup", "second_code", "remainder", "branch"),
+        ("kernels_in_python", "remainder_formula", "envelope", "soup", "second_code", "remainder", "branch"),
     ),
     "certificates": Room(
         ("bounds/certificates/*.py",),
