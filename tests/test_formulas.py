@@ -65,13 +65,16 @@ def test_delta_where_both_bounds_underflow(array):
 
 def test_anchored_delta_by_its_definition(array):
     anchors, lower = [1.0, 0.8, 30.0], [math.log(0.9), -0.5, -20.0]
-    found = floats(formulas.anchored_delta(array(np.log(anchors).tolist()), array(lower)))
+    doubles = [math.log(2 * a) for a in anchors]
+    found = floats(formulas.anchored_delta(array(doubles), array(lower)))
     for value, a, m in zip(found, anchors, np.exp(lower), strict=True):
         assert value == pytest.approx(math.log((2 * a - 1) / (m * (2 * a - m))), rel=1e-12)
     assert found[0] == pytest.approx(math.log(1 / 0.99), rel=1e-12)
+    # 2a next to 1 keeps its digits: log 2a is what is given
+    (close,) = floats(formulas.anchored_delta(array([1e-40]), array([-3.0])))
+    assert close == pytest.approx(math.log(1e-40) + 3.0 - math.log1p(-math.exp(-3.0)), rel=1e-12)
     # a = 1/2 leaves nothing of 2a − 1: it counts as 1e-300
-    half = math.log(0.5)
-    (least,) = floats(formulas.anchored_delta(array([half]), array([-3.0])))
+    (least,) = floats(formulas.anchored_delta(array([0.0]), array([-3.0])))
     assert least == pytest.approx(math.log(1e-300) + 3.0 - math.log1p(-math.exp(-3.0)), rel=1e-12)
 
 

@@ -182,7 +182,7 @@ def test_verify_judges_at_the_given_lambda(lab, lam):
         ("0.4", "must be 2 finite numbers"),
         ("0.4,a", "must be numbers by commas"),
         ("0.4,", "must be numbers by commas"),
-        ("nan,1", "must be finite"),
+        ("nan,1", "must be numbers by commas"),
         ("1e999,1", "must be finite"),
     ],
 )

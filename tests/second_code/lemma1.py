@@ -117,6 +117,8 @@ def linear_values_per_step(truth: Truth, mix, seen) -> Pair:
     world = truth.world
     residuals = [{} for _ in truth.Q]
     for t, contexts in enumerate(world.nexts):
+        if not contexts:  # every episode has ended
+            continue
         span = LeastSquares([world.psi[t, n] for n in contexts])
         for Q, left in zip(truth.Q, residuals, strict=True):
             found = span.residual([Q[t, n] for n in contexts])
