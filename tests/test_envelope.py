@@ -232,6 +232,18 @@ def test_tilted_maximum_against_enumeration(seed):
     assert best <= found <= best + 1e-6 * np.abs(f).max()
 
 
+def test_rounding_is_measured_by_the_largest_logit_of_either_sign():
+    """All Q below 0: a radius from the largest Q itself would be far too small."""
+    mdp = random_mdp(2, K=2, T=3)
+    below = mdp.replace(rewards=mdp.rewards - mdp.rewards.max() - 5.0)
+    sol = solve(below)
+    largest = np.abs(sol.Q[:, mdp.reach.nexts]).max() / mdp.beta
+    assert sol.Q[:, mdp.reach.nexts].max() < 0
+    found = radii.BoundInputs.of(sol)
+    assert found.near == pytest.approx(radii.NEAR_ZERO / largest, rel=1e-12, abs=0)
+    assert found.eps > radii.UNIT * (8 * 2 + 64) * largest
+
+
 def test_tilted_maximum_where_newton_stops_short():
     """Of many tokens and wide tilts the last two need more steps than are taken: the rest is paid for."""
     for seed in (*range(20), 115, 144):

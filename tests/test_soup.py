@@ -9,7 +9,8 @@ from conftest import random_mdp
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.soup import ascent as ascent_module
-from toymdp.soup.ascent import ascend
+from toymdp.soup import optimum as optimum_module
+from toymdp.soup.ascent import Ascent, ascend
 from toymdp.soup.objective import SoupObjective
 from toymdp.soup.starts import default_starts, grid_search, projection
 from toymdp.soup.step import StepProgram, formulate, program
@@ -245,6 +246,18 @@ def test_a_small_weight_is_put_to_zero_where_j_allows():
     assert snapped.value == pytest.approx(objective.value(np.array([1.0, 0.0])), rel=1e-14)
     far = objective.at(np.array([0.6, 0.3]))
     assert ascent_module._snap(objective, far) is far
+
+
+def test_of_ascents_that_tie_the_one_at_rest_is_best():
+    """Values tie within 1e-14 of the size of J, whatever that size is."""
+
+    def end(name: str, value: float, residual: float) -> Ascent:
+        return Ascent(name, 0.0, value, (1.0, 0.0), 1, residual)
+
+    for scale in (1e-3, 1.0, 1e3):
+        highest, tied = end("highest", scale, 1e-3), end("tied", scale * (1 - 5e-15), 1e-9)
+        lower = end("lower", scale * (1 - 1e-13), 0.0)
+        assert optimum_module._best([highest, lower, tied], scale) is tied
 
 
 def test_grid_is_for_two():
