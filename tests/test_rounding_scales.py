@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import random_mdp
 from judging import agreed, facts_of
+from second_code.solve import Mix
 from second_code.worlds import WORLDS
 from test_second_code import solved
 
@@ -74,10 +75,11 @@ def test_radius_of_the_logit_norm():
     case = solved("wide-dense")
     facts = Facts(case.sol)
     soup = Soup(facts, case.weights(0))
-    lengths = [np.linalg.norm(nu) for nu in facts.value_fit.nu]
-    size = case.mdp.beta_prime / case.mdp.beta * lengths[-1]
-    size += sum(abs(c) * length for c, length in zip(soup.lam, lengths, strict=False))
-    assert soup.logit_norm_error == pytest.approx(16 * EPS * size, rel=1e-12, abs=0)
+    radius = facts.value_fit.radius
+    parts = case.mdp.beta_prime / case.mdp.beta * radius[-1] + np.abs(soup.lam) @ radius[:-1]
+    assert soup.logit_norm_error == pytest.approx(parts, rel=1e-12, abs=0)
+    true = Mix(case.truth, case.weights(0)).logit_length
+    assert abs(soup.logit_norm - true) <= soup.logit_norm_error < 1e-8 * soup.logit_norm
 
 
 def test_scales_of_set_functions():
@@ -174,7 +176,8 @@ def test_linearity_of_rewards_is_judged_by_their_own_size(scale, linear):
 def test_a_fit_close_to_its_rounding_is_left_open():
     def fit(largest: float, error: float, size: float = 1.0) -> bool | None:
         one = np.ones(1)
-        found = Fit(np.ones((1, 1)), np.zeros((1, 1, 1)), error * one, size * one, largest * one)
+        sizes = error * one, size * one, largest * one, 0.0 * one
+        found = Fit(np.ones((1, 1)), np.zeros((1, 1, 1)), *sizes)
         return found.exists()[0]
 
     assert fit(1e-12, 1e-12) is True
