@@ -380,6 +380,19 @@ def test_large_exponents_widen_the_error():
         assert judge(CLAIMS[name], sol, lam).error > np.finfo(float).eps * exponent > 1e-12
 
 
+def test_a_forbidden_token_may_have_any_logit():
+    """At the place that is compared ref forbids what is worth 1e5 nats: no double is its exponential."""
+    weights = np.array([[0.3, 0.7, 0.0]] * 3)
+    mdp = random_mdp(14, L=1, T=1).replace(ref_weights=weights)
+    mdp = mdp.replace(rewards=[[1.0, -1.0, 1e5], [0.5, 1.0, 1e5]])
+    sol = solve(mdp)
+    for name in ("explicit.repaired", "implicit.repaired"):
+        found = judge(CLAIMS[name], sol, [0.6, 0.3])
+        assert found.verdict == "holds", found
+        assert found.lhs == pytest.approx(found.rhs, rel=1e-9)
+        assert found.rhs > 0.1
+
+
 def test_rejection_kernel_far_from_underflow_and_in_it():
     """Against the definition in the log domain, with exponents from 1 to 1e5."""
     rng = np.random.default_rng(3)
