@@ -151,6 +151,20 @@ def logit_span(facts: Facts, soup: Soup) -> Array:
     return high - low
 
 
+def by_divergence(
+    facts: Facts, soup: Soup, of_kl: Array, error: float = 0.0, name: str = ""
+) -> Sides:
+    """``gap ≤ E_{π~_λ} Σ_t [β of_kl + (β'/|λ|₁ − β) KL(π~_λ‖ref)]`` for a bound on ``KL(π~_λ‖π_w)``.
+
+    of_kl: [T, S] in nats. error: rounding radius of what it adds up to. name: of it among the terms.
+    """
+    rate = formulas.gap_rate(of_kl, soup.kl_ref, facts.mdp.beta, soup.temperature)
+    terms = {f"β E Σ {name}": facts.mdp.beta * soup.expected(of_kl)} if name else {}
+    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
+    error += soup.value_error + soup.expected_error(rate)
+    return Sides(soup.gap, soup.expected(rate), scale, terms, error=error)
+
+
 def gap_sharp(facts: Facts, soup: Soup) -> Sides:
     """``gap(λ) ≤ E_{π~_λ} Σ_t [β span_a(e)²/8 + (β'/|λ|₁ − β) KL(π~_λ‖ref)]``.
 
@@ -158,12 +172,7 @@ def gap_sharp(facts: Facts, soup: Soup) -> Sides:
     divergence of the log-partition: half a variance of f under some tilt between the two, at most
     ``(max f − min f)²/8`` (Hoeffding's lemma, Popoviciu's bound on a variance).
     """
-    by_span = formulas.hoeffding(logit_span(facts, soup))
-    rate = formulas.gap_rate(by_span, soup.kl_ref, facts.mdp.beta, soup.temperature)
-    terms = {"β E Σ span²/8": facts.mdp.beta * soup.expected(by_span)}
-    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
-    error = soup.value_error + soup.expected_error(rate)
-    return Sides(soup.gap, soup.expected(rate), scale, terms, error=error)
+    return by_divergence(facts, soup, formulas.hoeffding(logit_span(facts, soup)), name="span²/8")
 
 
 def feature_rate(facts: Facts, soup: Soup, norm: float | None = None) -> Array:
@@ -185,13 +194,10 @@ def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     divergence as in ss.thm1.kl.repaired.
     """
     of_kl = feature_rate(facts, soup)
-    rate = formulas.gap_rate(of_kl, soup.kl_ref, facts.mdp.beta, soup.temperature)
-    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
     # the rate grows with n, at most twice as fast on one side of where its two bounds cross
     above = feature_rate(facts, soup, soup.logit_norm + soup.logit_norm_error)
-    error = soup.value_error + soup.expected_error(rate)
-    error += 2 * facts.mdp.beta * soup.expected(above - of_kl)
-    return Sides(soup.gap, soup.expected(rate), scale, error=error)
+    error = 2 * facts.mdp.beta * soup.expected(above - of_kl)
+    return by_divergence(facts, soup, of_kl, error)
 
 
 TABLE = (

@@ -20,7 +20,7 @@ from ..claim import Claim
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
 from ..sides import Array, NotApplicable, Sides, worst
-from .gap import logit_span
+from .gap import by_divergence, logit_span
 from .hypotheses import (
     CONSTANT_NORM,
     DECODABLE,
@@ -40,15 +40,6 @@ def spread_of_error(soup: Soup) -> Spread:
     return spread(soup.policy, soup.logit_error, formulas.UNIT * soup.facts.size_of_divergences)
 
 
-def _sides(facts: Facts, soup: Soup, of_kl: Array, error: float, name: str) -> Sides:
-    """``gap ≤ E_{π~_λ} Σ_t [β of_kl + (β'/|λ|₁ − β) KL(π~_λ‖ref)]``."""
-    rate = formulas.gap_rate(of_kl, soup.kl_ref, facts.mdp.beta, soup.temperature)
-    terms = {f"β E Σ {name}": facts.mdp.beta * soup.expected(of_kl)}
-    scale = facts.size_of_returns + facts.mdp.beta * facts.mdp.steps
-    error += soup.value_error + soup.expected_error(rate)
-    return Sides(soup.gap, soup.expected(rate), scale, terms, error=error)
-
-
 def gap_bennett(facts: Facts, soup: Soup) -> Sides:
     """``gap ≤ β E_{π~_λ} Σ_t log[b²/(b²+v) e^{−v/b} + v/(b²+v) e^b] + X``.
 
@@ -63,7 +54,7 @@ def gap_bennett(facts: Facts, soup: Soup) -> Sides:
     wider = e.variance + 2.0 * unit * np.minimum(e.below, e.above) + unit**2 * e.unsure
     above = formulas.bennett(e.above + unit, wider)
     error = facts.mdp.beta * soup.expected(np.where(e.above > 0, above - of_kl, 0.0))
-    return _sides(facts, soup, of_kl, error, "two-point cumulant")
+    return by_divergence(facts, soup, of_kl, error, "two-point cumulant")
 
 
 def gap_chord(facts: Facts, soup: Soup) -> Sides:
@@ -77,7 +68,7 @@ def gap_chord(facts: Facts, soup: Soup) -> Sides:
     of_kl = formulas.chord(e.below, e.above)
     wider = formulas.chord(e.below * (1.0 + unit) + unit * e.unsure, e.above + unit)
     error = facts.mdp.beta * soup.expected(np.where(e.below + e.above > 0, wider - of_kl, 0.0))
-    return _sides(facts, soup, of_kl, error, "chord")
+    return by_divergence(facts, soup, of_kl, error, "chord")
 
 
 def gap_mean_shift(facts: Facts, soup: Soup) -> Sides:
@@ -87,7 +78,7 @@ def gap_mean_shift(facts: Facts, soup: Soup) -> Sides:
     """
     e = soup.logit_error
     shift = np.maximum(facts.bespoke.mean(e) - soup.policy.mean(e), 0.0)
-    return _sides(facts, soup, shift, 0.0, "mean shift")
+    return by_divergence(facts, soup, shift, 0.0, "mean shift")
 
 
 def shift_of_features(soup: Soup) -> tuple[Array, Array]:
@@ -112,7 +103,7 @@ def gap_mean_shift_features(facts: Facts, soup: Soup) -> Sides:
     """
     of_kl, radius = _through_features(soup)
     error = facts.mdp.beta * soup.expected(radius)
-    return _sides(facts, soup, of_kl, error, "shift of the features")
+    return by_divergence(facts, soup, of_kl, error, "shift of the features")
 
 
 def kl_mean_shift(facts: Facts, soup: Soup) -> Sides:
