@@ -31,7 +31,7 @@ SMALL = Settings(2, 1, (20, 80), ("ref", "rlhf", "rlhf-learnt", "ss-*", "pad"), 
 
 
 def records(settings):
-    return [row for task in ultrafeedback.tasks(settings) for row in task.run()]
+    return [row for task in ultrafeedback.EXPERIMENT.tasks(settings) for row in task.run()]
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +68,12 @@ def test_losses_of_records_add_up_and_implicit_is_explicit(some):
 
 def test_a_unit_is_the_same_whatever_run_it_is_part_of(some):
     """The id of a unit does not hang on how many seeds and users there are, nor do its records."""
-    more = ultrafeedback.tasks(replace(SMALL, seeds=3, users=2))
-    ids = [task.id for task in ultrafeedback.tasks(SMALL)]
+    more = ultrafeedback.EXPERIMENT.tasks(replace(SMALL, seeds=3, users=2))
+    ids = [task.id for task in ultrafeedback.EXPERIMENT.tasks(SMALL)]
     assert set(ids) < {task.id for task in more}
-    assert not set(ids) & {t.id for t in ultrafeedback.tasks(replace(SMALL, labels="rank"))}
+    assert not set(ids) & {
+        t.id for t in ultrafeedback.EXPERIMENT.tasks(replace(SMALL, labels="rank"))
+    }
     again = next(task for task in more if task.id == ids[1]).run()
     strip = lambda rows: [{k: v for k, v in r.items() if k != "seconds"} for r in rows]  # noqa: E731
     assert strip(again) == strip(some)[len(some) // 2 :]

@@ -13,14 +13,12 @@ from toymdp.learning.feedback import Mode
 from toymdp.methods.method import Bases
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Settings,
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 from .ultrafeedback import USERS, A, K, L, T, domain
 
@@ -61,11 +59,6 @@ def unit(
     return rows
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "rlhf", "oracle", "oracle-free", "ss-explicit[m=0]", "ss-explicit[m=0, budget]", "pad", "mod",
     "best-specialist-oracle",
@@ -79,5 +72,5 @@ EXPERIMENT = Experiment(
         "a narrow model holds each Q_k by least squares on random features of (t, s')",
         f"of {WIDTHS[-1]} features every Q_k is one; SS varies the size of Gemma instead",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

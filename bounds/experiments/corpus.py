@@ -17,8 +17,7 @@ from toymdp.methods import collect
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from ..runs.task import Task
-from .experiment import Experiment, Settings, Unit, chosen_methods, units
+from .experiment import Experiment, Settings, Unit, chosen_methods
 
 A, L, T = 32, 2, 12
 SPECIALISTS, USERS = 6, 3
@@ -108,11 +107,6 @@ def unit(
     return rows
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "ref", "rlhf", "rlhf-learnt", "ss-explicit[m=0]", "ss-explicit[m=0, budget]", "mod", "pad", "drift",
 )  # fmt: skip
@@ -126,5 +120,5 @@ EXPERIMENT = Experiment(
         "`right`: accuracy on people's pairs of unseen questions; shares are under the fitted reward",
         "questions are not modelled: one start, which stands for train and for test",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

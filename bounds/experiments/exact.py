@@ -18,7 +18,6 @@ from toymdp.methods.reward_model import Enumerated, enumerated
 from toymdp.methods.value import accuracy
 
 from ..records.output import Record, number
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Judge,
@@ -26,7 +25,6 @@ from .experiment import (
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 
 A, L, T, BETA = 5, 2, 4, 1.0
@@ -155,11 +153,6 @@ def unit(
     return rows
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = ("ref", "rlhf", "rlhf-learnt", "exact", "drift", "reward", "base")
 FULL = Settings(20, 3, (20, 80), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 2, (80,), METHODS, "bt", 0.0, True)
@@ -174,5 +167,5 @@ EXPERIMENT = Experiment(
         "Drift: log-ratios of the model itself; of one that sees one token less: variant small",
         "win rates are exact: one answer of the method against one of ref, judged by the user",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

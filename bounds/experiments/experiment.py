@@ -62,7 +62,7 @@ class Experiment:
     """One row of the experiments' catalogue.
 
     name: of the command. says: what it is about, one line. readings: what the paper leaves open, and
-    how it is read here. domain: (seed, settings) -> the domain. tasks: settings -> units of work.
+    how it is read here. unit: (seed, user, settings) -> the records of one user of one seed.
     full, quick: settings of a whole run and of one under a minute. people: users that a
     world has, of whom a run takes the first.
     """
@@ -70,23 +70,22 @@ class Experiment:
     name: str
     says: str
     readings: tuple[str, ...]
-    tasks: Callable[[Settings], list[Task]]
+    unit: Callable[..., list[Record]]
     full: Settings
     quick: Settings
     people: int
 
-
-def units(call: Callable[..., list[Record]], settings: Settings) -> list[Task]:
-    """One task for each seed and user: ``call(seed, user, settings)``."""
-    one = asdict(settings)
-    # a unit is the same whatever number of seeds and users it is one of
-    rest = {k: list(v) if isinstance(v, tuple) else v for k, v in one.items()}
-    del rest["seeds"], rest["users"]
-    return [
-        Task.of(call, seed=seed, user=user, **rest)
-        for seed in range(settings.seeds)
-        for user in range(settings.users)
-    ]
+    def tasks(self, settings: Settings) -> list[Task]:
+        """One task for each seed and user: ``unit(seed, user, settings)``."""
+        one = asdict(settings)
+        # a unit is the same whatever number of seeds and users it is one of
+        rest = {k: list(v) if isinstance(v, tuple) else v for k, v in one.items()}
+        del rest["seeds"], rest["users"]
+        return [
+            Task.of(self.unit, seed=seed, user=user, **rest)
+            for seed in range(settings.seeds)
+            for user in range(settings.users)
+        ]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,6 @@ from toymdp.methods.p_soups import factorise, to_logits
 from toymdp.threads import one_blas_thread
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Judge,
@@ -30,7 +29,6 @@ from .experiment import (
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 from .ultrafeedback import USERS, domain
 
@@ -154,11 +152,6 @@ def unit(
     return rows
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = ("ss-explicit[m=0]", "ss-explicit[m=0, budget]", "mod")
 FULL = Settings(12, 1, (640,), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 1, (640,), METHODS, "bt", 0.0, True)
@@ -170,5 +163,5 @@ EXPERIMENT = Experiment(
         "`V alone`: the Gumbel step moves V, the binary loss the reward that Q and V make",
         "`own`: share of the way from ref to the specialist's own optimum, mean over specialists",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -14,14 +14,12 @@ from toymdp.learning.feedback import Mode
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Settings,
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 
 A, L, T, BETA = 5, 2, 10, 0.5
@@ -94,11 +92,6 @@ def unit(
     return work.records(chosen_methods(methods, quick))
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "ref", "rlhf", "rlhf-learnt", "oracle", "oracle-free", "ss-explicit", "ss-implicit[m=0]", "p-soups",
     "pad", "pad-sf", "mod", "best-specialist",
@@ -113,5 +106,5 @@ EXPERIMENT = Experiment(
         RULE,
         "high and low of one trait are opposites, so that λ is not identified: K = 15, rank ≤ 10",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -17,14 +17,12 @@ from toymdp.learning.feedback import Mode
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Settings,
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 
 A, L, T, BETA = 25, 2, 5, 0.5
@@ -92,11 +90,6 @@ def unit(
     return rows
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-implicit[m=0]",
     "p-soups[rank 2]", "pad", "pad-sf", "mod", "best-specialist",
@@ -111,5 +104,5 @@ EXPERIMENT = Experiment(
         "users: a taste, and in the measure of `outside` the likeness of consecutive turns",
         "a session's value has no term of the last turn alone: rewards here do not know the time",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -14,14 +14,12 @@ from toymdp.learning.users import mixed_user
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Settings,
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 
 A, L, T, BETA = 5, 2, 5, 0.5
@@ -73,11 +71,6 @@ def unit(
     return work.records(chosen_methods(methods, quick))
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "ref", "rlhf*", "oracle*", "ss-*", "p-soups", "pad*", "best-*", "mod", "pref", "modpo", "sf-gpi",
     "vas",
@@ -94,5 +87,5 @@ EXPERIMENT = Experiment(
         "P-SOUPS: rank-2 factors of the output logits, weights and scale tuned on the same pairs",
         "PAD: true weights; strength by the pairs; PAD-SF: a softmax scorer on one-hot contexts",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip

@@ -17,7 +17,6 @@ from toymdp.methods.oracle import best_soup
 from toymdp.methods.pad import nearest_weights
 
 from ..records.output import Record
-from ..runs.task import Task
 from .experiment import (
     Experiment,
     Judge,
@@ -25,7 +24,6 @@ from .experiment import (
     Unit,
     chosen_methods,
     labelled_pairs,
-    units,
 )
 from .ultrafeedback import USERS, domain
 
@@ -59,11 +57,6 @@ def unit(
     return work.records(chosen_methods(methods, quick))
 
 
-def tasks(settings: Settings) -> list[Task]:
-    """A task for each seed and user."""
-    return units(unit, settings)
-
-
 METHODS = (
     "ref", "rlhf", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-sequential[S_n]",
     "ss-sequential[S_{n-1}]", "ss-sequential[Δ/β]", "mod", "null-space",
@@ -78,5 +71,5 @@ EXPERIMENT = Experiment(
         "to_w, to_best: distance of Σ λ̂_k r_k from that of the nearest weights, of λ* of (8)",
         "null-space: λ of one and the same reward, chosen by the true weights, the best by true value",
     ),
-    tasks, FULL, QUICK, USERS,
+    unit, FULL, QUICK, USERS,
 )  # fmt: skip
