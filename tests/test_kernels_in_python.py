@@ -57,7 +57,7 @@ def numbers(A: int, L: int, forbid: float, size: float) -> dict[str, np.ndarray]
         "extents": np.stack(inner_extent(mdp, G)),
         "sampler": np.stack(rejection_sampler(policy, other, shift)),
         "scans": np.array([largest(G, mdp.reach.nexts), farthest(G, H, mdp.reach.nexts)[0]]),
-        "minimum": np.array(hard_minimum(mdp, G, H)),
+        "minimum": np.array(hard_minimum(mdp, G, H, 1.0)),
     }  # fmt: skip
     objective = SoupObjective(solve(mdp))
     point = objective.at(np.array([0.5, -0.25]))

@@ -16,7 +16,7 @@ from toymdp import InstanceError, SolverError, TokenMDP, soft_values, solve
 from toymdp.exact.backward import fits
 from toymdp.exact.cross_checks import cone_value, enumerated_value, trajectory_count
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import extrema, hard_minimum
+from toymdp.exact.scans import extrema, hard_minimum, least_difference
 from toymdp.exact.solution import other_road
 from toymdp.exact.until_eos import spectral_radius
 
@@ -302,8 +302,9 @@ def test_hard_minimum_by_enumeration_and_its_ties():
                 for c, d in paths(t + 1, n):
                     yield cost[t, n] + c, length[t, n] + d
 
-    found = hard_minimum(mdp, cost, length)
-    assert found == pytest.approx(min(paths(0, mdp.start_context)))
+    found = hard_minimum(mdp, cost, length, 1.0)
+    assert found[:2] == pytest.approx(min(paths(0, mdp.start_context)))
+    assert found.doubt == 0.0  # whole numbers: rounding told nothing apart
 
 
 @pytest.mark.parametrize("forbid", [False, True])
@@ -316,16 +317,29 @@ def test_hard_minimum_ties_what_only_rounding_tells_apart(forbid):
     cost[0, :2], cost[1, [0, 3]] = [0.1, 0.3], [0.2, 0.0]
     length = np.zeros((2, 9))
     length[0, :2] = [1.0, 2.0]
-    total, second = hard_minimum(mdp, cost, length)
-    assert (total, second) == (pytest.approx(0.3), 1.0)
+    assert hard_minimum(mdp, cost, length, 9.0) == (pytest.approx(0.3), 1.0, 1.0)
+
+
+@pytest.mark.parametrize("horizon", [3, None])
+def test_ties_are_judged_beside_the_rewards_that_cancel(horizon):
+    """Two copies of one reward: r_w − r_k is rounding alone, and every policy is as good."""
+    for seed in range(20, 26):
+        mdp = random_mdp(seed, T=horizon, eos=2)
+        mdp = mdp.replace(rewards=mdp.rewards[[0, 0]], w=[0.3, 0.7])
+        length = np.random.default_rng(seed).random((mdp.steps, 9))
+        shortest = hard_minimum(mdp, length, length, 1.0).second
+        for weights in np.array([[0.3, 0.7], [0.1, 0.9], [1e-3, 2e-3]]):
+            found = least_difference(mdp, weights, length)
+            assert found.second == pytest.approx(shortest)
+            assert found.total == 0.0
 
 
 def test_hard_minimum_until_eos_and_its_absence():
     mdp = random_mdp(19, T=None, eos=2)
     ones = np.ones((1, 9))
-    assert hard_minimum(mdp, ones, ones) == (1.0, 1.0)
+    assert hard_minimum(mdp, ones, ones, 1.0) == (1.0, 1.0, 0.0)
     with pytest.raises(SolverError, match="does not exist"):
-        hard_minimum(mdp, -ones, ones)
+        hard_minimum(mdp, -ones, ones, 1.0)
 
 
 def test_trajectory_count():

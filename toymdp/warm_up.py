@@ -44,6 +44,6 @@ def compile_kernels() -> None:
     largest(logits, mdp.reach.nexts)
     farthest(logits, logits, mdp.reach.nexts)
     rejection_sampler(sol.bespoke, sol.bespoke, logits)
-    hard_minimum(mdp, logits, logits)
+    hard_minimum(mdp, logits, logits, 1.0)
     policy.value(logits)
     assert policy.occupancy

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import SolverError
-from toymdp.exact.scans import extrema, hard_minimum, mixture
+from toymdp.exact.scans import extrema, least_difference, mixture
 
 from .. import formulas
 from ..claim import Claim
@@ -38,10 +38,9 @@ def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
     reward_nu = facts.reward_fit.nu[:-1]
     mismatch = mdp.w - np.abs(lam) / size
     reward_error = float(np.linalg.norm(mixture(mismatch, reward_nu[:, None])))
-    cost = np.abs(lam) @ (mdp.reward_w - mdp.rewards)
     norms = np.where(mdp.reach.nexts, facts.features.norms, 0.0)
     try:
-        _, path = hard_minimum(mdp, np.broadcast_to(cost, norms.shape), norms)
+        _, path, doubt = least_difference(mdp, np.abs(lam), norms)
     except SolverError as error:
         raise Undecidable(str(error)) from None
     deltas = start_deltas(facts)
@@ -51,19 +50,20 @@ def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
     return {
         "reward term": path * reward_error, "penalty": penalty,
         "logit term": norm_ref * logit_error,
-        "E_min Σ‖psi‖": path, "reward error": reward_error,
+        "E_min Σ‖psi‖": path, "reward error": reward_error, "E_min Σ‖psi‖ ±": doubt,
         "E_ref‖psi‖": norm_ref, "logit error": logit_error,
     }  # fmt: skip
 
 
 def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
-    """Rounding radius of the right side of (10): of the vectors which cancel in its norms, and of Δ."""
+    """Rounding radius of the right side of (10): of vectors that cancel in its norms, of Δ, of ties."""
     mdp = facts.mdp
     radius = facts.reward_fit.radius[:-1]
     mismatch = np.abs(mdp.w) + np.abs(soup.lam) / soup.size
     rewards = terms["E_min Σ‖psi‖"] * float(mismatch @ radius)
     logits = terms["E_ref‖psi‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
-    return rewards + logits + penalty_rounding(facts, soup)
+    tie = terms["E_min Σ‖psi‖ ±"] * terms["reward error"]
+    return rewards + logits + tie + penalty_rounding(facts, soup)
 
 
 def penalty_rounding(facts: Facts, soup: Soup) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import SolverError
-from toymdp.exact.scans import chance_beside_the_top, hard_minimum
+from toymdp.exact.scans import chance_beside_the_top, least_difference
 
 from .. import formulas
 from ..claim import Claim
@@ -44,18 +44,18 @@ def nonneg(facts: Facts, soup: Soup) -> Sides:
     return Sides(lhs, rhs, facts.size_of_values)
 
 
-def _least(facts: Facts, cost: Array) -> float:
-    """``min_π E_π Σ cost(s')`` from the start."""
-    stepped = np.broadcast_to(cost, (facts.mdp.steps, facts.mdp.n_contexts))
+def _least(facts: Facts, weights: Array) -> float:
+    """``min_π E_π Σ_t Σ_k weights_k (r_w − r_k)`` from the start."""
+    no_ties = np.zeros((facts.mdp.steps, facts.mdp.n_contexts))
     try:
-        return hard_minimum(facts.mdp, stepped, np.zeros(stepped.shape))[0]
+        return least_difference(facts.mdp, weights, no_ties).total
     except SolverError as error:
         raise Undecidable(str(error)) from None
 
 
 def _least_each(facts: Facts) -> Array:
     """``min_π E_π Σ(r_w − r_k)`` [K], each k apart."""
-    return np.array([_least(facts, pair) for pair in facts.mdp.reward_w - facts.mdp.rewards])
+    return np.array([_least(facts, one) for one in np.eye(len(facts.mdp.rewards))])
 
 
 def _differences(facts: Facts) -> Array:
@@ -71,7 +71,7 @@ def step_a(facts: Facts, soup: Soup) -> Sides:
     matched weights λ = (β'/β)w make the left side 0 and the right side Σ w_k(V_w^{π_k} − V_k) ≤ 0.
     """
     weights = np.abs(soup.lam) / soup.size
-    lhs = _least(facts, weights @ (facts.mdp.reward_w - facts.mdp.rewards))
+    lhs = _least(facts, weights)
     error = float(weights @ facts.once(total_errors)[0])
     rhs = float(weights @ _differences(facts))
     return Sides(lhs, rhs, facts.size_of_returns, error=error)

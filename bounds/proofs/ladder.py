@@ -18,7 +18,7 @@ import numpy as np
 
 from toymdp import SolverError
 from toymdp.exact.policy import Policy
-from toymdp.exact.scans import extrema, hard_minimum
+from toymdp.exact.scans import extrema, least_difference
 from toymdp.threads import one_blas_thread
 from toymdp.worlds.features import Tabular
 
@@ -100,11 +100,10 @@ def _re_expressed(soup: Soup) -> Iterator[tuple[str, float | None, str]]:
     mismatch, logits = _fields(soup)
     ref = np.zeros_like(logits)
     at_ref = Policy(mdp, ref).mean(np.abs(logits))[0, mdp.start_context]
-    cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)
     if np.abs(mismatch).max() > 1e-12 * np.abs(mdp.rewards).max():
         # the minimising policy earns the least total; its absolute value bounds E Σ|mismatch|
         try:
-            least = hard_minimum(mdp, np.broadcast_to(cost, ref.shape), ref)[0] / soup.size
+            least = least_difference(mdp, np.abs(soup.lam), ref).total / soup.size
         except SolverError:
             return
         first = abs(least)
@@ -172,12 +171,13 @@ def _minimiser_visits(soup: Soup) -> Array:
     mdp = soup.mdp
     cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)
     T, S = mdp.steps, mdp.n_contexts
+    sharp = 1e9 / max(np.abs(cost[mdp.reach.nexts.any(axis=0)]).max(), 1e-300)
     ahead = np.zeros(S)
     logits = np.zeros((T, S))
     for t in range(T - 1, -1, -1):
         field = np.broadcast_to(cost + ahead, (T, S))
         low, _ = extrema(mdp, field)
-        logits[t] = -1e9 * (cost + ahead)
+        logits[t] = -sharp * (cost + ahead)
         ahead = np.where(mdp.reach.states[t], low[t], 0.0)
     return Policy(mdp, logits).occupancy.nexts
 

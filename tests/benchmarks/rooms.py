@@ -62,7 +62,7 @@ APART = {
     ),
     "bounds/facts/attribute_set.py": ("exact_claims", "rounding_scales"),
     "bounds/facts/set_functions.py": ("exact_claims",),
-    "bounds/facts/topic_cloud.py": ("topic_claims",),
+    "bounds/facts/topic_cloud.py": ("topic_claims", "rounding_scales"),
     "bounds/facts/preference_pairs.py": ("appendix_c", "batch_posterior"),
 }
 # seconds of statistics, or of a proof at great length, that tell less than what goes before them

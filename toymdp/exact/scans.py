@@ -6,7 +6,7 @@ outside the reachable ones.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from ..arrays import Array
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
+
+
+class Minimum(NamedTuple):
+    """The least total, the second total of its policy, and how far rounding may have decided that."""
+
+    total: float
+    second: float
+    doubt: float  # the second total without ties, less the one with them
 
 
 def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
@@ -103,19 +111,40 @@ def chance_beside_the_top(mdp: TokenMDP, q: Array, tie: float) -> Array:
     return beside
 
 
-def hard_minimum(mdp: TokenMDP, first: Array, second: Array) -> tuple[float, float]:
+def least_difference(mdp: TokenMDP, weights: Array, second: Array) -> Minimum:
+    """Return the hard minimum of ``E_π Σ_t Σ_k weights_k (r_w − r_k)(s')`` over all policies.
+
+    weights: [K] >= 0; second: [T, S] on next contexts. The policy of Theorem 1 that minimises the
+    weighted reward difference. Raises SolverError where it does not exist (until ``eos``).
+    """
+    # judged beside what the differences are made of: all of it may cancel, and what rounding
+    # leaves must neither choose between policies nor close a cycle that earns for ever
+    size = weights @ (np.abs(mdp.reward_w) + np.abs(mdp.rewards))
+    cost = weights @ (mdp.reward_w - mdp.rewards)
+    cost = np.where(np.abs(cost) > 4 * np.finfo(float).eps * size, cost, 0.0)
+    shape = second.shape
+    rounding = largest(np.broadcast_to(size, shape), mdp.reach.nexts)
+    return hard_minimum(mdp, np.broadcast_to(cost, shape), second, rounding)
+
+
+def hard_minimum(mdp: TokenMDP, first: Array, second: Array, size: float) -> Minimum:
     """Least expected total of ``first`` over all policies, and of ``second`` among the minimisers.
 
-    Both [T, S] on next contexts. Totals that agree within rounding are ties, broken towards the
-    least ``second``: the policy of Theorem 1 that minimises the weighted reward difference.
+    Both [T, S] on next contexts; size: of the numbers that ``first`` was added up from. Totals that
+    agree within the rounding of those are ties, broken towards the least ``second``.
     Raises SolverError where the minimum does not exist (until ``eos``).
     """
     first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
-    tolerance = 32 * np.finfo(float).eps * largest(first, mdp.reach.nexts) * mdp.steps
-    if mdp.horizon is None:
-        tolerance *= mdp.n_contexts
-        C0, D0 = until_eos.hard_minimum(mdp, first[0], second[0], tolerance)
-        return float(C0[mdp.start_context]), float(D0[mdp.start_context])
+    tolerance = 32 * np.finfo(float).eps * size * mdp.steps
+    find = _hard_finite if mdp.horizon is not None else until_eos.hard_minimum
+    total, tied = find(mdp, first, second, tolerance)
+    apart = find(mdp, first, second, 0.0)[1] if tolerance and second.any() else tied
+    return Minimum(total, tied, apart - tied)
+
+
+def _hard_finite(
+    mdp: TokenMDP, first: Array, second: Array, tolerance: float
+) -> tuple[float, float]:
     C = np.zeros((mdp.steps + 1, mdp.n_contexts))
     D = np.zeros_like(C)
     reach = mdp.reach

@@ -167,20 +167,24 @@ def _endless(when: str) -> str:
 
 def hard_minimum(
     mdp: TokenMDP, first: Array, second: Array, tolerance: float
-) -> tuple[Array, Array]:
-    """Least total of ``first`` [S] until ``eos`` and the least total of ``second`` among its ties.
+) -> tuple[float, float]:
+    """Least total of ``first`` [1, S] until ``eos`` and the least total of ``second`` among its ties.
 
-    Raises SolverError where the minimum does not exist (a cycle of negative cost).
+    Both from the start context. Raises SolverError where the minimum does not exist (a cycle of
+    negative cost).
     """
+    first, second = first[0], second[0]
     states, row, nexts, _ = edges(mdp)
     C = best_trajectory(-first[nexts], row, nexts, states, mdp.n_contexts, mdp.ended)
     if C is None:
         raise SolverError("the minimising policy does not exist: a cycle lowers the total for ever")
     C = -C
-    tied = first[nexts] + C[nexts] <= C[states[row]] + tolerance
+    # C itself is a sum over a path of as many steps as there are contexts
+    tied = first[nexts] + C[nexts] <= C[states[row]] + tolerance * mdp.n_contexts
     D = best_trajectory(
         -second[nexts[tied]], row[tied], nexts[tied], states, mdp.n_contexts, mdp.ended
     )
     if D is None:
         raise SolverError("the tie-break of the minimising policy has no least total")
-    return np.where(np.isfinite(C), C, 0.0), np.where(np.isfinite(D), -D, 0.0)
+    total, path = float(C[mdp.start_context]), -float(D[mdp.start_context])
+    return total, path
