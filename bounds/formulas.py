@@ -77,39 +77,36 @@ def hoeffding(span: Tensor) -> Tensor:
     return span * span / 8.0
 
 
-def bennett(top: Tensor, variance: Tensor) -> Tensor:
+def bennett(top: Tensor, log_variance: Tensor) -> Tensor:
     """Return ``log[b²/(b²+v) e^{−v/b} + v/(b²+v) e^b]``: the most that ``log E e^Y`` can be.
 
     For Y of mean 0, variance v and maximum b = top (Bennett 1962, nats); 0 at b = 0, where Y is 0.
-    Taken as ``log1p(v/(b²+v)·(e^{b+v/b} − 1)) − v/b``, and where that overflows as b and the
-    logarithm of its weight. Worked: b = v = 1 gives log cosh 1 = 0.43378.
+    v is given by its logarithm. Worked: b = v = 1 gives log cosh 1 = 0.43378.
     """
-    xp = array_namespace(top, variance)
+    xp = array_namespace(top, log_variance)
     some = top > 0
-    b = xp.where(some, top, xp.ones_like(top))
-    v = xp.where(some, variance, xp.zeros_like(variance))
-    low = v / b  # the other point is −low
-    share = low / (b + low)  # of the mass at b
-    fits = b + low < 700.0
-    near = xp.log1p(share * xp.expm1(xp.where(fits, b + low, xp.zeros_like(b)))) - low
-    far = b + xp.log(xp.where(share > TINY, share, xp.full_like(share, TINY)))
-    return xp.where(fits, near, xp.where(far > 0, far, xp.zeros_like(far)))
+    log_top = xp.log(xp.where(some, top, xp.ones_like(top)))
+    log_low = xp.where(some, log_variance - log_top, xp.full_like(top, -float("inf")))
+    return chord(log_low, top)
 
 
-def chord(below: Tensor, above: Tensor) -> Tensor:
+def chord(log_below: Tensor, above: Tensor) -> Tensor:
     """Return ``log[(y e^{−x} + x e^y)/(x + y)]``: the most that ``log E e^Y`` can be on [−x, y].
 
-    For Y of mean 0 with values from −below to above (nats); 0 where both are 0. At most
-    ``(x + y)²/8``. Worked: x = y = 1 gives log cosh 1 = 0.43378.
+    For Y of mean 0 with values from −x to y = above (nats); 0 at x = 0. x is given by its logarithm:
+    an x that underflows counts where y is large. At most ``(x + y)²/8``; of all variances the
+    two-point law on −x and y has the largest, xy. Taken as ``log(1 + e^L) − x`` with
+    ``e^L = x/(x + y)·(e^{x+y} − 1)``. Worked: x = y = 1 gives log cosh 1 = 0.43378.
     """
-    xp = array_namespace(below, above)
+    xp = array_namespace(log_below, above)
+    below = xp.exp(log_below)
     span = below + above
-    some = span > 0
-    share = below / xp.where(some, span, xp.ones_like(span))
-    fits = span < 700.0
-    near = xp.log1p(share * xp.expm1(xp.where(fits, span, xp.zeros_like(span)))) - below
-    far = above + xp.log(xp.where(share > TINY, share, xp.full_like(share, TINY)))
-    return xp.where(fits, near, xp.where(far > 0, far, xp.zeros_like(far)))
+    share = below / xp.where(span > 0, span, xp.ones_like(span))
+    fits = (span < 600.0) & (share > TINY)  # e^600/TINY: no part of the product over- or underflows
+    near = xp.log1p(xp.where(fits, share, 0.0) * xp.expm1(xp.where(fits, span, 0.0)))
+    log_share = log_below - xp.log(xp.where(span > 0, span, xp.ones_like(span)))
+    far = xp.logaddexp(xp.zeros_like(span), log_share + span)
+    return xp.where(fits, near, far) - below
 
 
 def gap_rate(kl_w: Tensor, kl_ref: Tensor, beta: float, temperature: float) -> Tensor:

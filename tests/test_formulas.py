@@ -57,6 +57,28 @@ def test_delta_loses_no_digits(array, log_upper, log_lower):
     assert abs(found - float(true)) < 1e-14 * max(float(true), -log_lower)
 
 
+@pytest.mark.parametrize("above", [1e-3, 1.0, 30.0, 599.9, 900.0, 5000.0])
+@pytest.mark.parametrize("log_below", [-5001.0, -4990.0, -720.0, -690.0, -40.0, -1.0, 2.0])
+def test_two_point_laws_whose_point_is_rarer_than_doubles(array, above, log_below):
+    """x = e^-5000 underflows and ``x e^y`` does not: what (y e^-x + x e^y)/(x + y) is in 4,000 digits."""
+    with mpmath.workdps(4000):
+        x, y = mpmath.exp(log_below), mpmath.mpf(above)
+        true = mpmath.log((y * mpmath.exp(-x) + x * mpmath.exp(y)) / (x + y))
+        size = float(x) + max(float(true), 0.0) * (1 + abs(log_below) + above)
+    (found,) = floats(formulas.chord(array([log_below]), array([above])))
+    assert abs(found - float(true)) <= 1e-14 * size + 1e-300
+    # of variance v = x·y the two-point law of Bennett is the same
+    variance = array([log_below + math.log(above)])
+    (same,) = floats(formulas.bennett(array([above]), variance))
+    assert abs(same - float(true)) <= 1e-14 * size + 1e-300
+
+
+def test_two_point_laws_without_a_spread(array):
+    none = array([-math.inf, -math.inf])
+    assert floats(formulas.chord(none, array([0.0, 2.0]))).tolist() == [0.0, 0.0]
+    assert floats(formulas.bennett(array([0.0, 2.0]), none)).tolist() == [0.0, 0.0]
+
+
 def test_delta_where_both_bounds_underflow(array):
     """M̄ is 1 and M̲ is 0 to rounding: their sum less 1 counts as 1e-300."""
     (found,) = floats(formulas.delta(array([0.0]), array([-800.0])))

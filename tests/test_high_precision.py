@@ -141,6 +141,12 @@ def test_nasty_instances(part):
     assert min(seen["holds"], seen["violated"]) > 0
 
 
+@pytest.mark.parametrize("seed", [703, 961])
+def test_instances_that_were_judged_wrongly(seed):
+    """Ties beside rewards that cancel; a token that the soup gives e^-1000 and π_w takes."""
+    judge(seed)
+
+
 @pytest.mark.long
 def test_a_thousand_nasty_instances():
     """What was seen is printed: run it with ``-s``."""

@@ -49,9 +49,13 @@ def gap_bennett(facts: Facts, soup: Soup) -> Sides:
     takes two values, as with two tokens always.
     """
     e, unit = soup.once(spread_of_error), formulas.UNIT * facts.size_of_divergences
-    of_kl = formulas.bennett(e.above, e.variance)
+    of_kl = formulas.bennett(e.above, e.log_variance)
     # the bound grows with both: what rounding may add to them, it may add to it
-    wider = e.variance + 2.0 * unit * np.minimum(e.below, e.above) + unit**2 * e.unsure
+    with np.errstate(divide="ignore"):
+        nearer = np.minimum(e.log_below, np.log(e.above))
+    wider = np.logaddexp.reduce([
+        e.log_variance + unit, np.log(2.0 * unit) + nearer, 2.0 * np.log(unit) + e.log_unsure,
+    ])  # fmt: skip
     above = formulas.bennett(e.above + unit, wider)
     error = facts.mdp.beta * soup.expected(np.where(e.above > 0, above - of_kl, 0.0))
     return by_divergence(facts, soup, of_kl, error, "two-point cumulant")
@@ -65,9 +69,10 @@ def gap_chord(facts: Facts, soup: Soup) -> Sides:
     Hoeffding's lemma at most span²/8.
     """
     e, unit = soup.once(spread_of_error), formulas.UNIT * facts.size_of_divergences
-    of_kl = formulas.chord(e.below, e.above)
-    wider = formulas.chord(e.below * (1.0 + unit) + unit * e.unsure, e.above + unit)
-    error = facts.mdp.beta * soup.expected(np.where(e.below + e.above > 0, wider - of_kl, 0.0))
+    of_kl = formulas.chord(e.log_below, e.above)
+    further = np.logaddexp(e.log_below + unit, np.log(unit) + e.log_unsure)
+    wider = formulas.chord(further, e.above + unit)
+    error = facts.mdp.beta * soup.expected(np.where(e.above > 0, wider - of_kl, 0.0))
     return by_divergence(facts, soup, of_kl, error, "chord")
 
 

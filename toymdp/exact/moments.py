@@ -5,45 +5,69 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..worlds.features import Array, Tabular
 from .policy import Policy
 from .scans import extrema
 
 
+THIN = 1e-100  # sums below this may have lost what underflows: they are added up in logarithms
+
+
 @dataclass(frozen=True, eq=False)
 class Spread:
     """How a field f [T, S] on next contexts lies about its mean under a policy, each [T, S].
 
-    below: mean less least. above: largest less mean. variance. unsure: what an error of 1 in each
-    entry of f may move the means by, beyond a share of themselves: the chance of all tokens but the
-    one of least f, which is 1 where it is not known which that is. Sums of terms of one sign: a
-    token of chance 1e-200 keeps its digits.
+    above: largest less mean. log_below: of mean less least. log_variance. log_unsure: of what an
+    error of 1 in each entry of f may move the means by, beyond a share of themselves: the chance of
+    all tokens but the one of least f, which is 1 where it is not known which that is. Sums of terms
+    of one sign, so that a token of chance e^-5000 counts: f may make e^5000 of it. −inf is for 0.
     """
 
-    below: Array
     above: Array
-    variance: Array
-    unsure: Array
+    log_below: Array
+    log_variance: Array
+    log_unsure: Array
 
 
 def spread(policy: Policy, f: Array, tie: float) -> Spread:
     """The spread of f [T, S]; values within ``tie`` of the least may be the least."""
     mdp = policy.mdp
     (T, S), A = f.shape, mdp.vocab_size
-    below, above, variance, unsure = np.empty((4, T, S))
+    allowed = mdp.reach.allowed
+    above, below, variance, unsure = np.empty((4, T, S))
     low, high = extrema(mdp, f)
     for t, law in enumerate(policy.table):
         values = np.broadcast_to(f[t].reshape(1, -1, A), (A, S // A, A)).reshape(S, A)
         up, down = values - low[t, :, None], high[t, :, None] - values
-        below[t] = np.einsum("sa,sa->s", law, np.where(law > 0.0, up, 0.0))
-        above[t] = np.einsum("sa,sa->s", law, np.where(law > 0.0, down, 0.0))
-        off = np.where(law > 0.0, up - below[t, :, None], 0.0)
-        variance[t] = np.einsum("sa,sa->s", law, off * off)
-        near = (law > 0.0) & (up <= tie)
+        above[t] = np.einsum("sa,sa->s", law, np.where(allowed, down, 0.0))
+        up = np.where(allowed, up, 0.0)
+        below[t] = _log_sums(policy, t, up)
+        off = up - np.exp(below[t])[:, None]
+        variance[t] = _log_sums(policy, t, np.where(allowed, off * off, 0.0))
+        near = allowed & (up <= tie)
         least = np.where(near, law, np.inf).argmin(axis=1)
-        unsure[t] = np.where(np.arange(A) == least[:, None], 0.0, law).sum(axis=1)
-    return Spread(below, above, variance, unsure)
+        others = allowed & (np.arange(A) != least[:, None])
+        unsure[t] = _log_sums(policy, t, others.astype(np.float64))
+    return Spread(above, below, variance, unsure)
+
+
+def _log_sums(policy: Policy, t: int, terms: Array) -> Array:
+    """``log E_π terms`` [S] at step t of terms [S, A] ≥ 0, which are 0 where no token is allowed."""
+    mdp = policy.mdp
+    S, A = terms.shape
+    sums = np.einsum("sa,sa->s", policy.table[t], terms)
+    with np.errstate(divide="ignore"):
+        logs = np.log(sums)
+    thin = np.flatnonzero(mdp.reach.states[t] & (sums < THIN) & terms.any(axis=1))
+    if thin.size:
+        nexts = (thin % (S // A))[:, None] * A + np.arange(A)
+        some = terms[thin] > 0.0
+        chance = np.log(mdp.ref[thin], where=some, out=np.full(some.shape, -np.inf))
+        chance += policy.logits[t][nexts] - policy.log_partition[t, thin, None]
+        logs[thin] = logsumexp(chance, axis=1, b=terms[thin])
+    return np.asarray(logs)
 
 
 def feature_shift(p: Policy, q: Policy) -> Array:
