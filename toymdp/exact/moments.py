@@ -11,7 +11,6 @@ from ..worlds.features import Array, Tabular
 from .policy import Policy
 from .scans import extrema
 
-
 THIN = 1e-100  # sums below this may have lost what underflows: they are added up in logarithms
 
 
