@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from flint import arb, fmpq
 
-from .values import ZERO, Tilt, Values, clip, total
+from .values import ZERO, Logits, Matrix, Values, clip, differences, total
 
 Interval = tuple[fmpq, fmpq]
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
@@ -93,61 +93,93 @@ class Box:
         return max(b - a for a, b in self.sides)
 
 
+@dataclass(frozen=True)
+class Block:
+    """Contexts [n] of one step that share their next contexts, and the fields there.
+
+    last: differences of ``σ_K Q_K/β``. rest: of ``(σ_k Q_k − σ_K Q_K)/β`` for the other k.
+    """
+
+    contexts: list[int]
+    nexts: list[int]
+    last: Matrix
+    rest: list[Matrix]
+
+    def logits(self, v: list[arb]) -> Matrix:
+        """Differences of ``g = Σ σ_k v_k Q_k/β``."""
+        A = range(len(self.nexts))
+        return [
+            [self.last[a][b] + total([c * k[a][b] for c, k in zip(v, self.rest, strict=True)])
+             for b in A] for a in A
+        ]  # fmt: skip
+
+    def products(self, g: Matrix, worth: list[arb], beta: arb) -> list[list[arb]]:
+        """Of differences: ``(X − βg)·g``, then ``(X − βg)·h_i``, for every b < a; X those of worth."""
+        pairs = [(a, b) for a in range(len(worth)) for b in range(a)]
+        left = [worth[a] - worth[b] - beta * g[a][b] for a, b in pairs]
+        return [
+            [x * f[a][b] for x, (a, b) in zip(left, pairs, strict=True)] for f in (g, *self.rest)
+        ]
+
+
 class Objective:
     """J and its gradient on boxes of one orthant, in reward units."""
 
     def __init__(self, values: Values, signs: tuple[int, ...]) -> None:
         self.values, self.K = values, len(signs)
-        self.base: dict[tuple[int, int], list[list[list[arb]]]] = {}
+        self.blocks: list[list[Block]] = []
         for t, states in enumerate(values.world.states):
+            members: dict[tuple[int, ...], list[int]] = {}
             for s in states:
-                q = [
-                    [sg * x for x in values.at(t, s, Q)]
-                    for sg, Q in zip(signs, values.Q, strict=False)
-                ]
-                last = q[-1]
-                fields = [last, *([x - y for x, y in zip(k, last, strict=True)] for k in q[:-1])]
-                self.base[t, s] = [[[x - y for y in f] for x in f] for f in fields]
+                members.setdefault(tuple(values.next[s]), []).append(s)
+            self.blocks.append([self._block(t, contexts, signs) for contexts in members.values()])
+
+    def _block(self, t: int, contexts: list[int], signs: tuple[int, ...]) -> Block:
+        values = self.values
+        q = [
+            [sg * x for x in values.at(t, contexts[0], Q)]
+            for sg, Q in zip(signs, values.Q, strict=False)
+        ]
+        last = q[-1]
+        rest = [[x - y for x, y in zip(k, last, strict=True)] for k in q[:-1]]
+        return Block(contexts, values.next[contexts[0]], differences(last), [
+            differences(k) for k in rest
+        ])  # fmt: skip
 
     def at(self, box: Box, slopes: bool) -> tuple[arb, list[arb]]:
         """J and ``[∂J/∂n, ∂J/∂v_1, ...]`` over the box."""
         values, n, beta = self.values, box.n, self.values.beta
-        world, v = values.world, [ball(x) for x in box.sides[1:]]
+        v = [ball(x) for x in box.sides[1:]]
         n_high, positive = arb(box.sides[0][1]), box.sides[0][0] > 0
         U: dict[tuple[int, int], arb] = {}
         dU: dict[tuple[int, int], list[arb]] = {}
         flat = [ZERO] * self.K
-        for t in reversed(range(world.steps)):
-            for s in world.states[t]:
-                nexts = values.next[s]
-                worth = [values.reward_w[x] + U.get((t + 1, x), ZERO) for x in nexts]
-                slope = [dU.get((t + 1, x), flat) for x in nexts]
-                A = range(len(nexts))
-                base, *h = self.base[t, s]
-                g = [[base[a][b] + total([c * k[a][b] for c, k in zip(v, h, strict=True)]) for b in A]
-                     for a in A]  # fmt: skip
-                policy = Tilt(values.p[s], [[n * x for x in row] for row in g])
-                top = arb(0)
-                for row in g:
-                    for x in row:
-                        top = top.max(x.abs_upper())
-                most = top * top / 8
-                c = policy.divergence() / n if positive else arb.nan()
-                c = clip(c, ZERO, n_high * most)
-                U[t, s] = policy.mean(worth) - beta * c
-                if not slopes:
-                    continue
-                X = [[x - y for y in worth] for x in worth]
-                rate = clip(c / n, ZERO, most) if positive else ZERO.union(most)
-                along_n = policy.covariance(g, X) - beta * (policy.covariance(g, g) - rate)
-                along_v = [
-                    n * (policy.covariance(k, X) - beta * policy.covariance(g, k)) for k in h
-                ]
-                dU[t, s] = [
-                    d + policy.mean([y[i] for y in slope])
-                    for i, d in enumerate([along_n, *along_v])
-                ]
-        begin = (0, world.start)
+        for t in reversed(range(values.world.steps)):
+            for block in self.blocks[t]:
+                worth = [values.reward_w[x] + U.get((t + 1, x), ZERO) for x in block.nexts]
+                slope = list(zip(*(dU.get((t + 1, x), flat) for x in block.nexts), strict=True))
+                g = block.logits(v)
+                logits = Logits([[n * x for x in row] for row in g])
+                widest = ZERO
+                for x in (g[a][b] for a in range(len(g)) for b in range(a)):
+                    widest = widest.max(x.abs_upper())
+                most = widest * widest / 8
+                products = block.products(g, worth, beta) if slopes else []
+                for s in block.contexts:
+                    policy = values.tilt_by(s, logits)
+                    c = policy.divergence() / n if positive else arb.nan()
+                    c = clip(c, ZERO, n_high * most)
+                    U[t, s] = policy.mean(worth) - beta * c
+                    if not slopes:
+                        continue
+                    rate = clip(c / n, ZERO, most) if positive else ZERO.union(most)
+                    along_n = policy.of_pairs(products[0]) + beta * rate
+                    along_v = [n * policy.of_pairs(x) for x in products[1:]]
+                    dU[t, s] = [
+                        d + policy.mean(list(y))
+                        for d, y in zip([along_n, *along_v], slope, strict=True)
+                    ]
+        begin = (0, values.world.start)
         return U[begin], dU.get(begin, [])
 
 

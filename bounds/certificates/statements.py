@@ -9,7 +9,7 @@ from flint import arb, fmpq
 
 from .instance import Instance
 from .maximisers import Box
-from .values import ZERO, Field, Tilt, Values, extremes, hard_minimum, length, total
+from .values import ZERO, Field, Logits, Tilt, Values, extremes, hard_minimum, length, total
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,13 @@ def soup_tilt(values: Values, t: int, s: int, u: list[arb]) -> Tilt:
     """``π~_λ ∝ ref·exp(Σ u_k Q_k/β)``."""
     q = [values.at(t, s, Q) for Q in values.Q[:-1]]
     A = range(len(q[0]))
-    return Tilt(values.p[s], [[total([c * (k[a] - k[b]) for c, k in zip(u, q, strict=True)])
-                               for b in A] for a in A])  # fmt: skip
+    logits = [[total([c * (k[a] - k[b]) for c, k in zip(u, q, strict=True)]) for b in A] for a in A]
+    return values.tilt_by(s, Logits(logits))
 
 
 def logit_length(values: Values, u: list[arb]) -> arb:
     """``‖nu_w − Σ u_k nu_k‖/β``, the last factor of (9) in nats."""
-    nus = [values.coordinates(Q) for Q in values.Q]
-    rows = zip(*nus, strict=True)
+    rows = zip(*values.logit_nus, strict=True)
     return length([w - total([c * x for c, x in zip(u, k, strict=True)]) for *k, w in rows])
 
 
@@ -117,9 +116,8 @@ def gap(values: Values, point: Point | None) -> Iterator[Sides]:
         return
     world, beta, begin = values.world, values.beta, (0, values.world.start)
     mismatch = [arb(w) - v for w, v in zip(world.w, point.v, strict=True)]
-    fields = [{p: arb(r[p[1]]) for p in world.used} for r in world.rewards]
-    cost = values.mix(mismatch, tuple(fields))
-    nus = zip(*map(values.coordinates, fields), strict=True)
+    cost = values.mix(mismatch, values.rewards)
+    nus = zip(*values.reward_nus, strict=True)
     error = length([total([c * x for c, x in zip(mismatch, nu, strict=True)]) for nu in nus])
     _, path = hard_minimum(values, cost, values.norms)
     penalty = ZERO

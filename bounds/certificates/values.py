@@ -8,6 +8,7 @@ decreases in each difference, so its values at their two ends enclose it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from flint import arb, fmpq, fmpq_mat
@@ -43,15 +44,37 @@ def extremes(x: list[arb]) -> tuple[arb, arb]:
     return low, high
 
 
-class Tilt:
-    """``π ∝ ref·e^x`` at one state: p are ref's probabilities, d the differences of x."""
+@dataclass(frozen=True)
+class Logits:
+    """``d[a][b] = x_a − x_b``, and the least and largest of their exponentials.
 
-    def __init__(self, p: list[arb], d: Matrix) -> None:
-        self.p, self.d = p, d
+    One for all contexts with the same next contexts: exponentials are most of the work.
+    """
+
+    d: Matrix
+
+    @cached_property
+    def ends(self) -> tuple[Matrix, Matrix]:
+        """``e^d`` at the lower and at the upper ends of d."""
+        A = range(len(self.d))
+        low, high = ([[arb(1) for _ in A] for _ in A] for _ in range(2))
+        for a in A:
+            for b in range(a):
+                low[a][b], high[a][b] = self.d[a][b].lower().exp(), self.d[a][b].upper().exp()
+                low[b][a], high[b][a] = 1 / high[a][b], 1 / low[a][b]
+        return low, high
+
+
+class Tilt:
+    """``π ∝ ref·e^x`` at one state: p are ref's probabilities, odds[a][b] their ratios p_b/p_a."""
+
+    def __init__(self, p: list[arb], odds: Matrix, x: Logits) -> None:
+        self.p, self.d = p, x.d
+        least, most = x.ends
         ends = []
-        for a in range(len(p)):
-            low = 1 / total([p[b] / p[a] * d[b][a].upper().exp() for b in range(len(p))])
-            high = 1 / total([p[b] / p[a] * d[b][a].lower().exp() for b in range(len(p))])
+        for a, row in enumerate(odds):
+            low = 1 / total([o * most[b][a] for b, o in enumerate(row)])
+            high = 1 / total([o * least[b][a] for b, o in enumerate(row)])
             ends.append((low, high))
         self.pi = [low.union(high) for low, high in ends]
         self.anchor = max(range(len(p)), key=lambda a: float(ends[a][0].mid()))
@@ -66,12 +89,14 @@ class Tilt:
         low, high = extremes(x)
         return clip(around_anchor, low.lower(), high.upper())
 
-    def covariance(self, f: Matrix, g: Matrix) -> arb:
-        """``Cov_π(f, g) = Σ_{a<b} π_a π_b (f_a − f_b)(g_a − g_b)`` from the differences."""
-        return total([
-            self.pi[a] * self.pi[b] * f[a][b] * g[a][b]
-            for a in range(len(self.pi)) for b in range(a)
-        ])  # fmt: skip
+    @cached_property
+    def pairs(self) -> list[arb]:
+        """``π_a π_b`` of every b < a: ``Cov_π(f, g) = Σ_{b<a} π_a π_b (f_a − f_b)(g_a − g_b)``."""
+        return [self.pi[a] * self.pi[b] for a in range(len(self.pi)) for b in range(a)]
+
+    def of_pairs(self, products: list[arb]) -> arb:
+        """``Σ_{b<a} π_a π_b products_ab``: a covariance from its products of differences."""
+        return total([x * y for x, y in zip(self.pairs, products, strict=True)])
 
     def divergence(self, other: Tilt | None = None) -> arb:
         """``KL(self‖other)`` in nats, of ref where other is None."""
@@ -91,6 +116,7 @@ class Values:
     def __init__(self, world: Instance) -> None:
         self.world, self.beta = world, arb(world.beta)
         self.p = {s: [arb(x) for _, x in moves] for s, moves in world.moves.items()}
+        self.odds = {s: [[b / a for b in p] for a in p] for s, p in self.p.items()}
         self.next = {s: [x for x, _ in moves] for s, moves in world.moves.items()}
         self.reward_w = {s: arb(world.rewards_w[s]) for _, s in world.used}
         solved = [self._solve(r) for r in (*world.rewards, world.rewards_w)]
@@ -111,7 +137,11 @@ class Values:
 
     def tilt(self, s: int, x: list[arb]) -> Tilt:
         """The policy ``∝ ref·e^x`` at context s."""
-        return Tilt(self.p[s], differences(x))
+        return self.tilt_by(s, Logits(differences(x)))
+
+    def tilt_by(self, s: int, logits: Logits) -> Tilt:
+        """The same from differences that other contexts may share."""
+        return Tilt(self.p[s], self.odds[s], logits)
 
     def at(self, t: int, s: int, field: Field) -> list[arb]:
         """A field on next contexts, over the tokens of (t, s)."""
@@ -146,6 +176,22 @@ class Values:
             return None
         rows = self.world.rows(self.world.used)
         return rows.transpose() * (rows * rows.transpose()).inv()
+
+    @cached_property
+    def logit_nus(self) -> list[list[arb]]:
+        """nu of every ``Q_k/β`` and, last, of ``Q_w/β``."""
+        return [self.coordinates(Q) for Q in self.Q]
+
+    @cached_property
+    def rewards(self) -> tuple[Field, ...]:
+        """r_k on the reachable (t, s'), K of them."""
+        world = self.world
+        return tuple({place: arb(r[place[1]]) for place in world.used} for r in world.rewards)
+
+    @cached_property
+    def reward_nus(self) -> list[list[arb]]:
+        """nu of every r_k."""
+        return [self.coordinates(r) for r in self.rewards]
 
     def coordinates(self, x: Field) -> list[arb]:
         """The (least-norm) nu with ``psi·nu = x`` on the reachable rows, which are independent."""
