@@ -17,7 +17,8 @@ from bounds import certificates
 from bounds.certificates import STATEMENTS, WitnessError, certify
 from bounds.certificates.certificate import interval
 from bounds.certificates.instance import load
-from bounds.certificates.maximisers import Box, BoxSearch, Objective, maximisers, tighten
+from bounds.certificates.maximisers import BoxSearch, maximisers, tighten
+from bounds.certificates.objective import Box, Objective
 from bounds.certificates.statements import Point
 from bounds.certificates.values import Values
 from bounds.claims.catalogue import CLAIMS
@@ -334,32 +335,49 @@ def cut(box: Box, rng: np.random.Generator) -> Box:
     return Box(box.signs, tuple(points))
 
 
+def derivatives(J: SoupObjective, signs: tuple[int, ...], x: np.ndarray):
+    """J and its slopes by (n, v_1, ..., v_{K-1}) at x, in binary64."""
+    n, v = x[0], np.append(x[1:], 1 - x[1:].sum())
+    at = J.at(np.array(signs) * n * v)
+    signed = np.array(signs) * at.slope
+    return at.value, np.array([signed @ v + at.kink, *(n * (signed[:-1] - signed[-1]))])
+
+
 @pytest.mark.parametrize("number", range(5))
-def test_objective_and_slopes_on_boxes(number, tmp_path):
+def test_objective_and_its_derivatives_on_boxes(number, tmp_path):
     mdp = instances()[number]
     K, sol, rng = mdp.n_rewards, solve(mdp), np.random.default_rng(number)
     lam = [0.0] * K
     values = Values(load(written(tmp_path, mdp, "ss.proof.A", lam)).instance)
-    J = SoupObjective(sol)
+    J, h = SoupObjective(sol), 1e-5
+    seen = 0
     for wide in (fmpq(1), fmpq(1, 8), fmpq(1, 2**12), fmpq(1, 2**30)):
         signs = tuple(int(x) for x in rng.choice([-1, 1], size=K))
         low = [fmpq(int(x), 64) * (1 - wide) for x in rng.integers(0, 33 if K > 1 else 65, size=K)]
         box = Box(signs, tuple((a, a + wide) for a in low))
-        bounds, slopes = Objective(values, signs).at(box, True)
-        tight = BoxSearch(values, 1e18, lambda *_: None).mean_value(box, bounds, slopes)
+        over, curved = Objective(values, signs).at(box, 1), low[0] > 0
+        search = BoxSearch(values, 1e18, lambda *_: None)
+        found = [(over.J, over.slope), search.first_order(box)]
+        if curved:
+            found.append(search.second_order(box, over.J, over.slope))
+            bend = Objective(values, signs).at(box, 2).bend
         for _ in range(8):
-            point = cut(box, rng)
-            n, *v = (float(a.p) / float(a.q) for a, _ in point.sides)
-            if n == 0 or sum(v) > 1:
+            x = np.array([float(a.p) / float(a.q) for a, _ in cut(box, rng).sides])
+            if x[0] == 0 or x[1:].sum() > 1:
                 continue
-            v = [*v, 1 - sum(v)]
-            at = J.at(np.array([s * n * x for s, x in zip(signs, v, strict=True)]))
-            assert inside(bounds, at.value)
-            assert inside(tight, at.value)
-            signed = np.array(signs) * at.slope
-            assert inside(slopes[0], float(signed @ v + at.kink))
-            for i in range(K - 1):
-                assert inside(slopes[1 + i], float(n * (signed[i] - signed[-1])))
+            value, slope = derivatives(J, signs, x)
+            for bounds, slopes in found:
+                assert inside(bounds, value)
+                assert all(inside(*pair) for pair in zip(slopes, slope, strict=True))
+            if not curved or x[0] < 2 * h or min([1.0, *x[1:], 1 - x[1:].sum()]) < 2 * h:
+                continue
+            for i, step in enumerate(h * np.eye(K)):
+                ahead, behind = (derivatives(J, signs, x + s * step)[1] for s in (1, -1))
+                second, room = (ahead - behind) / (2 * h), 1e-5 * (1 + np.abs(slope).max())
+                for j in range(K):
+                    assert bend[i][j].lower() - room <= second[j] <= bend[i][j].upper() + room
+                    seen += 1
+    assert seen > 4
 
 
 @pytest.mark.parametrize(("seed", "K"), [(5, 1), (6, 2), (7, 2), (11, 3)])

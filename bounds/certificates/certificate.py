@@ -15,7 +15,8 @@ from flint import arb, ctx
 from .catalogue import STATEMENTS, Statement
 from .hypotheses import HYPOTHESES
 from .instance import Witness, load, need
-from .maximisers import Box, maximisers
+from .maximisers import maximisers
+from .objective import Box
 from .statements import Point, Sides
 from .values import Values
 

@@ -1,186 +1,30 @@
 """Every maximiser of J, enclosed: branch and bound over the unit ℓ₁ ball of ``u = βλ/β'``.
 
-In the orthant of signs σ write ``u = n·(σ_1 v_1, ..., σ_K v_K)`` with ``n = |u|₁ ∈ [0, 1]`` and v on
-the simplex, ``v_K = 1 − Σ_{i<K} v_i``. With ``g = Σ σ_k v_k Q_k/β``, which is affine in v,
-
-    J = E_π[Σ r_w] − β E_π Σ c,   π ∝ ref·e^{n g},   c = KL(π‖ref)/n ∈ [0, n·span(g)²/8]
-
-(``KL = ∫_0^n x Var dx``; where n may be 0, that interval stands for c). J is smooth in (n, v) there:
-
-    ∂J/∂n   = E Σ_t [Cov(g, r_w + J_{t+1}) − β (Var g − c/n)],   c/n ∈ [0, span(g)²/8]
-    ∂J/∂v_i = n E Σ_t [Cov(h_i, r_w + J_{t+1}) − β Cov(g, h_i)],  h_i = (σ_i Q_i − σ_K Q_K)/β.
-
 A box is pruned if its upper bound, by the mean value form, is below J at some point, or if J climbs
-in a direction that the ball leaves open: along n, or from v_j to v_i. A maximiser in a box on which
-J climbs along n has n = 1; one on which it climbs from v_j to v_i has v_j = 0.
+in a direction that the ball leaves open (coordinates (n, v): bounds.certificates.objective): along n,
+or from v_j to v_i. On small boxes the slopes are those at the centre and what the second derivatives
+make of the distance: near a maximiser the slopes of a box are as wide as they are large. A maximiser
+in a box on which J climbs along n has n = 1; one on which it climbs from v_j to v_i has v_j = 0.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from flint import arb, fmpq
 
-from .values import ZERO, Logits, Matrix, Values, clip, differences, total
+from .objective import Box, Objective, ball
+from .values import ZERO, Values, total
 
-Interval = tuple[fmpq, fmpq]
+CURVED = fmpq(1, 32)  # on boxes this small second derivatives are worth their time,
+CURVED_FROM = fmpq(1, 8)  # from this n on: they divide by it
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
 FINE = fmpq(1, 2**44)  # boxes that break the claim are split to this width, for narrow enclosures
 REFINING = 1000  # boxes that this splitting may take
-
-
-def ball(x: Interval) -> arb:
-    """The interval as a ball."""
-    return arb(x[0]).union(arb(x[1]))
-
-
-@dataclass(frozen=True)
-class Box:
-    """Signs σ [K], the interval of n, and those of v_1..v_{K−1}."""
-
-    signs: tuple[int, ...]
-    sides: tuple[Interval, ...]  # n first
-
-    @property
-    def n(self) -> arb:
-        """``|u|₁``."""
-        return ball(self.sides[0])
-
-    @property
-    def v(self) -> list[arb]:
-        """``|u_k|/|u|₁`` [K], the last by subtraction."""
-        low = max(1 - sum((x[1] for x in self.sides[1:]), fmpq(0)), fmpq(0))
-        high = 1 - sum((x[0] for x in self.sides[1:]), fmpq(0))
-        return [*map(ball, self.sides[1:]), ball((low, high))]
-
-    @property
-    def u(self) -> list[arb]:
-        """``u = βλ/β'`` [K]."""
-        return [s * self.n * v for s, v in zip(self.signs, self.v, strict=True)]
-
-    @property
-    def centre(self) -> Box:
-        """Its midpoint, a box of width 0."""
-        return Box(self.signs, tuple(((a + b) / 2, (a + b) / 2) for a, b in self.sides))
-
-    def with_side(self, i: int, side: Interval) -> Box:
-        """The box with one side replaced."""
-        return Box(self.signs, (*self.sides[:i], side, *self.sides[i + 1 :]))
-
-    def halves(self, slope: list[arb]) -> list[Box]:
-        """Both halves across one of the longer sides, that along which J may vary most.
-
-        Halves outside the simplex are left out.
-        """
-        long = [i for i, (a, b) in enumerate(self.sides) if 16 * (b - a) >= self.width]
-        vary = [arb(b - a) * d.abs_upper() for (a, b), d in zip(self.sides, slope, strict=True)]
-        i = max(long, key=lambda j: float(vary[j]) if vary[j].is_finite() else math.inf)
-        (a, b), parts = self.sides[i], []
-        for side in ((a, (a + b) / 2), ((a + b) / 2, b)):
-            half = self.with_side(i, side)
-            if sum((x[0] for x in half.sides[1:]), fmpq(0)) <= 1:
-                parts.append(half)
-        return parts
-
-    @property
-    def width(self) -> fmpq:
-        """Its longest side."""
-        return max(b - a for a, b in self.sides)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Contexts [n] of one step that share their next contexts, and the fields there.
-
-    last: differences of ``σ_K Q_K/β``. rest: of ``(σ_k Q_k − σ_K Q_K)/β`` for the other k.
-    """
-
-    contexts: list[int]
-    nexts: list[int]
-    last: Matrix
-    rest: list[Matrix]
-
-    def logits(self, v: list[arb]) -> Matrix:
-        """Differences of ``g = Σ σ_k v_k Q_k/β``."""
-        A = range(len(self.nexts))
-        return [
-            [self.last[a][b] + total([c * k[a][b] for c, k in zip(v, self.rest, strict=True)])
-             for b in A] for a in A
-        ]  # fmt: skip
-
-    def products(self, g: Matrix, worth: list[arb], beta: arb) -> list[list[arb]]:
-        """Of differences: ``(X − βg)·g``, then ``(X − βg)·h_i``, for every b < a; X those of worth."""
-        pairs = [(a, b) for a in range(len(worth)) for b in range(a)]
-        left = [worth[a] - worth[b] - beta * g[a][b] for a, b in pairs]
-        return [
-            [x * f[a][b] for x, (a, b) in zip(left, pairs, strict=True)] for f in (g, *self.rest)
-        ]
-
-
-class Objective:
-    """J and its gradient on boxes of one orthant, in reward units."""
-
-    def __init__(self, values: Values, signs: tuple[int, ...]) -> None:
-        self.values, self.K = values, len(signs)
-        self.blocks: list[list[Block]] = []
-        for t, states in enumerate(values.world.states):
-            members: dict[tuple[int, ...], list[int]] = {}
-            for s in states:
-                members.setdefault(tuple(values.next[s]), []).append(s)
-            self.blocks.append([self._block(t, contexts, signs) for contexts in members.values()])
-
-    def _block(self, t: int, contexts: list[int], signs: tuple[int, ...]) -> Block:
-        values = self.values
-        q = [
-            [sg * x for x in values.at(t, contexts[0], Q)]
-            for sg, Q in zip(signs, values.Q, strict=False)
-        ]
-        last = q[-1]
-        rest = [[x - y for x, y in zip(k, last, strict=True)] for k in q[:-1]]
-        return Block(contexts, values.next[contexts[0]], differences(last), [
-            differences(k) for k in rest
-        ])  # fmt: skip
-
-    def at(self, box: Box, slopes: bool) -> tuple[arb, list[arb]]:
-        """J and ``[∂J/∂n, ∂J/∂v_1, ...]`` over the box."""
-        values, n, beta = self.values, box.n, self.values.beta
-        v = [ball(x) for x in box.sides[1:]]
-        n_high, positive = arb(box.sides[0][1]), box.sides[0][0] > 0
-        U: dict[tuple[int, int], arb] = {}
-        dU: dict[tuple[int, int], list[arb]] = {}
-        flat = [ZERO] * self.K
-        for t in reversed(range(values.world.steps)):
-            for block in self.blocks[t]:
-                worth = [values.reward_w[x] + U.get((t + 1, x), ZERO) for x in block.nexts]
-                slope = list(zip(*(dU.get((t + 1, x), flat) for x in block.nexts), strict=True))
-                g = block.logits(v)
-                logits = Logits([[n * x for x in row] for row in g])
-                widest = ZERO
-                for x in (g[a][b] for a in range(len(g)) for b in range(a)):
-                    widest = widest.max(x.abs_upper())
-                most = widest * widest / 8
-                products = block.products(g, worth, beta) if slopes else []
-                for s in block.contexts:
-                    policy = values.tilt_by(s, logits)
-                    c = policy.divergence() / n if positive else arb.nan()
-                    c = clip(c, ZERO, n_high * most)
-                    U[t, s] = policy.mean(worth) - beta * c
-                    if not slopes:
-                        continue
-                    rate = clip(c / n, ZERO, most) if positive else ZERO.union(most)
-                    along_n = policy.of_pairs(products[0]) + beta * rate
-                    along_v = [n * policy.of_pairs(x) for x in products[1:]]
-                    dU[t, s] = [
-                        d + policy.mean(list(y))
-                        for d, y in zip([along_n, *along_v], slope, strict=True)
-                    ]
-        begin = (0, values.world.start)
-        return U[begin], dU.get(begin, [])
 
 
 @dataclass
@@ -264,22 +108,50 @@ class BoxSearch:
 
     def bound(self, box: Box) -> tuple[arb, list[arb], Box] | None:
         """J and its slopes over the box, the part that may hold a maximiser; None if none may."""
-        J, slope = self.objectives[box.signs].at(box, True)
-        if not self.result.best > J:
-            J = self.mean_value(box, J, slope)
-        smaller = None if self.result.best > J else tighten(box, slope)
+        J, slope = self.first_order(box)
+        if self.result.best > J:
+            return None
+        smaller = tighten(box, slope)
+        if smaller == box and box.width <= CURVED and box.sides[0][0] >= CURVED_FROM:
+            J, slope = self.second_order(box, J, slope)
+            smaller = None if self.result.best > J else tighten(box, slope)
         return None if smaller is None else (J, slope, smaller)
 
-    def mean_value(self, box: Box, J: arb, slope: list[arb]) -> arb:
-        """J over the box from the slopes and J at its centre, which may become ``best``."""
-        centre = box.centre
-        middle, _ = self.objectives[box.signs].at(centre, False)
+    def first_order(self, box: Box) -> tuple[arb, list[arb]]:
+        """J and its slopes; J from the slopes and J at the centre, which may become ``best``."""
+        objective, centre = self.objectives[box.signs], box.centre
+        over = objective.at(box, 1)
+        if self.result.best > over.J:
+            return over.J, over.slope
+        middle = objective.at(centre, 0).J
         inside = sum((x[0] for x in centre.sides[1:]), fmpq(0)) <= 1
         if inside and middle.lower() > self.result.best:
             self.result.best = middle.lower()
-        moves = [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
-        spread = total([d * x for d, x in zip(slope, moves, strict=True)])
-        return J.intersection(middle + spread) if spread.is_finite() else J
+        return meet(over.J, middle + dot(over.slope, moves(box))), over.slope
+
+    def second_order(self, box: Box, J: arb, slope: list[arb]) -> tuple[arb, list[arb]]:
+        """The same from J and its slopes at the centre, and the second derivatives over the box."""
+        objective, away = self.objectives[box.signs], moves(box)
+        centre, bend = objective.at(box.centre, 1), objective.at(box, 2).bend
+        change = [dot(row, away) for row in bend]
+        J = meet(J, centre.J + dot(centre.slope, away) + dot(change, away) / 2)
+        slopes = zip(slope, centre.slope, change, strict=True)
+        return J, [meet(x, y + z) for x, y, z in slopes]
+
+
+def moves(box: Box) -> list[arb]:
+    """From the centre to any point of the box, by coordinate."""
+    return [ball(((a - b) / 2, (b - a) / 2)) for a, b in box.sides]
+
+
+def dot(x: list[arb], y: list[arb]) -> arb:
+    """``Σ x_i y_i``."""
+    return total([a * b for a, b in zip(x, y, strict=True)])
+
+
+def meet(x: arb, y: arb) -> arb:
+    """What two enclosures of one number have in common."""
+    return x.intersection(y) if y.is_finite() else x
 
 
 def maximisers(

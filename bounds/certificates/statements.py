@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from flint import arb, fmpq
 
 from .instance import Instance
-from .maximisers import Box
+from .objective import Box
 from .values import ZERO, Field, Logits, Tilt, Values, extremes, hard_minimum, length, total
 
 

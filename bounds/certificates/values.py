@@ -98,6 +98,10 @@ class Tilt:
         """``Σ_{b<a} π_a π_b products_ab``: a covariance from its products of differences."""
         return total([x * y for x, y in zip(self.pairs, products, strict=True)])
 
+    def centred(self, f: Matrix) -> list[arb]:
+        """``f_a − E_π f`` of a field given by its differences."""
+        return [total([p * x for p, x in zip(self.pi, row, strict=True)]) for row in f]
+
     def divergence(self, other: Tilt | None = None) -> arb:
         """``KL(self‖other)`` in nats, of ref where other is None."""
         c = self.anchor
