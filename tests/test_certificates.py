@@ -83,7 +83,13 @@ def test_only_refuted_claims_can_be_certified():
 # -- the stored witnesses ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", STORED, ids=lambda p: p.stem)
+SLOW = {"gap-natural-loop-T10", "gap-natural-onehot-T8"}  # half a minute each
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.long] * (p.stem in SLOW), id=p.stem) for p in STORED],
+)
 def test_stored_witnesses_are_proved(path):
     found = certify(path)
     assert found.proved, found.reason

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ..worlds.features import Array, Tabular
 from .policy import Policy
@@ -63,9 +62,10 @@ def _log_sums(policy: Policy, t: int, terms: Array) -> Array:
     if thin.size:
         nexts = (thin % (S // A))[:, None] * A + np.arange(A)
         some = terms[thin] > 0.0
-        chance = np.log(mdp.ref[thin], where=some, out=np.full(some.shape, -np.inf))
-        chance += policy.logits[t][nexts] - policy.log_partition[t, thin, None]
-        logs[thin] = logsumexp(chance, axis=1, b=terms[thin])
+        each = np.log(mdp.ref[thin], where=some, out=np.full(some.shape, -np.inf))
+        each += np.log(terms[thin], where=some, out=np.zeros(some.shape))
+        each += policy.logits[t][nexts] - policy.log_partition[t, thin, None]
+        logs[thin] = np.logaddexp.reduce(each, axis=1)
     return np.asarray(logs)
 
 
