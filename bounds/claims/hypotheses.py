@@ -136,6 +136,13 @@ def independent_features(facts: Facts) -> Outcome:
     return False, "feature rows of the reachable (t, s') are linearly dependent"
 
 
+def every_reward(facts: Facts) -> Outcome:
+    """Every function of the reachable (t, s') is linear in psi: Assumption 1 read as it stands."""
+    if facts.features.independent:
+        return True, ""
+    return False, "some function of the reachable (t, s') is not linear in the features"
+
+
 def distinct_features(facts: Facts) -> Outcome:
     """No two different contexts with L steps to come share their psi; compared exactly."""
     rows, _, contexts = facts.instance.once(forward_rows)
@@ -208,6 +215,9 @@ DECODABLE = Hypothesis("ss.asm2", "L-step decodability", decodable)
 LINEAR_VALUES = Hypothesis("q-linear", "Q_1..Q_K and Q_w are linear in psi", linear_values)
 INDEPENDENT_FEATURES = Hypothesis(
     "features-independent", "feature rows are independent", independent_features
+)
+EVERY_REWARD = Hypothesis(
+    "every-reward-linear", "every function of the reachable (t, s') is linear in psi", every_reward
 )
 DISTINCT_FEATURES = Hypothesis(
     "features-distinct", "different contexts have different features", distinct_features

@@ -84,7 +84,7 @@ def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
 
     There ``E_ref‖psi‖ = E_{π~_λ}‖psi‖``, so the printed bound is the repaired one.
     """
-    states = facts.once(constant_norm_states)
+    states = facts.once(constant_norm_states) & facts.judged
     if not states.any():
         raise NotApplicable("no reachable state has features of constant norm")
     return kl_sides(facts, soup, facts.reference_norm, states)

@@ -17,6 +17,7 @@ SECOND: dict[str, SidesAt] = {
     "ss.lemma1": lemma1.linear_values,
     "ss.lemma1.per-step": lemma1.linear_values_per_step,
     "ss.lemma1.tabular": lemma1.values_of_independent_rows,
+    "ss.lemma1.any-reward": lemma1.values_of_independent_rows,
     "ss.lemma1.desirability": lemma1.desirability,
     "ss.proof.single-exponential": lemma1.single_exponential,
     "ss.eq11": lemma1.random_fourier,
