@@ -15,12 +15,13 @@ from toymdp import InstanceError, SoupOptimum, TokenMDP
 from toymdp.arrays import real_numbers
 from toymdp.threads import one_blas_thread
 
-from .claim import Check, Claim, Margin, Subject
+from .claim import Check, Claim, Margin
 from .claims.catalogue import select
 from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
 from .facts.token_mdp import Facts
 from .sides import Array, Sides
+from .subject import Subject
 from .threads import helper
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from toymdp.errors import ClaimError, SolverError
 
 from .sides import (
-    Array,
     Kind,
     NotApplicable,
     Sides,
@@ -23,6 +22,7 @@ from .sides import (
     error_radius,
     rounding_floor,
 )
+from .subject import AtLambda, Owner, Subject
 
 Status = Literal["proved", "refuted", "open", "hypothesis", "set-up"]
 # where a claim is judged: once on the instance, at λ*, or at every λ of the standard set
@@ -32,47 +32,6 @@ At = Literal["instance", "optimum", "every"]
 # precision, a number leaves the doubles
 NO_NUMBER = (SolverError, np.linalg.LinAlgError, OverflowError)
 NO_SIDES = (NotApplicable, Undecidable, *NO_NUMBER)
-
-
-class Owner(Protocol):
-    """Hypotheses and claims are judged on it; it caches what is derived from it (facts/once.py)."""
-
-    def once(self, function: Callable[[Any], Any]) -> Any:
-        """Return ``function(self)``, computed when first asked for."""
-        ...
-
-
-class Subject(Owner, Protocol):
-    """Facts of one instance: of a solved token MDP, or of an instance of another world.
-
-    second: the same facts computed by another method, so that what differs is rounding.
-    depth: length of the longest chain of additions, for the rounding floor.
-    """
-
-    @property
-    def second(self) -> Any:
-        """The facts by the other method."""
-        ...
-
-    @property
-    def depth(self) -> int:
-        """Length of the longest chain of additions."""
-        ...
-
-
-class AtLambda(Owner, Protocol):
-    """One λ on such facts."""
-
-    @property
-    def lam(self) -> Array:
-        """λ [K]."""
-        ...
-
-    @property
-    def second(self) -> Any:
-        """The same λ on the facts by the other method."""
-        ...
-
 
 Outcome = tuple[bool | None, str]
 Margin = tuple[int, float]
@@ -166,6 +125,9 @@ class Claim:
     are shown but do not. reason: one line on why the status is what it is.
     zero: whether the statement also stands at λ = 0.
     needs_optimum: whether its sides ask for λ* of the facts, whatever λ they are judged at.
+    Of a refuted claim: true_when, the weakest natural hypothesis under which the statement holds as
+    it is printed; true_by, ids of proved claims that say so; blames, id of the first step of the
+    printed proof that breaks.
     """
 
     id: str
@@ -181,6 +143,9 @@ class Claim:
     zero: bool = False
     needs_optimum: bool = False
     world: str = "token-mdp/1"
+    true_when: str = ""
+    true_by: tuple[str, ...] = ()
+    blames: str = ""
 
     def __post_init__(self) -> None:
         for name, kinds in (("status", Status), ("kind", Kind), ("at", At)):

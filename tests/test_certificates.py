@@ -145,7 +145,13 @@ TAME = {
     "kl-natural": ("instance.features.scale.0.1", 1.0),
     "kl-rare-trap": ("instance.features.scale.0.2", 1.0),
     "kl-rare-token": ("instance.features.scale.0.0", 1.0),
+    "gaussian-given": ("instance.ref_weights.2", [1.0, 1.0, 1.0]),
+    "gaussian-three-on-a-line": ("instance.features.values", [[1.0, 1.0], [2.0, 1.0], [4.0, 1.0]]),
+    "kl-norm-of-mean": ("instance.rewards.0.0", -1.0),
+    "kl-step-norm-of-mean": ("instance.rewards.0.0", -1.0),
+    "kl-step-rare-token": ("instance.features.scale.0.0", 1.0),
     "law-two-steps": ("instance.horizon", 2),
+    "lipschitz-norm-of-mean": ("instance.rewards.0.0", -1.0),
     "lemma1-per-step": ("instance.horizon", 1),
     "lemma1-softmax": ("instance.horizon", 1),
     "lipschitz-rare-token": ("instance.features.scale.0.0", 1.0),
@@ -297,7 +303,10 @@ def inside(x: arb, value: float, size: float = 1.0) -> bool:
 
 
 # judged by least-squares residuals: below
-RESIDUALS = {"ss.lemma1", "ss.lemma1.per-step", "ss.proof.single-exponential", "ss.eq12", "ss.eq13"}
+RESIDUALS = {
+    "ss.lemma1", "ss.lemma1.per-step", "ss.proof.single-exponential", "ss.eq12",
+    "ss.eq13.single-vector", "ss.gaussian", "ss.gaussian.given",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(5))

@@ -10,12 +10,13 @@ import pytest
 from conftest import random_mdp
 from judging import judged
 
-from bounds import CLAIMS, Facts, Soup
+from bounds import CLAIMS, Facts, Soup, check
 from bounds.proofs.ladder import BRANCHES, RUNGS, feature_rungs, ladder
-from bounds.proofs.walk import PROOFS, explain
+from bounds.proofs.walk import PROOFS, explain, has_proof
+from bounds.records.witness import stored_witness, stored_witnesses
 from toymdp import InstanceError, solve, soup_optimum
 from toymdp.families import generate
-from toymdp.families.classics import lemma1_softmax, rare_first_token
+from toymdp.families.classics import lemma1_softmax, rare_first_token, rare_token
 
 
 def test_gap_walk_names_the_step_that_breaks():
@@ -23,6 +24,7 @@ def test_gap_walk_names_the_step_that_breaks():
     assert found.claim.verdict == "violated"
     assert found.steps[found.first_broken][0].claim == "ss.proof.A"
     verdicts = {c.claim: c.verdict for c in found.repairs}
+    assert verdicts.pop("ss.thm1.gap.constant-norm.conditional") == "not-applicable"
     assert set(verdicts.values()) == {"holds"}
     plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert plain["first_broken"]["claim"] == "ss.proof.A"
@@ -30,9 +32,54 @@ def test_gap_walk_names_the_step_that_breaks():
 
 def test_lemma_walk():
     found = explain(solve(lemma1_softmax()), "ss.lemma1")
-    assert found.steps[found.first_broken][0].claim == "ss.eq12"
-    last = found.steps[-1][1]
-    assert (last.claim, last.verdict) == ("ss.proof.single-exponential", "violated")
+    assert found.steps[found.first_broken][0].claim == "ss.proof.single-exponential"
+    assert "ss.lemma1.any-reward" in found.reading
+    assert [c.verdict for _, c in found.steps[:-1]] == ["holds"] * (len(found.steps) - 1)
+
+
+WALKED = [
+    (w.name, claim.id)
+    for w in stored_witnesses()
+    for claim in CLAIMS.values()
+    if claim.status == "refuted" and has_proof(claim.id) and w.claim == claim.id
+]
+
+
+@pytest.mark.parametrize(("name", "claim"), WALKED)
+def test_what_claims_blames_is_what_explain_finds(name, claim):
+    w = stored_witness(name)
+    found = explain(w.instance, claim, lam=w.lam)
+    assert found.claim.verdict == "violated"
+    assert found.first_broken is not None
+    assert found.steps[found.first_broken][0].claim == CLAIMS[claim].blames
+    assert found.true_when == CLAIMS[claim].true_when
+    judged_here = {c.claim for c in found.repairs}
+    assert set(CLAIMS[claim].true_by) <= judged_here
+
+
+def test_every_refuted_row_with_a_walk_blames_one_of_its_steps_and_has_a_witness():
+    walked = {c.id for c in CLAIMS.values() if c.status == "refuted" and has_proof(c.id)}
+    assert {claim for _, claim in WALKED} == walked
+    assert walked == {c.id for c in CLAIMS.values() if c.blames}
+
+
+def test_a_claim_about_every_weight_is_walked_where_it_fails():
+    """At the worst of the standard set if no λ is given, and at that state: not at λ* and the start."""
+    scale = np.array([[1.0, 1.0], [2.0**-20, 1.0]])
+    features = {"kind": "tabular", "per_step": True, "scale": scale}
+    mdp = rare_token().replace(horizon=2, start=[1], features=features)
+    (worst,) = check(mdp, "ss.thm1.kl.norm-of-mean")
+    assert worst.verdict == "violated"
+    assert worst.where != {"t": 0, "s": mdp.start_context}
+    found = explain(mdp, "ss.thm1.kl.norm-of-mean")
+    assert found.claim == worst
+    assert {"t": found.place[0], "s": found.place[1]} == worst.where
+    *before, (last, c) = found.steps
+    assert [x.verdict for _, x in before] == ["holds", "holds"]
+    assert (last.claim, c.verdict) == ("ss.proof.kl-step.norm-of-mean", "violated")
+    mean = before[-1][1]
+    assert mean.lhs + c.lhs == pytest.approx(worst.lhs, rel=1e-9)
+    assert mean.rhs + c.rhs == pytest.approx(worst.rhs, rel=1e-9)
 
 
 def test_every_step_and_repair_is_a_claim():
@@ -95,7 +142,7 @@ def test_features_rung_takes_the_better_bound():
 def test_at_start_judges_the_start_only():
     sol = solve(generate("dirichlet", 2, T=3))
     everywhere = judged(CLAIMS["ss.delta"], sol)
-    start = judged(CLAIMS["ss.delta"], Facts(sol).at_start())
+    start = judged(CLAIMS["ss.delta"], Facts(sol).at(0, sol.mdp.start_context))
     if start.where is not None:
         assert (start.where["t"], start.where["s"]) == (0, sol.mdp.start_context)
         assert everywhere.slack <= start.slack + 1e-12

@@ -105,7 +105,7 @@ def test_both_solutions_share_what_depends_on_the_instance_alone():
     assert facts.second.features is facts.features
     assert facts.second.sol.method != facts.sol.method
     assert facts.second.second.sol is facts.sol  # no third solution is made
-    narrowed = facts.at_start()
+    narrowed = facts.at(*facts.start)
     assert narrowed.judged.sum() == 1
     assert narrowed.judged[facts.start]
     assert (narrowed.second.judged == narrowed.judged).all()

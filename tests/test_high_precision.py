@@ -25,8 +25,8 @@ from toymdp import SolverError, TokenMDP, solve
 # no number of the instance on one side at least: fits, quadratures, what holds by construction;
 # and proved equalities, whose true distance is 0
 LEFT_OUT = (
-    "ss.asm0", "ss.asm1", "ss.asm2", "ss.eq11", "ss.gaussian", "ss.eq13",
-    "ss.proof.single-exponential",
+    "ss.asm0", "ss.asm1", "ss.asm2", "ss.eq11", "ss.eq13", "ss.eq13.single-vector",
+    "ss.gaussian", "ss.gaussian.given", "ss.proof.single-exponential",
 )  # fmt: skip
 ENDLESS = 1e12  # expected steps from which on a refusal to solve is accepted
 SINGULAR = -1.0

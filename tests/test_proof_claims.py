@@ -10,7 +10,7 @@ import pytest
 from conftest import random_mdp
 from scipy.special import logsumexp
 
-from bounds import Check, Facts, Soup, check
+from bounds import CLAIMS, Check, Facts, Soup, check
 from bounds.claims.delta import deltas_last, penalty, renyi_last
 from bounds.claims.hypotheses import reference_rows
 from bounds.claims.lemma1_proof import _unrolled
@@ -101,24 +101,71 @@ def test_unrolling_fails_even_at_temperature_one():
 
 def test_forward_law_is_a_softmax_for_one_token_only():
     narrow = generate("softmax", 5, A=3, L=1, T=3, d=2)
-    assert one(narrow, "ss.eq13").verdict == "holds"
+    assert one(narrow, "ss.eq13.single-vector").verdict == "holds"
     longer = generate("softmax", 5, A=3, L=2, T=4, d=2)
-    assert one(longer, "ss.eq13").verdict == "violated"
+    assert one(longer, "ss.eq13.single-vector").verdict == "violated"
+    held = one(longer, "ss.eq13")
+    assert held.verdict == "holds"
+    assert held.lhs > 0.1
 
 
-def test_gaussian_kernel_needs_tokens_of_one_length():
+def test_forward_law_needs_contexts_that_differ_in_their_features():
+    mdp = generate("softmax", 5, A=3, L=2, T=4, d=2)
+    values = mdp.features.values.copy()
+    values[4] = values[1]
+    shared = mdp.replace(features={"kind": "dense", "values": values})
+    found = one(shared, "ss.eq13")
+    assert found.verdict == "not-applicable"
+    assert "contexts 1 and 4 have the same feature" in found.reason
+    # without the hypothesis: one mu cannot follow two laws
+    bare = replace(CLAIMS["ss.eq13"], hypotheses=())
+    assert bare.evaluate(Facts(solve(shared))).verdict == "violated"
+
+
+GAUSSIAN = {
+    "vocab_size": 3, "order": 1, "horizon": 3, "start": [0], "rewards": np.ones((1, 3)),
+    "beta": 1.0, "w": np.ones(1),
+}  # fmt: skip
+
+
+def of_softmax(psi, nu, **fields) -> TokenMDP:
+    features = {"kind": "dense", "values": psi}
+    return TokenMDP(**{**GAUSSIAN, **fields}, ref_weights=np.exp(psi @ nu), features=features)
+
+
+def test_gaussian_kernel_of_given_vectors_needs_tokens_of_one_length():
     """psi = ±1 in one dimension and nu_ref(a) = ±c: equal lengths, so the kernel is the softmax."""
-    psi = np.array([[1.0], [-1.0]])
-    even = np.exp(psi @ np.array([[0.7, -0.7]]))
-    fields = {
-        "vocab_size": 2, "order": 1, "horizon": 3, "start": [0], "rewards": np.ones((1, 2)),
-        "beta": 1.0, "w": np.ones(1), "features": {"kind": "dense", "values": psi},
-    }  # fmt: skip
-    assert one(TokenMDP(ref_weights=even, **fields), "ss.gaussian").verdict == "holds"
-    three = {**fields, "vocab_size": 3, "rewards": np.ones((1, 3))}
-    three["features"] = {"kind": "dense", "values": np.array([[1.0], [-1.0], [0.5]])}
-    odd = np.exp(three["features"]["values"] @ np.array([[0.9, 0.1, -1.0]]))
-    assert one(TokenMDP(ref_weights=odd, **three), "ss.gaussian").verdict == "violated"
+    two = {"vocab_size": 2, "rewards": np.ones((1, 2))}
+    even = of_softmax(np.array([[1.0], [-1.0]]), np.array([[0.7, -0.7]]), **two)
+    assert one(even, "ss.gaussian.given").verdict == "holds"
+    odd = of_softmax(np.array([[1.0], [-1.0], [0.5]]), np.array([[0.9, 0.1, -1.0]]))
+    assert one(odd, "ss.gaussian.given").verdict == "violated"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gaussian_kernel_of_some_vectors_in_each_case(seed):
+    """A spare direction, constants in the span, a sphere through the tokens; and none of these."""
+    rng = np.random.default_rng(seed)
+    psi, nu = rng.normal(size=(3, 2)), rng.normal(size=(2, 3))
+    cases = {
+        "orthogonal": (np.hstack([psi, psi[:, :1] + psi[:, 1:]]), np.vstack([nu, 0 * nu[:1]])),
+        "constants": (np.hstack([psi[:, :1], np.ones((3, 1))]), nu),
+        "shift": (psi, nu),
+    }
+    for case, (rows, vectors) in cases.items():
+        held = one(of_softmax(rows, vectors), "ss.gaussian")
+        assert held.verdict == "holds", case
+        assert case in held.reason
+        assert one(of_softmax(rows, vectors), "ss.gaussian.given").verdict == "violated", case
+    line = of_softmax(psi[:, :1], nu[:1])  # three tokens on a line
+    assert one(line, "ss.gaussian").verdict == "violated"
+    tokens = {"vocab_size": 4, "rewards": np.ones((1, 4))}
+    four = of_softmax(rng.normal(size=(4, 2)), rng.normal(size=(2, 4)), **tokens)
+    assert one(four, "ss.gaussian").verdict == "violated"
+    angles = rng.uniform(0, 6, size=4)
+    circle = 0.7 * np.stack([np.cos(angles), np.sin(angles)]) + rng.normal(size=(2, 1))
+    round_ = of_softmax(rng.normal(size=(4, 2)), circle, **tokens)
+    assert one(round_, "ss.gaussian").verdict == "holds"
 
 
 def test_anchor_counterexample_of_the_catalogue():

@@ -163,7 +163,7 @@ def test_a_continuation_that_ends_early_is_certified_nowhere(tmp_path):
         features={"kind": "dense", "values": [[1, i % 3] for i in range(9)]}
     )
     path = tmp_path / "w.json"
-    Witness("w", mdp, "ss.eq13", None, 0, {"lhs": 1.0, "rhs": 0.0}).save(path)
+    Witness("w", mdp, "ss.eq13.single-vector", None, 0, {"lhs": 1.0, "rhs": 0.0}).save(path)
     assert not certify(path).proved
 
 

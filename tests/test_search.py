@@ -222,7 +222,7 @@ def test_plain_forms_meet_what_they_promise(laws):
     assert mdp.beta * np.abs(lam).sum() <= mdp.beta_prime * (1 + 1e-12)
     form = plain.Form(3, 2, 3, 2, softmax=True)
     mdp, lam = form.instance(np.random.default_rng(0).normal(size=form.width))
-    found = judged(CLAIMS["ss.eq13"], solve(mdp))
+    found = judged(CLAIMS["ss.eq13.single-vector"], solve(mdp))
     assert found.hypotheses["ss.asm0"]
     assert judged(CLAIMS["ss.lemma1"], solve(mdp)).hypotheses["ss.asm1"]
 

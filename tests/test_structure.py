@@ -25,7 +25,8 @@ ORDER = {
         ("families",), ("learning",), ("methods",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
-        ("certificates",), ("formulas", "sides", "terminal", "threads"), ("claim",), ("facts",), ("claims",),
+        ("certificates",), ("formulas", "sides", "terminal", "threads"), ("subject",),
+        ("claim",), ("facts",), ("claims",),
         ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("experiments",),
         ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),

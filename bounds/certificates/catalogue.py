@@ -34,11 +34,14 @@ STATEMENTS: dict[str, Statement] = {
         "instance", ("ss.asm0",), equalities.single_exponential
     ),
     "ss.eq12": Statement("instance", ("ss.asm2",), equalities.unrolling),
-    "ss.eq13": Statement("instance", ("ss.asm0", "ss.asm2"), equalities.forward_law),
+    "ss.eq13.single-vector": Statement("instance", ("ss.asm0", "ss.asm2"), equalities.forward_law),
+    "ss.gaussian": Statement("instance", ("ss.asm0",), equalities.gaussian),
+    "ss.gaussian.given": Statement("instance", ("ss.asm0",), equalities.gaussian_given),
     "ss.eq7.logit": Statement("instance", (), equalities.eq7_logit),
     "ss.delta.anchor": Statement("instance", (), statements.delta_anchor),
     "ss.thm1.kl": Statement("optimum", _THEOREM, statements.kl),
     "ss.thm1.kl.any": Statement("every", _THEOREM[:3], statements.kl_any),
+    "ss.thm1.kl.norm-of-mean": Statement("every", _THEOREM[:3], statements.kl_norm_of_mean),
     "ss.thm1.gap": Statement("optimum", _GAP, statements.gap),
     "ss.thm1.gap.constant-norm": Statement(
         "optimum", (*_GAP, "features-constant-norm"), statements.gap
@@ -49,6 +52,13 @@ STATEMENTS: dict[str, Statement] = {
     ),
     "ss.proof.C.lipschitz": Statement(
         "every", ("ss.asm1", "q-linear", "lambda-in-domain"), statements.proof_lipschitz
+    ),
+    "ss.proof.C.norm-of-mean": Statement(
+        "every", ("ss.asm1", "q-linear", "lambda-in-domain"), statements.proof_norm_of_mean
+    ),
+    "ss.proof.kl-step": Statement("every", ("ss.asm1", "q-linear"), statements.kl_step),
+    "ss.proof.kl-step.norm-of-mean": Statement(
+        "every", ("ss.asm1", "q-linear"), statements.kl_step_norm_of_mean
     ),
     "ss.sec4.explicit": Statement("every", (), equalities.explicit),
     "ss.sec4.implicit": Statement("every", (), equalities.implicit),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flint import arb, fmpq, fmpq_mat
+from flint import arb, arb_mat, fmpq, fmpq_mat
 
 from .hypotheses import left_null, state_rows
 from .instance import matrix
@@ -110,12 +110,63 @@ def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
             yield Sides(residual, ZERO, {"continuation": c, "s'": contexts[i]})
 
 
+def _to_kernel(values: Values, *, shift: bool) -> Iterator[Sides]:
+    """Distance of ``log ref`` from ``psi(s)·nu(a) − ‖nu(a)‖²/2``, up to a constant of s, nu by least squares.
+
+    shift: with the common shift that makes the ``‖nu(a)‖²`` most alike, and nothing where exact
+    elimination finds more freedom than that. Nothing where the rows have not full column rank.
+    """
+    rows, contexts = state_rows(values.world)
+    psi = matrix(rows) if rows else fmpq_mat(0, 1)
+    if psi.rank() < values.world.width:
+        return
+    ones = fmpq_mat([[*row, fmpq(1)] for row in psi.tolist()])
+    if shift and ones.rank() == psi.rank():
+        return
+    laws = [[arb(x / sum(values.world.row_of[s], fmpq(0))).log() for x in values.world.row_of[s]]
+            for s in contexts]  # fmt: skip
+    logs = [[x - total(law) / len(law) for x in law] for law in laws]
+    balls = arb_mat([[arb(x) for x in row] for row in psi.tolist()])
+    inverse = (psi.transpose() * psi).inv() * psi.transpose()
+    nu = arb_mat([[arb(x) for x in row] for row in inverse.tolist()]) * arb_mat(logs)
+    columns = [list(column) for column in zip(*nu.tolist(), strict=True)]
+    if shift:
+        middle = [total(list(row)) / len(columns) for row in nu.tolist()]
+        off = arb_mat([[x - m for x, m in zip(column, middle, strict=True)] for column in columns])
+        half = [total([x * x for x in column]) / 2 for column in columns]
+        mean = total(half) / len(half)
+        normal, right = off.transpose() * off, arb_mat([[mean - x] for x in half])
+        try:
+            k = normal.solve(off.transpose() * right)
+        except ZeroDivisionError:  # fewer tokens than a sphere always passes through
+            return
+        columns = [[x + k[i, 0] for i, x in enumerate(column)] for column in columns]
+    for i, s in enumerate(contexts):
+        apart = []
+        for a, column in enumerate(columns):
+            inner = total([balls[i, j] * x for j, x in enumerate(column)])
+            apart.append(inner - total([x * x for x in column]) / 2 - logs[i][a])
+        mean = total(apart) / len(apart)
+        for a, x in enumerate(apart):
+            yield Sides(abs(x - mean), ZERO, {"s": s, "a": a})
+
+
+def gaussian(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``ref ∝ exp(−‖psi(s) − nu'(a)‖²/2)`` for some nu': then the tokens lie on one sphere."""
+    yield from _to_kernel(values, shift=True)
+
+
+def gaussian_given(values: Values, point: Point | None) -> Iterator[Sides]:
+    """The same at the nu of least squares."""
+    yield from _to_kernel(values, shift=False)
+
+
 def explicit(values: Values, point: Point | None) -> Iterator[Sides]:
-    """§4, explicit: logits ``logit_ref + Σ λ_k Q_k`` have the soup of (7) as their policy (KL)."""
+    """§4, explicit: logits ``logit_ref + Σ λ_k Q_k/β`` have the soup of (7) as their policy (KL)."""
     assert point is not None
-    prime = arb(values.world.beta_prime)
+    ratio = arb(values.world.beta_prime / values.world.beta)
     for t, s in states(values):
-        typed = soup_tilt(values, t, s, [prime * x for x in point.u])
+        typed = soup_tilt(values, t, s, [ratio * x for x in point.u])
         lhs = typed.divergence(soup_tilt(values, t, s, point.u))
         yield Sides(lhs, ZERO, {"t": t, "s": s})
 

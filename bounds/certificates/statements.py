@@ -77,6 +77,15 @@ def reference_norm(values: Values, t: int, s: int) -> arb:
     return total([p * x for p, x in zip(values.p[s], values.at(t, s, values.norms), strict=True)])
 
 
+def mean_length(values: Values, t: int, s: int, law: list[arb], *, absolute: bool = False) -> arb:
+    """``‖E psi((s,·))‖`` under a law; absolute: of ``E |psi|``, coordinate by coordinate."""
+    mean: dict[int, arb] = {}
+    for p, x in zip(law, values.next[s], strict=True):
+        for i, c in values.world.psi[t, x].items():
+            mean[i] = mean.get(i, ZERO) + p * arb(abs(c) if absolute else c)
+    return length(list(mean.values()))
+
+
 # -- the sides -------------------------------------------------------------------------------------
 
 
@@ -99,6 +108,18 @@ def kl_any(values: Values, point: Point | None) -> Iterator[Sides]:
     size = logit_length(values, point.u)
     for t, s in states(values):
         yield _kl_at(values, point, t, s, size)
+
+
+def kl_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
+    """(14) as printed: ``KL(π_w‖π~) ≤ (‖E_{π_w} psi‖ + ‖E_ref |psi|‖)·‖nu_w − Σ u_k nu_k‖/β``."""
+    assert point is not None
+    size = logit_length(values, point.u)
+    for t, s in states(values):
+        bespoke = user_tilt(values, t, s, values.world.K)
+        norm = mean_length(values, t, s, bespoke.pi)
+        norm += mean_length(values, t, s, values.p[s], absolute=True)
+        lhs = bespoke.divergence(soup_tilt(values, t, s, point.u))
+        yield Sides(lhs, norm * size, {"t": t, "s": s})
 
 
 def gap(values: Values, point: Point | None) -> Iterator[Sides]:
@@ -145,17 +166,47 @@ def proof_a(values: Values, point: Point | None) -> Iterator[Sides]:
     yield Sides(least, rhs, {"t": 0, "s": world.start})
 
 
-def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``V_w − β log E_ref e^{Σ u_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖`` at every state."""
+def _partition_drop(values: Values, point: Point, t: int, s: int) -> arb:
+    """``log E_ref e^{Q_w/β} − log E_ref e^{Σ u_k Q_k/β}``."""
+    soup = soup_tilt(values, t, s, point.u)
+    mixed = [Q[t, values.next[s][soup.anchor]] for Q in values.Q[:-1]]
+    log_z = soup.log_z + total([c * x for c, x in zip(point.u, mixed, strict=True)])
+    return values.V[-1][t, s] - log_z
+
+
+def _lipschitz(values: Values, point: Point | None, *, of_mean: bool, unit: arb) -> Iterator[Sides]:
+    """A drop of log-partitions against ``E_ref‖psi‖`` (of_mean: ``‖E_ref |psi|‖``) times the logit error.
+
+    unit: what both are multiplied by, β for C(s), −1 for the sign that (9) needs.
+    """
     assert point is not None
     size = logit_length(values, point.u)
     for t, s in states(values):
-        soup = soup_tilt(values, t, s, point.u)
-        mixed = [Q[t, values.next[s][soup.anchor]] for Q in values.Q[:-1]]
-        log_z = soup.log_z + total([c * x for c, x in zip(point.u, mixed, strict=True)])
-        lhs = values.V[-1][t, s] - log_z
-        rhs = reference_norm(values, t, s) * size
-        yield Sides(values.beta * lhs, values.beta * rhs, {"t": t, "s": s})
+        norm = reference_norm(values, t, s)
+        if of_mean:
+            norm = mean_length(values, t, s, values.p[s], absolute=True)
+        drop = _partition_drop(values, point, t, s)
+        yield Sides(unit * drop, abs(unit) * norm * size, {"t": t, "s": s})
+
+
+def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``V_w − β log E_ref e^{Σ u_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖`` at every state."""
+    yield from _lipschitz(values, point, of_mean=False, unit=values.beta)
+
+
+def proof_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
+    """The same with ``‖E_ref |psi|‖``."""
+    yield from _lipschitz(values, point, of_mean=True, unit=values.beta)
+
+
+def kl_step(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``log E_ref e^{Σ u_k Q_k/β} − V_w/β ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖/β`` at every state."""
+    yield from _lipschitz(values, point, of_mean=False, unit=arb(-1))
+
+
+def kl_step_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
+    """The same with ``‖E_ref |psi|‖``."""
+    yield from _lipschitz(values, point, of_mean=True, unit=arb(-1))
 
 
 def proof_nonneg(values: Values, point: Point | None) -> Iterator[Sides]:

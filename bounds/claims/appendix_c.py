@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
@@ -237,12 +238,14 @@ def iterated_repaired(facts: PairFacts) -> Sides:
 
 
 def _claim(
-    id: str, statement: str, status: Status, sides: SidesFunction, reason: str, *gates: Hypothesis
-) -> Claim:
+    id: str, statement: str, status: Status, sides: SidesFunction, reason: str, *gates: Hypothesis,
+    **more: Any,
+) -> Claim:  # fmt: skip
     source = "ours" if id.endswith("repaired") else "SS App. C"
     return Claim(
-        id, source, statement, status, "equality", "instance", sides, reason, gates, world=FORMAT
-    )
+        id, source, statement, status, "equality", "instance", sides, reason, gates, world=FORMAT,
+        **more,
+    )  # fmt: skip
 
 
 TABLE: tuple[Claim, ...] = (
@@ -258,6 +261,7 @@ TABLE: tuple[Claim, ...] = (
         r"(21), (22) \text{ repeated with } \sigma = \sigma(\bar\lambda_n^\top\Delta) "
         r"\to \arg\max_\lambda \log\sigma(\lambda^\top\Delta) + \log q_{n-1}(\lambda)",
         "refuted", iterated, "the pull towards the prior mean is left out from the second step on",
+        true_when="it stops after the first step, or ΔᵀS_{n−1}Δ = 0", true_by=("ss.appC",),
     ),
     _claim(
         "ss.appC.iterated.repaired",

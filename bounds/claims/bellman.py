@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,13 @@ from ..claim import Claim, Hypothesis
 from ..facts.linear_fit import Fit
 from ..facts.token_mdp import Facts, InstanceFacts
 from ..sides import EPS, Array, Mask, NotApplicable, Sides, Undecidable
-from .hypotheses import DECODABLE, INDEPENDENT_FEATURES, LINEAR_REWARDS, SOFTMAX_REFERENCE
+from .hypotheses import (
+    DECODABLE,
+    EVERY_REWARD,
+    INDEPENDENT_FEATURES,
+    LINEAR_REWARDS,
+    SOFTMAX_REFERENCE,
+)
 
 BlockSpaces = tuple[Array, Array, Array, Mask, Mask]
 
@@ -109,6 +115,20 @@ def lemma1_independent(facts: Facts) -> Sides:
     predicted = facts.features.at(fit.nu[k], t, s)
     where = {"t": t, "s'": s, "k": k}
     return Sides(predicted, Q[k, t, s], fit.size[k], missed.terms, where, fit.error[k])
+
+
+def lemma1_any_reward(facts: Facts) -> Sides:
+    """(6) with Assumption 1 read as it stands: *any* function of the reachable (t, s') is linear in psi.
+
+    Proof: Q* is one. The indicators of the places are linear too, so there are at least as many
+    coordinates as places, and the features are a table in disguise. Features that do not know the step
+    represent functions of s' alone: at a context that is met twice only ss.lemma1.per-step follows.
+    Sides as in ss.lemma1.tabular, with the numbers of coordinates and of places.
+    """
+    sides = lemma1_independent(facts)
+    terms = {"coordinates d": facts.value_fit.nu.shape[1],
+             "reachable (t, s')": facts.mdp.reach.nexts.sum(), **sides.terms}  # fmt: skip
+    return replace(sides, terms=terms)
 
 
 def lemma1_per_step(facts: Facts) -> Sides:
@@ -225,14 +245,27 @@ TABLE = (
     Claim(
         "ss.lemma1", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu",
         "refuted", "equality", "instance", lemma1,
-        "log-sum-exp of linear functions is not linear",
+        "log-sum-exp of linear functions is not linear; Assumption 1 is read of the rewards at hand, of "
+        "every function it is ss.lemma1.any-reward",
         hypotheses=_LINEAR, reported=(SOFTMAX_REFERENCE,),
+        true_when="V*_{t+1} is linear in psi on the reachable (t, s')",
+        true_by=("ss.lemma1.completeness",), blames="ss.proof.single-exponential",
     ),
     Claim(
         "ss.lemma1.per-step", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu_t",
         "refuted", "equality", "instance", lemma1_per_step,
         "the same witness: the first step alone is not linear",
         hypotheses=_LINEAR, reported=(SOFTMAX_REFERENCE,),
+        true_when="V*_{t+1} is linear in psi on the s' reachable at t, for each t",
+        true_by=("ss.lemma1.completeness",), blames="ss.proof.single-exponential",
+    ),
+    Claim(
+        "ss.lemma1.any-reward", "SS (6)",
+        r"\text{every function of } (t,s') \text{ is } \psi^\top\nu \Rightarrow Q^* = \psi^\top\nu,\ "
+        r"d \ge \#(t,s')",
+        "proved", "equality", "instance", lemma1_any_reward,
+        "Assumption 1 of every function: Q* is one of them",
+        hypotheses=(EVERY_REWARD, DECODABLE),
     ),
     Claim(
         "ss.lemma1.tabular", "ours",

@@ -31,10 +31,12 @@ from . import (
     exact_topics,
     gap,
     kl,
+    kl_proof,
     lemma1_proof,
     logit_error,
     optimum,
     section4,
+    softmax_readings,
     theorem1_proof,
 )
 
@@ -42,9 +44,11 @@ GROUP = "soupcheck.claims"
 TABLES = (
     bellman.TABLE,
     lemma1_proof.TABLE,
+    softmax_readings.TABLE,
     completeness.TABLE,
     optimum.TABLE,
     kl.TABLE,
+    kl_proof.TABLE,
     gap.TABLE,
     logit_error.TABLE,
     disagreement.TABLE,

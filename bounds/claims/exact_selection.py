@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
@@ -229,11 +230,12 @@ def theorem_filtered(facts: AttributeFacts) -> Sides:
 
 def _claim(
     id: str, source: str, statement: str, status: Status, kind: Kind, sides: SidesFunction, reason: str,
-    gates: Iterable[Hypothesis],
+    gates: Iterable[Hypothesis], **more: Any,
 ) -> Claim:  # fmt: skip
     return Claim(
-        id, source, statement, status, kind, "instance", sides, reason, tuple(gates), world=FORMAT
-    )
+        id, source, statement, status, kind, "instance", sides, reason, tuple(gates), world=FORMAT,
+        **more,
+    )  # fmt: skip
 
 
 _GREEDY = r"F(S_k) \ge (1 - e^{-\gamma})\,F(S^*)"
@@ -256,6 +258,7 @@ TABLE: tuple[Claim, ...] = (
         r"\arg\max_{|A| \le k} F(A) = \arg\max_{|A| \le k} E_D \log p^*(y_w \succ y_l \mid x, A)",
         "refuted", "equality", several_pairs, "a mean of margins is not a mean of their log σ",
         [ATTRIBUTES_TILT, PAIRS_SEVERAL],
+        true_when="there is one pair", true_by=("ex.eq10",),
     ),
     _claim(
         "ex.thm5.1", "EX Thm 5.1, (14)", _GREEDY,
@@ -267,5 +270,6 @@ TABLE: tuple[Claim, ...] = (
         "refuted", "inequality", theorem_filtered,
         "the filter keeps F(S_t) from falling, not F(S_t ∪ S*) from falling below F(S*)",
         [F_NORMALISED, F_WEAKLY_SUBMODULAR],
+        true_when="F is monotone: then the filter changes nothing", true_by=("ex.thm5.1",),
     ),
 )  # fmt: skip

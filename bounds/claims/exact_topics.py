@@ -6,6 +6,8 @@ in closed form. What is drawn comes with an interval, which decides what is ``un
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
@@ -240,12 +242,14 @@ def _claim(
     sides: SidesFunction,
     reason: str,
     *gates: Hypothesis,
+    **more: Any,
 ) -> Claim:
     source = "ours" if id.endswith("repaired") else f"EX ({id[5:7]})"
     hypotheses = (NOISE_CENTRED, *gates)
     return Claim(
-        id, source, text, status, kind, "instance", sides, reason, hypotheses, world=FORMAT
-    )
+        id, source, text, status, kind, "instance", sides, reason, hypotheses, world=FORMAT,
+        **more,
+    )  # fmt: skip
 
 
 _POOL = r"E\|\hat\mu_{pool}-\mu_j\|^2 = \|\bar\mu-\mu_j\|^2 + \tfrac1m\sum_c p_c\,tr\,\Sigma_c"
@@ -259,6 +263,8 @@ TABLE: tuple[Claim, ...] = (
     _claim(
         "ex.eq17.iid", _POOL + r"\quad (t(x_i) \sim p)",
         "refuted", "equality", drawn, "the between-topic variance is missing",
+        true_when="n_c is fixed and p_c = n_c/m, as Theorem 5.2 has it, or all centres agree",
+        true_by=("ex.eq17.stratified",),
     ),
     _claim(
         "ex.eq17.iid.repaired", _POOL + r" + \tfrac1m\textstyle\sum_c p_c\|\mu_c-\bar\mu\|^2",
@@ -268,6 +274,8 @@ TABLE: tuple[Claim, ...] = (
         "ex.eq19", r"E\|\hat\mu_{ret}-\mu_j\|^2 \le tr\,\Sigma_j/n_j + 4\delta r^2",
         "refuted", "inequality", retrieval, "the test prompt's own noise does not shrink with n",
         NOISE_SUBGAUSSIAN, NOISE_SMALL, TOPICS_SEPARATED, SAMPLES_ENOUGH,
+        true_when="P_err D² + E[1_err max_c ‖μ̂_c − μ_c‖²] ≤ 2δr², D the diameter of the centres",
+        true_by=("ex.eq19.repaired",),
     ),
     _claim(
         "ex.eq19.repaired",

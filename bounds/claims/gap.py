@@ -200,6 +200,8 @@ def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     return by_divergence(facts, soup, of_kl, error)
 
 
+_WHEN = "‖psi‖ = c, β|λ*|₁ = β' and T·c·‖nu_w/β − Σ λ*_k nu_k/β'‖ ≤ 2"
+
 TABLE = (
     Claim(
         "ss.thm1.gap", "SS (10)",
@@ -208,16 +210,18 @@ TABLE = (
         r"\Delta_k\max(0,-\lambda^*_k) + E_{ref}\|\psi\|\,\|\nu_w - \tfrac{\beta}{\beta'}"
         r"\sum_k\lambda^*_k\nu_k\|",
         "refuted", "inequality", "optimum", gap,
-        "its last term sees the first step only, weighted by ref",
+        "A(s): each specialist has a policy of its own; what is left sees the first step only, under ref",
         hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS), reported=(SOFTMAX_REFERENCE,),
+        true_when=_WHEN, true_by=("ss.thm1.gap.constant-norm.conditional",), blames="ss.proof.A",
     ),
     Claim(
         "ss.thm1.gap.constant-norm", "ours",
         r"(10) \text{ when } \|\psi\| \text{ is constant}",
         "refuted", "inequality", "optimum", gap,
-        "the gap adds up over the steps, the norm of one field does not",
+        "A(s) again: the gap adds up over the steps, the norm of one field does not",
         hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS, CONSTANT_NORM),
         reported=(SOFTMAX_REFERENCE,),
+        true_when=_WHEN, true_by=("ss.thm1.gap.constant-norm.conditional",), blames="ss.proof.A",
     ),
     Claim(
         "ss.thm1.gap.minimal", "ours",

@@ -51,6 +51,13 @@ def rows_at(instance: InstanceFacts, at: Mask) -> Rows:
     return np.asarray(rows), _log_reference(mdp)[s], s
 
 
+def forward_rows(instance: InstanceFacts) -> Rows:
+    """The same at the next contexts that have L more steps before the horizon, and do not end."""
+    mdp = instance.mdp
+    room = (np.arange(mdp.steps) <= mdp.steps - 1 - mdp.order) | (mdp.horizon is None)
+    return rows_at(instance, mdp.reach.nexts & ~mdp.ended & room[:, None])
+
+
 def _log_reference(mdp: TokenMDP) -> Array:
     """``log ref`` [S, A'] of all tokens but bos."""
     tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
@@ -129,6 +136,26 @@ def independent_features(facts: Facts) -> Outcome:
     return False, "feature rows of the reachable (t, s') are linearly dependent"
 
 
+def every_reward(facts: Facts) -> Outcome:
+    """Every function of the reachable (t, s') is linear in psi: Assumption 1 read as it stands."""
+    if facts.features.independent:
+        return True, ""
+    return False, "some function of the reachable (t, s') is not linear in the features"
+
+
+def distinct_features(facts: Facts) -> Outcome:
+    """No two different contexts with L steps to come share their psi; compared exactly."""
+    rows, _, contexts = facts.instance.once(forward_rows)
+    if rows.ndim == 1:  # one-hots
+        return True, ""
+    _, first, row = np.unique(rows + 0.0, axis=0, return_index=True, return_inverse=True)
+    other = contexts[first][row.ravel()]
+    if (other == contexts).all():
+        return True, ""
+    i = int(np.argmax(other != contexts))
+    return False, f"contexts {other[i]} and {contexts[i]} have the same feature"
+
+
 def in_domain(soup: Soup) -> Outcome:
     """``β|λ|₁ ≤ β'`` of (7), up to the rounding of the sum."""
     used = soup.budget_used
@@ -188,6 +215,12 @@ DECODABLE = Hypothesis("ss.asm2", "L-step decodability", decodable)
 LINEAR_VALUES = Hypothesis("q-linear", "Q_1..Q_K and Q_w are linear in psi", linear_values)
 INDEPENDENT_FEATURES = Hypothesis(
     "features-independent", "feature rows are independent", independent_features
+)
+EVERY_REWARD = Hypothesis(
+    "every-reward-linear", "every function of the reachable (t, s') is linear in psi", every_reward
+)
+DISTINCT_FEATURES = Hypothesis(
+    "features-distinct", "different contexts have different features", distinct_features
 )
 IN_DOMAIN = Hypothesis("lambda-in-domain", "β|λ|₁ ≤ β'", in_domain, "lambda")
 NONZERO_LAMBDA = Hypothesis("lambda-nonzero", "λ ≠ 0", nonzero_weights, "lambda")

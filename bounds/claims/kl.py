@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from toymdp.exact.moments import norm_of_mean
 from toymdp.exact.scans import extrema
 
 from .. import formulas
@@ -52,6 +53,26 @@ def kl_any(facts: Facts, soup: Soup) -> Sides:
     return kl_sides(facts, soup, facts.reference_norm, facts.judged)
 
 
+def kl_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
+    """(14) as it is printed: ``KL(π_w‖π~_λ) ≤ (1/β')(‖E_{π_w} psi‖ + ‖E_ref |psi|‖)·‖…‖``.
+
+    Norms of means, ``|·|`` coordinate by coordinate, where (9) has means of norms: smaller, for means
+    of one-hots are short however long each of them is. False at one norm: A = 32 unit one-hots, one
+    reward of −20, λ = −1 give ``16.6 > (2/√32)·40``. Jeffreys gives ``‖E_{π~_λ} psi‖`` for the second
+    (ss.thm1.kl.mean-shift), so it is true where that is no longer than ``‖E_ref |psi|‖``.
+    """
+    norms = norm_of_mean(facts.bespoke) + facts.once(reference_mean_norm)
+    rhs, error = (
+        norms * norm / soup.beta_prime for norm in (soup.logit_norm, soup.logit_norm_error)
+    )
+    return worst(soup.kl_from_w, rhs, facts.judged, facts.size_of_divergences, ("t", "s"), error)
+
+
+def reference_mean_norm(facts: Facts) -> Array:
+    """``‖E_ref |psi((s,·))|‖₂`` [T, S]."""
+    return norm_of_mean(facts.reference, absolute=True)
+
+
 def constant_norm_states(facts: Facts) -> Mask:
     """[T, S] reachable states whose allowed tokens all have features of one norm."""
     low, high = extrema(facts.mdp, facts.features.norms)
@@ -63,7 +84,7 @@ def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
 
     There ``E_ref‖psi‖ = E_{π~_λ}‖psi‖``, so the printed bound is the repaired one.
     """
-    states = facts.once(constant_norm_states)
+    states = facts.once(constant_norm_states) & facts.judged
     if not states.any():
         raise NotApplicable("no reachable state has features of constant norm")
     return kl_sides(facts, soup, facts.reference_norm, states)
@@ -88,6 +109,9 @@ TABLE = (
         "refuted", "inequality", "optimum", kl,
         "log E exp is 1-Lipschitz in the sup norm, not in L¹(ref)",
         hypotheses=THEOREM, reported=(SOFTMAX_REFERENCE,), zero=True,
+        true_when="E_{π~}‖psi‖ ≤ E_ref‖psi‖ at the start, as where ‖psi‖ is constant; at λ* = (β'/β)w "
+        "already E_{π~}‖psi‖ ≤ E_{π_w}‖psi‖ + E_ref‖psi‖",
+        true_by=("ss.thm1.kl.constant-norm", "ss.thm1.kl.matched-norms"), blames="ss.proof.kl-step",
     ),
     Claim(
         "ss.thm1.kl.any", "SS (14)",
@@ -96,6 +120,18 @@ TABLE = (
         "refuted", "inequality", "every", kl_any,
         "a token rare under ref and π_w may carry the soup; already at T = 1",
         hypotheses=(LINEAR_REWARDS, DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
+        true_when="E_{π~}‖psi‖ ≤ E_ref‖psi‖ at the state, as where ‖psi‖ is constant",
+        true_by=("ss.thm1.kl.constant-norm",), blames="ss.proof.kl-step",
+    ),
+    Claim(
+        "ss.thm1.kl.norm-of-mean", "SS (14)",
+        r"KL(\pi_w\|\tilde\pi_\lambda)(s) \le \tfrac{1}{\beta'}(\|E_{\pi_w}\psi\| + "
+        r"\|E_{ref}|\psi|\,\|)\,\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
+        "refuted", "inequality", "every", kl_norm_of_mean,
+        "a mean of many directions is short, whatever carries the soup; even where ‖psi‖ is constant",
+        hypotheses=(LINEAR_REWARDS, DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
+        true_when="‖E_{π~} psi‖ ≤ ‖E_ref |psi|‖ at the state",
+        true_by=("ss.thm1.kl.mean-shift",), blames="ss.proof.kl-step.norm-of-mean",
     ),
     Claim(
         "ss.thm1.kl.constant-norm", "ours",

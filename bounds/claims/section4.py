@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from toymdp.exact.sampling import (
@@ -151,12 +153,12 @@ def bradley_terry(facts: Facts) -> Sides:
 
 
 def _claim(
-    id: str, statement: str, status: Status, at: At, sides: SidesFunction, reason: str
+    id: str, statement: str, status: Status, at: At, sides: SidesFunction, reason: str, **more: Any
 ) -> Claim:
     source, zero = "ours" if "repaired" in id else "SS §4", id != "ss.sec4.implicit"
     return Claim(
         id, source, statement, status, "equality", at, sides, reason, zero=zero,
-        needs_optimum=sides is bradley_terry,
+        needs_optimum=sides is bradley_terry, **more,
     )  # fmt: skip
 
 
@@ -170,8 +172,9 @@ TABLE: tuple[Claim, ...] = (
         "proved", "instance", gumbel, "strictly convex in V; its slope vanishes there"),
     _claim("ss.sec4.explicit",
         r"(1-\textstyle\sum_k\lambda_k)\,\mathrm{logit}_{ref} + \sum_k\lambda_k"
-        r"(\mathrm{logit}_{ref} + Q_k) \text{ is the soup of (7)}",
-        "refuted", "every", explicit, "(7) divides Σ λ_k Q_k by β'"),
+        r"(\mathrm{logit}_{ref} + Q_k/\beta) \text{ is the soup of (7)}",
+        "refuted", "every", explicit, "(7) divides Σ λ_k Q_k by β', the policies' logits divide by β",
+        true_when="β' = β", true_by=("ss.sec4.explicit.repaired",)),
     _claim("ss.sec4.explicit.repaired",
         r"\pi_{ref}\prod_k(\pi_k/\pi_{ref})^{\lambda_k\beta/\beta'} \propto \tilde\pi_\lambda",
         "proved", "every", explicit_repaired, "log π_k/ref is Q_k/β up to a constant"),
@@ -181,7 +184,8 @@ TABLE: tuple[Claim, ...] = (
     _claim("ss.sec4.implicit",
         r"a \sim \pi_{ref},\ u \sim U[0, e^{-\sum_k\lambda_k KL(\pi_{ref}\|\pi_k)/\beta}],\ u \le "
         r"\textstyle\prod_k(\pi_k/\pi_{ref})^{\lambda_k/\beta} \Rightarrow a \sim \tilde\pi_\lambda",
-        "refuted", "every", implicit, "that M is a geometric mean, not an upper bound"),
+        "refuted", "every", implicit, "that M is a geometric mean, not an upper bound",
+        true_when="β' = β², and M = max_a of the ratio", true_by=("ss.sec4.implicit.repaired",)),
     _claim("ss.sec4.implicit.repaired",
         r"a \sim \pi_{ref},\ u \sim U[0, \max_a\rho],\ u \le \rho = \textstyle\prod_k"
         r"(\pi_k/\pi_{ref})^{\lambda_k\beta/\beta'} \Rightarrow a \sim \tilde\pi_\lambda",

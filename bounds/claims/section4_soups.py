@@ -5,7 +5,7 @@ Both are held against (7), ``π~_λ ∝ ref·exp(Σ λ_k Q_k/β')``; β and β' 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -57,14 +57,13 @@ def _to_soup(facts: Facts, soup: Soup, unit: float) -> Sides:
 
 
 def explicit(facts: Facts, soup: Soup) -> Sides:
-    """§4, explicit: ``(1 − Σλ_k) logit_ref + Σ λ_k logit_θk`` with ``logit_θk = logit_ref + Q_k``.
+    """§4, explicit: ``(1 − Σλ_k) logit_ref + Σ λ_k logit_θk`` of adapters that hold the policies' logits.
 
-    It adds up to ``logit_ref + Σ λ_k Q_k``; (7) has ``Σ λ_k Q_k/β'``. The two agree for every λ iff
-    β' = 1 (or no such sum differs between tokens). Logits of the section's own ``π_k ∝
-    ref·exp(Q_k/β)`` add up to ``Σ λ_k Q_k/β`` and agree iff β' = β: the term.
+    ``logit_θk = logit_ref + Q_k/β`` (that (7) leaves the β out is ss.eq7.logit's slip, and is not
+    counted again), so it adds up to ``logit_ref + Σ λ_k Q_k/β``; (7) has ``Σ λ_k Q_k/β'``. The two agree
+    for every λ iff β' = β, or no such sum differs between tokens.
     """
-    printed, over_beta = (_to_soup(facts, soup, unit) for unit in (1.0, facts.mdp.beta))
-    return replace(printed, terms={"KL with logit_ref + Q_k/β": over_beta.lhs})
+    return _to_soup(facts, soup, facts.mdp.beta)
 
 
 def explicit_repaired(facts: Facts, soup: Soup) -> Sides:

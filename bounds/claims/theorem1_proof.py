@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import SolverError
+from toymdp.exact.moments import norm_of_mean
 from toymdp.exact.scans import chance_beside_the_top, least_difference
 
 from .. import formulas
@@ -26,6 +27,7 @@ from .hypotheses import (
     NONZERO_LAMBDA,
     SOFTMAX_REFERENCE,
 )
+from .kl import reference_mean_norm
 
 FULL = 1e-12  # a budget used up to this is full: the power of C(s) is then 1
 
@@ -132,6 +134,23 @@ def step_c_repaired(facts: Facts, soup: Soup) -> Sides:
     return _lipschitz(facts, soup, facts.bespoke_norm)
 
 
+def step_c_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
+    """The last step as (15) has it, with ``‖E_ref |psi|‖``, the norm of a mean.
+
+    Smaller than ``E_ref‖psi‖``, so it fails where that does and more: of A equally likely unit
+    one-hots the mean is ``1/√A`` long, and one reward r is all of ``log E_ref e^r ≈ r − log A``.
+    """
+    return _lipschitz(facts, soup, facts.once(reference_mean_norm))
+
+
+def step_c_norm_of_mean_repaired(facts: Facts, soup: Soup) -> Sides:
+    """The same with ``‖E_{π_w} psi‖``, at every reachable state and every λ.
+
+    Proof: as ss.proof.C.lipschitz.repaired, up to ``E_{π_w}[Y − X] = (E_{π_w} psi)·(nu_w − …)``.
+    """
+    return _lipschitz(facts, soup, norm_of_mean(facts.bespoke))
+
+
 def _anchored(facts: Facts, low_end: bool) -> Sides:
     """``D₂ ≤ log (2a − 1) − log m − log(2a − m)`` at the least or largest anchor a (ratios).
 
@@ -187,6 +206,7 @@ TABLE = (
         "refuted", "inequality", "every", nonneg,
         "Theorem 1 does not assume r ≥ 0, its proof does",
         hypotheses=(IN_DOMAIN, NONZERO_LAMBDA),
+        true_when="V_k ≥ 0 at the start, as with r_k ≥ 0", true_by=("ss.proof.nonneg",),
     ),
     Claim(
         "ss.proof.A", "SS App. A.2, A(s)",
@@ -194,6 +214,8 @@ TABLE = (
         r"X_k = \sum_t(r_w - r_k)",
         "refuted", "inequality", "every", step_a, "each k has a policy of its own",
         hypotheses=(NONZERO_LAMBDA,),
+        true_when="one policy attains every min_π E_π[X_k] with λ_k ≠ 0, as where λ is one-hot",
+        true_by=("ss.proof.A.repaired",),
     ),
     Claim(
         "ss.proof.A.repaired", "ours",
@@ -222,6 +244,26 @@ TABLE = (
         "refuted", "inequality", "every", step_c_lipschitz,
         "log E exp is Lipschitz in the sup norm, not in L¹(ref)",
         hypotheses=_STEP, reported=(SOFTMAX_REFERENCE,), zero=True,
+        true_when="E_{π_w}‖psi‖ ≤ E_ref‖psi‖ at the state, as where ‖psi‖ is constant",
+        true_by=("ss.proof.C.lipschitz.repaired",),
+    ),
+    Claim(
+        "ss.proof.C.norm-of-mean", "SS App. A.2, C(s)",
+        r"\beta'\log E_{ref}e^X - \beta'\log E_{ref}e^{Q_w/\beta} \ge -\|E_{ref}|\psi|\,\|\,"
+        r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
+        "refuted", "inequality", "every", step_c_norm_of_mean,
+        "a mean of many directions is short; even where ‖psi‖ is constant",
+        hypotheses=_STEP, reported=(SOFTMAX_REFERENCE,), zero=True,
+        true_when="‖E_{π_w} psi‖ ≤ ‖E_ref |psi|‖ at the state",
+        true_by=("ss.proof.C.norm-of-mean.repaired",),
+    ),
+    Claim(
+        "ss.proof.C.norm-of-mean.repaired", "ours",
+        r"\beta'\log E_{ref}e^X - \beta'\log E_{ref}e^{Q_w/\beta} \ge -\|E_{\pi_w}\psi\|\,"
+        r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
+        "proved", "inequality", "every", step_c_norm_of_mean_repaired,
+        "convexity, then Cauchy–Schwarz on the mean",
+        hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
     ),
     Claim(
         "ss.proof.C.lipschitz.repaired", "ours",
@@ -235,6 +277,7 @@ TABLE = (
         r"E_{ref}[1/x]E_{ref}[x] \le \frac{2a-1}{\underline M(2a-\underline M)}\ \forall a:\ "
         r"|x-a| \le a",
         "refuted", "inequality", "instance", anchor, "m = 0.9, M = 1.9, a = 1",
+        true_when="the anchor a is at least (m + M)/2", true_by=("ss.delta.anchor.upper",),
     ),
     Claim(
         "ss.delta.anchor.upper", "ours",

@@ -23,7 +23,7 @@ def claims(
     plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
-    """List every claim: source, status, hypotheses, stored witnesses."""
+    """List every claim: source, status, when a refuted one is true, hypotheses, stored witnesses."""
     witnesses: dict[str, list[str]] = defaultdict(list)
     for name, claim in stored_witness_claims().items():
         witnesses[claim].append(name)
@@ -33,17 +33,21 @@ def claims(
                 dump({
                     "id": c.id, "source": c.source, "statement": c.statement, "status": c.status,
                     "kind": c.kind, "reason": c.reason, "hypotheses": [h.id for h in c.hypotheses],
-                    "reported": [h.id for h in c.reported], "witnesses": witnesses.get(c.id, []),
+                    "reported": [h.id for h in c.reported], "true_when": c.true_when,
+                    "true_by": list(c.true_by), "blames": c.blames, "witnesses": witnesses.get(c.id, []),
                 })
                 for c in CLAIMS.values()
             )  # fmt: skip
         if standard_stream(json_path) is sys.stdout:
             return
     if markdown:
-        typer.echo("| id | source | status | statement | why |\n|---|---|---|---|---|")
+        typer.echo(
+            "| id | source | status | statement | why | true when |\n|---|---|---|---|---|---|"
+        )
         for c in CLAIMS.values():
             statement = c.statement.replace("|", r"\vert ")
-            typer.echo(f"| `{c.id}` | {c.source} | {c.status} | ${statement}$ | {c.reason} |")
+            why, when = (text.replace("|", r"\|") for text in (tables.why(c), tables.condition(c)))
+            typer.echo(f"| `{c.id}` | {c.source} | {c.status} | ${statement}$ | {why} | {when} |")
     elif latex:
         typer.echo("\\begin{longtable}{llll}\nid & source & status & statement \\\\ \\hline")
         for c in CLAIMS.values():

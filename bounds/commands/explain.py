@@ -10,14 +10,16 @@ from rich.table import Table
 
 from toymdp import InstanceError, TokenMDP
 
+from ..claims.catalogue import CLAIMS
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
-from ..records.loading import load_any
+from ..records.loading import load_given
 from ..records.output import OutputFile, dump
 from ..records.record import plain
+from ..records.witness import Witness
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
-from ..report.summary import short
+from ..report.summary import short, weights
 from .options import Json, Plugin
 
 
@@ -29,12 +31,15 @@ def explain(
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""
     output = OutputFile(json_path, [file])
-    instance = load_any(file)
+    given = load_given(file)
+    instance, lam = (given.instance, given.lam) if isinstance(given, Witness) else (given, None)
+    if isinstance(given, Witness) and given.claim != claim:
+        lam = None  # of another claim
     warm_up()
     with status_console().status("walking the proof ..."):
         if not isinstance(instance, TokenMDP):
             raise InstanceError(f"{file}: explain walks proofs about token MDPs; give one")
-        explanation = walk(instance, claim)
+        explanation = walk(instance, claim, lam=lam)
     console = tables_console(json_path)
     for table in _tables(explanation):
         console.print(table)
@@ -44,8 +49,12 @@ def explain(
 
 def _tables(explanation: Explanation) -> list[Table | str]:
     parts: list[Table | str] = [tables.detail("The statement", [plain(explanation.claim)])]
+    if explanation.reading:
+        parts.append(f"Reading: {explanation.reading}.")
     if explanation.steps:
-        table = Table(title="Its proof, at λ* and the start", title_justify="left")
+        t, s = explanation.place
+        at = "" if explanation.claim.lam is None else f"λ = {weights(explanation.claim.lam)} and "
+        table = Table(title=f"Its proof, at {at}t = {t}, s = {s}", title_justify="left")
         for name in ("", "step", "says", "verdict", "lhs", "rhs"):
             table.add_column(name, no_wrap=name == "step")
         for i, (step, c) in enumerate(explanation.steps):
@@ -59,8 +68,11 @@ def _tables(explanation: Explanation) -> list[Table | str]:
     if explanation.first_broken is not None:
         step, _ = explanation.steps[explanation.first_broken]
         saved = {True: "holds here", False: "does not hold here", None: ""}[explanation.saved]
-        saviour = f"; {step.remedy} would save it {saved}".rstrip() if step.saved_by else ""
+        saviour = f"; saved by: {step.remedy}" if step.remedy else ""
+        saviour += f" ({saved})" if saved else ""
         parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
+    if explanation.true_when:
+        parts.append(f"true as printed when {tables.condition(CLAIMS[explanation.claim.claim])}")
     if explanation.repairs:
         parts.append(tables.detail("What is true instead", map(plain, explanation.repairs)))
     if explanation.rungs:

@@ -13,7 +13,7 @@ from toymdp.worlds.attribute_set import AttributeSet
 from toymdp.worlds.preference_pairs import PreferencePairs
 from toymdp.worlds.topic_cloud import TopicCloud
 
-from ..claim import Subject
+from ..subject import Subject
 from .attribute_set import AttributeFacts
 from .preference_pairs import PairFacts
 from .token_mdp import Facts, InstanceFacts

@@ -111,10 +111,10 @@ class Facts(ComputesOnce):
         """The facts of the second solution: what differs is rounding."""
         return Facts(self.solved_again, self.states, instance=self.instance, other=self.sol)
 
-    def at_start(self) -> Facts:
-        """The same facts, with statements about every state judged at the start context alone."""
+    def at(self, t: int, s: int) -> Facts:
+        """The same facts, with statements about every state judged at (t, s) alone."""
         only = np.zeros(self.sol.Q_w.shape, dtype=bool)
-        only[self.start] = True
+        only[t, s] = True
         return Facts(self.sol, only, instance=self.instance, other=self.solved_again)
 
     # -- policies ----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ..records.output import versions
 from ..runs.progress import OnProgress, silent
 from . import plots
 from .sections import anchor, sections
-from .summary import VERDICTS, Summary, short
+from .summary import VERDICTS, Summary, short, weights
 
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 
@@ -54,7 +54,7 @@ def _environment() -> Environment:
     environment.filters["short"] = short
     environment.filters["anchor"] = anchor
     environment.filters["mathml"] = mathml
-    environment.filters["weights"] = lambda lam: "(" + ", ".join(f"{x:.4g}" for x in lam) + ")"
+    environment.filters["weights"] = weights
     environment.filters["place"] = lambda where: ", ".join(f"{k} = {v}" for k, v in where.items())
     return environment
 

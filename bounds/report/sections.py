@@ -10,20 +10,23 @@ from ..claim import Claim
 from ..claims.catalogue import CLAIMS, hypotheses
 from ..records.output import Record
 from ..records.witness import Witness, stored_witnesses
-from .summary import ClaimSummary, Summary
+from .summary import ClaimSummary, Summary, weights
 
 
 @dataclass(frozen=True)
 class Walk:
     """A proof walked on the worst instance. broken: place of the first step that breaks, or None.
 
-    saviour: what would have saved that step, in words.
+    saviour: what would have saved that step, in words. at: the λ and the place. reading: how the
+    statement is read.
     """
 
     steps: Sequence[Record]
     repairs: Sequence[Record]
     broken: int | None
     saviour: str
+    at: str
+    reading: str
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,11 @@ def _walk(claim: str, summary: Summary) -> Walk | None:
         return None
     explanation: dict[str, Any] = record["explanation"]
     steps, first = explanation["steps"], explanation["first_broken"]
-    if first is None:
-        return Walk(steps, explanation["repairs"], None, "")
-    saviour, known = first["saved_by"], hypotheses()
-    return Walk(
-        steps, explanation["repairs"], [s["claim"] for s in steps].index(first["claim"]),
-        known[saviour].statement if saviour in known else saviour,
-    )  # fmt: skip
+    lam, (t, s) = explanation["lambda"], explanation["place"].values()
+    at = f"{f'λ = {weights(lam)}, ' if lam else ''}t = {t}, s = {s}"
+    broken, saviour, known = None, "", hypotheses()
+    if first is not None:
+        broken = [step["claim"] for step in steps].index(first["claim"])
+        saviour = first["saved_by"]
+        saviour = known[saviour].statement if saviour in known else saviour
+    return Walk(steps, explanation["repairs"], broken, saviour, at, explanation["reading"])

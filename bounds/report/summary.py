@@ -31,6 +31,11 @@ def short(value: float | None) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
+def weights(lam: Iterable[float]) -> str:
+    """λ in print."""
+    return "(" + ", ".join(f"{x:.4g}" for x in lam) + ")"
+
+
 def size_of(record: Mapping[str, Any]) -> float | None:
     """What a plot shows of a check: lhs/rhs of an inequality, |lhs − rhs| of an equality.
 

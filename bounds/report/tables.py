@@ -130,14 +130,25 @@ def solution(sol: Solution, opt: SoupOptimum) -> Table:
     return table
 
 
+def condition(claim: Claim) -> str:
+    """When a refuted claim is true as printed, and the proved claims that say so."""
+    by = f" ({', '.join(claim.true_by)})" if claim.true_by else ""
+    return f"{claim.true_when}{by}"
+
+
+def why(claim: Claim) -> str:
+    """The reason of a claim's status, and the step of the printed proof that breaks."""
+    return f"{claim.reason}; breaks at {claim.blames}" if claim.blames else claim.reason
+
+
 def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -> Table:
-    """Id, source, status, why, hypotheses and stored witnesses."""
+    """Id, source, status, why, when it is true, hypotheses and stored witnesses."""
     table = Table(title="Claims", title_justify="left", header_style="bold")
-    for name in ("id", "source", "status", "why", "hypotheses", "witness"):
+    for name in ("id", "source", "status", "why", "true when", "hypotheses", "witness"):
         table.add_column(name, no_wrap=name in ("id", "source"))
     for c in claims:
         table.add_row(
-            c.id, c.source, _styled(c.status), c.reason, ", ".join(h.id for h in c.hypotheses),
+            c.id, c.source, _styled(c.status), why(c), condition(c), ", ".join(h.id for h in c.hypotheses),
             ", ".join(witnesses.get(c.id, ())),
         )  # fmt: skip
     return table

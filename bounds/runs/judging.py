@@ -60,12 +60,12 @@ def _outcome(witness: Witness, checks: Iterable[Check]) -> dict[str, Any]:
     return {"claim": claim, "verdict": judged[0].verdict}
 
 
-def walk(case: Case, claim: str) -> list[Record]:
-    """The printed proof of a claim, walked on the case's instance at λ* and the start."""
+def walk(case: Case, claim: str, lam: Sequence[float] | None) -> list[Record]:
+    """The printed proof of a claim, walked on the case's instance at the λ [K] it was judged at."""
     instance = case.build()
     return [{
         "record": "walk", "instance": case.name, "sha256": content_hash(instance), "claim": claim,
-        "explanation": explain(instance, claim).as_dict(),
+        "explanation": explain(instance, claim, lam=lam).as_dict(),
     }]  # fmt: skip
 
 
@@ -73,7 +73,7 @@ class WorstCases:
     """Where each claim whose proof has steps is violated most; of equals, the first."""
 
     def __init__(self) -> None:
-        self._worst: dict[str, tuple[tuple[bool, float], Case]] = {}
+        self._worst: dict[str, tuple[tuple[bool, float], Case, Any]] = {}
 
     def add(self, case: Case, records: Iterable[Record]) -> None:
         """Take in what was found on a case."""
@@ -82,8 +82,9 @@ class WorstCases:
                 size = rank(row)
                 before = self._worst.get(row["claim"])
                 if size is not None and (before is None or size > before[0]):
-                    self._worst[row["claim"]] = size, case
+                    self._worst[row["claim"]] = size, case, row["lambda"]
 
     def tasks(self) -> list[Task]:
         """A walk for each of them."""
-        return [Task.of(walk, case=case, claim=c) for c, (_, case) in self._worst.items()]
+        worst = self._worst.items()
+        return [Task.of(walk, case=case, claim=c, lam=lam) for c, (_, case, lam) in worst]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from .instance import World, length, mp, number, total
-from .linear import LeastSquares, dot, orthonormal
+from .linear import LeastSquares, dot, orthonormal, solve_system
 from .pair import Nothing, Pair, farthest
 from .solve import Truth, divergence, soft_values
 
@@ -242,8 +242,8 @@ def unrolling_repaired(truth: Truth, mix, seen) -> Pair:
     return farthest(distances, ("t", "s'", "k"))
 
 
-def forward_law(truth: Truth, mix, seen) -> Pair:
-    world = truth.world
+def _continuations(world: World):
+    """Rows psi with L more steps to come, each context once, and the laws of what follows (or None)."""
     rows = {}
     for t, n in world.used():
         whole = world.horizon is None or t <= world.horizon - 1 - world.order
@@ -264,14 +264,47 @@ def forward_law(truth: Truth, mix, seen) -> Pair:
                 s, log_p = found[0][0], log_p + mp.log(found[0][1])
             law.append(log_p)
         laws.append(law)
+    return [row for row, _ in rows.values()], [n for _, n in rows.values()], laws
+
+
+def forward_law(truth: Truth, mix, seen) -> Pair:
+    """The law itself where mu is a sum of exponentials of frequencies at multiples of the rows.
+
+    ``Σ_j α_j E_ω[φ_ω(psi_i) e^{iMω·psi_j}]``, the mean a Gaussian's characteristic function, in the
+    proportions that the law has: divided by its sum over the continuations.
+    """
+    rows, contexts, logs = _continuations(truth.world)
+    kept = {tuple(row): i for i, row in reversed(list(enumerate(rows)))}
+    index = sorted(i for i in kept.values() if any(x is not None for x in logs[i]))
+    if not index:
+        raise Nothing("every episode ends too soon")
+    rows, contexts, logs = ([x[i] for i in index] for x in (rows, contexts, logs))
+    table = [[ZERO if x is None else mp.exp(x) for x in log] for log in logs]
+    table = [[x / total(row) for x in row] for row in table]
+    i, c = contexts.index(seen.where["s'"]), seen.where["continuation"]
+    law = table[i]
+    if len({tuple(row) for row in rows}) < len(set(contexts)):
+        return Pair(seen.lhs, law[c])  # two contexts share a row: the hypothesis is false
+    unit = min((length([x - y for x, y in zip(p, q, strict=True)]) ** 2
+                for a, p in enumerate(rows) for q in rows[:a]), default=mp.mpf(1))  # fmt: skip
+    M = 40 / unit  # any that is large enough
+    kernel = [[mp.exp(-M * length([x - y for x, y in zip(p, q, strict=True)]) ** 2 / 2)
+               for q in rows] for p in rows]  # fmt: skip
+    alpha = solve_system(kernel, table)
+    found = [total(k * row[d] for k, row in zip(kernel[i], alpha, strict=True))
+             for d in range(len(law))]  # fmt: skip
+    return Pair(found[c] / total(found), law[c])
+
+
+def forward_law_by_one_vector(truth: Truth, mix, seen) -> Pair:
+    rows, _, laws = _continuations(truth.world)
     if len({tuple(x is None for x in law) for law in laws}) > 1:
         return Pair(mp.mpf(1), ZERO)
     table = [centred([x for x in law if x is not None]) for law in laws]
-    return Pair(largest_residual([row for row, _ in rows.values()], table), ZERO)
+    return Pair(largest_residual(rows, table), ZERO)
 
 
-def gaussian(truth: Truth, mix, seen) -> Pair:
-    rows, nus, contexts = _embedding(truth)
+def _to_kernel(truth: Truth, rows, nus, contexts) -> Pair:
     apart = []
     for row, s in zip(rows, contexts, strict=True):
         kernel = centred([
@@ -279,6 +312,50 @@ def gaussian(truth: Truth, mix, seen) -> Pair:
         ])  # fmt: skip
         apart += [abs(x - y) for x, y in zip(kernel, centred(log_ref(truth.world, s)), strict=True)]
     return Pair(max(apart), ZERO)
+
+
+def gaussian_given(truth: Truth, mix, seen) -> Pair:
+    return _to_kernel(truth, *_embedding(truth))
+
+
+def gaussian(truth: Truth, mix, seen) -> Pair:
+    """Vectors made for the case at hand, and their distances measured."""
+    rows, nus, contexts = _embedding(truth)
+    basis, n = orthonormal(rows), len(rows[0])
+    if len(basis) < n:
+        axes = [[mp.mpf(int(i == j)) for j in range(n)] for i in range(n)]
+        spare = orthonormal([*basis, *axes])[len(basis)]
+        most = max(length(nu) ** 2 for nu in nus)
+        lengthened = []
+        for nu in nus:
+            more = mp.sqrt(most - length(nu) ** 2)
+            lengthened.append([x + more * z for x, z in zip(nu, spare, strict=True)])
+        return _to_kernel(truth, rows, lengthened, contexts)
+    span = LeastSquares(rows)
+    ones = [mp.mpf(1)] * len(rows)
+    if max(map(abs, span.residual(ones))) < LINEAR:
+        u = span.nu(ones)
+        square = dot(u, u)
+        # far along −u every token has a root: a power of two that is far enough
+        tau = next(t for t in (mp.mpf(2) ** i for i in range(200)) if all(
+            (1 - dot(u, nu) + t * square) ** 2
+            > square * length([x - t * y for x, y in zip(nu, u, strict=True)]) ** 2
+            and 1 - dot(u, nu) + t * square > 0
+            for nu in nus))  # fmt: skip
+        solved = []
+        for nu in nus:
+            moved = [x - tau * y for x, y in zip(nu, u, strict=True)]
+            b, size = dot(u, moved) - 1, length(moved) ** 2
+            c = (-b - mp.sqrt(b * b - square * size)) / square
+            solved.append([x + c * y for x, y in zip(moved, u, strict=True)])
+        return _to_kernel(truth, rows, solved, contexts)
+    middle = [total(x) / len(nus) for x in zip(*nus, strict=True)]
+    half = [dot(nu, nu) / 2 for nu in nus]
+    off = [[x - m for x, m in zip(nu, middle, strict=True)] for nu in nus]
+    k = LeastSquares(off).nu([total(half) / len(half) - h for h in half])
+    return _to_kernel(
+        truth, rows, [[x + y for x, y in zip(nu, k, strict=True)] for nu in nus], contexts
+    )
 
 
 def _logit_law(truth: Truth, divisor) -> Pair:

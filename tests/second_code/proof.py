@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from .instance import mp, number, total
+from .instance import length, mp, number, total
 from .pair import Nothing, Pair, tightest
 from .solve import Mix, Truth, earned, hard_minimum
 
@@ -200,3 +200,66 @@ def lipschitz(truth: Truth, mix: Mix, seen) -> Pair:
 
 def lipschitz_repaired(truth: Truth, mix: Mix, seen) -> Pair:
     return _lipschitz(mix, truth.bases[-1])
+
+
+def mean_length(truth: Truth, laws, place, *, absolute: bool = False):
+    """``‖E psi‖`` under a law, or ``‖E |psi|‖``."""
+    psi, t = truth.world.psi, place[0]
+    width = len(next(iter(psi.values())))
+    size = abs if absolute else (lambda x: x)
+    return length([
+        total(p * size(psi[t, n][i]) for n, p in laws[place].items()) for i in range(width)
+    ])  # fmt: skip
+
+
+def lipschitz_norm_of_mean(truth: Truth, mix: Mix, seen) -> Pair:
+    return _by_lengths(mix, lambda p: mean_length(truth, truth.ref, p, absolute=True))
+
+
+def lipschitz_norm_of_mean_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    return _by_lengths(mix, lambda p: mean_length(truth, truth.bases[-1], p))
+
+
+def _by_lengths(mix: Mix, norm) -> Pair:
+    truth, world = mix.truth, mix.world
+    sides = {}
+    for place in world.places():
+        drop = truth.V[-1][place] - world.beta * truth.log_mean(place, mix.logits)
+        sides[place] = drop, norm(place) * world.beta / world.beta_prime * mix.logit_length
+    return tightest(sides, ("t", "s"))
+
+
+# -- the steps of (14) -----------------------------------------------------------------------------
+
+
+def _kl_step(mix: Mix, norm) -> Pair:
+    truth, world = mix.truth, mix.world
+    bespoke = {place: q / world.beta for place, q in truth.Q[-1].items()}
+    sides = {}
+    for place in world.places():
+        rise = truth.log_mean(place, mix.logits) - truth.log_mean(place, bespoke)
+        sides[place] = rise, norm(place) * mix.logit_length / world.beta_prime
+    return tightest(sides, ("t", "s"))
+
+
+def kl_step(truth: Truth, mix: Mix, seen) -> Pair:
+    return _kl_step(mix, lambda p: truth.mean_norm(truth.ref[p], p[0]))
+
+
+def kl_step_norm_of_mean(truth: Truth, mix: Mix, seen) -> Pair:
+    return _kl_step(mix, lambda p: mean_length(truth, truth.ref, p, absolute=True))
+
+
+def kl_step_repaired(truth: Truth, mix: Mix, seen) -> Pair:
+    return _kl_step(mix, lambda p: mean_length(truth, mix.policy, p))
+
+
+def kl_mean(truth: Truth, mix: Mix, seen) -> Pair:
+    world = truth.world
+    sides = {}
+    for place in world.places():
+        t, law = place[0], truth.bases[-1][place]
+        lhs = total(p * (truth.Q[-1][t, n] / world.beta - mix.logits[t, n]) for n, p in law.items())
+        norm = mean_length(truth, truth.bases[-1], place)
+        sides[place] = lhs, norm * mix.logit_length / world.beta_prime
+    return tightest(sides, ("t", "s"))

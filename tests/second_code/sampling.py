@@ -144,9 +144,7 @@ def _to_soup(mix: Mix, logits) -> Pair:
 
 
 def explicit(truth: Truth, mix: Mix, seen) -> Pair:
-    pair = _to_soup(mix, mix.combined(mix.lam))
-    by_policies = _to_soup(mix, mix.combined([c / truth.world.beta for c in mix.lam]))
-    return replace(pair, terms={"KL with logit_ref + Q_k/β": by_policies.lhs})
+    return _to_soup(mix, mix.combined([c / truth.world.beta for c in mix.lam]))
 
 
 def _log_ratio(mix: Mix, weights, place, n):

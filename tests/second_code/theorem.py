@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .instance import mp, number, total
 from .pair import Nothing, Pair, tightest
-from .proof import least_cost, penalty
+from .proof import least_cost, mean_length, penalty
 from .solve import Mix, Truth, divergence, earned, hard_minimum
 
 
@@ -47,6 +47,17 @@ def kl_constant_norm(truth: Truth, mix: Mix, seen) -> Pair:
 
 def kl_repaired(truth: Truth, mix: Mix, seen) -> Pair:
     return tightest(kl_sides(mix, mix.policy), ("t", "s"))
+
+
+def kl_norm_of_mean(truth: Truth, mix: Mix, seen) -> Pair:
+    sides = {}
+    for place in truth.world.places():
+        norms = mean_length(truth, truth.bases[-1], place) + mean_length(
+            truth, truth.ref, place, absolute=True
+        )
+        lhs = divergence(truth.bases[-1][place], mix.policy[place])
+        sides[place] = lhs, norms * mix.logit_length / truth.world.beta_prime
+    return tightest(sides, ("t", "s"))
 
 
 def _printed_terms(mix: Mix) -> dict:

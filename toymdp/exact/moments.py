@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,24 +71,32 @@ def _log_sums(policy: Policy, t: int, terms: Array) -> Array:
 
 
 def feature_shift(p: Policy, q: Policy) -> Array:
-    """Return ``‖E_p psi − E_q psi‖₂`` [T, S] of the features of one instance under two policies.
+    """Return ``‖E_p psi − E_q psi‖₂`` [T, S] of the features of one instance under two policies."""
+    return _lengths(p, lambda t: np.asarray(p.table[t] - q.table[t]), absolute=False)
 
-    ``Σ_a (p_a − q_a) psi_a``; of one-hots, whose directions are orthogonal, a sum of squares.
+
+def norm_of_mean(policy: Policy, *, absolute: bool = False) -> Array:
+    """Return ``‖E_π psi((s,·))‖₂`` [T, S]; absolute: of ``E_π |psi|``, coordinate by coordinate."""
+    return _lengths(policy, lambda t: policy.table[t], absolute=absolute)
+
+
+def _lengths(policy: Policy, weights: Callable[[int], Array], *, absolute: bool) -> Array:
+    """``‖Σ_a weights_t[s, a]·psi‖₂`` [T, S]; of one-hots, whose directions are orthogonal, a sum of
+    squares.
     """
-    mdp, features = p.mdp, p.mdp.features
-    T, S = p.logits.shape
+    mdp, features = policy.mdp, policy.mdp.features
+    T, S = policy.logits.shape
     A = mdp.vocab_size
-    shift = np.empty((T, S))
+    lengths = np.empty((T, S))
     for t in range(T):
-        moved = p.table[t] - q.table[t]
+        moved = weights(t)
         if isinstance(features, Tabular):
-            scale = features.scales(T, S)[t]
-            lengths = np.where(mdp.reach.nexts[t], scale, 0.0).reshape(1, -1, A)
-            moved = moved.reshape(A, -1, A) * lengths
-            shift[t] = np.linalg.norm(moved, axis=2).reshape(S)
+            scale = np.where(mdp.reach.nexts[t], features.scales(T, S)[t], 0.0).reshape(1, -1, A)
+            lengths[t] = np.linalg.norm(moved.reshape(A, -1, A) * scale, axis=2).reshape(S)
             continue
         rows = features.values[t] if features.per_step else features.values
         rows = np.where(mdp.reach.nexts[t][:, None], rows, 0.0).reshape(S // A, A, -1)
+        rows = np.abs(rows) if absolute else rows
         means = np.einsum("xya,yad->xyd", moved.reshape(A, S // A, A), rows)
-        shift[t] = np.linalg.norm(means, axis=2).reshape(S)
-    return shift
+        lengths[t] = np.linalg.norm(means, axis=2).reshape(S)
+    return lengths

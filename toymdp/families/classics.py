@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..exact.solution import solve
 from ..worlds.token_mdp import TokenMDP
+from .traps import rare_trap, trap_loop
 
 
 def lemma1_softmax() -> TokenMDP:
@@ -86,6 +85,29 @@ def rare_token() -> TokenMDP:
     )  # fmt: skip
 
 
+def one_bad_token() -> TokenMDP:
+    """(14) as printed fails for λ < 0 though all features are unit one-hots: 16.6 against 14.1.
+
+    32 tokens alike but one, of reward −20, T = 1, K = 1. At λ = −β'/β the soup sits on it. The means of
+    psi under π_w and under ref are about ``1/√32`` long, however long each feature is.
+    """
+    return _alike("one-bad-token", -20.0)
+
+
+def one_good_token() -> TokenMDP:
+    """C(s) as (15) has it fails with unit one-hots: ``log E_ref e^r = 16.5`` against ``40/√32``."""
+    return _alike("one-good-token", 20.0)
+
+
+def _alike(name: str, reward: float, A: int = 32) -> TokenMDP:
+    """A equally likely tokens, unit one-hots, one step, one specialist: the first token pays."""
+    return TokenMDP(
+        name=name, vocab_size=A, order=1, horizon=1, start=[0], ref_weights=np.ones((A, A)),
+        rewards=reward * np.eye(A)[:1], beta=1.0, w=np.ones(1),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+
+
 def _small(name: str, **fields: Any) -> TokenMDP:
     """Two tokens of equal weight, L = 1, T = 1, β = 1, one specialist, one-hot features."""
     plain: dict[str, Any] = {
@@ -135,10 +157,28 @@ def free_last_action() -> TokenMDP:
 def hot_logits() -> TokenMDP:
     """``logit_ref + Q_k`` is not π_k at β = 2: the logits of a reward of 1 differ by 1/2.
 
-    Nor are §4's mixtures the soup at λ = β' = 2: the explicit one doubles its logits, the implicit
-    one is clipped at the mean of its log-ratio.
+    Nor is §4's implicit mixture the soup at λ = β' = 2: it is clipped at the mean of its log-ratio.
     """
     return _small("logits-beta-two", beta=2.0, rewards=np.array([[0.0, 1.0]]))
+
+
+def three_on_a_line() -> TokenMDP:
+    """ref is the Gaussian kernel of no vectors: three tokens on a line have no common distance.
+
+    ``psi(s) = 1, 2, 4`` in one dimension and ``ref(a|s) ∝ 2^{psi(s)·a}``: constants are not linear in
+    psi, so the tokens' vectors would be those of the softmax but for one shift.
+    """
+    psi = np.array([[1.0], [2.0], [4.0]])
+    return TokenMDP(
+        name="three-on-a-line", vocab_size=3, order=1, horizon=2, start=[0],
+        ref_weights=2.0 ** (psi * np.arange(3.0)), rewards=psi.T, beta=1.0, w=np.ones(1),
+        features={"kind": "dense", "values": psi},
+    )  # fmt: skip
+
+
+def cold_soup() -> TokenMDP:
+    """§4's explicit mixture is not the soup at β = 1, β' = 2, λ = 2: it doubles log π_k/ref."""
+    return _small("cold-soup", beta_prime=2.0, rewards=np.array([[0.0, 1.0]]))
 
 
 def two_tastes() -> TokenMDP:
@@ -174,123 +214,27 @@ def low_anchor() -> TokenMDP:
     )  # fmt: skip
 
 
-# -- instances with a trap ------------------------------------------------------------------
-
-# Instances with a trap: a token that every specialist wants for a reason of its own.
-#
-# After the trap the specialists disagree: each expects the whole of a payment c, of which the user,
-# with weights (1/2, 1/2), gets half whatever follows. The soup adds up what the specialists expect,
-# so it over-values the trap by ``D = (V_1 + V_2)/2 − V_w``, nearly c/2, and its weight on the trap is
-# ``e^D`` times that of π_w, as far as there is room.
-#
-# That alone proves nothing about λ*, which would shrink to avoid the trap. So there is also a pin: a
-# token G of weight 2^-400 under ref that pays both specialists just more than its price 400·log 2.
-# A policy ``∝ ref·exp(σ r)`` takes it only for σ near 1, which forces Σ λ_k = 1, hence λ ≥ 0 on the
-# budget; exchanging the specialists is a symmetry, and between them J is largest in the middle:
-# λ* = (1/2, 1/2) = w. Then the first two terms of (10) are 0.
-
-PIN = 400  # log2 of how rare the pinning token is
-PRICE = 277.0  # of it: 400·log 2 = 277.26 nats
-OFF = 2.0**-900  # weight of a token that is not meant to be taken; never 0, as ref is a softmax
-
-
-def rare_trap() -> TokenMDP:
-    """(9) fails at λ*, at the start context, by a factor that grows without bound.
-
-    A = 3, L = 2, T = 2. The first token is the trap (1), of weight 2^-18, or safe (2). After the
-    trap tokens 0 and 2 pay one specialist each 32; after the safe token comes the pin.
-
-    KL(π_w‖π~) at the start is ``log(1 + π_w(trap)(e^D − 1))``, some nats since ``π_w(trap)·e^D`` is
-    large. On the right the trap's logit error D is multiplied by E_ref‖psi‖ and E_{π_w}‖psi‖, that
-    is by probabilities of the order of 2^-18; the safe token has no error, and with one-hot
-    features whose later steps are long no other context counts.
-    """
-    A, S = 3, 9
-
-    def context(previous: int, last: int) -> int:
-        return previous * A + last
-
-    weights = np.full((S, A), OFF)
-    weights[:, 2] = 1.0
-    weights[context(0, 0)] = [OFF, 2.0**-18, 1.0]
-    weights[context(0, 1)] = [0.5, OFF, 0.5]
-    weights[context(0, 2)] = [1.0, 2.0**-PIN, OFF]
-    rewards = np.zeros((2, S))
-    rewards[0, context(1, 0)] = 32.0
-    rewards[1, context(1, 2)] = 32.0
-    rewards[:, context(2, 1)] = PRICE + 16.0
-    scale = np.full((2, S), 2.0**30)
-    scale[0] = 2.0**-30
-    scale[0, context(0, 1)] = 1.0
-    return TokenMDP(
-        name="kl-rare-trap", vocab_size=A, order=2, horizon=2, start=[0, 0],
-        ref_weights=weights, rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
-        features={"kind": "tabular", "per_step": True, "scale": scale},
-    )  # fmt: skip
-
-
-def trap_loop(horizon: int = 4) -> TokenMDP:
-    """(10) fails although ``‖psi‖`` is constant: the gap adds up over steps, its bound does not.
-
-    A = 5, L = 1: stay (0), the trap (1), the two payments of 48 that follow it (2, 3), the pin (4).
-    All but the trap lead on to stay, trap and pin. At each visit the soup loses about
-    ``π~(trap)·D``, so the gap grows like the horizon times D, while the right side of (10) is
-    ``‖psi‖·‖nu_e‖`` for one field, ``e = Q_w − Σ λ*_k Q_k``, that nowhere exceeds D by more than
-    what the values themselves differ.
-
-    The features let Cauchy–Schwarz lose almost nothing: their first coordinate follows e, so that
-    nu_e lies along it; a short coordinate of its own for each (t, s') makes the rows independent,
-    so that Lemma 1 and Assumption 1 hold whatever the rewards; and four more, integers whose
-    squares add up to what is missing (Lagrange), make all squared norms exactly equal.
-    """
-    A = 5
-    weights = np.full((A, A), OFF)
-    weights[[0, 2, 3, 4]] = [1.0, 2.0**-31, OFF, OFF, 2.0**-PIN]
-    weights[1, 2:4] = 0.5
-    rewards = np.zeros((2, A))
-    rewards[0, 2] = rewards[1, 3] = 48.0
-    rewards[:, 4] = PRICE + 12.0
-    plain = TokenMDP(
-        name="gap-trap-loop", vocab_size=A, order=1, horizon=horizon, start=[0],
-        ref_weights=weights, rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
-        features={"kind": "tabular", "per_step": True, "scale": 1.0},
-    )  # fmt: skip
-    sol = solve(plain)
-    along = sol.Q_w - sol.Q.mean(axis=0)
-    return plain.replace(features={"kind": "dense", "values": _of_one_norm(along)})
-
-
-def _of_one_norm(field: Array, length: int = 256, one_hot: int = 32) -> Array:
-    """Integer features [T, S, 5 + T·S] of squared norm ``length² + one_hot²`` that follow a field.
-
-    field: [T, S]; it is linear in the first coordinate up to rounding to 1/length of its largest
-    value, and exactly linear in all of them.
-    """
-    # sympy is slow to import, and this is the only place that wants it here
-    from sympy.solvers.diophantine.diophantine import sum_of_four_squares
-
-    T, S = field.shape
-    first = np.rint(field * (length / np.abs(field).max()))
-    rest = [[float(x) for x in sum_of_four_squares(length**2 - int(x) ** 2)] for x in first.ravel()]
-    rows = np.hstack([first.reshape(-1, 1), np.array(rest), one_hot * np.eye(T * S)])
-    return rows.reshape(T, S, -1)
-
-
 CLASSICS = {
     "ss.lemma1": lemma1_softmax,
     "ss.lemma1.per-step": lemma1_dyadic,
     "ss.proof.single-exponential": lemma1_dyadic,
     "ss.eq12": free_last_action,
-    "ss.eq13": two_step_law,
+    "ss.eq13.single-vector": two_step_law,
+    "ss.gaussian": three_on_a_line,
+    "ss.gaussian.given": three_on_a_line,
     "ss.eq7.logit": hot_logits,
     "ss.thm1.gap": rare_first_token,
     "ss.thm1.kl.any": rare_token,
     "ss.thm1.kl": rare_trap,
+    "ss.thm1.kl.norm-of-mean": one_bad_token,
+    "ss.proof.kl-step": rare_token,
+    "ss.proof.kl-step.norm-of-mean": one_bad_token,
+    "ss.proof.C.norm-of-mean": one_good_token,
     "ss.thm1.gap.constant-norm": trap_loop,
     "ss.proof.A": two_tastes,
     "ss.proof.nonneg.without": all_negative,
     "ss.proof.C.lipschitz": rare_good_token,
     "ss.delta.anchor": low_anchor,
-    "ss.sec4.explicit": hot_logits,
+    "ss.sec4.explicit": cold_soup,
     "ss.sec4.implicit": hot_logits,
 }
