@@ -171,7 +171,8 @@ def _minimiser_visits(soup: Soup) -> Array:
     mdp = soup.mdp
     cost = np.abs(soup.lam) @ (mdp.reward_w - mdp.rewards)
     T, S = mdp.steps, mdp.n_contexts
-    sharp = 1e9 / max(np.abs(cost[mdp.reach.nexts.any(axis=0)]).max(), 1e-300)
+    size = np.abs(mdp.rewards).max()
+    sharp = 1e9 / size if size > 0 else 0.0
     ahead = np.zeros(S)
     logits = np.zeros((T, S))
     for t in range(T - 1, -1, -1):
