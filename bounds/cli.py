@@ -35,9 +35,10 @@ COMMANDS = {
     "experiment": (
         "Run one of the papers' experiments on worlds where every value is exact; no name: the list."
     ),
-    "claims": "List every claim: source, status, hypotheses, stored witnesses.",
+    "rests-on": "Show what a claim rests on: hypotheses, steps, lemmas; what mends it; what uses it.",
+    "claims": "List every claim: source, status, when a refuted one is true, hypotheses, stored witnesses.",
 }
-LISTS = ("", "claims")  # what computes nothing
+LISTS = ("", "claims", "rests-on")  # what computes nothing
 
 
 def build(wanted: str | None = None) -> typer.Typer:
@@ -66,7 +67,9 @@ def build(wanted: str | None = None) -> typer.Typer:
     app.callback()(options)
     for name, summary in COMMANDS.items():
         if wanted is None or wanted == name:
-            app.command(name)(getattr(import_module(f".commands.{name}", __package__), name))
+            function = name.replace("-", "_")
+            module = import_module(f".commands.{function}", __package__)
+            app.command(name)(getattr(module, function))
         else:
             app.command(name, help=summary)(_not_wanted)
     if wanted in COMMANDS:

@@ -39,7 +39,8 @@ def test_importing_toymdp_imports_nothing_slow():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name):
     """The list is shown without importing the commands, so it repeats their first lines."""
-    command = getattr(import_module(f"bounds.commands.{name}"), name)
+    function = name.replace("-", "_")
+    command = getattr(import_module(f"bounds.commands.{function}"), function)
     assert inspect.getdoc(command).splitlines()[0] == COMMANDS[name]
     for option in ("-h", "--help"):
         done = run(name, option)

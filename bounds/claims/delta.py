@@ -97,7 +97,7 @@ def delta_renyi(facts: Facts, soup: Soup) -> Sides:
 
     Proof. For λ_k < 0, ``−log E e^{q_k} = log E e^{−q_k} − D₂`` exactly; the weighted sum of
     ``log E e^{sgn(λ_k) q_k}`` is at least the log-partition of the mean, by convexity. With
-    D₂ ≤ Δ_k (ss.delta) the printed penalty follows.
+    D₂ ≤ Δ_k the printed penalty follows (ss.proof.B).
     """
     lhs = soup.mixed_partition_excess
     rhs = penalty(facts, soup, renyi_last)

@@ -115,7 +115,12 @@ _SAME = {"ss.lemma1.per-step": "ss.lemma1", "ss.thm1.kl.any": "ss.thm1.kl",
 
 def has_proof(claim: str) -> bool:
     """Whether the claim's printed proof can be walked in steps."""
-    return _SAME.get(claim, claim) in PROOFS
+    return bool(printed_proof(claim).steps)
+
+
+def printed_proof(claim: str) -> Proof:
+    """The steps of a claim's printed proof, none where it has none, and what is true instead."""
+    return PROOFS.get(_SAME.get(claim, claim), Proof((), _repairs(claim)))
 
 
 def plain(c: Check) -> dict[str, Any]:
@@ -204,7 +209,7 @@ def explain(
         claim = CLAIMS[name]
         return claim.evaluate(there.facts, None if claim.at == "instance" else there)
 
-    proof = PROOFS.get(_SAME.get(claim, claim), Proof((), _repairs(claim)))
+    proof = printed_proof(claim)
     steps = tuple((step, check(step.claim)) for step in proof.steps)
     broken = next((i for i, (_, c) in enumerate(steps) if c.verdict == "violated"), None)
     saved: bool | None = None

@@ -89,6 +89,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         title=title, style=Markup(style), script=Markup(script), digest=digest, sections=shown,
         instances=summary.instances, pictures=pictures, overview=plots.overview(shown),
+        dependence=plots.dependence(shown),
         totals={v: sum(s.numbers.counts[v] for s in shown) for v in VERDICTS}, verdicts=VERDICTS,
         broken=broken, versions=versions(), statuses=sorted({s.claim.status for s in shown}),
         certificates=certificates or {},

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from ..proofs.dependence import edges
 from .sections import Section
 
 # inks that the page's style replaces, so that a plot is legible in the dark as well
@@ -62,6 +63,52 @@ def overview(sections: Sequence[Section]) -> Markup | None:
     name = "Largest left side / right side of every inequality; right of 1 it is violated"
     label = "largest left side / right side"
     return _strips(marks, [claim for claim, _, _ in worst], label, name, "overview", 1.0)
+
+
+ARCS = {
+    "step": ("#d55e00", "-", "a step of its printed proof"),
+    "lemma": ("#0072b2", "-", "used by our proof of it"),
+    "instead": ("#767676", "--", "true in its place"),
+}  # fmt: skip
+
+
+def dependence(sections: Sequence[Section]) -> Markup | None:
+    """What rests on what: arcs from each claim to its steps, lemmas and repairs (dots)."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Arc
+
+    shown = {s.claim.id for s in sections}
+    arcs = [edge for edge in edges() if edge[0] in shown and edge[1] in shown]
+    if not arcs:
+        return None
+    tied = {claim for source, target, _ in arcs for claim in (source, target)}
+    rows = [s.claim.id for s in sections if s.claim.id in tied][::-1]
+    with mpl.rc_context({**STYLE, "svg.hashsalt": "dependence"}):
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.8 * ROW * len(rows)), facecolor="none")
+        axes: Any = figure.subplots()
+        axes.set_facecolor("none")
+        for source, target, how in arcs:
+            ink, line, _ = ARCS[how]
+            a, b = rows.index(source), rows.index(target)
+            height, width = abs(a - b), 2.0 * abs(a - b) ** 0.6
+            axes.add_patch(Arc((0.0, (a + b) / 2), width, height, theta1=-90, theta2=90,
+                               color=ink, ls=line, lw=0.9, alpha=0.8))  # fmt: skip
+            axes.plot([0.0], [b], marker="o", ms=3.5, color=ink, clip_on=False)
+        axes.set_xlim(0.0, 1.05 * len(rows) ** 0.6)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+        keys = [Line2D([], [], color=ink, ls=line, marker="o", ms=3.5, label=says)
+                for ink, line, says in ARCS.values()]  # fmt: skip
+        figure.legend(handles=keys, loc="outside lower right", frameon=False, fontsize=8.0)
+        target_file = io.StringIO()
+        figure.savefig(target_file, format="svg", metadata={"Date": None, "Creator": None})
+    name = f"What rests on what: {len(arcs)} ties between {len(rows)} claims"
+    return _inline(target_file.getvalue(), name, "dependence")
 
 
 def _strips(
