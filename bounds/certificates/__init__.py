@@ -11,5 +11,6 @@ from __future__ import annotations
 from .catalogue import STATEMENTS
 from .certificate import Certificate, certify
 from .instance import WitnessError
+from .standalone import standalone
 
-__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify"]
+__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify", "standalone"]

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.files import write_whole
 
 from ..records.output import OutputFile, dump
 from ..report.console import status_console, tables_console
@@ -23,12 +24,27 @@ def certify(
     witness: Annotated[Path, typer.Argument(help="A soup-witness/1 file.")],
     bits: Annotated[int, typer.Option(min=64, max=4096, help="Working precision.")] = 128,
     seconds: Annotated[float, typer.Option(min=0.0, help="Time for enclosing λ*.")] = 300.0,
+    program: Annotated[
+        Path | None,
+        typer.Option(
+            "--standalone",
+            metavar="OUT.py",
+            help="Write a program of the standard library alone that proves it too.",
+        ),
+    ] = None,
     json_path: Json = None,
 ) -> None:
     """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
     from .. import certificates  # with python-flint, which only this command needs
 
     output = OutputFile(json_path, [witness])
+    if program is not None:
+        try:
+            text = certificates.standalone(witness)
+        except certificates.WitnessError as error:
+            raise InstanceError(f"{witness}: {error}") from None
+        write_whole(program, text.encode("utf-8"))
+        status_console().print(f"wrote {escape(str(program))}: run it with any Python")
     with status_console().status("enclosing ...") as status:
         try:
             certificate = certificates.certify(
