@@ -132,7 +132,7 @@ TAME = {
     "gap-trap-loop": ("instance.rewards.0.2", 0.0),
     "kl-rare-trap": ("instance.features.scale.0.2", 1.0),
     "kl-rare-token": ("instance.features.scale.0.0", 1.0),
-    "gaussian-given": ("instance.ref_weights.2", [1.0, 1.0, 1.0]),
+    "gaussian-given": ("instance.ref_weights", [[1.0, 1.0, 1.0]] * 3),
     "gaussian-three-on-a-line": ("instance.features.values", [[1.0, 1.0], [2.0, 1.0], [4.0, 1.0]]),
     "kl-norm-of-mean": ("instance.rewards.0.0", -1.0),
     "kl-step-norm-of-mean": ("instance.rewards.0.0", -1.0),
@@ -143,6 +143,8 @@ TAME = {
     "lemma1-softmax": ("instance.horizon", 1),
     "lipschitz-rare-token": ("instance.features.scale.0.0", 1.0),
     "logits-beta-two": ("instance.beta", 1.0),
+    "simplex-signed-uniform": ("instance.w", [1.0, 0.0]),
+    "span-long-fit": ("instance.w", [1.0, 0.0]),
     "mixture-explicit": ("instance.beta_prime", 1.0),
     "mixture-implicit": ("instance.rewards.0.1", 0.0),
     "nonneg-minus-one": ("instance.rewards.0.0", 1.0),
@@ -355,7 +357,7 @@ def test_objective_and_slopes_on_boxes(number, tmp_path):
         low = [fmpq(int(x), 64) * (1 - wide) for x in rng.integers(0, 33 if K > 1 else 65, size=K)]
         box = Box(signs, tuple((a, a + wide) for a in low))
         bounds, slopes = Objective(values, signs).at(box, True)
-        tight = BoxSearch(values, 1e18, lambda *_: None).mean_value(box, bounds, slopes)
+        tight = BoxSearch(values, 1e18, lambda *_: None, [signs]).mean_value(box, bounds, slopes)
         for _ in range(8):
             point = cut(box, rng)
             n, *v = (float(a.p) / float(a.q) for a, _ in point.sides)

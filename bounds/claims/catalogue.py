@@ -37,6 +37,7 @@ from . import (
     optimum,
     section4,
     softmax_readings,
+    span,
     theorem1_proof,
 )
 
@@ -54,6 +55,7 @@ TABLES = (
     disagreement.TABLE,
     theorem1_proof.TABLE,
     delta.TABLE,
+    span.TABLE,
     section4.TABLE,
     appendix_c.TABLE,
     exact_selection.TABLE,
