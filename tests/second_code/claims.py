@@ -6,7 +6,7 @@ their place is used only where equal sides leave the choice of the place to roun
 
 from __future__ import annotations
 
-from . import lemma1, proof, sampling, sharper, spans, theorem
+from . import lemma1, proof, psoups, sampling, sharper, spans, theorem
 from .pair import Nothing, Pair, SidesAt
 
 SECOND: dict[str, SidesAt] = {
@@ -73,6 +73,8 @@ SECOND: dict[str, SidesAt] = {
     "ss.sec4.bt": sampling.bradley_terry,
     "ss.sec4.implicit": sampling.implicit,
     "ss.sec4.implicit.repaired": sampling.implicit_repaired,
+    "ss.psoups.gauge": psoups.gauge,
+    "ss.psoups.delta": psoups.delta,
     "ss.thm1.gap.bennett": sharper.bennett,
     "ss.thm1.gap.chord": sharper.chord,
     "ss.thm1.gap.mean-shift": sharper.mean_shift,
