@@ -70,6 +70,8 @@ SECOND: dict[str, SidesAt] = {
     "ss.sec4.gumbel": sampling.gumbel,
     "ss.sec4.explicit": sampling.explicit,
     "ss.sec4.explicit.repaired": sampling.explicit_repaired,
+    "ss.sec4.composite": sampling.composite,
+    "ss.sec4.composite.repaired": sampling.composite_repaired,
     "ss.sec4.bt": sampling.bradley_terry,
     "ss.sec4.implicit": sampling.implicit,
     "ss.sec4.implicit.repaired": sampling.implicit_repaired,
