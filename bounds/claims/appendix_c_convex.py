@@ -68,7 +68,8 @@ def objective(facts: PairFacts, mean: Array, factor: Array) -> float:
 
 def chords(facts: PairFacts) -> Iterator[tuple[Point, Point]]:
     """Pairs of points: the first at the prior's mean, the rest seeded about the prior."""
-    root, K = np.linalg.cholesky(facts.prior), len(facts.mean)
+    root: Array = np.asarray(np.linalg.cholesky(facts.prior), dtype=np.float64)
+    K = len(facts.mean)
     yield (facts.mean, 0.1 * root), (facts.mean, 0.3 * root)
     rng = np.random.default_rng(SEED)
     for _ in range(CHORDS):
@@ -100,7 +101,11 @@ def by_covariance(facts: PairFacts) -> Sides:
     ``E ℓ''''/4``, negative where the loss bends. Wide priors show it: K = 1, Δ = 1, λ̄ = 0, prior
     N(0, 1e4) give f(500) = 9.973 > 9.300, the mean of f(100) and f(900).
     """
-    return _judged(facts, lambda L, M: np.linalg.cholesky(0.5 * (L @ L.T + M @ M.T)))
+
+    def middle(L: Array, M: Array) -> Array:
+        return np.asarray(np.linalg.cholesky(0.5 * (L @ L.T + M @ M.T)), dtype=np.float64)
+
+    return _judged(facts, middle)
 
 
 def by_factor(facts: PairFacts) -> Sides:

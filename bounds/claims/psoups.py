@@ -58,7 +58,8 @@ def _turned(facts: Facts) -> tuple[Array, Array, float]:
     """The factors after a change of basis, and by how much it may amplify rounding."""
     B, A = facts.once(factors)
     G = changes_of_basis(facts, A.shape[1])
-    return B @ G, np.linalg.solve(G, A), float(np.linalg.cond(G).max())
+    turned: Array = np.asarray(np.linalg.solve(G, A), dtype=np.float64)
+    return B @ G, turned, float(np.linalg.cond(G).max())
 
 
 def _policy(facts: Facts, rows: Array) -> Policy:
