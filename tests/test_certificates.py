@@ -145,7 +145,7 @@ TAME = {
     "kl-natural": ("instance.features.scale.0.1", 1.0),
     "kl-rare-trap": ("instance.features.scale.0.2", 1.0),
     "kl-rare-token": ("instance.features.scale.0.0", 1.0),
-    "gaussian-given": ("instance.ref_weights.2", [1.0, 1.0, 1.0]),
+    "gaussian-given": ("instance.ref_weights", [[1.0, 1.0, 1.0]] * 3),
     "gaussian-three-on-a-line": ("instance.features.values", [[1.0, 1.0], [2.0, 1.0], [4.0, 1.0]]),
     "kl-norm-of-mean": ("instance.rewards.0.0", -1.0),
     "kl-step-norm-of-mean": ("instance.rewards.0.0", -1.0),
@@ -156,6 +156,8 @@ TAME = {
     "lemma1-softmax": ("instance.horizon", 1),
     "lipschitz-rare-token": ("instance.features.scale.0.0", 1.0),
     "logits-beta-two": ("instance.beta", 1.0),
+    "simplex-signed-uniform": ("instance.w", [1.0, 0.0]),
+    "span-long-fit": ("instance.w", [1.0, 0.0]),
     "mixture-explicit": ("instance.beta_prime", 1.0),
     "mixture-implicit": ("instance.rewards.0.1", 0.0),
     "nonneg-minus-one": ("instance.rewards.0.0", 1.0),
@@ -372,7 +374,7 @@ def test_objective_and_its_derivatives_on_boxes(number, tmp_path):
         low = [fmpq(int(x), 64) * (1 - wide) for x in rng.integers(0, 33 if K > 1 else 65, size=K)]
         box = Box(signs, tuple((a, a + wide) for a in low))
         over, curved = Objective(values, signs).at(box, 1), low[0] > 0
-        search = BoxSearch(values, 1e18, lambda *_: None)
+        search = BoxSearch(values, 1e18, lambda *_: None, [signs])
         found = [(over.J, over.slope), search.first_order(box)]
         if curved:
             found.append(search.second_order(box, over.J, over.slope))

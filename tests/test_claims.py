@@ -33,7 +33,14 @@ from toymdp import InstanceError, TokenMDP, solve, soup_optimum
 from toymdp.errors import ClaimError
 from toymdp.exact.policy import Policy
 from toymdp.families import generate
-from toymdp.families.classics import CLASSICS, lemma1_softmax, rare_first_token
+from toymdp.families.classics import (
+    CLASSICS,
+    lemma1_softmax,
+    long_fit,
+    rare_first_token,
+    redundant_tastes,
+    signed_uniform,
+)
 from toymdp.threads import one_blas_thread
 
 TOKEN_CLAIMS = [c for c in CLAIMS.values() if c.world == "token-mdp/1"]
@@ -338,7 +345,7 @@ def sabotage_instance(claim) -> TokenMDP:
         for s in range(3)
         for f in ("dirichlet", "low-rank", "tree", "softmax", "unit-norm")
     ]
-    for mdp in candidates:
+    for mdp in (*candidates, long_fit(), signed_uniform(), redundant_tastes()):
         if one(mdp, claim.id).verdict in ("holds", "violated"):
             return mdp
     raise AssertionError(f"{claim.id} is decided on no candidate")

@@ -21,6 +21,7 @@ from bounds.claims.catalogue import TABLES, Catalogue
 from bounds.conformance import assert_conforms
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import generate
+from toymdp.families.classics import redundant_tastes, signed_uniform
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
@@ -152,6 +153,8 @@ def test_installed_claims_are_found(folder, monkeypatch):
 def test_every_claim_of_the_papers_conforms(claim):
     families = ("dirichlet", "low-rank", "tree", "softmax", "unit-norm")
     tokens = [generate(family, seed) for seed in range(3) for family in families]
+    # no family has rewards that depend on each other, and few have a λ* that subtracts
+    tokens += [redundant_tastes(), signed_uniform()]
     assert_conforms(claim, tokens if claim.world == "token-mdp/1" else None)
 
 

@@ -15,7 +15,7 @@ from judging import agreed, facts_of, sides_of
 from second_code import SECOND, Nothing, Truth, World
 from second_code.instance import mp
 from second_code.solve import Mix, Unbounded
-from second_code.worlds import WEIGHTS, WORLDS
+from second_code.worlds import FITTING, WEIGHTS, WORLDS
 
 from bounds import CLAIMS, NotApplicable, Soup, Undecidable
 from bounds.claims.catalogue import TABLES
@@ -58,7 +58,7 @@ class Solved:
 
 @cache
 def solved(world: str) -> Solved:
-    fields = WORLDS[world]()
+    fields = (WORLDS | FITTING)[world]()
     mdp = TokenMDP(name=world, **fields)
     sol = solve(mdp)
     return Solved(mdp, sol, soup_optimum(mdp, sol), Truth(World.read(fields)))
@@ -167,7 +167,7 @@ def test_objective_and_its_slopes_at_given_weights(world, i):
         assert near(slope, (ends[0] - ends[1]) / (2 * h))
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", WORLDS | FITTING)
 def test_sides_of_the_instance(world):
     case = solved(world)
     for claim in TOKEN_CLAIMS:
@@ -224,10 +224,11 @@ def meets_its_hypotheses(claim, facts, soup) -> bool:
 def test_proved_claims_hold_by_the_second_code():
     """To 50 digits, at every λ of every instance that meets the hypotheses: each claim somewhere."""
     seen = set()
-    for world in WORLDS:
+    for world in WORLDS | FITTING:
         case = solved(world)
         facts = facts_of(case.sol, case.optimum)
-        lambdas = [case.optimum.lam, *(case.weights(i) for i in range(len(WEIGHTS[world])))]
+        given = [case.weights(i) for i in range(len(WEIGHTS.get(world, ())))]
+        lambdas = [case.optimum.lam, *given] if given else []
         for claim in TOKEN_CLAIMS:
             if claim.status != "proved":
                 continue

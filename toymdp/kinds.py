@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import InstanceError
 from .families import FAMILIES
-from .families.classics import CLASSICS
+from .families.classics import CLASSICS, EXAMPLES
 from .files import read_object
 from .instance import Instance
 from .worlds import attribute_set, preference_pairs, token_mdp, topic_cloud
@@ -32,7 +32,7 @@ KINDS: dict[str, Kind] = {
     token_mdp.FORMAT: Kind(
         token_mdp.TokenMDP,
         FAMILIES,
-        {make.__name__.replace("_", "-"): make for make in CLASSICS.values()},
+        {make.__name__.replace("_", "-"): make for make in (*CLASSICS.values(), *EXAMPLES)},
     ),
     attribute_set.FORMAT: Kind(
         attribute_set.AttributeSet, attribute_set.FAMILIES, attribute_set.CLASSICS

@@ -46,6 +46,8 @@ STATEMENTS: dict[str, Statement] = {
     "ss.thm1.gap.constant-norm": Statement(
         "optimum", (*_GAP, "features-constant-norm"), statements.gap
     ),
+    "ss.eq8.simplex": Statement("optimum", (), statements.simplex),
+    "ss.span.vanishes": Statement("optimum", ("q-linear", "logits-span"), statements.vanishes),
     "ss.proof.A": Statement("every", ("lambda-nonzero",), statements.proof_a),
     "ss.proof.nonneg.without": Statement(
         "every", ("lambda-in-domain", "lambda-nonzero"), statements.proof_nonneg

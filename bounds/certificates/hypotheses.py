@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import lcm
 
-from flint import arb, fmpq, fmpq_mat
+from flint import arb, arb_mat, fmpq, fmpq_mat
 
 from .instance import Instance, matrix, square
+from .values import Values
 
 Outcome = tuple[bool | None, str]
 
@@ -95,6 +96,27 @@ def state_rows(
     return rows, contexts
 
 
+def logits_span(world: Instance) -> Outcome:
+    """The specialists' logits span all that a policy can have: as many directions as there are.
+
+    Balls prove that the rows of differences ``Q_k(t, x_a) − Q_k(t, x_0)`` [D, K] are independent; then
+    π_w's logits, whatever they are, are a combination.
+    """
+    values = Values(world)
+    pairs = {(t, x, values.next[s][0]) for t, states in enumerate(world.states) for s in states
+             for x in values.next[s][1:]}  # fmt: skip
+    rows = [[Q[t, x] - Q[t, y] for Q in values.Q[:-1]] for t, x, y in sorted(pairs)]
+    if len(rows) > world.K:
+        return (
+            None,
+            f"{len(rows)} directions, more than {world.K} specialists: balls cannot prove it",
+        )
+    M = arb_mat(rows)
+    if rows and not (M * M.transpose()).det() > 0:
+        return None, "the specialists' logits may be dependent"
+    return True, f"the specialists' logits have all {len(rows)} directions"
+
+
 def nonnegative_rewards(world: Instance) -> Outcome:
     """``r_k ≥ 0`` on reachable contexts; exact."""
     bad = [(k, s) for k, r in enumerate(world.rewards) for _, s in world.used if r[s] < 0]
@@ -123,6 +145,7 @@ HYPOTHESES: dict[str, Callable[[Instance, list[fmpq] | None], Outcome]] = {
     "ss.asm1": lambda world, lam: linear_rewards(world),
     "ss.asm2": lambda world, lam: (True, "a token MDP knows the last L tokens only"),
     "q-linear": lambda world, lam: independent(world),
+    "logits-span": lambda world, lam: logits_span(world),
     "rewards-nonnegative": lambda world, lam: nonnegative_rewards(world),
     "features-constant-norm": lambda world, lam: constant_norm(world),
     "lambda-in-domain": lambda_in_domain,

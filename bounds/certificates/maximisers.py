@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from flint import arb, fmpq
@@ -24,6 +24,7 @@ CURVED = fmpq(1, 32)  # on boxes this small second derivatives are worth their t
 CURVED_FROM = fmpq(1, 8)  # from this n on: they divide by it
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
 FINE = fmpq(1, 2**44)  # boxes that break the claim are split to this width, for narrow enclosures
+SECONDS, NARROW = 120.0, 1e-9  # for the best u ≥ 0, and how narrow J is enclosed there
 REFINING = 1000  # boxes that this splitting may take
 
 
@@ -71,12 +72,19 @@ class BoxSearch:
     """The best-first loop, with its result so far."""
 
     def __init__(
-        self, values: Values, deadline: float, progress: Callable[[int, int], None]
-    ) -> None:
-        orthants = itertools.product((1, -1), repeat=values.world.K)
+        self, values: Values, deadline: float, progress: Callable[[int, int], None],
+        orthants: Iterable[tuple[int, ...]],
+    ) -> None:  # fmt: skip
+        self.values = values
         self.objectives = {signs: Objective(values, signs) for signs in orthants}
         self.deadline, self.progress = deadline, progress
         self.result = Enclosure()
+
+    @property
+    def whole(self) -> list[tuple[arb, Box]]:
+        """The orthants, with nothing known of J: all are looked at before any is split."""
+        sides = ((fmpq(0), fmpq(1)),) * self.values.world.K
+        return [(arb.pos_inf(), Box(signs, sides)) for signs in self.objectives]
 
     def run(self, boxes: list[tuple[arb, Box]], done: Callable[[Box, arb], bool]) -> None:
         """Prune, tighten and split until ``done`` takes every box left; those are ``kept``."""
@@ -154,6 +162,26 @@ def meet(x: arb, y: arb) -> arb:
     return x.intersection(y) if y.is_finite() else x
 
 
+def best_nonnegative(values: Values) -> arb:
+    """``max J`` over ``u ≥ 0`` of the ball, enclosed: the slopes that prune stay in their orthant.
+
+    Infinite above where that takes too long.
+    """
+    K = values.world.K
+    loop = BoxSearch(values, time.monotonic() + SECONDS, lambda done, left: None, [(1,) * K])
+
+    def narrow(box: Box, J: arb) -> bool:
+        return bool(J.rad() < NARROW * (1 + J.abs_upper()))
+
+    loop.run(loop.whole, narrow)
+    if loop.result.undecided is not None:
+        return loop.result.best.union(arb.pos_inf())
+    upper = loop.result.best
+    for above, _ in loop.result.kept:
+        upper = upper.max(above)
+    return loop.result.best.union(upper)
+
+
 def maximisers(
     values: Values,
     breaks: Callable[[Box, arb], bool],
@@ -165,9 +193,8 @@ def maximisers(
     breaks: whether the claim is false at every point of a box on which J lies in the ball. Then the
     boxes left are made smaller, so that the enclosures are narrow.
     """
-    loop = BoxSearch(values, deadline, progress)
-    whole = ((fmpq(0), fmpq(1)),) * values.world.K
-    loop.run([(arb(0), Box(signs, whole)) for signs in loop.objectives], breaks)
+    loop = BoxSearch(values, deadline, progress, itertools.product((1, -1), repeat=values.world.K))
+    loop.run(loop.whole, breaks)
     result = loop.result
     if result.undecided is None:
         limit = result.boxes + REFINING

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from flint import arb, fmpq
 
 from .instance import Instance
+from .maximisers import best_nonnegative
 from .objective import Box
 from .values import ZERO, Field, Logits, Tilt, Values, extremes, hard_minimum, length, total
 
@@ -108,6 +109,24 @@ def kl_any(values: Values, point: Point | None) -> Iterator[Sides]:
     size = logit_length(values, point.u)
     for t, s in states(values):
         yield _kl_at(values, point, t, s, size)
+
+
+def vanishes(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``KL(π_w‖π~) = 0`` at the start."""
+    assert point is not None
+    t, s = 0, values.world.start
+    bespoke = user_tilt(values, t, s, values.world.K)
+    yield Sides(bespoke.divergence(soup_tilt(values, t, s, point.u)), ZERO, {"t": t, "s": s})
+
+
+def simplex(values: Values, point: Point | None) -> Iterator[Sides]:
+    """``J(λ*) ≤ max J(λ)`` over λ ≥ 0; the latter is enclosed once for all boxes."""
+    assert point is not None
+    assert point.J is not None
+    known = values.__dict__
+    if "nonnegative" not in known:
+        known["nonnegative"] = best_nonnegative(values)
+    yield Sides(point.J, known["nonnegative"], {"t": 0, "s": values.world.start})
 
 
 def kl_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:

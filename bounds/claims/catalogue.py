@@ -23,10 +23,12 @@ from toymdp.kinds import KINDS
 from ..claim import Claim, Hypothesis
 from . import (
     appendix_c,
+    appendix_c_convex,
     bellman,
     completeness,
     delta,
     disagreement,
+    exact_retrieval,
     exact_selection,
     exact_topics,
     gap,
@@ -35,8 +37,11 @@ from . import (
     lemma1_proof,
     logit_error,
     optimum,
+    psoups,
     section4,
+    section4_composite,
     softmax_readings,
+    span,
     theorem1_proof,
 )
 
@@ -54,10 +59,15 @@ TABLES = (
     disagreement.TABLE,
     theorem1_proof.TABLE,
     delta.TABLE,
+    span.TABLE,
     section4.TABLE,
+    section4_composite.TABLE,
+    psoups.TABLE,
     appendix_c.TABLE,
+    appendix_c_convex.TABLE,
     exact_selection.TABLE,
     exact_topics.TABLE,
+    exact_retrieval.TABLE,
 )
 
 

@@ -257,12 +257,12 @@ _POOL = r"E\|\hat\mu_{pool}-\mu_j\|^2 = \|\bar\mu-\mu_j\|^2 + \tfrac1m\sum_c p_c
 TABLE: tuple[Claim, ...] = (
     _claim(
         "ex.eq17.stratified", _POOL + r"\quad (n_c \text{ fixed})",
-        "proved", "equality", stratified, "bias and variance of a mean of independent prompts",
+        "proved", "equality", stratified, "as Theorem 5.2 states it: bias and variance of a mean",
         TOPICS_STRATIFIED,
     ),
     _claim(
         "ex.eq17.iid", _POOL + r"\quad (t(x_i) \sim p)",
-        "refuted", "equality", drawn, "the between-topic variance is missing",
+        "refuted", "equality", drawn, "its proof draws the topics: the between-topic variance is missing",
         true_when="n_c is fixed and p_c = n_c/m, as Theorem 5.2 has it, or all centres agree",
         true_by=("ex.eq17.stratified",),
     ),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy  # whose parts are imported when they are first asked for
+
+from toymdp.soup.bound import MOST_SPECIALISTS, branch_and_bound, why_no_bound
+from toymdp.soup.objective import SoupObjective
 
 from ..claim import Claim
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import NotApplicable, Sides
+from ..sides import Array, NotApplicable, Sides, Undecidable
 from .gap import gap_rounding, gap_terms
 from .hypotheses import IN_DOMAIN
 from .kl import kl
 
+PIECES = 4096  # simplices of a branch and bound over λ ≥ 0
+CONVERGED = 1e-11  # of the returns' size: how far a climb may end below its maximum
 BETA_PRIME_FACTOR = 3.7  # how far ss.betaprime moves β'; any factor other than 1 would do
 
 
@@ -75,6 +81,64 @@ def _quantities(facts: Facts, soup: Soup, bounds: bool) -> dict[str, float]:
     return quantities
 
 
+def _best_nonnegative(facts: Facts, lam: Array) -> tuple[float, Array]:
+    """The best J found with λ ≥ 0, and its ``u = βλ/β'``: climbs from the vertices, w and λ's own part."""
+    mdp, objective = facts.mdp, SoupObjective(facts.sol)
+    K = mdp.n_rewards
+    best, where = objective.value(np.zeros(K)), np.zeros(K)
+    for start in (*np.eye(K), mdp.w, np.maximum(lam, 0.0) * mdp.beta / mdp.beta_prime):
+        if not start.any():
+            continue
+
+        def fall(u: Array) -> tuple[float, Array]:
+            point = objective.at(u)
+            return -point.value, -(point.slope + point.kink)
+
+        climbed = scipy.optimize.minimize(
+            fall, start / max(1.0, float(start.sum())), jac=True, method="SLSQP",
+            bounds=[(0.0, 1.0)] * K, options={"ftol": 1e-15, "maxiter": 500},
+            constraints={"type": "ineq", "fun": lambda u: 1.0 - u.sum(), "jac": lambda u: -np.ones(K)},
+        )  # fmt: skip
+        for u in (start, climbed.x):
+            inside = np.maximum(u, 0.0)
+            inside = inside / max(1.0, float(inside.sum()))
+            if (value := objective.value(inside)) > best:
+                best, where = value, inside
+    return best, where
+
+
+def simplex(facts: Facts, soup: Soup) -> Sides:
+    """``J(λ*) = max_{λ ≥ 0} J(λ)`` over the domain: nothing is lost by weights that subtract no one.
+
+    False in a plain world (``signed-uniform``: uniform ref, symmetric, r ≥ 0): two specialists want one
+    token in common and one that only each likes; a soup that subtracts one of them prefers the common
+    token less. lhs: J(λ*); rhs: the best J found with λ ≥ 0; error: how much better any λ ≥ 0 could be,
+    by branch and bound.
+    """
+    if (soup.lam >= 0).all():
+        raise NotApplicable("λ* has no negative weight: it is the best of those itself")
+    if facts.mdp.n_rewards > MOST_SPECIALISTS:
+        raise Undecidable(f"more than {MOST_SPECIALISTS} specialists: no bound over λ ≥ 0")
+    reason = why_no_bound(facts.mdp)
+    if reason is not None:
+        raise Undecidable(reason)
+    best, u = _best_nonnegative(facts, soup.lam)
+    scale, above = facts.size_of_returns, CONVERGED * facts.size_of_returns
+    if soup.value > best + above:
+        range_of_J = max(1.0, facts.sol.value_w - SoupObjective(facts.sol).value(0.0 * u))
+        bound = branch_and_bound(
+            facts.sol, best, tolerance=(soup.value - best) / (32.0 * range_of_J), seconds=1e9,
+            signs="nonnegative", pieces=PIECES,
+        )  # fmt: skip
+        if bound.point is not None and bound.point.any():  # better than all climbs
+            best, u = bound.J, bound.point
+        above += bound.value - best
+    full = facts.mdp.beta_prime / facts.mdp.beta
+    terms = {f"λ_{k} ≥ 0": x for k, x in enumerate((full * u).tolist())}
+    rhs = Soup(facts, full * u).value
+    return Sides(soup.value, rhs, scale, terms, error=above + soup.value_error)
+
+
 TABLE = (
     Claim(
         "ss.betaprime", "ours",
@@ -87,6 +151,13 @@ TABLE = (
         "proved", "inequality", "every", gap_nonnegative,
         "both terms of the identity are non-negative",
         hypotheses=(IN_DOMAIN,), zero=True,
+    ),
+    Claim(
+        "ss.eq8.simplex", "ours", r"\max_{\lambda\ge0} J(\lambda) = J(\lambda^*)",
+        "refuted", "equality", "optimum", simplex,
+        "what the specialists have in common is weighted down by subtracting one of them",
+        needs_optimum=True, zero=True,
+        true_when="λ* ≥ 0, as where one specialist is the user: w one-hot, or K = 1 and J(λ) ≥ J(0)",
     ),
     Claim(
         "ss.eq8.onehot", "SS App. A.2 (ii)", r"J(\lambda^*) \ge V_w^{\pi_k}",

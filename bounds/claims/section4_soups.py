@@ -70,12 +70,20 @@ def explicit_repaired(facts: Facts, soup: Soup) -> Sides:
     """The mixture with weights ``λ_k β/β'`` on ``log π_k`` is the soup of (7).
 
     It is ``log ref + Σ (λ_kβ/β')(Q_k − V_k)/β``, and V_k is the same for all tokens.
-    lhs: ``log mixture/ref``, rhs: ``log π~_λ/ref`` (nats), of the token where they are farthest
-    apart; where that is rounding, of the token that the soup raises most.
+    lhs: ``log mixture/ref``, rhs: ``log π~_λ/ref`` (nats), of one token (one_law).
     """
-    mdp, mixed, own = facts.mdp, soup.mixed, soup.policy
+    return one_law(soup, soup.mixed)
+
+
+def one_law(soup: Soup, mixed: Policy, amplified: float = 1.0) -> Sides:
+    """That a policy is the soup: ``log policy/ref`` against ``log π~_λ/ref`` of one token (nats).
+
+    The token where they are farthest apart; where that is rounding, that which the soup raises most.
+    amplified: by how much the policy's logits are rounded more than by a few operations.
+    """
+    facts, mdp, own = soup.facts, soup.mdp, soup.policy
     size = largest(mixed.logits, mdp.reach.nexts) + largest(own.logits, mdp.reach.nexts)
-    error = rounding_of(facts, size)
+    error = rounding_of(facts, amplified * size)
     apart, shift = mixed.logits - own.logits, mixed.log_partition - own.log_partition
     low, high = extrema(mdp, apart)
     distance = np.maximum(high - shift, shift - low)

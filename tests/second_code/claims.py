@@ -6,7 +6,7 @@ their place is used only where equal sides leave the choice of the place to roun
 
 from __future__ import annotations
 
-from . import lemma1, proof, sampling, sharper, theorem
+from . import lemma1, proof, psoups, sampling, sharper, spans, theorem
 from .pair import Nothing, Pair, SidesAt
 
 SECOND: dict[str, SidesAt] = {
@@ -31,6 +31,7 @@ SECOND: dict[str, SidesAt] = {
     "ss.eq7.logit.repaired": lemma1.logits_repaired,
     "ss.betaprime": theorem.parametrisation,
     "ss.eq8.upper": theorem.upper,
+    "ss.eq8.simplex": theorem.simplex,
     "ss.eq8.onehot": theorem.one_hot,
     "ss.thm1.kl": theorem.kl_at_start,
     "ss.thm1.kl.any": theorem.kl_everywhere,
@@ -62,13 +63,20 @@ SECOND: dict[str, SidesAt] = {
     "ss.delta": proof.delta,
     "ss.delta.tight": proof.delta_tight,
     "ss.delta.renyi": proof.renyi,
+    "ss.span.vanishes": spans.vanishes,
+    "ss.span.vanishes.repaired": spans.vanishes_repaired,
+    "ss.null-space": spans.null_space,
     "ss.sec4.return": sampling.returns,
     "ss.sec4.gumbel": sampling.gumbel,
     "ss.sec4.explicit": sampling.explicit,
     "ss.sec4.explicit.repaired": sampling.explicit_repaired,
+    "ss.sec4.composite": sampling.composite,
+    "ss.sec4.composite.repaired": sampling.composite_repaired,
     "ss.sec4.bt": sampling.bradley_terry,
     "ss.sec4.implicit": sampling.implicit,
     "ss.sec4.implicit.repaired": sampling.implicit_repaired,
+    "ss.psoups.gauge": psoups.gauge,
+    "ss.psoups.delta": psoups.delta,
     "ss.thm1.gap.bennett": sharper.bennett,
     "ss.thm1.gap.chord": sharper.chord,
     "ss.thm1.gap.mean-shift": sharper.mean_shift,

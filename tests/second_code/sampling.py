@@ -14,6 +14,7 @@ from .solve import Mix, Truth, divergence
 
 SEED, DRAWS, PAIRED, LONGEST = 0x54, 64, 48, 2000  # how the toolkit draws answers from ref
 ZERO = mp.mpf(0)
+NO_STEP = mp.mpf(10) ** -12
 
 
 def answers(world: World) -> list[tuple[int, ...]]:
@@ -132,6 +133,73 @@ def bradley_terry(truth: Truth, mix, seen) -> Pair:
     if world.beta_prime >= world.beta:
         terms["gap at λ = w"] = Mix(truth, w).gap
     return Pair(apart, ZERO, None, terms)
+
+
+def _first_choice(truth: Truth):
+    """ref at the start, and each specialist's rewards of the tokens there."""
+    world = truth.world
+    moves = world.moves[world.start]
+    return [p for _, _, p in moves], [
+        [number(world.rewards[k][n]) for _, n, _ in moves] for k in range(world.K)
+    ]
+
+
+def _joint(p, r, beta):
+    """Q and V by Newton's method on both, halved where a step does not lower the loss."""
+    n = len(r)
+
+    def loss(x):
+        q, v = x[:n], x[n]
+        return total(
+            w * (mp.log(1 + mp.exp(-y)) * sigmoid(c) + mp.log(1 + mp.exp(y)) * sigmoid(-c)
+                 + mp.exp((y - v) / beta) - (y - v) / beta)
+            for w, y, c in zip(p, q, r, strict=True)
+        )  # fmt: skip
+
+    x = [*r, max(r)]
+    for _ in range(200):
+        q, v = x[:n], x[n]
+        lift = [mp.exp((y - v) / beta) for y in q]
+        slope = [w * (sigmoid(y) - sigmoid(c) + (e - 1) / beta)
+                 for w, y, c, e in zip(p, q, r, lift, strict=True)]  # fmt: skip
+        slope.append(-total(w * (e - 1) for w, e in zip(p, lift, strict=True)) / beta)
+        H = [[mp.mpf(0)] * (n + 1) for _ in range(n + 1)]
+        for i in range(n):
+            stiff = p[i] * lift[i] / beta**2
+            H[i][i] = p[i] * sigmoid(q[i]) * sigmoid(-q[i]) + stiff
+            H[i][n] = H[n][i] = -stiff
+            H[n][n] += stiff
+        move = [y for (y,) in solve_system(H, [[y] for y in slope])]
+        step = mp.mpf(1)
+        while (
+            loss([y - step * d for y, d in zip(x, move, strict=True)]) > loss(x) and step > NO_STEP
+        ):
+            step /= 2
+        x = [y - step * d for y, d in zip(x, move, strict=True)]
+        if max(map(abs, move)) < mp.mpf(10) ** -40:
+            break
+    return x[:n], x[n]
+
+
+def composite(truth: Truth, mix, seen) -> Pair:
+    p, rewards = _first_choice(truth)
+    if all(max(r) == min(r) for r in rewards):
+        raise Nothing("all tokens earn the same")
+    pairs = []
+    for k, r in enumerate(rewards):
+        q, v = _joint(p, r, truth.world.beta)
+        a = max(range(len(r)), key=lambda i: abs(q[i] - r[i]))
+        pairs.append(Pair(q[a], r[a], {"k": k}, {"V": v}))
+    return max(pairs, key=lambda pair: abs(pair.lhs - pair.rhs))
+
+
+def composite_repaired(truth: Truth, mix, seen) -> Pair:
+    """At Q = r both slopes of the binary loss and, at the soft value, that of the Gumbel loss vanish."""
+    p, rewards = _first_choice(truth)
+    beta, r = truth.world.beta, rewards[seen.where["k"]]
+    v = beta * mp.log(total(w * mp.exp(x / beta) for w, x in zip(p, r, strict=True)))
+    slope = total(w * (mp.exp((x - v) / beta) - 1) for w, x in zip(p, r, strict=True))
+    return Pair(v + slope, v)
 
 
 def _to_soup(mix: Mix, logits) -> Pair:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .instance import length, mp, number, total
-from .pair import Nothing, Pair, tightest
+from .pair import VANISHES, Nothing, Pair, tightest
 from .solve import Mix, Truth, divergence, earned
 from .theorem import _span_bound, kl_sides
 
@@ -173,6 +173,8 @@ def disagreement(truth: Truth, mix, seen) -> Pair:
     }
     summed = earned(world, truth.bases[-1], lambda t, s, n: rates[t, s])
     D = _disagreement(truth)
+    if max(*map(abs, D.values()), *map(abs, summed.values())) < VANISHES:
+        raise Nothing("the specialists agree everywhere")
     at = seen.where["t"], seen.where["s"]
     return Pair(D[at], world.beta * summed[at])
 

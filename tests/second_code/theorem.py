@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from .instance import mp, number, total
 from .pair import Nothing, Pair, tightest
 from .proof import least_cost, mean_length, penalty
-from .solve import Mix, Truth, divergence, earned, hard_minimum
+from .solve import Mix, Truth, Unbounded, divergence, earned, hard_minimum
 
 
 def kl_sides(mix: Mix, other, places=None):
@@ -144,6 +146,23 @@ def gap_sharp_features(truth: Truth, mix: Mix, seen) -> Pair:
 
 def upper(truth: Truth, mix: Mix, seen) -> Pair:
     return Pair(mp.mpf(0), mix.gap)
+
+
+def simplex(truth: Truth, mix: Mix, seen) -> Pair:
+    """J(λ), and J at the λ ≥ 0 that the toolkit names: none of a grid of them is better."""
+    if all(x >= 0 for x in mix.lam):
+        raise Nothing("no negative weight")
+    world = truth.world
+    if world.horizon is None:
+        raise Unbounded
+    full = world.beta_prime / world.beta
+    named = Mix(truth, [seen.terms[f"λ_{k} ≥ 0"] for k in range(world.K)])
+    assert all(x >= 0 for x in named.lam)
+    assert named.size <= full * (1 + mp.mpf(10) ** -12)
+    steps = product(range(3), repeat=world.K)
+    grid = [[full * x / 2 for x in at] for at in steps if sum(at) <= 2]
+    assert max(Mix(truth, at).value for at in grid) <= named.value + mp.mpf(10) ** -9
+    return Pair(mix.value, named.value)
 
 
 def one_hot(truth: Truth, mix: Mix, seen) -> Pair:

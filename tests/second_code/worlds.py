@@ -120,11 +120,29 @@ def until_eos() -> Fields:
     }  # fmt: skip
 
 
+def redundant() -> Fields:
+    """Four specialists, two of them alike and one the mean of two: the user is one of the former.
+
+    The user's policy is in the span, by more than one c, and rewards have directions that no pair shows.
+    """
+    rng = np.random.default_rng(17)
+    rewards = np.round(64 * rng.exponential(size=(4, 3))) / 64
+    rewards[2], rewards[3] = (rewards[0] + rewards[1]) / 2, rewards[0]
+    return {
+        "vocab_size": 3, "order": 1, "horizon": 3, "start": [1],
+        "ref_weights": rng.exponential(size=(3, 3)) + 0.1, "rewards": rewards, "beta": 0.75,
+        "beta_prime": 1.5, "w": np.array([0.375, 0.0, 0.0, 0.625]),
+        "features": {"kind": "tabular", "per_step": True, "scale": rng.uniform(0.5, 2.0, size=(3, 3))},
+    }  # fmt: skip
+
+
 WORLDS = {
     "wide-dense": wide_dense, "one-hot-forbidding": one_hot_forbidding,
     "narrow-softmax": narrow_softmax, "narrow-per-step": narrow_per_step, "too-short": too_short,
     "binary-ended": binary_ended, "until-eos": until_eos,
 }  # fmt: skip
+# where λ* is π_w itself, so that at λ* every error is 0: for statements about the instance
+FITTING = {"redundant": redundant}
 # what each λ spends of β'/β, signed and not in the proportions of w; the last is outside the domain
 WEIGHTS = {
     "wide-dense": ([0.5, -0.25], [-0.375, 0.625], [0.25, 0.375], [1.5, -2.0]),

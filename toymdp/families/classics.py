@@ -176,6 +176,52 @@ def three_on_a_line() -> TokenMDP:
     )  # fmt: skip
 
 
+def long_fit() -> TokenMDP:
+    """The basis spans π_w's logits, by a c of ``|c|₁ = 1.96``: no λ of the domain is long enough.
+
+    Two tokens, two steps, features of one place each: two directions of logits, and two specialists
+    that have both.
+    """
+    return TokenMDP(
+        name="long-fit", vocab_size=2, order=1, horizon=2, start=[0],
+        ref_weights=np.array([[1.0, 7.0], [8.0, 2.0]]), rewards=np.array([[7.0, 6.0], [11.0, 5.0]]),
+        beta=1.0, w=np.array([0.5, 0.5]), features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+
+
+def signed_uniform() -> TokenMDP:
+    """The best soup subtracts a specialist in a plain world: uniform ref, symmetric, r ≥ 0.
+
+    Both like token 2 first; after token 1 tokens 1 and 2 pay one specialist each. With λ ≥ 0 no soup
+    earns more than 4.662, at λ = (−.368, .632) it earns 4.98889.
+    """
+    rewards = np.zeros((2, 9))
+    rewards[:, 2] = 7.0
+    rewards[0, 4] = rewards[1, 5] = 10.0
+    return TokenMDP(
+        name="signed-uniform", vocab_size=3, order=2, horizon=2, start=[0, 0],
+        ref_weights=np.ones((9, 3)), rewards=rewards, beta=1.0, w=np.array([0.5, 0.5]),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+
+
+def redundant_tastes() -> TokenMDP:
+    """Breaks nothing: the third taste is the mean of the first two, so no feedback tells some λ apart.
+
+    ``(1/4, 1/4, 0)`` and ``(0, 0, 1/2)`` have one ``Σ λ_k r_k`` and one likelihood, and two soups: the third
+    specialist knows that token 1 pays it half either way, each of the first two expects the whole.
+    """
+    rewards = np.zeros((3, 9))
+    rewards[0, 3], rewards[1, 4] = 6.0, 6.0
+    rewards[:2, 2] = 2.0
+    rewards[2] = rewards[:2].mean(axis=0)
+    return TokenMDP(
+        name="redundant-tastes", vocab_size=3, order=2, horizon=2, start=[0, 0],
+        ref_weights=np.ones((9, 3)), rewards=rewards, beta=1.0, w=np.array([0.5, 0.5, 0.0]),
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+
+
 def cold_soup() -> TokenMDP:
     """§4's explicit mixture is not the soup at β = 1, β' = 2, λ = 2: it doubles log π_k/ref."""
     return _small("cold-soup", beta_prime=2.0, rewards=np.array([[0.0, 1.0]]))
@@ -214,6 +260,8 @@ def low_anchor() -> TokenMDP:
     )  # fmt: skip
 
 
+# named instances that break no claim, but show something
+EXAMPLES = (redundant_tastes,)
 CLASSICS = {
     "ss.lemma1": lemma1_softmax,
     "ss.lemma1.per-step": lemma1_dyadic,
@@ -231,6 +279,8 @@ CLASSICS = {
     "ss.proof.kl-step.norm-of-mean": one_bad_token,
     "ss.proof.C.norm-of-mean": one_good_token,
     "ss.thm1.gap.constant-norm": trap_loop,
+    "ss.eq8.simplex": signed_uniform,
+    "ss.span.vanishes": long_fit,
     "ss.proof.A": two_tastes,
     "ss.proof.nonneg.without": all_negative,
     "ss.proof.C.lipschitz": rare_good_token,

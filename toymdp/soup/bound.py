@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -36,6 +37,7 @@ FINEST = 2.0**46  # corners are multiples of 1/FINEST
 ACCURACY = 0.02  # of the allowed gap: how closely the last quadratic of a piece is maximised
 
 OnProgress = Callable[["BoundSoFar"], None]
+Signs = Literal["any", "nonnegative"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Bound:
     """A proved upper bound of J over the whole budget.
 
     value: ``J(u) ≤ value`` for every u. J: the best value known at the end, reward units.
+    point: the best u found that did not climb (signs "nonnegative"), or 0.
     method: "branch and bound", or "identity" (``J ≤ V_w``: all that is given for large K).
     allowed: the gap asked for, reward units. stopped: "tolerance", "time", "interrupt",
-    "resolution" (pieces too small to halve exactly) or "identity". pieces: simplices bounded.
+    "resolution" (pieces too small to halve exactly), "pieces" or "identity". pieces: simplices bounded.
     ascents: climbs from points found above the J that was given.
     """
 
@@ -67,6 +70,7 @@ class Bound:
     pieces: int
     seconds: float
     ascents: tuple[Ascent, ...] = ()
+    point: Array | None = None
 
     @property
     def gap(self) -> float:
@@ -142,8 +146,11 @@ def halve(corners: Array, metric: Array) -> list[Array]:
 class _Search:
     """The queue of one branch and bound."""
 
-    def __init__(self, sol: Solution, J: float, allowed: float, threads: int) -> None:
+    def __init__(
+        self, sol: Solution, J: float, allowed: float, threads: int, *, climbs: bool
+    ) -> None:
         self.sol, self.J, self.allowed, self.threads = sol, J, allowed, threads
+        self.climbs, self.point = climbs, np.zeros(sol.mdp.n_rewards)
         self.inputs = BoundInputs.of(sol)
         self.objective = SoupObjective(sol)
         self.metric = metric(sol)
@@ -167,7 +174,9 @@ class _Search:
         """Bound new pieces, each at most its parent's bound, and queue them."""
         bounds, points, values = self._bounds(simplices, pool)
         best = int(np.argmax(values))
-        if values[best] > self.J + 1e-9 * self.objective.scale and points[best].any():
+        if not self.climbs and values[best] > self.J:
+            self.J, self.point = float(values[best]), points[best].copy()
+        elif values[best] > self.J + 1e-9 * self.objective.scale and points[best].any():
             climbed = ascend(self.objective, points[best], "branch and bound")
             self.ascents.append(climbed)
             self.J = max(self.J, climbed.value)
@@ -215,13 +224,16 @@ class _Search:
 
 def branch_and_bound(
     sol: Solution, J: float, *, tolerance: float, seconds: float = 60.0,
-    threads: int | None = None, report: OnProgress | None = None,
+    threads: int | None = None, report: OnProgress | None = None, signs: Signs = "any",
+    pieces: int | None = None,
 ) -> Bound:  # fmt: skip
     """Bound J over the whole budget from above, until within the tolerance of the best J known.
 
     J: the best value known, reward units. tolerance: the gap asked for, relative to
     ``max(1, V_w − J(0))``. seconds: when time runs out the bound reached is returned; so it is on
     an interrupt. threads: by default the processors there are. report: called after each batch.
+    signs: "nonnegative" bounds J over the λ ≥ 0 of the budget; nothing climbs from there, for a climb
+    may leave them. pieces: simplices after which it stops as well ("pieces"), whatever the time.
     For more than MOST_SPECIALISTS specialists the bound is V_w, by the identity ``V_w − J(u) = E_u
     Σ [β KL(π_u‖π_w) + (β/|u|₁ − β) KL(π_u‖ref)] ≥ 0``.
 
@@ -241,20 +253,24 @@ def branch_and_bound(
     prepare()
     began = time.perf_counter()
     threads = threads or min(os.cpu_count() or 1, 16)
-    search = _Search(sol, max(J, at_zero), allowed, threads)
+    search = _Search(sol, max(J, at_zero), allowed, threads, climbs=signs == "any")
     if K > MOST_SPECIALISTS:
         passed = time.perf_counter() - began
         return Bound(search.value, search.J, "identity", allowed, "identity", 0, passed)
     stopped = "tolerance"
     with ThreadPoolExecutor(threads) as pool:
         try:
-            search.add(orthants(K), np.full(2**K, search.value), pool)
+            simplices = orthants(K)[: 2**K if signs == "any" else 1]  # the first has no sign
+            search.add(simplices, np.full(len(simplices), search.value), pool)
             while search.value > search.open:
                 if search.closed > search.open:
                     stopped = "resolution"
                     break
                 if time.perf_counter() - began > seconds:
                     stopped = "time"
+                    break
+                if pieces is not None and search.pieces >= pieces:
+                    stopped = "pieces"
                     break
                 search.step(pool)
                 if report is not None:
@@ -264,5 +280,5 @@ def branch_and_bound(
     passed = time.perf_counter() - began
     return Bound(
         search.value, search.J, "branch and bound", allowed, stopped, search.pieces, passed,
-        tuple(search.ascents),
+        tuple(search.ascents), search.point,
     )  # fmt: skip

@@ -126,7 +126,16 @@ def newton_cycle() -> PreferencePairs:
     )  # fmt: skip
 
 
+def wide_and_sure() -> PreferencePairs:
+    """K = 1, Δ = 1, λ̄ = 0, S_0 = 1e4: (19) at S = 500 lies above the mean of 100 and 900."""
+    return PreferencePairs(
+        name="wide-and-sure", differences=np.ones((1, 1)), prior_mean=np.zeros(1),
+        prior_covariance=np.array([[1e4]]),
+    )  # fmt: skip
+
+
 CLASSICS: dict[str, Callable[[], PreferencePairs]] = {
     "one-answer": one_answer,
     "newton-cycle": newton_cycle,
+    "wide-and-sure": wide_and_sure,
 }

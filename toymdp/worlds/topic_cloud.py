@@ -216,8 +216,23 @@ def two_points() -> TopicCloud:
     )  # fmt: skip
 
 
+def crowded_neighbour() -> TopicCloud:
+    """Two topics at distance 4 whose prompts jump by ±4 once in 8: of 32 prompts of the other some come near.
+
+    The nearest past prompt is of the wrong topic with chance 0.47, the nearest centre with 0.066.
+    """
+    points = np.zeros((2, 3, 1))
+    points[:, :, 0] = -4.0, 0.0, 4.0
+    return TopicCloud(
+        name="crowded-neighbour", means=np.array([[0.0], [4.0]]), counts=np.array([2, 32]), topic=0,
+        points=points, weights=np.array([[0.0625, 0.875, 0.0625]] * 2), separation=4.0, sigma=2.0,
+        delta=0.1,
+    )  # fmt: skip
+
+
 CLASSICS: dict[str, Callable[[], TopicCloud]] = {
     "rare-jump": rare_jump,
     "gaussian-tail": gaussian_tail,
     "two-points": two_points,
+    "crowded-neighbour": crowded_neighbour,
 }
