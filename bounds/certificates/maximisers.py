@@ -24,7 +24,7 @@ CURVED = fmpq(1, 32)  # on boxes this small second derivatives are worth their t
 CURVED_FROM = fmpq(1, 8)  # from this n on: they divide by it
 SMALLEST = fmpq(1, 2**50)  # a box this small that is neither pruned nor broken decides nothing
 FINE = fmpq(1, 2**44)  # boxes that break the claim are split to this width, for narrow enclosures
-SECONDS, NARROW = 120.0, 1e-9  # for the best u ≥ 0, and how narrow J is enclosed there
+SECONDS, NARROW = 120.0, 1e-10  # for the best u ≥ 0, and how narrow J is enclosed there
 REFINING = 1000  # boxes that this splitting may take
 
 
