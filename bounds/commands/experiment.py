@@ -20,6 +20,7 @@ from ..records.resume import finished, marked
 from ..report import experiments as report
 from ..report.console import progress_bar, tables_console, warm_up
 from ..runs.engine import run
+from ..threads import cores
 from .options import Json
 
 MODES = ("bt", "rank")
@@ -45,6 +46,9 @@ def experiment(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that --json PATH holds.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work; default: one a core.")
+    ] = None,
 ) -> None:
     """Run one of the papers' experiments on worlds where every value is exact; no name: the list."""
     if name is None:
@@ -56,16 +60,13 @@ def experiment(
     tasks = chosen.tasks(settings)
     warm_up()
     console = tables_console(json_path)
-    records: list[Record] = []
     with OutputFile(json_path, append=resume) as out, progress_bar() as on_progress:
-        for task in tasks:
-            records += known.get(task.id, [])
         rest = [task for task in tasks if task.id not in known]
-        for task, rows in run(rest, name, on_progress):
-            done = marked(task.id, rows)
-            out.write([dump(row) for row in done])
-            records += done
-    show(console, chosen, records)
+        for task, rows in run(rest, name, on_progress, cores() if workers is None else workers):
+            known[task.id] = marked(task.id, rows)
+            out.write([dump(row) for row in known[task.id]])
+    # in the order of the tasks, so that no sum hangs on which was done first
+    show(console, chosen, [row for task in tasks for row in known[task.id]])
 
 
 def listing() -> Table:
