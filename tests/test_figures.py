@@ -13,7 +13,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from bounds.experiments import comparison, ultrafeedback
-from bounds.experiments.experiment import labelled_pairs
+from bounds.experiments.experiment import Ask
 from paper_figs import adaptation, bases, desirability, landscape, lemma1, tightness
 from paper_figs.command import FIGURES, settings
 from toymdp.families import generate
@@ -299,7 +299,7 @@ def test_adaptation_share_of_a_soup():
     settings = ultrafeedback.FULL
     domain = ultrafeedback.domain(1, settings.outside)
     (method,) = select(["ss-explicit[m=0]"])
-    feedback = labelled_pairs(domain, 1, 0, settings.labels, 160)
+    feedback = Ask(1, 0, (160,), (), settings.labels, settings.outside, True).feedback(domain)
     lam = method.fit(domain, Bases.optimal(domain), feedback.take(20), 1).facts.lam
     assert np.abs(lam).sum() > 0.1
     (mdp,), user = domain.worlds, domain.users[0, 0]

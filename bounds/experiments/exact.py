@@ -11,21 +11,13 @@ import scipy  # whose parts are imported when they are first asked for
 
 from toymdp import TokenMDP
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
 from toymdp.methods.exact import exhaustive_ratio
-from toymdp.methods.method import Bases, Domain, Fitted
+from toymdp.methods.method import Domain, Fitted
 from toymdp.methods.reward_model import Enumerated, enumerated
 from toymdp.methods.value import accuracy
 
 from ..records.output import Record, number
-from .experiment import (
-    Experiment,
-    Judge,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Judge, Settings, souped
 
 A, L, T, BETA = 5, 2, 4, 1.0
 TOPICS, ATTRIBUTES, USERS = 4, 42, 10
@@ -75,7 +67,7 @@ def domain(seed: int, kind: str) -> Domain:
     # a user wants twice what an attribute in the prompt does
     users = 2.0 * likes @ attributes
     return Domain(
-        "exact", worlds, topic, rng.integers(S, size=P), np.arange(P) < TRAIN,
+        f"exact {kind}", worlds, topic, rng.integers(S, size=P), np.arange(P) < TRAIN,
         np.repeat(attributes[None], TOPICS, axis=0), users, embedding, topic,
     )  # fmt: skip
 
@@ -135,22 +127,9 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     }  # fmt: skip
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, for each kind of taste."""
-    rows = []
-    for kind in TASTES:
-        world = domain(seed, kind)
-        bases = Bases.optimal(world)
-        feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-        name = f"exact {kind}"
-        work = Unit(
-            "exact", name, world, bases, bases, feedback, seed, outside, tuple(pairs), extras
-        )
-        rows += work.records(chosen_methods(methods, quick))
-    return rows
+    return [row for kind in TASTES for row in souped("exact", domain(ask.seed, kind), ask, extras)]
 
 
 METHODS = ("ref", "rlhf", "rlhf-learnt", "exact", "drift", "reward", "base")

@@ -10,21 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
-from toymdp.methods.method import Bases, Fitted
+from toymdp.methods.method import Fitted
 from toymdp.methods.null_space import rewards_of
 from toymdp.methods.oracle import best_soup
 from toymdp.methods.pad import nearest_weights
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Judge,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Judge, Settings, souped
 from .ultrafeedback import USERS, domain
 
 
@@ -35,7 +27,7 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
         return {"to_w": None, "to_best": None}
     rewards, user = rewards_of(unit.domain), unit.feedback.user
     w = unit.exact.once(nearest_weights, unit.domain, user)
-    best, _ = unit.exact.once(best_soup, unit.domain, unit.exact, user, unit.seed)
+    best, _ = unit.exact.once(best_soup, unit.domain, unit.exact, user, unit.ask.seed)
 
     def length(weights: Array) -> float:
         return float(np.linalg.norm(weights @ rewards))
@@ -43,18 +35,9 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     return {"to_w": length(lam - w) / length(w), "to_best": length(lam - best) / length(w)}
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed."""
-    world = domain(seed, outside)
-    bases = Bases.optimal(world)
-    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-    work = Unit(
-        "lambda", "lambda", world, bases, bases, feedback, seed, outside, tuple(pairs), extras
-    )
-    return work.records(chosen_methods(methods, quick))
+    return souped("lambda", domain(ask.seed, ask.outside), ask, extras)
 
 
 METHODS = (

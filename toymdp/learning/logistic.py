@@ -173,22 +173,29 @@ def unpenalised(X: Array, targets: Array) -> Array:
     Z, D = _reduced(X)
     if Z.shape[1] == 0:
         return np.zeros(X.shape[1])
-    sides = np.where(targets == 1.0, 1.0, np.where(targets == 0.0, -1.0, 0.0))
-    signed = Z * sides[:, None]
-    undecided = Z[sides == 0.0]
-    answer = scipy.optimize.linprog(
-        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(Z)),
-        A_eq=undecided if len(undecided) else None,
-        b_eq=np.zeros(len(undecided)) if len(undecided) else None,
-        bounds=(-1.0, 1.0), method="highs",
-    )  # fmt: skip
-    if answer.status == 0 and -answer.fun > 1e-9 * float(np.abs(signed).sum()):
+    if _separable(Z, targets):
         raise SeparableError(
             "the labels can be separated, so no finite λ is the most likely: "
             "give a prior, or a budget"
         )
     r = Z.shape[1]
     return np.asarray(D @ minimise(Z, targets, np.zeros(r), np.zeros((r, r))))
+
+
+def _separable(Z: Array, targets: Array) -> bool:
+    """Whether some z leaves every pair without a winner at 0, none wrong, and one right."""
+    sides = np.where(targets == 1.0, 1.0, np.where(targets == 0.0, -1.0, 0.0))
+    undecided = Z[sides == 0.0]
+    if len(undecided) and np.linalg.matrix_rank(undecided) == Z.shape[1]:
+        return False  # z = 0 alone leaves them there
+    signed = Z * sides[:, None]
+    answer = scipy.optimize.linprog(
+        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(Z)),
+        A_eq=undecided if len(undecided) else None,
+        b_eq=np.zeros(len(undecided)) if len(undecided) else None,
+        bounds=(-1.0, 1.0), method="highs",
+    )  # fmt: skip
+    return bool(answer.status == 0 and -answer.fun > 1e-9 * float(np.abs(signed).sum()))
 
 
 @one_blas_thread()
