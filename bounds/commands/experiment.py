@@ -15,6 +15,8 @@ from toymdp.errors import InstanceError
 
 from ..experiments.catalogue import EXPERIMENTS, named
 from ..experiments.experiment import Experiment, Settings
+from ..experiments.findings import evaluate
+from ..experiments.papers import of_papers
 from ..records.output import OutputFile, Record, dump
 from ..records.resume import finished, marked
 from ..report import experiments as report
@@ -114,6 +116,9 @@ def show(console: Console, chosen: Experiment, records: list[Record]) -> None:
     """The tables, what failed, how open details are read, and what the numbers are not."""
     for table in report.tables(records):
         console.print(table)
+    rows = evaluate(of_papers(records[0]["labels"]), records)
+    if rows:
+        console.print(report.findings(rows))
     for line in report.problems(records):
         console.print(line, style="yellow", highlight=False, markup=False)
     for line in _notes(chosen):

@@ -25,7 +25,7 @@ TRAIN, TEST = 80, 20  # prompts: an 8:2 split
 DIMENSIONS, SEPARATION = 8, 3.0  # of embeddings; distance of topics' centres over the noise
 LIKED = 3  # attributes that a user has a taste for in a topic
 STRENGTH = 0.5  # of an attribute's tilt: reward units of its standard deviation
-GREEDY_K, GREEDY_PAIRS = 2, 10
+GREEDY_K = 3
 TASTES = ("reversal", "independent", "consistent")
 
 
@@ -110,7 +110,7 @@ def win_rates(judge: Judge, fitted: Fitted, which: Array) -> tuple[float, float]
 def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     """What EXACT's tables show beside a share: accuracy by ``log π`` itself, win rates over ref.
 
-    greedy_ratio: mean of F(greedy)/F(best set of two) over ten pairs, all pairs of attributes tried.
+    greedy_ratio: mean of F(greedy)/F(best set of three) over ten pairs, all sets tried.
     """
     raw = None
     if fitted.scores is None:
@@ -120,8 +120,7 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     by_chance, by_rank = win_rates(judge, fitted, judge.kinds[kind])
     ratio, unit = None, judge.unit
     if fitted.facts.hyper.get("k") == GREEDY_K:
-        shown = unit.feedback.take(GREEDY_PAIRS)
-        ratio = unit.exact.once(exhaustive_ratio, unit.domain, shown, GREEDY_K)
+        ratio = unit.exact.once(exhaustive_ratio, unit.domain, unit.feedback, GREEDY_K)
     return {
         "accuracy_raw": raw, "win_bt": by_chance, "win_rank": by_rank, "greedy_ratio": number(ratio),
     }  # fmt: skip

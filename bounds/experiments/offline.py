@@ -139,7 +139,7 @@ def unit(ask: Ask) -> list[Record]:
 
 
 METHODS = ("ss-explicit[m=0]", "ss-explicit[m=0, budget]", "mod")
-FULL = Settings(12, 1, (640,), METHODS, "bt", 0.0, False)
+FULL = Settings(20, 1, (640,), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 1, (640,), METHODS, "bt", 0.0, True)
 EXPERIMENT = Experiment(
     "offline", "specialists learnt from pairs or labels, and souping them (SS §4)",

@@ -80,11 +80,13 @@ def unit(ask: Ask) -> list[Record]:
 
 
 METHODS = (
-    "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-implicit[m=0]",
-    "p-soups[rank 2]", "pad", "pad-sf[5 starts]", "mod", "best-specialist",
+    "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]",
+    "ss-explicit[m=0, budget]", "ss-implicit*", "p-soups[rank 2]", "pad", "pad-sf[5 starts]", "mod",
+    "best-specialist",
 )  # fmt: skip
+_QUICKER = tuple(m.replace("[5 starts]", "") for m in METHODS)  # of PAD-SF, one start
 FULL = Settings(20, 2, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
-QUICK = Settings(2, 1, (40, 640), tuple(m for m in METHODS if not m.startswith("pad-sf")), "bt", 0.3, True)
+QUICK = Settings(2, 1, (40, 640), _QUICKER, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "t2i", "five turns of a slate; specialists of one turn, users of the session (SS Figures 1, 2)",
     (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from math import sqrt
-from statistics import fmean, stdev
 
 from rich.table import Table
 from rich.text import Text
 
+from ..experiments.findings import Held
+from ..experiments.seeds import Mean, over_seeds
 from ..records.output import Record
 
 NOTES = (
@@ -27,26 +27,16 @@ LOSSES = ("span", "estimation", "souping", "specialists")
 HEADS = {
     "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
     "wins": "win_bt", "by rank": "win_rank",
-    "greedy": "greedy_ratio", "to w": "to_w", "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
+    "greedy": "greedy_ratio", "to w": "to_w", "width": "width",
+    "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
+STYLES = {True: "green", False: "bold red", None: "yellow"}
 Key = tuple[str, str, str]  # domain, method, variant
 
 
-def mean_and_error(values: Iterable[tuple[int, float | None]]) -> tuple[float, float | None] | None:
-    """Mean and standard error of (seed, value): users of a seed are averaged, seeds are the sample."""
-    by_seed: dict[int, list[float]] = defaultdict(list)
-    for seed, value in values:
-        if value is not None:
-            by_seed[seed].append(value)
-    means = [fmean(x) for x in by_seed.values()]
-    if not means:
-        return None
-    return fmean(means), stdev(means) / sqrt(len(means)) if len(means) > 1 else None
-
-
-def cell(found: tuple[float, float | None] | None, digits: int = 2) -> str:
+def cell(found: Mean | None, digits: int = 2) -> str:
     """``0.86±0.02``, or a dash."""
     if found is None:
         return NONE
@@ -107,7 +97,7 @@ def _shares(by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int])
         table.add_column(f"{SIGNS[axis]} = {size}", justify="right", no_wrap=True)
     for key, rows in by_method.items():
         cells = [
-            cell(mean_and_error((r["seed"], r["share"]) for r in _at(rows, axis, size)))
+            cell(over_seeds((r["seed"], r["share"]) for r in _at(rows, axis, size)))
             for size in sizes
         ]
         table.add_row(_name(key, rows), *cells)
@@ -143,9 +133,35 @@ def _detail(rows: Sequence[Record], head: str) -> str:
         value: float | None = record.get(loss)
         return value
 
-    found = mean_and_error((r["seed"], of(r)) for r in rows)
+    found = over_seeds((r["seed"], of(r)) for r in rows)
     # the errors are those of the share: a second column of them would leave no room for the rest
     return cell(found and (found[0], None), 3 if head == "s" else 2)
+
+
+def findings(rows: Sequence[Held]) -> Table:
+    """What the papers report, and what was measured: sides, difference, verdict, what explains it."""
+    table = Table(
+        title="What the papers report, and what is seen here", title_justify="left",
+        header_style="bold",
+    )  # fmt: skip
+    for name in ("source", "reports", "world"):
+        table.add_column(name, overflow="fold")
+    for name in ("seen", "difference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.finding.source, row.finding.says, row.domain, seen(row), cell(row.difference, 3),
+            Text(row.word, STYLES[row.verdict]), row.why,
+        )  # fmt: skip
+    return table
+
+
+def seen(row: Held) -> str:
+    """The means of both sides, or a dash where the finding is measured in another way."""
+    left, right = row.sides
+    return NONE if left is None or right is None else f"{left:.2f}, {right:.2f}"
 
 
 def problems(records: Iterable[Record]) -> list[str]:

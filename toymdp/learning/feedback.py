@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,14 @@ class Feedback:
             rule = f"must be 1..{len(self)}, the number of pairs"
             raise InstanceError.of("pairs", n, rule, "draw more")
         rows = {key: getattr(self, key)[:n] for key in ("first", "second", "labels", "prompt")}
+        return replace(self, **rows)
+
+    def followed_by(self, more: Feedback) -> Self:
+        """These pairs and then ``more``, of the same user."""
+        columns = ("first", "second", "labels", "prompt")
+        rows: dict[str, Any] = {
+            c: np.concatenate([getattr(self, c), getattr(more, c)]) for c in columns
+        }
         return replace(self, **rows)
 
     def save(self, path: Path) -> None:

@@ -25,9 +25,7 @@ WIDE = 100  # columns beyond which no Hessian is formed
 DECREMENT = (
     1e-14  # of the loss, nats: the step taken from there squares it, which is below rounding
 )
-RANK_TOLERANCE = (
-    1e-10  # a direction that pairs show less than this, relative to the clearest, is none
-)
+RANK_TOLERANCE = 1e-10  # of the clearest direction: what pairs show less than this is none
 # prior precisions that cross-validation chooses from, as multiples of the mean square of X
 RIDGES = tuple(10.0**i for i in range(-3, 4))
 FOLDS = 5
@@ -79,9 +77,14 @@ def fit(X: Array, targets: Array, mean: Array, precision: Array) -> Posterior:
     definite. Raises SolverError as ``minimise`` does.
     """
     lam = minimise(X, targets, mean, precision)
+    return Posterior(lam, laplace(X, lam, precision))
+
+
+def laplace(X: Array, lam: Array, precision: Array) -> Array:
+    """The covariance [K, K] of the posterior at its maximum λ: the inverse of the loss's Hessian."""
     z = X @ lam
     curvature = scipy.special.expit(z) * scipy.special.expit(-z)
-    return Posterior(lam, np.asarray(np.linalg.inv(precision + (X.T * curvature) @ X)))
+    return np.asarray(np.linalg.inv(precision + (X.T * curvature) @ X))
 
 
 def minimise(

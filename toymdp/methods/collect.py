@@ -17,9 +17,12 @@ MOST_ROUNDS = 200  # of drawing, each of as many pairs as are wanted
 
 
 def draw_pairs(
-    domain: Domain, n: int, seed: int, *, train: bool = True, disputed: bool = True
-) -> Feedback:
-    """n pairs of answers of ref, two to a prompt that is drawn uniformly, still without a user.
+    domain: Domain, n: int, seed: int, *, train: bool = True, disputed: bool = True,
+    tables: tuple[Array, ...] | None = None,
+) -> Feedback:  # fmt: skip
+    """n pairs of answers, two to a prompt that is drawn uniformly, still without a user.
+
+    tables: [W] of the policy that answers, [T, S, A]; ref by default.
 
     disputed: keep contentious pairs only, on which the attributes disagree; otherwise two different
     answers. Labels are all +1 until ``label`` has a user answer. Raises InstanceError where such pairs
@@ -41,7 +44,11 @@ def draw_pairs(
         for p, mdp in mdps.items():
             rows = np.flatnonzero(which == p)
             if len(rows):
-                drawn = draw_answers(mdp, heights[:, rows].reshape(-1, T))[0][:, 1:]
+                chances = heights[:, rows].reshape(-1, T)
+                if tables is None:
+                    drawn = draw_answers(mdp, chances)[0][:, 1:]
+                else:
+                    drawn = answers_of(tables[domain.world[p]], mdp.start_context, chances)
                 pair[:, rows] = drawn.reshape(2, len(rows), T)
         some = Feedback(pair[0], pair[1], np.ones(n), which)
         keep = (pair[0] != pair[1]).any(axis=1)
@@ -54,6 +61,21 @@ def draw_pairs(
             return Feedback(first, second, np.ones(n), which, seed=seed)
     rule = f"of {MOST_ROUNDS * n} pairs drawn {have} are contentious"
     raise InstanceError.of("pairs", n, rule, "ask for fewer, or use attributes that disagree")
+
+
+def answers_of(table: Array, start: int, heights: Array) -> IntArray:
+    """Next contexts [n, T] of answers drawn from a policy's table [T, S, A] by heights [n, T] on [0, 1)."""
+    T, S, A = table.shape
+    s = np.full(len(heights), start)
+    nexts = np.empty(heights.shape, dtype=np.int64)
+    for t in range(T):
+        ladder = np.cumsum(table[t, s], axis=1)
+        # the last token with mass takes what rounding leaves below 1
+        last = A - 1 - np.argmax(table[t, s][:, ::-1] > 0, axis=1)
+        a = np.minimum((heights[:, t, None] >= ladder).sum(axis=1), last)
+        s = (s * A + a) % S
+        nexts[:, t] = s
+    return nexts
 
 
 def label(

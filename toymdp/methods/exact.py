@@ -80,7 +80,7 @@ def fit(
     return Fitted(logits, Facts(hyper={"k": k, "sets": len(set(chosen))}), by_prompt=True)
 
 
-def exhaustive_ratio(domain: Domain, feedback: Feedback, k: int, most: int = 20) -> float:
+def exhaustive_ratio(domain: Domain, feedback: Feedback, k: int, most: int = 10) -> float:
     """Mean over up to ``most`` pairs of F(greedy)/F(best set of exactly k), Table 7; F > 0 alone."""
 
     margins, n = Margins(domain, feedback), domain.attributes.shape[1]
