@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from toymdp.errors import InstanceError
 
 from ..experiments.catalogue import EXPERIMENTS, named
 from ..experiments.experiment import Experiment, Settings
-from ..experiments.findings import evaluate
+from ..experiments.findings import Held, evaluate
 from ..experiments.papers import of_papers
 from ..records.output import OutputFile, Record, dump
 from ..records.resume import finished, marked
@@ -24,6 +23,7 @@ from ..report.console import progress_bar, tables_console, warm_up
 from ..runs.engine import run
 from ..threads import cores
 from .options import Json
+from .pages import check_target, write_page
 
 MODES = ("bt", "rank")
 
@@ -45,6 +45,9 @@ def experiment(
         str | None, typer.Option(help="Ids or shell patterns, by commas; all by default.")
     ] = None,
     json_path: Json = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A self-contained page: findings, pictures, tables.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that --json PATH holds.")
     ] = False,
@@ -58,6 +61,7 @@ def experiment(
         return
     chosen = named(name)
     settings = asked(chosen, quick, seeds, users, labels, outside, methods)
+    check_target(html, json_path)
     known = _known(json_path, resume)
     tasks = chosen.tasks(settings)
     warm_up()
@@ -68,7 +72,13 @@ def experiment(
             known[task.id] = marked(task.id, rows)
             out.write([dump(row) for row in known[task.id]])
     # in the order of the tasks, so that no sum hangs on which was done first
-    show(console, chosen, [row for task in tasks for row in known[task.id]])
+    records = [row for task in tasks for row in known[task.id]]
+    seen = evaluate(of_papers(settings.labels), records)
+    show(console, chosen, records, seen)
+    if html is not None:
+        from ..report import experiment_page  # with it come jinja2 and matplotlib
+
+        write_page(html, experiment_page.render(chosen, records, seen))
 
 
 def listing() -> Table:
@@ -112,19 +122,15 @@ def _known(json_path: str | None, resume: bool) -> dict[str, list[Record]]:
     return finished(Path(str(json_path)))
 
 
-def show(console: Console, chosen: Experiment, records: list[Record]) -> None:
+def show(console: Console, chosen: Experiment, records: list[Record], seen: list[Held]) -> None:
     """The tables, what failed, how open details are read, and what the numbers are not."""
     for table in report.tables(records):
         console.print(table)
-    rows = evaluate(of_papers(records[0]["labels"]), records)
-    if rows:
-        console.print(report.findings(rows))
+    if seen:
+        grid = report.findings(seen)
+        console.print(grid.title)
+        console.print(grid.rich)
     for line in report.problems(records):
         console.print(line, style="yellow", highlight=False, markup=False)
-    for line in _notes(chosen):
+    for line in report.notes(chosen):
         console.print(line, style="dim", highlight=False, markup=False)
-
-
-def _notes(chosen: Experiment) -> Iterator[str]:
-    yield from (f"read: {line}" for line in chosen.readings)
-    yield from report.NOTES
