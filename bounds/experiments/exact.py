@@ -29,11 +29,11 @@ GREEDY_K = 3
 TASTES = ("reversal", "independent", "consistent")
 
 
-def tastes(rng: np.random.Generator, kind: str) -> Array:
+def tastes(rng: np.random.Generator, kind: str, turned: int = LIKED) -> Array:
     """Weights [topics, n] of a user: ``LIKED`` attributes in each topic.
 
-    "reversal": the same attributes, opposite signs in every other topic; "independent": others in
-    each; "consistent": the same everywhere.
+    "reversal": the same attributes, of which ``turned`` have the opposite sign in every other topic;
+    "independent": others in each; "consistent": the same everywhere.
     """
     weights = np.zeros((TOPICS, ATTRIBUTES))
     shared = rng.choice(ATTRIBUTES, LIKED, replace=False)
@@ -42,13 +42,17 @@ def tastes(rng: np.random.Generator, kind: str) -> Array:
         if kind == "independent":
             shared = rng.choice(ATTRIBUTES, LIKED, replace=False)
             signs = rng.choice([-1.0, 1.0], size=LIKED)
-        turned = -1.0 if kind == "reversal" and topic % 2 else 1.0
-        weights[topic, shared] = turned * signs
+        weights[topic, shared] = signs
+        if kind == "reversal" and topic % 2:
+            weights[topic, shared[:turned]] *= -1.0
     return weights
 
 
-def domain(seed: int, kind: str) -> Domain:
-    """The world of a seed: a ref for each topic, attributes that all topics share, users by topic."""
+def domain(seed: int, kind: str, separation: float = SEPARATION, turned: int = LIKED) -> Domain:
+    """The world of a seed: a ref for each topic, attributes that all topics share, users by topic.
+
+    separation: of the topics' centres among embeddings, over their noise. turned: see ``tastes``.
+    """
     rng = np.random.default_rng([seed, 0xE7])
     S, P = A**L, TRAIN + TEST
     attributes = STRENGTH * rng.normal(size=(ATTRIBUTES, S))
@@ -61,9 +65,9 @@ def domain(seed: int, kind: str) -> Domain:
         for topic in range(TOPICS)
     )  # fmt: skip
     topic = np.arange(P) % TOPICS
-    centres = SEPARATION / np.sqrt(2.0) * np.eye(DIMENSIONS)[:TOPICS]
+    centres = separation / np.sqrt(2.0) * np.eye(DIMENSIONS)[:TOPICS]
     embedding = centres[topic] + rng.normal(size=(P, DIMENSIONS))
-    likes = np.stack([tastes(rng, kind) for _ in range(USERS)])
+    likes = np.stack([tastes(rng, kind, turned) for _ in range(USERS)])
     # a user wants twice what an attribute in the prompt does
     users = 2.0 * likes @ attributes
     return Domain(
@@ -129,6 +133,15 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
 def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, for each kind of taste."""
     return [row for kind in TASTES for row in souped("exact", domain(ask.seed, kind), ask, extras)]
+
+
+RETRIEVAL = ("exact[k=3]", "exact[k=3, pooled]", "exact[k=3, topic-pooled]")
+
+
+def by_topics(seed: int, user: int, pairs: int, turned: int, separation: float) -> list[Record]:
+    """Retrieval, one set for all pairs, and one for each topic's, in a world of these topics."""
+    ask = Ask(seed, user, (pairs,), RETRIEVAL, "bt", 0.0, True)
+    return souped("exact", domain(seed, "reversal", separation, turned), ask)
 
 
 METHODS = ("ref", "rlhf", "rlhf-learnt", "exact", "drift", "reward", "base")

@@ -7,9 +7,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ..experiments.findings import LOSSES
 from ..experiments.seeds import Mean, over_seeds
 from ..records.output import Record
-from .experiments import LOSSES, SIGNS, Key, at_size, loss_of, name_of
+from .experiments import SIGNS, Key, at_size, loss_of, name_of
 from .plots import STYLE, drawn
 
 # what is drawn as a curve, the first of these that were run; tables and marks have all

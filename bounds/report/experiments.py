@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..experiments.experiment import Experiment
-from ..experiments.findings import Held
+from ..experiments.findings import LOSSES, Held
 from ..experiments.seeds import Mean, over_seeds
 from ..records.output import Record
 
@@ -24,7 +24,6 @@ NOTES = (
 NONE = "–"
 MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
 SIGNS = {"pairs": "N", "bases": "K", "offline": "n"}
-LOSSES = ("span", "estimation", "souping", "specialists")
 # columns of the second table, and the keys of the records that they show
 HEADS = {
     "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
