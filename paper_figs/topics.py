@@ -34,7 +34,7 @@ def compute(
     on_progress: OnProgress = silent,
     *,
     seeds: int = 8,
-    users: int = 2,
+    users: int = 1,
     pairs: int = 80,
     turned: tuple[int, ...] = (0, 1, 2, 3),
     separations: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0),
