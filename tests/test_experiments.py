@@ -244,8 +244,8 @@ def test_peoples_pairs_are_what_people_said_of_unseen_questions():
                 # an answer that is given twice, or reads the same in classes of words, may have both labels
                 assert tuple(good) in known
                 assert tuple(bad) in known
-            s, _ = collect.steps_before(world, pairs)
-            assert (world.mdp.ref[s, pairs.first % 32] > 0).all()
+            _, nexts, s = collect.sides(world, pairs)[0]
+            assert (world.mdp.ref[s, nexts % 32] > 0).all()
     assert not set(data.question[data.train]) & set(data.question[~data.train])
 
 

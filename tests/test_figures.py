@@ -283,10 +283,10 @@ def test_labels_by_rank_fix_no_scale():
 
 def test_topics_gain_where_tastes_turn():
     rows = quick("topics")
-    assert len(rows) == 2 * 2 * 2 * 3
+    assert len(rows) == 2 * 2 * 2 * 4
     gains = {
         (r["turned"], r["separation"], r["seed"]): r["gain"] for r in rows
-        if r["method"] == "exact[k=3, topic-pooled]"
+        if r["method"] == topics.KNOWN
     }  # fmt: skip
     assert all(r["gain"] == 0.0 for r in rows if r["method"] == topics.POOLED)
     # topics are known to it: how far they are apart does not bear on it

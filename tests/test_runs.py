@@ -94,9 +94,7 @@ def ends(n: int) -> list[dict[str, int]]:
 def test_several_workers_give_the_same_records():
     seen = []
     tasks = [Task.of(squares, n=n) for n in (3, 0, 2, 1)]
-    done = dict(
-        (task.id, rows) for task, rows in run(tasks, "s", lambda *told: seen.append(told), 2)
-    )
+    done = {task.id: rows for task, rows in run(tasks, "s", lambda *told: seen.append(told), 2)}
     assert done == {task.id: task.run() for task in tasks}
     assert seen == [("s", n, 4) for n in range(5)]
     # an error of a task is the run's, whoever ran it; a worker that is gone is told

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toymdp.errors import InstanceError
+from toymdp.learning.feedback import MODES
 
 from ..experiments.catalogue import EXPERIMENTS, named
 from ..experiments.experiment import Experiment, Settings
@@ -25,8 +26,6 @@ from ..threads import cores
 from .options import Json
 from .pages import check_target, write_page
 
-MODES = ("bt", "rank")
-
 
 def experiment(
     name: Annotated[str | None, typer.Argument(help="Which one; none: the list.")] = None,
@@ -36,7 +35,8 @@ def experiment(
     seeds: Annotated[int | None, typer.Option(min=1, help="How many worlds.")] = None,
     users: Annotated[int | None, typer.Option(min=1, help="How many users of each world.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="How users answer: bt (by chance) or rank.")
+        str | None,
+        typer.Option(help="How users answer: bt (pairs, by chance), rank, or binary (one answer)."),
     ] = None,
     outside: Annotated[
         float | None, typer.Option(help="Share of the users' norm that no attribute knows, 0 to 1.")

@@ -135,11 +135,13 @@ def unit(ask: Ask) -> list[Record]:
     return [row for kind in TASTES for row in souped("exact", domain(ask.seed, kind), ask, extras)]
 
 
-RETRIEVAL = ("exact[k=3]", "exact[k=3, pooled]", "exact[k=3, topic-pooled]")
+RETRIEVAL = (
+    "exact[k=3]", "exact[k=3, pooled]", "exact[k=3, topic-pooled]", "exact[k=3, clustered]",
+)  # fmt: skip
 
 
 def by_topics(seed: int, user: int, pairs: int, turned: int, separation: float) -> list[Record]:
-    """Retrieval, one set for all pairs, and one for each topic's, in a world of these topics."""
+    """Retrieval, one set for all pairs, one for each topic's (known or not), in such a world."""
     ask = Ask(seed, user, (pairs,), RETRIEVAL, "bt", 0.0, True)
     return souped("exact", domain(seed, "reversal", separation, turned), ask)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -298,13 +298,13 @@ def unlimited(
     From 8,000 pairs of ref on train prompts: with the chances themselves for labels where answers are
     stochastic; under ranking it exists only if the labels cannot be separated.
     """
-    pairs = collect.draw_pairs(domain, LIMIT_PAIRS, seed + 0x11417)
-    X = collect.returns(domain, exact, pairs)
-    margins = collect.differences(domain, domain.users[feedback.user][:, None], pairs)[:, 0]
-    if feedback.mode == "bt":
-        targets = 1.0 / (1.0 + np.exp(-margins / feedback.temperature))
-    else:
+    drawn = collect.draw_pairs(domain, LIMIT_PAIRS, seed + 0x11417)
+    pairs = replace(drawn, user=feedback.user, mode=feedback.mode)
+    X, margins = collect.returns(domain, exact, pairs), collect.margins(domain, pairs)
+    if feedback.mode == "rank":
         targets = 0.5 + 0.5 * np.sign(margins)
+    else:
+        targets = 1.0 / (1.0 + np.exp(-margins / feedback.temperature))
     try:
         return unpenalised(X, targets), ""
     except SeparableError as why:

@@ -49,7 +49,7 @@ def labelled(world: Domain, k: int, n: int, seed: int) -> tuple[Trajectories, Ar
     """n answers that are good with chance σ(R_k), as counts by step; and by context alone [n, S]."""
     mdp, T, S = world.mdp, world.mdp.steps, world.mdp.n_contexts
     drawn = answers_of(world, n, seed)
-    nexts, (states, _) = drawn.first, collect.steps_before(world, drawn)
+    _, nexts, states = collect.sides(world, drawn)[0]
     returns = mdp.rewards[k][nexts].sum(axis=1)
     heights = np.random.default_rng([seed, k, 0xB17]).random(n)
     good = (heights < scipy.special.expit(returns)).astype(np.float64)

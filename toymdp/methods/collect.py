@@ -83,18 +83,36 @@ def label(
 ) -> Feedback:
     """The pairs with the labels of a user of the domain."""
     rng = np.random.default_rng([seed, user, 0x1ABE1])
-    margins = differences(domain, domain.users[user][:, None], pairs)[:, 0]
-    labels = answered(margins, mode, temperature, rng.random(len(pairs)))
-    return replace(pairs, labels=labels, user=user, mode=mode, temperature=temperature)
-
-
-def steps_before(domain: Domain, pairs: Feedback) -> tuple[IntArray, IntArray]:
-    """The states [N, T] in which the steps of first and second were taken."""
-    starts = domain.start[pairs.prompt][:, None]
-    return (
-        np.hstack([starts, pairs.first[:, :-1]]),
-        np.hstack([starts, pairs.second[:, :-1]]),
+    asked = replace(pairs, user=user, mode=mode, temperature=temperature)
+    return replace(
+        asked, labels=answered(margins(domain, asked), mode, temperature, rng.random(len(pairs)))
     )
+
+
+def margins(domain: Domain, pairs: Feedback) -> Array:
+    """[N]: by how much the user is for the first answer, reward units.
+
+    Over the second; or, where answers are judged one by one ("binary"), over what the user's own optimum
+    is worth: ``R_u − V_u(s_0) = β Σ log π_u/ref``, as SS §4 models a good answer.
+    """
+    own = differences(domain, domain.users[pairs.user][:, None], pairs)[:, 0]
+    if pairs.mode != "binary":
+        return own
+    V = np.stack([best.V[0] for best in domain.best(pairs.user)])
+    return np.asarray(own - V[domain.world[pairs.prompt], domain.start[pairs.prompt]])
+
+
+def sides(domain: Domain, pairs: Feedback) -> list[tuple[float, IntArray, IntArray]]:
+    """(sign, next contexts [N, T], states before [N, T]) of the first answer and, less it, the second.
+
+    Of answers that are judged one by one there is no second.
+    """
+    starts = domain.start[pairs.prompt][:, None]
+    both = ((1.0, pairs.first), (-1.0, pairs.second))
+    return [
+        (sign, nexts, np.hstack([starts, nexts[:, :-1]]))
+        for sign, nexts in (both[:1] if pairs.mode == "binary" else both)
+    ]
 
 
 def going(domain: Domain, before: IntArray) -> Array:
@@ -104,13 +122,12 @@ def going(domain: Domain, before: IntArray) -> Array:
 
 def differences(domain: Domain, tables: Array, pairs: Feedback) -> Array:
     """``Σ_t table[s_{t+1}]`` of first less second [N, n], of tables [W, n, S] on next contexts."""
-    w = domain.world[pairs.prompt]
-    before = steps_before(domain, pairs)
-    parts = [
-        np.einsum("ntk,nt->nk", tables.transpose(0, 2, 1)[w[:, None], nexts], going(domain, s))
-        for nexts, s in zip((pairs.first, pairs.second), before, strict=True)
-    ]
-    return np.asarray(parts[0] - parts[1])
+    w = domain.world[pairs.prompt][:, None]
+    total = np.zeros((len(pairs), tables.shape[1]))
+    for sign, nexts, s in sides(domain, pairs):
+        steps = tables.transpose(0, 2, 1)[w, nexts]
+        total += sign * np.einsum("ntk,nt->nk", steps, going(domain, s))
+    return total
 
 
 def returns(domain: Domain, bases: Bases, pairs: Feedback) -> Array:
@@ -121,8 +138,7 @@ def returns(domain: Domain, bases: Bases, pairs: Feedback) -> Array:
     X = np.zeros((len(pairs), bases.n))
     t = np.arange(domain.mdp.steps)
     w = domain.world[pairs.prompt]
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         on = going(domain, s)
         for world in range(len(domain.worlds)):
             rows = w == world
@@ -138,11 +154,10 @@ def visits(domain: Domain, pairs: Feedback) -> scipy.sparse.csr_array:
     world = domain.world[pairs.prompt][:, None]
     t = np.arange(T)
     columns, values = [], []
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         columns.append(((world * T + t) * S + s) * A + nexts % A)
         values.append(sign * going(domain, s))
-    rows = np.repeat(np.arange(N), 2 * T)
+    rows = np.repeat(np.arange(N), len(columns) * T)
     entries = np.hstack(values).ravel(), (rows, np.hstack(columns).ravel())
     shape = N, len(domain.worlds) * T * S * A
     return scipy.sparse.coo_array(entries, shape=shape).tocsr()
@@ -155,7 +170,6 @@ def context_counts(domain: Domain, pairs: Feedback) -> Array:
     counts = np.zeros((len(pairs), W * S))
     rows = np.arange(len(pairs))[:, None]
     world = domain.world[pairs.prompt][:, None]
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         np.add.at(counts, (rows, world * S + nexts), sign * going(domain, s))
     return counts

@@ -175,9 +175,3 @@ def losses(
 def held_out(domain: Domain, pairs: Feedback, user: int) -> Feedback:
     """The pairs with the labels of a user who ranks by true return."""
     return label(domain, pairs, user, "rank", 0)
-
-
-def chances(domain: Domain, pairs: Feedback, user: int, temperature: float) -> Array:
-    """[N]: the chance that a "bt" user prefers the first answer."""
-    margins = differences(domain, domain.users[user][:, None], pairs)[:, 0]
-    return np.asarray(scipy.special.expit(margins / temperature))
