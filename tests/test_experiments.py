@@ -93,7 +93,7 @@ def test_ranked_labels_without_an_outside_part_have_no_limit():
 def test_a_killed_run_loses_one_unit_and_a_resumed_one_is_the_same(tmp_path):
     """The file is cut inside the second unit, in the middle of a line, as a kill leaves it."""
     options = ["experiment", "ultrafeedback", "--quick", "--seeds", "2", "--users", "1",
-               "--methods", "ref,ss-explicit", "--json"]  # fmt: skip
+               "--methods", "ref,ss-explicit", "--workers", "1", "--json"]  # fmt: skip
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     assert command(*options, whole).exit_code == 0
     text = whole.read_text(encoding="utf-8")
