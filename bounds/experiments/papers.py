@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..records.output import Record
 from .findings import Finding, Side, Size, Triple
 from .knee import knee
+from .seeds import over_seeds
 
 PSOUPS, PAD, RLHF = ("p-soups[rank 2]",), ("pad",), ("rlhf-learnt",)
 PAD_SF = ("pad-sf[5 starts]", "pad-sf")
@@ -77,17 +78,23 @@ def _bases(souping: tuple[str, ...]) -> Iterator[Finding]:
         domains=WIDE,
     )  # fmt: skip
     yield Finding(
-        "SS Fig. 3", "a larger model loses less as specialists are removed", name,
+        "SS Fig. 3", "a larger model loses less of what it has as specialists are removed", name,
         most, few, domains=WIDE, of=_gentler,
     )  # fmt: skip
 
 
 def _gentler(side: Side, records: Sequence[Record], domain: str) -> list[Triple]:
-    """(seed, what the narrow model loses from all specialists to the fewest, what the wide one does)."""
+    """(seed, what the narrow model loses from all specialists to the fewest, what the wide one does).
+
+    Each as a share of what the model reaches with all of them, on average over seeds.
+    """
     lost = []
     for width in (NARROW, WIDE):
         few, most = (replace(side, bases=n, domain=width).values(records, domain) for n in SIZES)
-        lost.append({who: most[who] - few[who] for who in set(few) & set(most)})
+        whole = over_seeds((who[0], x) for who, x in most.items())
+        if whole is None or whole[0] <= 0:
+            return []
+        lost.append({who: (most[who] - few[who]) / whole[0] for who in set(few) & set(most)})
     narrow, wide = lost
     return [(who[0], narrow[who], wide[who]) for who in sorted(set(narrow) & set(wide))]
 
