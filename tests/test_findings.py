@@ -95,6 +95,11 @@ def test_a_knee_is_seen_where_there_is_one():
     assert gain(kneed) > 2
     assert gain(smooth) < 2
     assert knee.held_out({0: {1: 0.5, 2: 0.6}}) == []
+    # a seed has no part in the curve that it is held against
+    bent = 0.9 - 0.8 * np.exp(-sizes / knee.SCALES[20])
+    curves = {s: dict(zip(sizes.tolist(), bent if s else 0 * bent, strict=True)) for s in range(4)}
+    (_, error, _), *_ = knee.held_out(curves)
+    assert error == pytest.approx(np.mean(bent**2), rel=1e-9)
 
 
 def test_every_row_speaks_of_methods_and_experiments_that_exist():
