@@ -16,7 +16,7 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import canvas
-from .methods import LOOKS, TITLES, look_of, over_seeds
+from .methods import LOOKS, TITLES, look_of, of_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def draw(rows: list[Row], width: float) -> Figure:
             look = look_of(method)
             level = of_method[0]["pairs"] is None
             seen = [
-                over_seeds([r for r in of_method if level or r["pairs"] == n], "share")
+                of_column([r for r in of_method if level or r["pairs"] == n], "share")
                 for n in sizes
             ]
             mean, error = np.array(seen).T

@@ -1,122 +1,77 @@
-"""Share of the optimum against the number of specialists K, by leave-out: Figure 3, exactly.
+"""Share of RLHF against the number of specialists K, by leave-out: Figure 3, exactly.
 
-Four attribute rewards are drawn; a specialist is trained for a mixture near one of them, a user
-has a mixture of their own that no specialist saw. A model of feature width d knows each Q_k only
-through d features (its least-squares fit), as an adapter of limited width would; 52 features are
-as many as there are reachable (t, s'), and every fit is exact. Specialists are removed one by one
-in random order and the soup is re-optimised on those that are left.
-
-share = (J(λ*) − J(0))/(V_w − J(0)): 0 is ref, 1 the policy trained for the user alone.
+Specialists are removed in a random order of the seed. A model of width d knows each Q_k only through
+d features (its least-squares fit), as an adapter of limited width would; of 125 features every fit is
+exact. The table is the record of ``soupcheck experiment bases``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from statistics import mean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bounds import Facts
+from bounds.experiments import comparison
 from bounds.runs.progress import OnProgress, silent
-from bounds.runs.task import Task
-from toymdp import Solution, TokenMDP, solve
-from toymdp.soup.ascent import ascend
-from toymdp.soup.objective import SoupObjective
-from toymdp.soup.starts import projection
-from toymdp.worlds.features import Array
 
 from .cached_table import Row, rows_of
-from .canvas import BLACK, BLUE, VERMILION, canvas
+from .canvas import BLACK, BLUE, GREEN, SKY, VERMILION, canvas
+from .methods import of_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = "share of the optimum against the number of specialists, three feature widths"
-A, L, T, ATTRIBUTES = 4, 2, 4, 4
-ROWS = A + (T - 1) * A**L  # reachable (t, s')
-QUICK = {"n": 2, "widths": (13, 52), "most": 3}
-
-
-def world(seed: int, d: int, most: int) -> TokenMDP:
-    """Specialists 0..most−1 and, last, the user, whose weight is 1: a model of width d.
-
-    Worlds of one seed differ in their features only, and narrower features are part of wider.
-    """
-    rng = np.random.default_rng([seed, 0xBA5E])
-    S = A**L
-    weights = rng.gamma(1.0, size=(S, A))
-    attributes = rng.normal(size=(ATTRIBUTES, S))
-    near = 0.6 * np.eye(ATTRIBUTES)[np.arange(most) % ATTRIBUTES]
-    mixtures = near + 0.4 * rng.dirichlet(np.ones(ATTRIBUTES), size=most)
-    user = rng.dirichlet(np.ones(ATTRIBUTES))
-    features = rng.normal(size=(T, S, ROWS))
-    return TokenMDP(
-        vocab_size=A, order=L, horizon=T, start=[0] * L, ref_weights=weights,
-        rewards=np.vstack([mixtures, user]) @ attributes, beta=0.5, w=np.eye(most + 1)[-1],
-        features={"kind": "dense", "values": features[:, :, :d]},
-    )  # fmt: skip
-
-
-def shares(sol: Solution, order: Sequence[int]) -> list[float]:
-    """Share of the optimum with the first 1, 2, ... specialists of an order, each as fitted.
-
-    Every basis contains the one before: its optimum, padded with 0, is a start of the next ascent,
-    so a share never falls as specialists are added.
-    """
-    fitted = sol.Q - Facts(sol).value_fit.residual[: len(sol.Q)]
-    values: list[float] = []
-    best: Array = np.zeros(0)
-    for K in range(1, len(order) + 1):
-        part = replace(sol, Q=np.ascontiguousarray(fitted[order[:K]]))
-        objective = SoupObjective(part)
-        corner = np.eye(K)[-1]
-        starts = [corner, -corner, np.append(best, 0.0), projection(part)]
-        ends = [ascend(objective, nu) for nu in starts if nu.any()]
-        top = max(ends, key=lambda end: end.value)
-        rest = objective.value(np.zeros(K))
-        best = np.array(top.u) if top.value > rest else np.zeros(K)
-        values.append((max(top.value, rest) - rest) / (sol.value_w - rest))
-    return values
+CAPTION = "share of RLHF against the number of specialists: three feature widths, and who chooses λ"
+SOUP, BUDGET = "ss-explicit[m=0]", "oracle"
+METHODS = (SOUP, BUDGET, "oracle-free", "pad")
+LOOKS = {
+    "oracle-free": (GREEN, "^", "--", "best λ of any size *"), BUDGET: (BLUE, "s", "--", "best in budget *"),
+    "pad": (SKY, "D", "--", "true weights *"), SOUP: (BLACK, "o", "-", "learnt"),
+}  # fmt: skip
+WIDTHS = ((VERMILION, "^", ":"), (BLUE, "s", "--"), (BLACK, "o", "-"))
+LOWEST = -0.15  # shares below it are left out of the picture, not of the table
+QUICK = {"seeds": 2, "users": 1, "full": False}
 
 
 def compute(
     on_progress: OnProgress = silent,
     *,
-    n: int = 24,
-    widths: tuple[int, ...] = (13, 26, 52),
-    most: int = 8,
+    seeds: int = 6,
+    users: int = 2,
+    N: int = 320,
+    full: bool = True,
 ) -> list[Row]:
-    """Rows ``{width, K, user, share}``: n users, one random order of leaving out for each."""
-    tasks = [Task.of(shares_of, user=i, widths=list(widths), most=most) for i in range(n)]
+    """Rows of ``comparison.flat`` with the number of bases; domain: "width d". full: every size."""
+    tasks = comparison.tasks(("bases",), seeds, users, [N], METHODS, quick=not full)
     return rows_of(tasks, "bases", on_progress)
 
 
-def shares_of(user: int, widths: list[int], most: int) -> list[Row]:
-    """The rows of one user."""
-    order = np.random.default_rng([user, 1]).permutation(most).tolist()
-    rows = []
-    for d in widths:
-        by_size = shares(solve(world(user, d, most)), order)
-        rows += [{"width": d, "K": K, "user": user, "share": x} for K, x in enumerate(by_size, 1)]
-    return rows
-
-
 def draw(rows: list[Row], width: float) -> Figure:
-    """Mean over users with its standard error, a line for each width."""
-    figure, axes = canvas(width, 0.72)
-    looks = [(VERMILION, "^", ":"), (BLUE, "s", "--"), (BLACK, "o", "-")]
-    for d, (ink, marker, style) in zip(sorted({r["width"] for r in rows}), looks, strict=False):
-        counts = sorted({r["K"] for r in rows})
-        seen = [[r["share"] for r in rows if (r["width"], r["K"]) == (d, K)] for K in counts]
-        middle = np.array([mean(x) for x in seen])
-        error = np.array([stdev(x) / len(x) ** 0.5 for x in seen])
-        axes.fill_between(counts, middle - error, middle + error, color=ink, alpha=0.15, lw=0)
-        axes.plot(counts, middle, color=ink, marker=marker, ls=style, label=f"width {d}")
-    axes.set(xlabel="number of specialists $K$ that are left", ylim=(None, 1.02))
-    axes.set_ylabel("share of the optimum")
-    axes.set_xticks(counts)
-    axes.axhline(1.0, color="0.6", lw=0.6, zorder=1)
-    axes.legend(loc="best")
+    """λ from pairs at each width; then, at full width, λ from pairs and by who knows more."""
+    figure, (left, right) = canvas(width, 0.85, 1, 2, sharey=True)
+    widths = sorted({int(r["domain"].split()[1]) for r in rows})
+    for (ink, marker, style), d in zip(WIDTHS[-len(widths) :], widths, strict=True):
+        own = [r for r in rows if (r["domain"], r["method"]) == (f"width {d}", SOUP)]
+        _line(left, own, ink, marker, style, f"width {d}")
+    for method, look in LOOKS.items():
+        own = [r for r in rows if (r["domain"], r["method"]) == (f"width {widths[-1]}", method)]
+        _line(right, own, *look)
+    counts = sorted({r["bases"] for r in rows})
+    for panel, title in ((left, "learnt λ"), (right, f"width {widths[-1]}")):
+        panel.set(xscale="log", xlabel="specialists $K$", title=title, ylim=(LOWEST, 1.05))
+        panel.set_xticks(counts, [str(k) for k in counts])
+        panel.minorticks_off()
+        for level in (0.0, 1.0):
+            panel.axhline(level, color="0.6", lw=0.6, zorder=1)
+        panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.12), handlelength=1.8)
+    left.set_ylabel("share of RLHF")
     return figure
+
+
+def _line(panel: Any, rows: list[Row], ink: str, marker: str, style: str, label: str) -> None:
+    """Means over seeds with their standard errors."""
+    counts = sorted({r["bases"] for r in rows})
+    seen = [of_column([r for r in rows if r["bases"] == k], "share") for k in counts]
+    mean, error = np.array(seen).T
+    panel.fill_between(counts, mean - error, mean + error, color=ink, alpha=0.15, lw=0)
+    panel.plot(counts, mean, color=ink, marker=marker, ls=style, ms=2.8, lw=0.9, label=label)

@@ -28,7 +28,7 @@ from .canvas import WIDTHS
 # one module each, with its CAPTION
 FIGURES = (
     "tightness", "violation", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
-    "bases", "adaptation", "ranking", "losses",
+    "bases", "adaptation", "ranking", "losses", "labels", "topics", "implicit",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import BLUE, GREEN, ORANGE, VERMILION, canvas
-from .methods import TITLES, look_of, over_seeds
+from .methods import TITLES, look_of, of_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,14 +62,14 @@ def draw(rows: list[Row], width: float) -> Figure:
                 continue
             ends = [0.0, 0.0]
             for loss, (ink, hatch) in INKS.items():
-                size, _ = over_seeds(own, loss)
+                size, _ = of_column(own, loss)
                 side = int(size < 0)
                 panel.barh(
                     y, size, left=ends[side], color=ink, hatch=hatch, height=0.7, ec="white", lw=0.3
                 )
                 ends[side] += size
             panel.plot(
-                1.0 - over_seeds(own, "share")[0], y, color="black", marker="|", ms=7, mew=1.3
+                1.0 - of_column(own, "share")[0], y, color="black", marker="|", ms=7, mew=1.3
             )
         labels = [look_of(m).label + (f", {n}" if n else "") for m, n in reversed(bars)]
         panel.set_yticks(range(len(bars)), labels)

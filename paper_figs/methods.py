@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+
+from bounds.experiments.seeds import over_seeds
 
 from .cached_table import Row
 from .canvas import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SKY, VERMILION
@@ -42,11 +42,8 @@ def look_of(method: str) -> Look:
     return LOOKS[NAMES.get(method, method)]
 
 
-def over_seeds(rows: list[Row], key: str) -> tuple[float, float]:
-    """Mean and standard error of a column: users of a seed are averaged, seeds are the sample."""
-    by_seed: dict[int, list[float]] = {}
-    for r in rows:
-        if r[key] is not None:
-            by_seed.setdefault(r["seed"], []).append(r[key])
-    means = [fmean(x) for x in by_seed.values()]
-    return fmean(means), stdev(means) / sqrt(len(means)) if len(means) > 1 else 0.0
+def of_column(rows: list[Row], key: str) -> tuple[float, float]:
+    """Mean and standard error of a column over seeds; 0 where there is one seed."""
+    mean = over_seeds((r["seed"], r[key]) for r in rows)
+    assert mean is not None
+    return mean[0], mean[1] or 0.0

@@ -13,7 +13,7 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import canvas
-from .methods import TITLES, look_of, over_seeds
+from .methods import TITLES, look_of, of_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def draw(rows: list[Row], width: float) -> Figure:
         for r in rows:
             if r["domain"] == domain and r["share"] is not None:
                 of_method.setdefault(r["method"], []).append(r)
-        ends = {m: over_seeds(own, "share") for m, own in of_method.items()}
+        ends = {m: of_column(own, "share") for m, own in of_method.items()}
         order = sorted(ends, key=lambda m: ends[m][0])
         for y, method in enumerate(order):
             look, (mean, error) = look_of(method), ends[method]

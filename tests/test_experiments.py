@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from command_line import run as command
 
-from bounds.experiments import bases, corpus, exact, sleep, t2i, ultrafeedback
+from bounds.experiments import bases, corpus, exact, profiles, sleep, t2i, ultrafeedback
 from bounds.experiments.catalogue import EXPERIMENTS
 from bounds.experiments.experiment import Settings
+from bounds.experiments.seeds import over_seeds
 from bounds.records.output import dump
 from bounds.records.resume import finished, marked
 from bounds.report import experiments as report
@@ -92,7 +93,7 @@ def test_ranked_labels_without_an_outside_part_have_no_limit():
 def test_a_killed_run_loses_one_unit_and_a_resumed_one_is_the_same(tmp_path):
     """The file is cut inside the second unit, in the middle of a line, as a kill leaves it."""
     options = ["experiment", "ultrafeedback", "--quick", "--seeds", "2", "--users", "1",
-               "--methods", "ref,ss-explicit", "--json"]  # fmt: skip
+               "--methods", "ref,ss-explicit", "--workers", "1", "--json"]  # fmt: skip
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     assert command(*options, whole).exit_code == 0
     text = whole.read_text(encoding="utf-8")
@@ -196,7 +197,11 @@ def test_levels_of_a_trait_and_weights_of_a_person():
     r = sleep.levels(x)
     np.testing.assert_allclose(r[:5], -r[10:])
     assert (r[5:10].argmax(axis=1) == np.abs(x - 0.5).argmin(axis=1)).all()
-    w = sleep.weights_of(sleep.profile(np.random.default_rng(2)))
+    people = profiles.profiles()
+    assert people.shape == (56, 4)
+    assert ((people >= 0) & (people <= 1)).all()
+    assert (people.std(axis=0) > 0.1).all()
+    w = sleep.weights_of(people[3])
     assert w.sum() == pytest.approx(1.0)
     assert w.min() > 0.1
 
@@ -239,8 +244,8 @@ def test_peoples_pairs_are_what_people_said_of_unseen_questions():
                 # an answer that is given twice, or reads the same in classes of words, may have both labels
                 assert tuple(good) in known
                 assert tuple(bad) in known
-            s, _ = collect.steps_before(world, pairs)
-            assert (world.mdp.ref[s, pairs.first % 32] > 0).all()
+            _, nexts, s = collect.sides(world, pairs)[0]
+            assert (world.mdp.ref[s, nexts % 32] > 0).all()
     assert not set(data.question[data.train]) & set(data.question[~data.train])
 
 
@@ -269,9 +274,9 @@ def test_curves_run_along_pairs_or_along_specialists():
 
 def test_the_seed_is_the_unit_of_every_error_bar():
     same = [(0, 1.0), (0, 3.0), (1, 4.0), (1, 4.0)]
-    assert report.mean_and_error(same) == (3.0, pytest.approx(1.0))
-    assert report.mean_and_error([(0, 1.0), (0, 3.0)]) == (2.0, None)
-    assert report.mean_and_error([(0, None)]) is None
+    assert over_seeds(same) == (3.0, pytest.approx(1.0))
+    assert over_seeds([(0, 1.0), (0, 3.0)]) == (2.0, None)
+    assert over_seeds([(0, None)]) is None
     assert report.cell((0.861, 0.021)) == "0.86±0.02"
 
 

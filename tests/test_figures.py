@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
+from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
-from itertools import pairwise
 from math import exp, log
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 
 from bounds.experiments import comparison, ultrafeedback
-from bounds.experiments.experiment import labelled_pairs
-from paper_figs import adaptation, bases, desirability, landscape, lemma1, tightness
+from bounds.experiments.catalogue import EXPERIMENTS
+from bounds.experiments.experiment import Ask
+from paper_figs import (
+    adaptation,
+    desirability,
+    implicit,
+    labels,
+    landscape,
+    lemma1,
+    tightness,
+    topics,
+)
 from paper_figs.command import FIGURES, settings
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
@@ -233,40 +243,68 @@ def test_desirability_is_linear_and_the_value_is_not():
     assert r["value"] == pytest.approx(worst, rel=1e-6)
 
 
-def test_bases():
+def test_bases_are_the_record_of_the_experiment():
     rows = quick("bases")
-    for d in (13, 52):
-        for user in (0, 1):
-            own = [r["share"] for r in rows if (r["width"], r["user"]) == (d, user)]
-            assert all(0 <= a <= b <= 1 for a, b in pairwise(own))
+    assert {r["domain"] for r in rows} == {"width 25", "width 125"}
+    assert {r["bases"] for r in rows} == {1, 4, 10, 30}
+    settings = replace(
+        EXPERIMENTS["bases"].full, seeds=2, users=1, pairs=(320,), methods=("pad",), quick=True
+    )
+    again = EXPERIMENTS["bases"].tasks(settings)[1].run()
+    wanted = {
+        (r["domain"], r["bases"]): r["share"] for r in again if r["prompts"] == "test"
+    }  # fmt: skip
+    found = {
+        (r["domain"], r["bases"]): r["share"] for r in rows
+        if (r["seed"], r["method"]) == (1, "pad")
+    }  # fmt: skip
+    assert found == wanted
+    wide = [r for r in rows if r["domain"] == "width 125"]
+    share = {(r["seed"], r["bases"], r["method"]): r["share"] for r in wide}
+    for seed, count in itertools.product((0, 1), (1, 4, 10, 30)):
+        # on the prompts that it does not climb on it may lose a little
+        assert share[seed, count, "oracle-free"] >= share[seed, count, "oracle"] - 0.05
+    assert share[0, 30, "oracle-free"] > share[0, 4, "oracle-free"]
 
 
-@pytest.mark.parametrize("d", [13, 52])
-def test_share_of_one_specialist(d):
-    """J along a line, the specialist's Q known through d features only."""
-    user = 1
-    mdp = bases.world(user, d, 3)
-    order = np.random.default_rng([user, 1]).permutation(3)
-    Q = by_hand(mdp, mdp.rewards[order[0]])[0]
-    used = [(t, s) for t in range(mdp.horizon) for s in range(16) if t > 0 or s < 4]
-    psi = np.array([mdp.features.values[t, s] for t, s in used])
-    fit = psi @ np.linalg.lstsq(psi, np.array([Q[t, s] for t, s in used]))[0]
-    known = np.zeros_like(Q)
-    for (t, s), value in zip(used, fit, strict=True):
-        known[t, s] = value
-    top, ref = by_hand(mdp, mdp.reward_w)[1], soup_value(mdp, known[None], [0.0])
-    ends = [
-        minimize_scalar(
-            lambda nu: -soup_value(mdp, known[None], [nu]), bounds=side, method="bounded",
-            options={"xatol": 1e-10},
-        )
-        for side in ((-1, -1e-6), (1e-6, 1))
-    ]  # fmt: skip
-    best = max(ref, *(-end.fun for end in ends))
-    rows = quick("bases")
-    (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (d, user, 1)]
-    assert found > 0.01  # 0 would hide what it is a share of
-    assert found == pytest.approx((best - ref) / (top - ref), abs=1e-6)
+def test_labels_by_rank_fix_no_scale():
+    rows = quick("labels")
+    assert {(r["labels"], r["pairs"]) for r in rows} == {
+        (m, n) for m in ("bt", "rank") for n in (20, 160)
+    }
+    assert {r["method"] for r in rows} == set(labels.LOOKS)
+    at = {(r["labels"], r["seed"], r["pairs"], r["method"]): r["share"] for r in rows}
+    drop = [
+        at["rank", s, 160, "ss-explicit[m=0, budget]"] - at["rank", s, 160, "ss-explicit[m=0]"]
+        for s in (0, 1)
+    ]
+    assert min(drop) > 0.02
+
+
+def test_topics_gain_where_tastes_turn():
+    rows = quick("topics")
+    assert len(rows) == 2 * 2 * 2 * 4
+    gains = {
+        (r["turned"], r["separation"], r["seed"]): r["gain"] for r in rows
+        if r["method"] == topics.KNOWN
+    }  # fmt: skip
+    assert all(r["gain"] == 0.0 for r in rows if r["method"] == topics.POOLED)
+    # topics are known to it: how far they are apart does not bear on it
+    for turned, seed in itertools.product((0, 3), (0, 1)):
+        assert gains[turned, 1.0, seed] == gains[turned, 4.0, seed]
+    mean = {t: np.mean([g for (x, *_), g in gains.items() if x == t]) for t in (0, 3)}
+    assert mean[3] > mean[0] + 0.05
+
+
+def test_implicit_is_explicit_unless_as_printed():
+    rows = quick("implicit")
+    at = {(r["seed"], r["pairs"], r["method"]): r for r in rows}
+    for seed, n in itertools.product((0, 1), (20, 160)):
+        sound, explicit, printed = (at[seed, n, m] for m in
+                                    (implicit.SOUND, implicit.EXPLICIT, implicit.PRINTED))  # fmt: skip
+        assert sound["share"] == pytest.approx(explicit["share"], abs=1e-12)
+        assert abs(printed["share"] - explicit["share"]) > 0.01
+        assert 0.0 < sound["accepted_answer"] < sound["accepted_token"] < 1.0
 
 
 def test_rungs():
@@ -299,7 +337,7 @@ def test_adaptation_share_of_a_soup():
     settings = ultrafeedback.FULL
     domain = ultrafeedback.domain(1, settings.outside)
     (method,) = select(["ss-explicit[m=0]"])
-    feedback = labelled_pairs(domain, 1, 0, settings.labels, 160)
+    feedback = Ask(1, 0, (160,), (), settings.labels, settings.outside, True).feedback(domain)
     lam = method.fit(domain, Bases.optimal(domain), feedback.take(20), 1).facts.lam
     assert np.abs(lam).sum() > 0.1
     (mdp,), user = domain.worlds, domain.users[0, 0]

@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 import scipy
-from method_worlds import small_domain
+from method_worlds import small_domain, with_feedback
 
 from bounds.experiments import offline
 from toymdp.errors import InstanceError
@@ -18,6 +18,10 @@ from toymdp.learning.greedy import greedy
 from toymdp.learning.specialists import Trajectories, composite_jointly
 from toymdp.learning.users import mixed_user, orthonormal
 from toymdp.methods import collect
+from toymdp.methods.catalogue import select
+from toymdp.methods.method import NotApplicable
+from toymdp.methods.rounds import by_soups
+from toymdp.methods.value import value_of
 
 
 def pairs(seed, N=80, K=3, size=1.0):
@@ -286,3 +290,72 @@ def test_many_columns_have_the_minimum_that_few_would(N):
     assert np.abs(gradient).max() < 1e-4
     rough = logistic.minimise(X, targets, mean, precision, rough=True)
     assert 0 < np.abs(rough - wide).max() < 0.1
+
+
+def test_answers_that_are_judged_one_by_one():
+    """A good answer has chance σ(β Σ log π_u/ref); λ, p and r̂ are learnt from first answers alone."""
+    domain = small_domain(50, outside=0.0, K=3, attributes=3)
+    bases, feedback = with_feedback(domain, 4000, mode="binary", disputed=False)
+    (best,) = domain.best(0)
+    rows = range(300)
+    chance = []
+    for n in rows:
+        s, total = int(domain.start[feedback.prompt[n]]), 0.0
+        for t, following in enumerate(feedback.first[n].tolist()):
+            total += domain.beta * best.logits[t, s, following % 3]
+            s = following
+        chance.append(total)
+    np.testing.assert_allclose(collect.margins(domain, feedback)[:300], chance, atol=1e-12)
+    other = replace(feedback, second=feedback.first[::-1])
+    np.testing.assert_array_equal(
+        collect.returns(domain, bases, feedback), collect.returns(domain, bases, other)
+    )
+    for name in ("ss-explicit[m=0]", "rlhf-learnt", "drift"):
+        method = select([name])[0]
+        values = [
+            value_of(domain, method.fit(domain, bases, given, 0), 0).value.mean()
+            for given in (feedback, replace(feedback, labels=-feedback.labels))
+        ]
+        assert values[0] > values[1] + 0.2, name  # what is called good is what is looked for
+    with pytest.raises(NotApplicable, match="pairs"):
+        select(["reward"])[0].fit(domain, bases, feedback, 0)
+
+
+def test_the_posterior_is_as_wide_as_its_errors():
+    """λ drawn from the prior, answers by its chances: its errors in units of the width are normal."""
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(60):
+        X, lam = rng.normal(size=(400, 3)), 0.7 * rng.normal(size=3)
+        labels = (rng.random(400) < 1.0 / (1.0 + np.exp(-X @ lam))).astype(float)
+        precision = np.eye(3) / 0.49
+        mean = logistic.fit(X, labels, np.zeros(3), precision).mean
+        wide = logistic.laplace(X, mean, precision)
+        scores.append((lam - mean) @ np.linalg.solve(wide, lam - mean) / 3)
+    assert 0.75 < np.mean(scores) < 1.3
+
+
+def test_pairs_of_the_soup_are_drawn_from_it_in_rounds():
+    domain = small_domain(53)
+    bases, _ = with_feedback(domain)
+    sizes = (10, 40, 160)
+    feedback = by_soups(domain, bases, 0, sizes, "bt", 0)
+    assert (len(feedback), feedback.source) == (160, "soup")
+    few = by_soups(domain, bases, 0, sizes[:2], "bt", 0)
+    np.testing.assert_array_equal(few.first, feedback.first[:40])
+    np.testing.assert_array_equal(few.labels, feedback.labels[:40])
+    # answers of a policy: the frequencies of its table, nothing that it gives up
+    table = np.zeros((3, 9, 3))
+    table[...] = (0.2, 0.0, 0.8)
+    heights = np.random.default_rng(0).random((20_000, 3))
+    nexts = collect.answers_of(table, 4, heights)
+    counts = np.bincount((nexts % 3).ravel(), minlength=3) / nexts.size
+    np.testing.assert_allclose(counts, (0.2, 0.0, 0.8), atol=0.01)
+    assert (nexts[:, 0] == (4 * 3 + nexts[:, 0] % 3) % 9).all()
+    # what the soup answers is better for the user than what ref does
+    of_ref = collect.draw_pairs(domain, 160, 0)
+    returns = [
+        sum(domain.users[0, 0, x[40:]].sum(axis=1).mean() for x in (part.first, part.second))
+        for part in (of_ref, feedback)
+    ]
+    assert returns[1] > returns[0] + 1.0

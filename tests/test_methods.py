@@ -16,7 +16,7 @@ from toymdp.exact.evaluate import evaluate
 from toymdp.exact.policy import Policy
 from toymdp.exact.sampling import rejection_sampler
 from toymdp.exact.tables import optimum, tilt, value_and_slope, worth
-from toymdp.learning.logistic import unpenalised
+from toymdp.learning.logistic import climb, unpenalised
 from toymdp.methods import (
     collect,
     drift,
@@ -493,13 +493,38 @@ def test_pad_sf_with_a_constant_gate_is_the_soup_and_with_a_one_hot_gate_the_spe
 def test_the_gradient_of_the_scorer_is_its_derivative(mixture):
     domain = small_domain(36)
     bases, feedback = with_feedback(domain, 20)
-    scores = pad_sf.scorer(domain, np.stack(bases.log_ratios), feedback, mixture=mixture)
-    rng = np.random.default_rng(0)
-    x, move, weights = rng.normal(size=40), rng.normal(size=40), rng.normal(size=20)
+    f = np.stack(bases.log_ratios)
+    scores, passed = pad_sf.scorer(domain, f, feedback, mixture=mixture)
+    rng, n = np.random.default_rng(0), 4 * (1 + len(passed))
+    x, move, weights = rng.normal(size=n), rng.normal(size=n), rng.normal(size=20)
     z, back = scores(x)
     ahead, behind = (weights @ scores(x + h * move)[0] for h in (1e-6, -1e-6))
     assert back(weights) @ move == pytest.approx((ahead - behind) / 2e-6, rel=1e-5)
     assert np.abs(z).max() > 0.1
+    # the scores are those of the policy itself
+    whole = np.zeros((1 + 9, 4))
+    whole[np.append(0, 1 + passed)] = x.reshape(-1, 4)
+    policy = pad_sf.gated(f, pad_sf.gates(whole.ravel(), 4, 1, 9), mixture=mixture)
+    np.testing.assert_allclose(
+        z, domain.beta * (collect.visits(domain, feedback) @ policy.ravel()), atol=1e-12
+    )
+
+
+def test_pad_sf_is_the_policy_that_was_climbed_to():
+    """What is learnt stands at the contexts that the pairs pass, and the constant's weights elsewhere."""
+    domain = small_domain(37)
+    bases, feedback = with_feedback(domain, 4)
+    f = np.stack(bases.log_ratios)
+    scores, passed = pad_sf.scorer(domain, f, feedback, mixture=False)
+    assert 1 < len(passed) < 9
+    ended = climb(scores, feedback.targets, np.zeros((1, 4 * (1 + len(passed)))))
+    (G,) = pad_sf.fit(domain, bases, feedback, 0, restarts=0).logits
+    found = domain.beta * (collect.visits(domain, feedback) @ G.ravel())
+    np.testing.assert_allclose(found, scores(ended.best)[0], atol=1e-12)
+    constant = np.exp(ended.best[:4]) / np.exp(ended.best[:4]).sum()
+    rest = np.setdiff1d(np.arange(9), passed)
+    wanted = np.einsum("k,ktsa->tsa", constant, f[0])[:, rest]
+    np.testing.assert_allclose(G[:, rest], wanted, atol=1e-12)
 
 
 # -- the others --------------------------------------------------------------------------------

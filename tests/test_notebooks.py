@@ -38,7 +38,17 @@ def code(notebook):
 
 
 def test_the_list():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06", "07", "09"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == [
+        "01",
+        "02",
+        "03",
+        "04",
+        "05",
+        "06",
+        "07",
+        "08",
+        "09",
+    ]
     table = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"({path.name})" in table for path in NOTEBOOKS)
 

@@ -28,6 +28,7 @@ from bounds.runs.engine import run
 from bounds.runs.judging import WorstCases, judge, walk
 from bounds.runs.task import Task
 from toymdp import InstanceError
+from toymdp.errors import SolverError
 from toymdp.families import generate
 
 
@@ -80,6 +81,76 @@ def test_the_engine_keeps_the_order_and_says_how_far_it_is():
     assert [task for task, _ in done] == tasks
     assert [len(records) for _, records in done] == [2, 0, 1]
     assert seen == [("squares", n, 3) for n in range(4)]
+
+
+def fails(n: int) -> list[dict[str, int]]:
+    raise InstanceError.of("n", n, "cannot be", "give another")
+
+
+def ends(n: int) -> list[dict[str, int]]:
+    os._exit(9)
+
+
+def test_several_workers_give_the_same_records():
+    seen = []
+    tasks = [Task.of(squares, n=n) for n in (3, 0, 2, 1)]
+    done = {task.id: rows for task, rows in run(tasks, "s", lambda *told: seen.append(told), 2)}
+    assert done == {task.id: task.run() for task in tasks}
+    assert seen == [("s", n, 4) for n in range(5)]
+    # an error of a task is the run's, whoever ran it; a worker that is gone is told
+    with pytest.raises(InstanceError, match="cannot be"):
+        list(run([Task.of(fails, n=n) for n in (0, 1)], workers=2))
+    with pytest.raises(SolverError, match="--resume"):
+        list(run([Task.of(ends, n=n) for n in (0, 1)], workers=2))
+
+
+ENDLESS = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from test_runs import waits
+from bounds.runs.engine import run
+from bounds.runs.task import Task
+if __name__ == "__main__":
+    folder = sys.argv[2]
+    for task, rows in run([Task.of(waits, n=n, folder=folder) for n in range(4)], workers=2):
+        print(rows[0]["n"], flush=True)
+"""
+
+
+def waits(n: int, folder: str) -> list[dict[str, int]]:
+    """The first is done at once, the others say who they are and stay."""
+    if n == 0:
+        return [{"n": n}]
+    (Path(folder) / f"{os.getpid()}").touch()
+    time.sleep(600)
+    return []
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_run(tmp_path, ended_by):
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS, encoding="utf-8")
+    command = [sys.executable, script, Path(__file__).parent, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"0\n"  # what is done is there before the rest
+        while len(workers := [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]) < 2:
+            time.sleep(0.05)
+        parent.send_signal(ended_by)
+        parent.wait(60)
+    for _ in range(600):
+        if not any(alive(pid) for pid in workers):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still at work: {workers}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: one that ended may wait for somebody to ask how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_case_makes_the_same_instance_anywhere(tmp_path):

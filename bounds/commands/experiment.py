@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +11,20 @@ from rich.console import Console
 from rich.table import Table
 
 from toymdp.errors import InstanceError
+from toymdp.learning.feedback import MODES
 
 from ..experiments.catalogue import EXPERIMENTS, named
 from ..experiments.experiment import Experiment, Settings
+from ..experiments.findings import Held, evaluate
+from ..experiments.papers import of_papers
 from ..records.output import OutputFile, Record, dump
 from ..records.resume import finished, marked
 from ..report import experiments as report
 from ..report.console import progress_bar, tables_console, warm_up
 from ..runs.engine import run
+from ..threads import cores
 from .options import Json
-
-MODES = ("bt", "rank")
+from .pages import check_target, write_page
 
 
 def experiment(
@@ -33,7 +35,8 @@ def experiment(
     seeds: Annotated[int | None, typer.Option(min=1, help="How many worlds.")] = None,
     users: Annotated[int | None, typer.Option(min=1, help="How many users of each world.")] = None,
     labels: Annotated[
-        str | None, typer.Option(help="How users answer: bt (by chance) or rank.")
+        str | None,
+        typer.Option(help="How users answer: bt (pairs, by chance), rank, or binary (one answer)."),
     ] = None,
     outside: Annotated[
         float | None, typer.Option(help="Share of the users' norm that no attribute knows, 0 to 1.")
@@ -42,9 +45,15 @@ def experiment(
         str | None, typer.Option(help="Ids or shell patterns, by commas; all by default.")
     ] = None,
     json_path: Json = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A self-contained page: findings, pictures, tables.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that --json PATH holds.")
     ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that share the work; default: one a core.")
+    ] = None,
 ) -> None:
     """Run one of the papers' experiments on worlds where every value is exact; no name: the list."""
     if name is None:
@@ -52,20 +61,24 @@ def experiment(
         return
     chosen = named(name)
     settings = asked(chosen, quick, seeds, users, labels, outside, methods)
+    check_target(html, json_path)
     known = _known(json_path, resume)
     tasks = chosen.tasks(settings)
     warm_up()
     console = tables_console(json_path)
-    records: list[Record] = []
     with OutputFile(json_path, append=resume) as out, progress_bar() as on_progress:
-        for task in tasks:
-            records += known.get(task.id, [])
         rest = [task for task in tasks if task.id not in known]
-        for task, rows in run(rest, name, on_progress):
-            done = marked(task.id, rows)
-            out.write([dump(row) for row in done])
-            records += done
-    show(console, chosen, records)
+        for task, rows in run(rest, name, on_progress, cores() if workers is None else workers):
+            known[task.id] = marked(task.id, rows)
+            out.write([dump(row) for row in known[task.id]])
+    # in the order of the tasks, so that no sum hangs on which was done first
+    records = [row for task in tasks for row in known[task.id]]
+    seen = evaluate(of_papers(settings.labels), records)
+    show(console, chosen, records, seen)
+    if html is not None:
+        from ..report import experiment_page  # with it come jinja2 and matplotlib
+
+        write_page(html, experiment_page.render(chosen, records, seen))
 
 
 def listing() -> Table:
@@ -109,16 +122,15 @@ def _known(json_path: str | None, resume: bool) -> dict[str, list[Record]]:
     return finished(Path(str(json_path)))
 
 
-def show(console: Console, chosen: Experiment, records: list[Record]) -> None:
+def show(console: Console, chosen: Experiment, records: list[Record], seen: list[Held]) -> None:
     """The tables, what failed, how open details are read, and what the numbers are not."""
     for table in report.tables(records):
         console.print(table)
+    if seen:
+        grid = report.findings(seen)
+        console.print(grid.title)
+        console.print(grid.rich)
     for line in report.problems(records):
         console.print(line, style="yellow", highlight=False, markup=False)
-    for line in _notes(chosen):
+    for line in report.notes(chosen):
         console.print(line, style="dim", highlight=False, markup=False)
-
-
-def _notes(chosen: Experiment) -> Iterator[str]:
-    yield from (f"read: {line}" for line in chosen.readings)
-    yield from report.NOTES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from toymdp.errors import InstanceError, OutputError
-from toymdp.files import write_whole
+from toymdp.errors import InstanceError
 from toymdp.kinds import ALL_FAMILIES
 
 from ..claims.catalogue import asked_by_name, select
@@ -29,8 +27,8 @@ from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
-from ..terminal import standard_stream
 from .options import Plugin, Seed, numbers
+from .pages import check_target, write_page
 
 DETAIL_LIMIT = 3  # instances up to which every check is shown
 
@@ -87,7 +85,7 @@ def verify(
     weights = None if lam is None else numbers(lam, "--lambda")
     paths = [path for given in files or [] for path in files_of(given)]
     inputs = [*paths, *(p for p in (text, labels) if p is not None)]
-    _check_target(html, json_path, inputs)
+    check_target(html, json_path, inputs)
     ledger_file = OutputFile(json_path, inputs)
     cases = list(_cases(paths, family, n, seed, text, labels, vocab_size, order, weights))
     warm_up()
@@ -116,7 +114,7 @@ def verify(
             console.print(table)
         if html is not None:
             with progress_bar() as on_progress:
-                _write_page(html, summary, worst, on_progress)
+                write_page(html, _page(summary, worst, on_progress))
     _close(console, result, gate or strict or require_applicable)
 
 
@@ -164,31 +162,11 @@ def _cases(
     return instances.default_suite(n, seed)
 
 
-def _check_target(html: Path | None, json_path: str | None, inputs: Sequence[Path]) -> None:
-    if html is None:
-        return
-    if standard_stream(html) is not None:
-        raise InstanceError.of("--html", str(html), "is where the tables go", "name a file")
-    one = json_path is not None and os.path.realpath(html) == os.path.realpath(json_path)
-    if one and (html.is_file() or not html.exists()):
-        raise InstanceError.of("--html", str(html), "is the file of --json too", "name another")
-    if os.path.realpath(html) in map(os.path.realpath, inputs):
-        raise InstanceError.of("--html", str(html), "is an input of this run", "name another")
-    if html.is_dir():  # at once: a run must not end in this
-        raise InstanceError.of("--html", str(html), "is a folder", "name a file in it")
-    if not html.parent.is_dir():
-        raise InstanceError.of("--html", str(html), "its folder does not exist", "create it")
-
-
-def _write_page(path: Path, summary: Summary, worst: WorstCases, on_progress: OnProgress) -> None:
-    """Walk the proofs of what is violated, and write the page."""
+def _page(summary: Summary, worst: WorstCases, on_progress: OnProgress) -> str:
+    """Walk the proofs of what is violated, and draw the page."""
     from ..report import page  # with it come jinja2 and latex2mathml
 
     for _, walks in run(worst.tasks(), "proofs", on_progress):
         for record in walks:
             summary.add(record)
-    text = page.render(summary, certificates=stored_certificates(), on_progress=on_progress)
-    try:
-        write_whole(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
+    return page.render(summary, certificates=stored_certificates(), on_progress=on_progress)

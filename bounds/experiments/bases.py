@@ -9,17 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
 from toymdp.methods.method import Bases
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Settings, Unit
 from .ultrafeedback import USERS, A, K, L, T, domain
 
 COUNTS = (1, 2, 4, 7, 10, 16, 30)
@@ -37,25 +30,18 @@ def through(Q: Array, width: int, seed: int) -> Array:
     return np.ascontiguousarray((features @ left).T.reshape(Q.shape))
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, for every number of specialists and every width."""
-    order = np.random.default_rng([seed, 0x0DE5]).permutation(K)
+    order = np.random.default_rng([ask.seed, 0x0DE5]).permutation(K)
     rows = []
-    for count in QUICK_COUNTS if quick else COUNTS:
-        world = domain(seed, outside, order[:count].tolist())
-        exact = Bases.optimal(world)
-        feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-        for width in (WIDTHS[0], WIDTHS[-1]) if quick else WIDTHS:
-            Q = tuple(through(q, width, seed) for q in exact.Q)
+    for count in QUICK_COUNTS if ask.quick else COUNTS:
+        world = domain(ask.seed, ask.outside, order[:count].tolist())
+        exact, feedback = Bases.optimal(world), ask.feedback(world)
+        for width in (WIDTHS[0], WIDTHS[-1]) if ask.quick else WIDTHS:
+            Q = tuple(through(q, width, ask.seed) for q in exact.Q)
             bases = exact if width == WIDTHS[-1] else Bases.given(world, Q)
-            work = Unit(
-                "bases", f"width {width}", world, bases, exact, feedback, seed, outside,
-                tuple(pairs),
-            )  # fmt: skip
-            rows += [r | {"bases": count} for r in work.records(chosen_methods(methods, quick))]
+            work = Unit("bases", f"width {width}", world, bases, exact, feedback, ask)
+            rows += [r | {"bases": count} for r in work.records()]
     return rows
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from toymdp.arrays import Array, IntArray
 from toymdp.families.corpus import corpus_ngrams
 from toymdp.families.corpus_answers import LabelledAnswers, labelled_answers
-from toymdp.learning.feedback import Feedback, Mode
+from toymdp.learning.feedback import Feedback
 from toymdp.methods import collect
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from .experiment import Experiment, Settings, Unit, chosen_methods
+from .experiment import Ask, Experiment, Settings, Unit
 
 A, L, T = 32, 2, 12
 SPECIALISTS, USERS = 6, 3
@@ -83,27 +83,22 @@ def _contexts(tokens: IntArray, start: int) -> IntArray:
     return nexts
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user: with people's own labels, and with labels by the fitted reward."""
+    seed, user = ask.seed, ask.user
     world = domain(seed)
     bases = Bases.optimal(world)
     data = labelled_answers(seed, A, T)
-    people = human_pairs(world, data, user, max(pairs), seed, train=True)
+    people = human_pairs(world, data, user, max(ask.pairs), seed, train=True)
     asked = {
         kind: human_pairs(world, data, user, 2000, seed + 1, train=kind == "train")
         for kind in ("train", "test")
     }
-    simulated = collect.label(world, people, user, labels, seed)
+    simulated = collect.label(world, people, user, ask.labels, seed)
     rows = []
     for name, feedback in (("people", people), ("fitted reward", simulated)):
-        work = Unit(
-            "corpus", f"{USERS_ARE[user]}, labels of {name}", world, bases, bases, feedback, seed,
-            outside, tuple(pairs), asked=asked,
-        )  # fmt: skip
-        rows += work.records(chosen_methods(methods, quick))
+        about = f"{USERS_ARE[user]}, labels of {name}"
+        rows += Unit("corpus", about, world, bases, bases, feedback, ask, asked=asked).records()
     return rows
 
 

@@ -11,21 +11,13 @@ import scipy  # whose parts are imported when they are first asked for
 
 from toymdp import TokenMDP
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
 from toymdp.methods.exact import exhaustive_ratio
-from toymdp.methods.method import Bases, Domain, Fitted
+from toymdp.methods.method import Domain, Fitted
 from toymdp.methods.reward_model import Enumerated, enumerated
 from toymdp.methods.value import accuracy
 
 from ..records.output import Record, number
-from .experiment import (
-    Experiment,
-    Judge,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Judge, Settings, souped
 
 A, L, T, BETA = 5, 2, 4, 1.0
 TOPICS, ATTRIBUTES, USERS = 4, 42, 10
@@ -33,15 +25,15 @@ TRAIN, TEST = 80, 20  # prompts: an 8:2 split
 DIMENSIONS, SEPARATION = 8, 3.0  # of embeddings; distance of topics' centres over the noise
 LIKED = 3  # attributes that a user has a taste for in a topic
 STRENGTH = 0.5  # of an attribute's tilt: reward units of its standard deviation
-GREEDY_K, GREEDY_PAIRS = 2, 10
+GREEDY_K = 3
 TASTES = ("reversal", "independent", "consistent")
 
 
-def tastes(rng: np.random.Generator, kind: str) -> Array:
+def tastes(rng: np.random.Generator, kind: str, turned: int = LIKED) -> Array:
     """Weights [topics, n] of a user: ``LIKED`` attributes in each topic.
 
-    "reversal": the same attributes, opposite signs in every other topic; "independent": others in
-    each; "consistent": the same everywhere.
+    "reversal": the same attributes, of which ``turned`` have the opposite sign in every other topic;
+    "independent": others in each; "consistent": the same everywhere.
     """
     weights = np.zeros((TOPICS, ATTRIBUTES))
     shared = rng.choice(ATTRIBUTES, LIKED, replace=False)
@@ -50,13 +42,17 @@ def tastes(rng: np.random.Generator, kind: str) -> Array:
         if kind == "independent":
             shared = rng.choice(ATTRIBUTES, LIKED, replace=False)
             signs = rng.choice([-1.0, 1.0], size=LIKED)
-        turned = -1.0 if kind == "reversal" and topic % 2 else 1.0
-        weights[topic, shared] = turned * signs
+        weights[topic, shared] = signs
+        if kind == "reversal" and topic % 2:
+            weights[topic, shared[:turned]] *= -1.0
     return weights
 
 
-def domain(seed: int, kind: str) -> Domain:
-    """The world of a seed: a ref for each topic, attributes that all topics share, users by topic."""
+def domain(seed: int, kind: str, separation: float = SEPARATION, turned: int = LIKED) -> Domain:
+    """The world of a seed: a ref for each topic, attributes that all topics share, users by topic.
+
+    separation: of the topics' centres among embeddings, over their noise. turned: see ``tastes``.
+    """
     rng = np.random.default_rng([seed, 0xE7])
     S, P = A**L, TRAIN + TEST
     attributes = STRENGTH * rng.normal(size=(ATTRIBUTES, S))
@@ -69,13 +65,13 @@ def domain(seed: int, kind: str) -> Domain:
         for topic in range(TOPICS)
     )  # fmt: skip
     topic = np.arange(P) % TOPICS
-    centres = SEPARATION / np.sqrt(2.0) * np.eye(DIMENSIONS)[:TOPICS]
+    centres = separation / np.sqrt(2.0) * np.eye(DIMENSIONS)[:TOPICS]
     embedding = centres[topic] + rng.normal(size=(P, DIMENSIONS))
-    likes = np.stack([tastes(rng, kind) for _ in range(USERS)])
+    likes = np.stack([tastes(rng, kind, turned) for _ in range(USERS)])
     # a user wants twice what an attribute in the prompt does
     users = 2.0 * likes @ attributes
     return Domain(
-        "exact", worlds, topic, rng.integers(S, size=P), np.arange(P) < TRAIN,
+        f"exact {kind}", worlds, topic, rng.integers(S, size=P), np.arange(P) < TRAIN,
         np.repeat(attributes[None], TOPICS, axis=0), users, embedding, topic,
     )  # fmt: skip
 
@@ -118,7 +114,7 @@ def win_rates(judge: Judge, fitted: Fitted, which: Array) -> tuple[float, float]
 def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     """What EXACT's tables show beside a share: accuracy by ``log π`` itself, win rates over ref.
 
-    greedy_ratio: mean of F(greedy)/F(best set of two) over ten pairs, all pairs of attributes tried.
+    greedy_ratio: mean of F(greedy)/F(best set of three) over ten pairs, all sets tried.
     """
     raw = None
     if fitted.scores is None:
@@ -128,29 +124,26 @@ def extras(judge: Judge, fitted: Fitted, kind: str) -> Record:
     by_chance, by_rank = win_rates(judge, fitted, judge.kinds[kind])
     ratio, unit = None, judge.unit
     if fitted.facts.hyper.get("k") == GREEDY_K:
-        shown = unit.feedback.take(GREEDY_PAIRS)
-        ratio = unit.exact.once(exhaustive_ratio, unit.domain, shown, GREEDY_K)
+        ratio = unit.exact.once(exhaustive_ratio, unit.domain, unit.feedback, GREEDY_K)
     return {
         "accuracy_raw": raw, "win_bt": by_chance, "win_rank": by_rank, "greedy_ratio": number(ratio),
     }  # fmt: skip
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, for each kind of taste."""
-    rows = []
-    for kind in TASTES:
-        world = domain(seed, kind)
-        bases = Bases.optimal(world)
-        feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-        name = f"exact {kind}"
-        work = Unit(
-            "exact", name, world, bases, bases, feedback, seed, outside, tuple(pairs), extras
-        )
-        rows += work.records(chosen_methods(methods, quick))
-    return rows
+    return [row for kind in TASTES for row in souped("exact", domain(ask.seed, kind), ask, extras)]
+
+
+RETRIEVAL = (
+    "exact[k=3]", "exact[k=3, pooled]", "exact[k=3, topic-pooled]", "exact[k=3, clustered]",
+)  # fmt: skip
+
+
+def by_topics(seed: int, user: int, pairs: int, turned: int, separation: float) -> list[Record]:
+    """Retrieval, one set for all pairs, one for each topic's (known or not), in such a world."""
+    ask = Ask(seed, user, (pairs,), RETRIEVAL, "bt", 0.0, True)
+    return souped("exact", domain(seed, "reversal", separation, turned), ask)
 
 
 METHODS = ("ref", "rlhf", "rlhf-learnt", "exact", "drift", "reward", "base")

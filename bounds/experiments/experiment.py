@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 
@@ -58,11 +58,38 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """What one unit of work is asked for: a user of a world, and of the run's settings what it needs."""
+
+    seed: int
+    user: int
+    pairs: tuple[int, ...]
+    methods: tuple[str, ...]
+    labels: Mode
+    outside: float
+    quick: bool
+
+    @property
+    def rows(self) -> tuple[Method, ...]:
+        """The catalogue's rows; a quick run leaves out what is marked as slow, unless named."""
+        return tuple(
+            m
+            for m in select(self.methods)
+            if not (self.quick and m.slow and m.name not in self.methods)
+        )
+
+    def feedback(self, domain: Domain) -> Feedback:
+        """The user's answers: the same pairs for all users of a seed, each with answers of their own."""
+        pairs = collect.draw_pairs(domain, max(self.pairs), self.seed)
+        return collect.label(domain, pairs, self.user, self.labels, self.seed)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One row of the experiments' catalogue.
 
     name: of the command. says: what it is about, one line. readings: what the paper leaves open, and
-    how it is read here. unit: (seed, user, settings) -> the records of one user of one seed.
+    how it is read here. unit: an ``Ask`` -> the records of one user of one seed.
     full, quick: settings of a whole run and of one under a minute. people: users that a
     world has, of whom a run takes the first.
     """
@@ -70,22 +97,31 @@ class Experiment:
     name: str
     says: str
     readings: tuple[str, ...]
-    unit: Callable[..., list[Record]]
+    unit: Callable[[Ask], list[Record]]
     full: Settings
     quick: Settings
     people: int
 
     def tasks(self, settings: Settings) -> list[Task]:
-        """One task for each seed and user: ``unit(seed, user, settings)``."""
-        one = asdict(settings)
+        """One task for each seed and user."""
         # a unit is the same whatever number of seeds and users it is one of
-        rest = {k: list(v) if isinstance(v, tuple) else v for k, v in one.items()}
-        del rest["seeds"], rest["users"]
+        shared = {f.name: getattr(settings, f.name) for f in fields(settings)}
+        seeds, users = shared.pop("seeds"), shared.pop("users")
         return [
-            Task.of(self.unit, seed=seed, user=user, **rest)
-            for seed in range(settings.seeds)
-            for user in range(settings.users)
-        ]
+            Task.of(self.unit, ask=Ask(seed=seed, user=user, **shared))
+            for seed in range(seeds) for user in range(users)
+        ]  # fmt: skip
+
+
+def souped(
+    experiment: str, world: Domain, ask: Ask,
+    extras: Callable[[Judge, Fitted, str], Record] | None = None,
+) -> list[Record]:  # fmt: skip
+    """The records of a unit whose methods have the world's exact specialists."""
+    bases = Bases.optimal(world)
+    return Unit(
+        experiment, world.name, world, bases, bases, ask.feedback(world), ask, extras
+    ).records()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +139,17 @@ class Unit:
     bases: Bases
     exact: Bases
     feedback: Feedback
-    seed: int
-    outside: float
-    pairs: tuple[int, ...]
+    ask: Ask
     extras: Callable[[Judge, Fitted, str], Record] | None = None
     asked: Mapping[str, Feedback] | None = None
 
     @one_blas_thread()
-    def records(self, methods: Sequence[Method]) -> list[Record]:
+    def records(self) -> list[Record]:
         """The records of every method at every number of pairs, on train and on test prompts."""
         judge = Judge.of(self)
         rows: list[Record] = []
-        for method in methods:
-            sizes: Sequence[int | None] = self.pairs if method.sees_pairs else (None,)
+        for method in self.ask.rows:
+            sizes: Sequence[int | None] = self.ask.pairs if method.sees_pairs else (None,)
             for n in sizes:
                 rows += self._fitted(method, n, judge)
         return rows
@@ -123,13 +157,13 @@ class Unit:
     def _fitted(self, method: Method, n: int | None, judge: Judge) -> list[Record]:
         about = {
             "experiment": self.experiment, "domain": self.name, "method": method.id,
-            "variant": method.variant, "seed": self.seed, "user": self.feedback.user, "pairs": n,
-            "labels": self.feedback.mode, "outside": self.outside, "oracle": method.oracle,
+            "variant": method.variant, "seed": self.ask.seed, "user": self.feedback.user, "pairs": n,
+            "labels": self.feedback.mode, "outside": self.ask.outside, "oracle": method.oracle,
         }  # fmt: skip
         began = time.perf_counter()
         try:
             shown = self.feedback if n is None else self.feedback.take(n)
-            fitted = method.fit(self.domain, self.bases, shown, self.seed)
+            fitted = method.fit(self.domain, self.bases, shown, self.ask.seed)
             seconds = time.perf_counter() - began
             rows = judge.judged(fitted)
         except (NotApplicable, SolverError) as failure:
@@ -184,7 +218,7 @@ class Judge:
         for kind in kinds if unit.asked is None else ():
             # a seed of their own: none of the pairs that the user answered is among them
             drawn = collect.draw_pairs(
-                domain, TEST_PAIRS, unit.seed + 0x7E57, train=kind == "train"
+                domain, TEST_PAIRS, unit.ask.seed + 0x7E57, train=kind == "train"
             )
             asked[kind] = held_out(domain, drawn, user)
         flat = tuple(np.zeros_like(best.logits) for best in domain.best(user))
@@ -192,7 +226,7 @@ class Judge:
             domain, Fitted(tuple(b.logits for b in domain.best(user))).tables(domain), user
         )
         ref = of_tables(domain, Fitted(flat).tables(domain), user)
-        limit, why = unlimited(domain, unit.exact, unit.feedback, unit.seed)
+        limit, why = unit.exact.once(unlimited, domain, unit.exact, unit.feedback, unit.ask.seed)
         return cls(unit, best, ref, kinds, asked, limit, why)
 
     def judged(self, fitted: Fitted) -> list[Record]:
@@ -264,24 +298,14 @@ def unlimited(
     From 8,000 pairs of ref on train prompts: with the chances themselves for labels where answers are
     stochastic; under ranking it exists only if the labels cannot be separated.
     """
-    pairs = collect.draw_pairs(domain, LIMIT_PAIRS, seed + 0x11417)
-    X = collect.returns(domain, exact, pairs)
-    margins = collect.differences(domain, domain.users[feedback.user][:, None], pairs)[:, 0]
-    if feedback.mode == "bt":
-        targets = 1.0 / (1.0 + np.exp(-margins / feedback.temperature))
-    else:
+    drawn = collect.draw_pairs(domain, LIMIT_PAIRS, seed + 0x11417)
+    pairs = replace(drawn, user=feedback.user, mode=feedback.mode)
+    X, margins = collect.returns(domain, exact, pairs), collect.margins(domain, pairs)
+    if feedback.mode == "rank":
         targets = 0.5 + 0.5 * np.sign(margins)
+    else:
+        targets = 1.0 / (1.0 + np.exp(-margins / feedback.temperature))
     try:
         return unpenalised(X, targets), ""
     except SeparableError as why:
         return None, f"r∞ does not exist without a budget: {why}"
-
-
-def labelled_pairs(domain: Domain, seed: int, user: int, labels: Mode, most: int) -> Feedback:
-    """The feedback of a unit: the same pairs for all users of a seed, each with answers of their own."""
-    return collect.label(domain, collect.draw_pairs(domain, most, seed), user, labels, seed)
-
-
-def chosen_methods(methods: Sequence[str], quick: bool) -> tuple[Method, ...]:
-    """The catalogue's rows for a run; a quick one leaves out what is marked as slow, unless named."""
-    return tuple(m for m in select(methods) if not (quick and m.slow and m.name not in methods))

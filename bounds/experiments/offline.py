@@ -13,7 +13,7 @@ import scipy  # whose parts are imported when they are first asked for
 
 from toymdp.arrays import Array
 from toymdp.exact.tables import optima, optimum, tilt, worth
-from toymdp.learning.feedback import Feedback, Mode
+from toymdp.learning.feedback import Feedback
 from toymdp.learning.logistic import cross_validated
 from toymdp.learning.specialists import Trajectories, composite_jointly
 from toymdp.methods import collect
@@ -22,14 +22,7 @@ from toymdp.methods.p_soups import factorise, to_logits
 from toymdp.threads import one_blas_thread
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Judge,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Judge, Settings, Unit
 from .ultrafeedback import USERS, domain
 
 SPECIALISTS = 8
@@ -56,7 +49,7 @@ def labelled(world: Domain, k: int, n: int, seed: int) -> tuple[Trajectories, Ar
     """n answers that are good with chance σ(R_k), as counts by step; and by context alone [n, S]."""
     mdp, T, S = world.mdp, world.mdp.steps, world.mdp.n_contexts
     drawn = answers_of(world, n, seed)
-    nexts, (states, _) = drawn.first, collect.steps_before(world, drawn)
+    _, nexts, states = collect.sides(world, drawn)[0]
     returns = mdp.rewards[k][nexts].sum(axis=1)
     heights = np.random.default_rng([seed, k, 0xB17]).random(n)
     good = (heights < scipy.special.expit(returns)).astype(np.float64)
@@ -121,20 +114,15 @@ def own_share(world: Domain, bases: Bases, which: Array) -> float:
 
 
 @one_blas_thread()
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, for every loss and size, and of exact specialists."""
-    world = domain(seed, outside, list(range(SPECIALISTS)))
-    exact = Bases.optimal(world)
-    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
+    world = domain(ask.seed, ask.outside, list(range(SPECIALISTS)))
+    exact, feedback = Bases.optimal(world), ask.feedback(world)
     rows = []
-    chosen = chosen_methods(methods, quick)
-    sizes = QUICK_SIZES if quick else SIZES
+    sizes = QUICK_SIZES if ask.quick else SIZES
     for loss in ("exact", *LOSSES):
         for n in sizes[-1:] if loss == "exact" else sizes:
-            bases = exact if loss == "exact" else learnt(world, loss, n, seed)
+            bases = exact if loss == "exact" else learnt(world, loss, n, ask.seed)
             own = {
                 k: own_share(world, bases, world.train == (k == "train")) for k in ("train", "test")
             }
@@ -144,16 +132,14 @@ def unit(
             ) -> Record:
                 return {"own_share": own[kind]}
 
-            work = Unit(
-                "offline", loss, world, bases, exact, feedback, seed, outside, tuple(pairs), extras
-            )
+            work = Unit("offline", loss, world, bases, exact, feedback, ask, extras)
             size = None if loss == "exact" else n
-            rows += [r | {"offline": size} for r in work.records(chosen)]
+            rows += [r | {"offline": size} for r in work.records()]
     return rows
 
 
 METHODS = ("ss-explicit[m=0]", "ss-explicit[m=0, budget]", "mod")
-FULL = Settings(12, 1, (640,), METHODS, "bt", 0.0, False)
+FULL = Settings(20, 1, (640,), METHODS, "bt", 0.0, False)
 QUICK = Settings(3, 1, (640,), METHODS, "bt", 0.0, True)
 EXPERIMENT = Experiment(
     "offline", "specialists learnt from pairs or labels, and souping them (SS §4)",

@@ -10,17 +10,11 @@ import numpy as np
 
 from toymdp import TokenMDP
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
-from toymdp.methods.method import Bases, Domain
+from toymdp.methods.method import Domain
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Settings, souped
+from .profiles import profiles
 
 A, L, T, BETA = 5, 2, 10, 0.5
 TRAITS, RUBRICS, USERS, PROMPTS = 5, 3, 5, 8
@@ -31,14 +25,6 @@ SCALE = 2.0  # reward units of a trait from its lowest to its highest
 def levels(x: Array) -> Array:
     """The 15 rewards [15, S] of traits x [5, S] in [0, 1]: high +x, medium −(x − ½)², low −x."""
     return SCALE * np.concatenate([x, -((x - 0.5) ** 2), -x])
-
-
-def profile(rng: np.random.Generator) -> Array:
-    """A drawn person [4]: age, body-mass index, hours of sleep and their spread, each on [0, 1]."""
-    age, bmi = rng.integers(20, 66), rng.normal(25.0, 4.0)
-    hours, spread = rng.normal(6.9, 0.8), rng.gamma(4.0, 0.3)
-    scaled = [(age - 20) / 45, (bmi - 18) / 17, (hours - 4.5) / 4.5, spread / 3.0]
-    return np.clip(scaled, 0.0, 1.0)
 
 
 def weights_of(person: Array) -> Array:
@@ -65,7 +51,8 @@ def domain(seed: int, outside: float) -> Domain:
     mixtures = rng.dirichlet(np.ones(TRAITS), size=RUBRICS)
     straight = mixtures @ (x - 0.5)
     bent = np.tanh(STEEP * straight) / STEEP
-    people = np.array([weights_of(profile(rng)) for _ in range(USERS)])
+    known = profiles()
+    people = np.array([weights_of(p) for p in known[rng.choice(len(known), USERS, replace=False)]])
     users = 2.0 * SCALE * people @ ((1.0 - outside) * straight + outside * STEEP * bent)
     starts = rng.choice(S, PROMPTS, replace=False)
     K = 3 * TRAITS
@@ -80,29 +67,23 @@ def domain(seed: int, outside: float) -> Domain:
     )  # fmt: skip
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed."""
-    world = domain(seed, outside)
-    bases = Bases.optimal(world)
-    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-    work = Unit("sleep", world.name, world, bases, bases, feedback, seed, outside, tuple(pairs))
-    return work.records(chosen_methods(methods, quick))
+    return souped("sleep", domain(ask.seed, ask.outside), ask)
 
 
 METHODS = (
-    "ref", "rlhf", "rlhf-learnt", "oracle", "oracle-free", "ss-explicit", "ss-implicit[m=0]", "p-soups",
-    "pad", "pad-sf", "mod", "best-specialist",
+    "ref", "rlhf", "rlhf-learnt", "oracle", "oracle-free", "ss-explicit", "ss-implicit*",
+    "p-soups[rank 2]", "p-soups[rank 2, delta]", "pad", "pad-sf[5 starts]", "mod", "best-specialist",
 )  # fmt: skip
+_QUICKER = tuple(m.replace("[5 starts]", "") for m in METHODS)  # of PAD-SF, one start
 FULL = Settings(20, 3, (5, 10, 20, 40, 80, 160, 320, 640, 1280), METHODS, "bt", 0.5, False)
-QUICK = Settings(3, 2, (20, 160, 1280), METHODS, "bt", 0.5, True)
+QUICK = Settings(3, 2, (20, 160, 1280), _QUICKER, "bt", 0.5, True)
 EXPERIMENT = Experiment(
     "sleep", "ten turns, five traits at three levels, users with saturating rubrics (SS Figures 1, 2)",
     (
         "K = 15, five traits at three levels, as SS §5; its K = 15 in B.1 is one for each of five",
-        "profiles are drawn, of the kind LifeSnaps has (age, BMI, sleep); none of its people is here",
+        "users: people of LifeSnaps with a week of nights or more (56; the paper has 68), drawn by the seed",
         RULE,
         "high and low of one trait are opposites, so that λ is not identified: K = 15, rank ≤ 10",
     ),

@@ -13,17 +13,10 @@ import numpy as np
 
 from toymdp import TokenMDP
 from toymdp.arrays import Array
-from toymdp.learning.feedback import Mode
 from toymdp.methods.method import Bases, Domain
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Settings, Unit
 
 A, L, T, BETA = 25, 2, 5, 0.5
 CATEGORIES, K, USERS, PROMPTS, SLATE = 5, 32, 5, 4, 4
@@ -74,28 +67,26 @@ def domain(seed: int, outside: float) -> Domain:
     )  # fmt: skip
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed, with myopic specialists and with those of the session."""
-    world = domain(seed, outside)
-    solved = Bases.optimal(world)
+    world = domain(ask.seed, ask.outside)
+    solved, feedback = Bases.optimal(world), ask.feedback(world)
     turn = tuple(np.repeat(mdp.rewards[:, None], T, axis=1) for mdp in world.worlds)
-    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-    rows = []
-    for name, bases in (("t2i myopic", Bases.given(world, turn)), ("t2i solved", solved)):
-        work = Unit("t2i", name, world, bases, solved, feedback, seed, outside, tuple(pairs))
-        rows += work.records(chosen_methods(methods, quick))
-    return rows
+    kinds = (("t2i myopic", Bases.given(world, turn)), ("t2i solved", solved))
+    return [
+        row for name, bases in kinds
+        for row in Unit("t2i", name, world, bases, solved, feedback, ask).records()
+    ]  # fmt: skip
 
 
 METHODS = (
-    "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]", "ss-implicit[m=0]",
-    "p-soups[rank 2]", "pad", "pad-sf", "mod", "best-specialist",
+    "ref", "rlhf", "rlhf-learnt", "oracle", "ss-explicit[m=0]", "ss-explicit[m=1/K]",
+    "ss-explicit[m=0, budget]", "ss-implicit*", "p-soups[rank 2]", "pad", "pad-sf[5 starts]", "mod",
+    "best-specialist",
 )  # fmt: skip
+_QUICKER = tuple(m.replace("[5 starts]", "") for m in METHODS)  # of PAD-SF, one start
 FULL = Settings(20, 2, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
-QUICK = Settings(2, 1, (40, 640), tuple(m for m in METHODS if m != "pad-sf"), "bt", 0.3, True)
+QUICK = Settings(2, 1, (40, 640), _QUICKER, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "t2i", "five turns of a slate; specialists of one turn, users of the session (SS Figures 1, 2)",
     (

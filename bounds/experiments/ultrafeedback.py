@@ -9,18 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from toymdp import TokenMDP
-from toymdp.learning.feedback import Mode
 from toymdp.learning.users import mixed_user
-from toymdp.methods.method import Bases, Domain
+from toymdp.methods.method import Domain
 
 from ..records.output import Record
-from .experiment import (
-    Experiment,
-    Settings,
-    Unit,
-    chosen_methods,
-    labelled_pairs,
-)
+from .experiment import Ask, Experiment, Settings, souped
 
 A, L, T, BETA = 5, 2, 5, 0.5
 ATTRIBUTES, K, USERS, PROMPTS = 4, 30, 5, 8
@@ -57,18 +50,9 @@ def domain(seed: int, outside: float, kept: list[int] | None = None) -> Domain:
     )  # fmt: skip
 
 
-def unit(
-    seed: int, user: int, pairs: list[int], methods: list[str], labels: Mode, outside: float,
-    quick: bool,
-) -> list[Record]:  # fmt: skip
+def unit(ask: Ask) -> list[Record]:
     """The records of one user of one seed."""
-    world = domain(seed, outside)
-    bases = Bases.optimal(world)
-    feedback = labelled_pairs(world, seed, user, labels, max(pairs))
-    work = Unit(
-        "ultrafeedback", world.name, world, bases, bases, feedback, seed, outside, tuple(pairs)
-    )
-    return work.records(chosen_methods(methods, quick))
+    return souped("ultrafeedback", domain(ask.seed, ask.outside), ask)
 
 
 METHODS = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from math import sqrt
-from statistics import fmean, stdev
+from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
 
+from ..experiments.experiment import Experiment
+from ..experiments.findings import LOSSES, Held
+from ..experiments.seeds import Mean, over_seeds
 from ..records.output import Record
 
 NOTES = (
@@ -22,31 +24,45 @@ NOTES = (
 NONE = "–"
 MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
 SIGNS = {"pairs": "N", "bases": "K", "offline": "n"}
-LOSSES = ("span", "estimation", "souping", "specialists")
 # columns of the second table, and the keys of the records that they show
 HEADS = {
     "V/V_u": "value", "at KL_u": "share_matched_kl", "right": "accuracy", "raw": "accuracy_raw",
     "wins": "win_bt", "by rank": "win_rank",
-    "greedy": "greedy_ratio", "to w": "to_w", "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
+    "greedy": "greedy_ratio", "to w": "to_w", "width": "width",
+    "to λ*": "to_best", "own": "own_share", "|λ|₁": "lambda_l1",
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
+STYLES = {"holds": "green", "does not": "bold red", "undecided": "yellow"}  # of a finding's verdict
 Key = tuple[str, str, str]  # domain, method, variant
 
 
-def mean_and_error(values: Iterable[tuple[int, float | None]]) -> tuple[float, float | None] | None:
-    """Mean and standard error of (seed, value): users of a seed are averaged, seeds are the sample."""
-    by_seed: dict[int, list[float]] = defaultdict(list)
-    for seed, value in values:
-        if value is not None:
-            by_seed[seed].append(value)
-    means = [fmean(x) for x in by_seed.values()]
-    if not means:
-        return None
-    return fmean(means), stdev(means) / sqrt(len(means)) if len(means) > 1 else None
+@dataclass(frozen=True)
+class Grid:
+    """A table as it is shown anywhere: on a terminal, on a page.
+
+    numbers: the heads of the columns that are set to the right.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[str, ...]
+
+    @property
+    def rich(self) -> Table:
+        """The table of a terminal; names and numbers are never broken."""
+        table = Table(header_style="bold")
+        for i, head in enumerate(self.heads):
+            number = head in self.numbers
+            fixed = number or (i == 0 and len(self.numbers) == len(self.heads) - 1)
+            table.add_column(head, justify="right" if number else "left", no_wrap=fixed)
+        for row in self.rows:
+            table.add_row(*(Text(x, STYLES.get(x, "")) for x in row))
+        return table
 
 
-def cell(found: tuple[float, float | None] | None, digits: int = 2) -> str:
+def cell(found: Mean | None, digits: int = 2) -> str:
     """``0.86±0.02``, or a dash."""
     if found is None:
         return NONE
@@ -64,88 +80,124 @@ def groups(records: Iterable[Record], kind: str) -> dict[Key, list[Record]]:
 
 
 def tables(records: Sequence[Record], kind: str = "test") -> list[Text | Table]:
-    """Share against pairs, and at the largest number of pairs what else is known."""
-    by_method = groups(records, kind)
-    # what a curve runs along: how many specialists where that varies, else how many pairs
-    axis = next((a for a in ("bases", "offline") if any(r.get(a) for r in records)), "pairs")
-    sizes = sorted({r[axis] for r in records if r[axis] is not None})
-    sizes = sizes if len(sizes) <= MOST_COLUMNS else [*sizes[:-1:2], sizes[-1]]
-    first = records[0]
-    seeds = len({r["seed"] for r in records})
-    users = len({r["user"] for r in records})
-    heading = (
-        f"{first['experiment']}: labels {first['labels']}, {first['outside']:.0%} of the users' norm "
-        f"outside, {seeds} seeds, {users} users"
-    )
-    found: list[Text | Table] = [Text(heading, "bold")]
-    for domain in dict.fromkeys(key[0] for key in by_method):
-        part = {key: rows for key, rows in by_method.items() if key[0] == domain}
-        found.append(Text(f"{domain}: share of the way from ref to RLHF on {kind} prompts"))
-        found.append(_shares(part, axis, sizes))
-        if sizes:
-            found.append(
-                Text(f"means at {SIGNS[axis]} = {sizes[-1]}; losses are shares of V_u − V_ref")
-            )
-        found.append(_details(part, axis, sizes))
+    """What a terminal shows: a heading, and each table under its title."""
+    found: list[Text | Table] = [Text(heading(records), "bold")]
+    for _, both in grids(records, kind):
+        for grid in both:
+            found += [Text(grid.title), grid.rich]
     return found
 
 
-def _name(key: Key, rows: Sequence[Record]) -> Text:
-    text = Text(key[1] + ("*" if rows[0]["oracle"] else ""))
-    return text.append(f" {key[2]}", "dim") if key[2] else text
+def heading(records: Sequence[Record]) -> str:
+    """Which run it was."""
+    first = records[0]
+    seeds, users = (len({r[key] for r in records}) for key in ("seed", "user"))
+    return (
+        f"{first['experiment']}: labels {first['labels']}, {first['outside']:.0%} of the users' norm "
+        f"outside, {seeds} seeds, {users} users"
+    )
 
 
-def _at(rows: Sequence[Record], axis: str, size: int | None) -> list[Record]:
+def axis_of(records: Sequence[Record]) -> tuple[str, list[int]]:
+    """What a curve runs along, and its sizes: how many specialists where that varies, else pairs."""
+    axis = next((a for a in ("bases", "offline") if any(r.get(a) for r in records)), "pairs")
+    return axis, sorted({r[axis] for r in records if r[axis] is not None})
+
+
+def grids(records: Sequence[Record], kind: str = "test") -> list[tuple[str, list[Grid]]]:
+    """For each domain: share against pairs, and at the largest number of pairs what else is known."""
+    by_method = groups(records, kind)
+    axis, sizes = axis_of(records)
+    sizes = sizes if len(sizes) <= MOST_COLUMNS else [*sizes[:-1:2], sizes[-1]]
+    found = []
+    for domain in dict.fromkeys(key[0] for key in by_method):
+        part = {key: rows for key, rows in by_method.items() if key[0] == domain}
+        title = f"{domain}: share of the way from ref to RLHF on {kind} prompts"
+        where = f"{domain}, means at {SIGNS[axis]} = {sizes[-1]}" if sizes else f"{domain}, means"
+        found.append((domain, [
+            _shares(title, part, axis, sizes),
+            _details(f"{where}; losses are shares of V_u − V_ref", part, axis, sizes),
+        ]))  # fmt: skip
+    return found
+
+
+def name_of(key: Key, rows: Sequence[Record]) -> str:
+    """Method and variant as tables have them; * for what knows the true reward or weights."""
+    return f"{key[1]}{'*' if rows[0]['oracle'] else ''} {key[2]}".rstrip()
+
+
+def at_size(rows: Sequence[Record], axis: str, size: int | None) -> list[Record]:
     """The records at one size; those of a method on which it does not bear count at every size."""
     return [r for r in rows if r[axis] in (size, None)]
 
 
-def _shares(by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]) -> Table:
-    table = Table(header_style="bold")
-    table.add_column("method", no_wrap=True)
-    for size in sizes:
-        table.add_column(f"{SIGNS[axis]} = {size}", justify="right", no_wrap=True)
-    for key, rows in by_method.items():
-        cells = [
-            cell(mean_and_error((r["seed"], r["share"]) for r in _at(rows, axis, size)))
-            for size in sizes
-        ]
-        table.add_row(_name(key, rows), *cells)
-    return table
+def _shares(
+    title: str, by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]
+) -> Grid:
+    heads = tuple(f"{SIGNS[axis]} = {size}" for size in sizes)
+    rows = []
+    for key, own in by_method.items():
+        means = (
+            over_seeds((r["seed"], r["share"]) for r in at_size(own, axis, size)) for size in sizes
+        )
+        rows.append((name_of(key, own), *(cell(mean) for mean in means)))
+    return Grid(title, ("method", *heads), tuple(rows), heads)
 
 
-def _details(by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]) -> Table:
+def _details(
+    title: str, by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]
+) -> Grid:
     largest = sizes[-1] if sizes else None
-    table = Table(header_style="bold")
-    table.add_column("method", no_wrap=True)
-    # a column that says nothing of any method here is left out
     cells = {
-        key: {head: _detail(_at(rows, axis, largest), head) for head in HEADS}
+        key: {head: _detail(at_size(rows, axis, largest), head) for head in HEADS}
         for key, rows in by_method.items()
     }
-    shown = [head for head in HEADS if any(row[head] != NONE for row in cells.values())]
-    for head in shown:
-        table.add_column(head, justify="right", no_wrap=True)
-    for key, rows in by_method.items():
-        table.add_row(_name(key, rows), *(cells[key][head] for head in shown))
-    return table
+    # a column that says nothing of any method here is left out
+    shown = tuple(head for head in HEADS if any(row[head] != NONE for row in cells.values()))
+    rows = tuple(
+        (name_of(key, own), *(cells[key][head] for head in shown)) for key, own in by_method.items()
+    )
+    return Grid(title, ("method", *shown), rows, shown)
+
+
+def loss_of(record: Record, loss: str) -> float | None:
+    """One of the four losses as a share of V_u − V_ref."""
+    way = None if record["losses"] is None else record["V_u"] - record["V_ref"]
+    return record["losses"][loss] / way if way else None
 
 
 def _detail(rows: Sequence[Record], head: str) -> str:
     def of(record: Record) -> float | None:
-        if (loss := HEADS[head]) in LOSSES:
-            way = None if record["losses"] is None else record["V_u"] - record["V_ref"]
-            return record["losses"][loss] / way if way else None
+        if (key := HEADS[head]) in LOSSES:
+            return loss_of(record, key)
         if head == "accept":
             return None if record["acceptance"] is None else float(record["acceptance"]["token"])
         if head == "V/V_u":
             return record["value"] / record["V_u"] if record["value"] and record["V_u"] else None
-        value: float | None = record.get(loss)
+        value: float | None = record.get(key)
         return value
 
-    found = mean_and_error((r["seed"], of(r)) for r in rows)
+    found = over_seeds((r["seed"], of(r)) for r in rows)
     # the errors are those of the share: a second column of them would leave no room for the rest
     return cell(found and (found[0], None), 3 if head == "s" else 2)
+
+
+def findings(rows: Sequence[Held]) -> Grid:
+    """What the papers report, and what was measured: sides, difference, verdict, what explains it."""
+    several = len({row.domain for row in rows}) > 1  # else the heading says which
+    world = ("world",) if several else ()
+    lines = (
+        (
+            row.finding.source, row.finding.says, *((row.domain,) if several else ()),
+            f"{row.sides[0]:.2f}, {row.sides[1]:.2f}", cell(row.difference, 3), row.word, row.why,
+        )
+        for row in rows
+    )  # fmt: skip
+    return Grid(
+        "What the papers report, and what is seen here",
+        ("source", "reports", *world, "seen", "difference", "verdict", "why"), tuple(lines),
+        ("seen", "difference"),
+    )  # fmt: skip
 
 
 def problems(records: Iterable[Record]) -> list[str]:
@@ -158,3 +210,8 @@ def problems(records: Iterable[Record]) -> list[str]:
         f"{method} {variant}".strip() + f": {len(reasons)} records {status}: {reasons[0]}"
         for (method, variant, status), reasons in found.items()
     ]
+
+
+def notes(chosen: Experiment) -> list[str]:
+    """How open details are read, and what the numbers are not."""
+    return [*(f"read: {line}" for line in chosen.readings), *NOTES]

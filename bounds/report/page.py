@@ -59,6 +59,18 @@ def _environment() -> Environment:
     return environment
 
 
+def _source(name: str) -> str:
+    loader = _environment().loader
+    assert loader is not None
+    return loader.get_source(_environment(), name)[0]
+
+
+def filled(template: str, **values: Any) -> str:
+    """A page of a template, with the house's style and what its numbers may depend on."""
+    style = Markup(_source("report.css"))
+    return _environment().get_template(template).render(style=style, versions=versions(), **values)
+
+
 def render(
     summary: Summary,
     *,
@@ -71,10 +83,7 @@ def render(
     certificates: of stored witnesses, by witness name: ``{"verdict", "reason", "lhs", "rhs",
     "bits"}`` with sides as intervals [low, high] or None.
     """
-    environment = _environment()
-    loader = environment.loader
-    assert loader is not None
-    style, script = (loader.get_source(environment, f"report.{x}")[0] for x in ("css", "js"))
+    script = _source("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     shown = sections(summary)
     pictures = {}
@@ -86,11 +95,11 @@ def render(
         (s, s.numbers.counts["violated"]) for s in shown
         if s.claim.status == "proved" and s.numbers.counts["violated"]
     ]  # fmt: skip
-    return environment.get_template("report.html.j2").render(
-        title=title, style=Markup(style), script=Markup(script), digest=digest, sections=shown,
+    return filled(
+        "report.html.j2", title=title, script=Markup(script), digest=digest, sections=shown,
         instances=summary.instances, pictures=pictures, overview=plots.overview(shown),
         dependence=plots.dependence(shown),
         totals={v: sum(s.numbers.counts[v] for s in shown) for v in VERDICTS}, verdicts=VERDICTS,
-        broken=broken, versions=versions(), statuses=sorted({s.claim.status for s in shown}),
+        broken=broken, statuses=sorted({s.claim.status for s in shown}),
         certificates=certificates or {},
     )  # fmt: skip

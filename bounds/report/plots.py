@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from ..proofs.dependence import edges
 from .sections import Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # inks that the page's style replaces, so that a plot is legible in the dark as well
 INKS = {
@@ -122,7 +125,7 @@ def _strips(
     positive = [value for _, _, value in marks if value > 0]
     low = min([*positive, line or min(positive, default=1.0)]) if positive else 1e-3
     floor = low / 10.0
-    with mpl.rc_context({**STYLE, "svg.hashsalt": salt}):
+    with mpl.rc_context(STYLE):
         # no pyplot: a report must not disturb the figures of the program that makes it
         figure = Figure(figsize=(WIDTH, 0.75 + ROW * len(names)), facecolor="none")
         axes: Any = figure.subplots()
@@ -145,7 +148,15 @@ def _strips(
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color="#767676", alpha=0.25, lw=0.6)
         axes.set_xlabel(label + ("; left edge: 0" if any(v == 0 for _, _, v in marks) else ""))
-        target = io.StringIO()
+        return drawn(figure, title, salt)
+
+
+def drawn(figure: Figure, title: str, salt: str) -> Markup:
+    """A figure as part of a page; salt: what tells it from the page's other pictures."""
+    import matplotlib as mpl
+
+    target = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt}):
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     return _inline(target.getvalue(), title, re.sub(r"\W", "-", salt))
 

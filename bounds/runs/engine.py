@@ -1,7 +1,7 @@
 """Tasks to records. An engine knows neither claims nor methods.
 
-This one takes the tasks in their order, in this process. Since a task is small, pure and named by
-its content, another may send it elsewhere, or leave out those whose records are there already.
+A task is small, pure and named by its content, so that it is the same wherever it runs: in this
+process, or in one of several beside it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..records.output import Record
+from .beside import processes
 from .progress import OnProgress, silent
 from .task import Task
 
 
 def run(
-    tasks: Sequence[Task], stage: str = "", on_progress: OnProgress = silent
+    tasks: Sequence[Task], stage: str = "", on_progress: OnProgress = silent, workers: int = 1
 ) -> Iterator[tuple[Task, list[Record]]]:
-    """Yield each task with its records as soon as it is done; stage: what the progress is of."""
-    for done, task in enumerate(tasks):
+    """Yield each task with its records as soon as it is done; stage: what the progress is of.
+
+    workers: processes that share the tasks. With one they are taken in their order, in this process;
+    with more they come in the order in which they are done, so that none waits unwritten for another.
+    """
+    if workers > 1 and len(tasks) > 1:
+        done_by = processes(tasks, min(workers, len(tasks)))
+    else:
+        done_by = ((task, task.run()) for task in tasks)
+    on_progress(stage, 0, len(tasks))
+    for done, finished in enumerate(done_by, 1):
+        yield finished
         on_progress(stage, done, len(tasks))
-        yield task, task.run()
-    on_progress(stage, len(tasks), len(tasks))

@@ -119,6 +119,26 @@ def worth(mdp: TokenMDP, table: Array, best: Optimum) -> Worth:
     return Worth(U[0], best.V[0] - mdp.beta * U[1], U[1], U[2])
 
 
+def divergences(refs: Array, logits: Array) -> Array:
+    """``E_π Σ KL(π‖ref)`` [W, S] in nats from every context, ``π ∝ ref·exp(logits)``, W worlds at once.
+
+    refs: [W, S, A]; logits: [W, T, S, A], finite. By ``log π/ref = logits − log E_ref exp(logits)``.
+    """
+    A = refs.shape[-1]
+    live = (refs > 0)[:, None]
+    top = np.where(live, logits, -np.inf).max(axis=-1, keepdims=True)
+    G = np.where(live, logits - np.where(np.isfinite(top), top, 0.0), 0.0)
+    weights = refs[:, None] * np.exp(G)
+    total = weights.sum(axis=-1)
+    total = np.where(total > 0, total, 1.0)
+    tables = weights / total[..., None]
+    steps = (tables * G).sum(axis=-1) - np.log(total)
+    U = np.zeros((len(refs), refs.shape[1]))
+    for t in range(logits.shape[1] - 1, -1, -1):
+        U = steps[:, t] + (tables[:, t] * on_triples(U, A)).sum(axis=-1)
+    return np.asarray(U)
+
+
 def value_and_slope(
     mdp: TokenMDP, logits: Array, reward: Array, starts: Array
 ) -> tuple[float, Array]:

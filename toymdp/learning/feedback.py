@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..arrays import Array, IntArray
 from ..errors import InstanceError
 
-Mode = Literal["bt", "rank"]
-MODES: tuple[Mode, ...] = ("bt", "rank")
+Mode = Literal["bt", "rank", "binary"]
+MODES: tuple[Mode, ...] = ("bt", "rank", "binary")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +64,12 @@ def answered(margins: Array, mode: Mode, temperature: float, heights: Array) -> 
     """Labels [N] of a user: +1 for the first answer, −1 for the second.
 
     margins: [N] ``R_u(first) − R_u(second)``, reward units. "bt": the first with chance
-    ``σ(margin/temperature)``; "rank": the larger return. heights: [N] uniform on [0, 1), which
+    ``σ(margin/temperature)``; "rank": the larger return; "binary": whether one answer is good, with
+    chance σ of its own margin. heights: [N] uniform on [0, 1), which
     decide, and decide ties under "rank".
     """
     z = margins / temperature
-    if mode == "bt":
+    if mode != "rank":
         chance = np.where(z > 0, 1.0 / (1.0 + np.exp(-np.abs(z))), 1.0 / (1.0 + np.exp(np.abs(z))))
         return np.where(heights < chance, 1.0, -1.0)
     return np.where(z == 0, np.where(heights < 0.5, 1.0, -1.0), np.sign(z))
@@ -119,6 +120,14 @@ class Feedback:
             rule = f"must be 1..{len(self)}, the number of pairs"
             raise InstanceError.of("pairs", n, rule, "draw more")
         rows = {key: getattr(self, key)[:n] for key in ("first", "second", "labels", "prompt")}
+        return replace(self, **rows)
+
+    def followed_by(self, more: Feedback) -> Self:
+        """These pairs and then ``more``, of the same user."""
+        columns = ("first", "second", "labels", "prompt")
+        rows: dict[str, Any] = {
+            c: np.concatenate([getattr(self, c), getattr(more, c)]) for c in columns
+        }
         return replace(self, **rows)
 
     def save(self, path: Path) -> None:

@@ -25,9 +25,7 @@ WIDE = 100  # columns beyond which no Hessian is formed
 DECREMENT = (
     1e-14  # of the loss, nats: the step taken from there squares it, which is below rounding
 )
-RANK_TOLERANCE = (
-    1e-10  # a direction that pairs show less than this, relative to the clearest, is none
-)
+RANK_TOLERANCE = 1e-10  # of the clearest direction: what pairs show less than this is none
 # prior precisions that cross-validation chooses from, as multiples of the mean square of X
 RIDGES = tuple(10.0**i for i in range(-3, 4))
 FOLDS = 5
@@ -79,9 +77,14 @@ def fit(X: Array, targets: Array, mean: Array, precision: Array) -> Posterior:
     definite. Raises SolverError as ``minimise`` does.
     """
     lam = minimise(X, targets, mean, precision)
+    return Posterior(lam, laplace(X, lam, precision))
+
+
+def laplace(X: Array, lam: Array, precision: Array) -> Array:
+    """The covariance [K, K] of the posterior at its maximum λ: the inverse of the loss's Hessian."""
     z = X @ lam
     curvature = scipy.special.expit(z) * scipy.special.expit(-z)
-    return Posterior(lam, np.asarray(np.linalg.inv(precision + (X.T * curvature) @ X)))
+    return np.asarray(np.linalg.inv(precision + (X.T * curvature) @ X))
 
 
 def minimise(
@@ -173,22 +176,29 @@ def unpenalised(X: Array, targets: Array) -> Array:
     Z, D = _reduced(X)
     if Z.shape[1] == 0:
         return np.zeros(X.shape[1])
-    sides = np.where(targets == 1.0, 1.0, np.where(targets == 0.0, -1.0, 0.0))
-    signed = Z * sides[:, None]
-    undecided = Z[sides == 0.0]
-    answer = scipy.optimize.linprog(
-        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(Z)),
-        A_eq=undecided if len(undecided) else None,
-        b_eq=np.zeros(len(undecided)) if len(undecided) else None,
-        bounds=(-1.0, 1.0), method="highs",
-    )  # fmt: skip
-    if answer.status == 0 and -answer.fun > 1e-9 * float(np.abs(signed).sum()):
+    if _separable(Z, targets):
         raise SeparableError(
             "the labels can be separated, so no finite λ is the most likely: "
             "give a prior, or a budget"
         )
     r = Z.shape[1]
     return np.asarray(D @ minimise(Z, targets, np.zeros(r), np.zeros((r, r))))
+
+
+def _separable(Z: Array, targets: Array) -> bool:
+    """Whether some z leaves every pair without a winner at 0, none wrong, and one right."""
+    sides = np.where(targets == 1.0, 1.0, np.where(targets == 0.0, -1.0, 0.0))
+    undecided = Z[sides == 0.0]
+    if len(undecided) and np.linalg.matrix_rank(undecided) == Z.shape[1]:
+        return False  # z = 0 alone leaves them there
+    signed = Z * sides[:, None]
+    answer = scipy.optimize.linprog(
+        -signed.sum(axis=0), A_ub=-signed, b_ub=np.zeros(len(Z)),
+        A_eq=undecided if len(undecided) else None,
+        b_eq=np.zeros(len(undecided)) if len(undecided) else None,
+        bounds=(-1.0, 1.0), method="highs",
+    )  # fmt: skip
+    return bool(answer.status == 0 and -answer.fun > 1e-9 * float(np.abs(signed).sum()))
 
 
 @one_blas_thread()

@@ -44,6 +44,7 @@ def composite_jointly(data: Trajectories, beta: float, weight: float) -> tuple[A
     """
     N, n = data.q.shape
     iq, iv = data.pairs.T
+    by_q, by_v = data.q.T.tocsr(), data.v.T.tocsr()
 
     def both(x: Array) -> tuple[float, Array]:
         Q, V = x[:n], x[n:]
@@ -56,7 +57,7 @@ def composite_jointly(data: Trajectories, beta: float, weight: float) -> tuple[A
         value += weight * (data.share @ (grown * (1.0 + A - tail) - A - 1.0))
         by_R = (scipy.special.expit(R) - data.good) / N
         by_A = weight * data.share * (grown - 1.0) / beta
-        slope = np.concatenate([data.q.T @ by_R, -(data.v.T @ by_R)])
+        slope = np.concatenate([by_q @ by_R, -(by_v @ by_R)])
         np.add.at(slope, iq, by_A)
         np.add.at(slope, n + iv, -by_A)
         return float(value + 0.5 * RIDGE / N * (x @ x)), slope + RIDGE / N * x

@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..exact.tables import on_triples
 from ..learning.feedback import Feedback
-from .collect import going, steps_before
+from .collect import going, sides
 from .method import Domain
 
 
@@ -35,10 +35,8 @@ class Margins:
         A = domain.mdp.vocab_size
         refs = np.stack([mdp.ref for mdp in domain.worlds])
         tilts = on_triples(domain.attributes, A) / domain.beta
-        before = steps_before(domain, pairs)
-        sides = zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True)
         self.ref, self.tilt, self.taken, self.sign = [], [], [], []
-        for sign, nexts, s in sides:
+        for sign, nexts, s in sides(domain, pairs):
             w = np.broadcast_to(world[:, None], s.shape)
             self.ref.append(refs[w, s])  # [N, T, A]
             self.tilt.append(tilts[w, :, s])  # [N, T, n, A]

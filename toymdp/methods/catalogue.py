@@ -86,6 +86,8 @@ METHODS: tuple[Method, ...] = (
         "the attributes of the clearest pair, for all", slow=True),
     Method("exact", "k=3, topic-pooled", partial(exact.fit, use="topic-pooled"), "pairs", "EX Thm 5.2",
         "attributes of all pairs of the topic"),
+    Method("exact", "k=3, clustered", partial(exact.fit, use="clustered"), "pairs", "EX Thm 5.2",
+        "the same, topics by clusters of the embeddings", slow=True),
     *(Method("exact", f"k={k}", partial(exact.fit, k=k), "pairs", "EX Figure 1", "k attributes",
         slow=True) for k in (1, 2, 5, 10)),
     Method("drift", "", drift.fit, "pairs", "Kim 2025", "tilt by weighted attribute log-ratios"),

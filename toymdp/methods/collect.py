@@ -17,9 +17,12 @@ MOST_ROUNDS = 200  # of drawing, each of as many pairs as are wanted
 
 
 def draw_pairs(
-    domain: Domain, n: int, seed: int, *, train: bool = True, disputed: bool = True
-) -> Feedback:
-    """n pairs of answers of ref, two to a prompt that is drawn uniformly, still without a user.
+    domain: Domain, n: int, seed: int, *, train: bool = True, disputed: bool = True,
+    tables: tuple[Array, ...] | None = None,
+) -> Feedback:  # fmt: skip
+    """n pairs of answers, two to a prompt that is drawn uniformly, still without a user.
+
+    tables: [W] of the policy that answers, [T, S, A]; ref by default.
 
     disputed: keep contentious pairs only, on which the attributes disagree; otherwise two different
     answers. Labels are all +1 until ``label`` has a user answer. Raises InstanceError where such pairs
@@ -41,7 +44,11 @@ def draw_pairs(
         for p, mdp in mdps.items():
             rows = np.flatnonzero(which == p)
             if len(rows):
-                drawn = draw_answers(mdp, heights[:, rows].reshape(-1, T))[0][:, 1:]
+                chances = heights[:, rows].reshape(-1, T)
+                if tables is None:
+                    drawn = draw_answers(mdp, chances)[0][:, 1:]
+                else:
+                    drawn = answers_of(tables[domain.world[p]], mdp.start_context, chances)
                 pair[:, rows] = drawn.reshape(2, len(rows), T)
         some = Feedback(pair[0], pair[1], np.ones(n), which)
         keep = (pair[0] != pair[1]).any(axis=1)
@@ -56,23 +63,56 @@ def draw_pairs(
     raise InstanceError.of("pairs", n, rule, "ask for fewer, or use attributes that disagree")
 
 
+def answers_of(table: Array, start: int, heights: Array) -> IntArray:
+    """Next contexts [n, T] of answers drawn from a policy's table [T, S, A] by heights [n, T] on [0, 1)."""
+    T, S, A = table.shape
+    s = np.full(len(heights), start)
+    nexts = np.empty(heights.shape, dtype=np.int64)
+    for t in range(T):
+        ladder = np.cumsum(table[t, s], axis=1)
+        # the last token with mass takes what rounding leaves below 1
+        last = A - 1 - np.argmax(table[t, s][:, ::-1] > 0, axis=1)
+        a = np.minimum((heights[:, t, None] >= ladder).sum(axis=1), last)
+        s = (s * A + a) % S
+        nexts[:, t] = s
+    return nexts
+
+
 def label(
     domain: Domain, pairs: Feedback, user: int, mode: Mode, seed: int, temperature: float = 1.0
 ) -> Feedback:
     """The pairs with the labels of a user of the domain."""
     rng = np.random.default_rng([seed, user, 0x1ABE1])
-    margins = differences(domain, domain.users[user][:, None], pairs)[:, 0]
-    labels = answered(margins, mode, temperature, rng.random(len(pairs)))
-    return replace(pairs, labels=labels, user=user, mode=mode, temperature=temperature)
-
-
-def steps_before(domain: Domain, pairs: Feedback) -> tuple[IntArray, IntArray]:
-    """The states [N, T] in which the steps of first and second were taken."""
-    starts = domain.start[pairs.prompt][:, None]
-    return (
-        np.hstack([starts, pairs.first[:, :-1]]),
-        np.hstack([starts, pairs.second[:, :-1]]),
+    asked = replace(pairs, user=user, mode=mode, temperature=temperature)
+    return replace(
+        asked, labels=answered(margins(domain, asked), mode, temperature, rng.random(len(pairs)))
     )
+
+
+def margins(domain: Domain, pairs: Feedback) -> Array:
+    """[N]: by how much the user is for the first answer, reward units.
+
+    Over the second; or, where answers are judged one by one ("binary"), over what the user's own optimum
+    is worth: ``R_u − V_u(s_0) = β Σ log π_u/ref``, as SS §4 models a good answer.
+    """
+    own = differences(domain, domain.users[pairs.user][:, None], pairs)[:, 0]
+    if pairs.mode != "binary":
+        return own
+    V = np.stack([best.V[0] for best in domain.best(pairs.user)])
+    return np.asarray(own - V[domain.world[pairs.prompt], domain.start[pairs.prompt]])
+
+
+def sides(domain: Domain, pairs: Feedback) -> list[tuple[float, IntArray, IntArray]]:
+    """(sign, next contexts [N, T], states before [N, T]) of the first answer and, less it, the second.
+
+    Of answers that are judged one by one there is no second.
+    """
+    starts = domain.start[pairs.prompt][:, None]
+    both = ((1.0, pairs.first), (-1.0, pairs.second))
+    return [
+        (sign, nexts, np.hstack([starts, nexts[:, :-1]]))
+        for sign, nexts in (both[:1] if pairs.mode == "binary" else both)
+    ]
 
 
 def going(domain: Domain, before: IntArray) -> Array:
@@ -82,13 +122,12 @@ def going(domain: Domain, before: IntArray) -> Array:
 
 def differences(domain: Domain, tables: Array, pairs: Feedback) -> Array:
     """``Σ_t table[s_{t+1}]`` of first less second [N, n], of tables [W, n, S] on next contexts."""
-    w = domain.world[pairs.prompt]
-    before = steps_before(domain, pairs)
-    parts = [
-        np.einsum("ntk,nt->nk", tables.transpose(0, 2, 1)[w[:, None], nexts], going(domain, s))
-        for nexts, s in zip((pairs.first, pairs.second), before, strict=True)
-    ]
-    return np.asarray(parts[0] - parts[1])
+    w = domain.world[pairs.prompt][:, None]
+    total = np.zeros((len(pairs), tables.shape[1]))
+    for sign, nexts, s in sides(domain, pairs):
+        steps = tables.transpose(0, 2, 1)[w, nexts]
+        total += sign * np.einsum("ntk,nt->nk", steps, going(domain, s))
+    return total
 
 
 def returns(domain: Domain, bases: Bases, pairs: Feedback) -> Array:
@@ -99,8 +138,7 @@ def returns(domain: Domain, bases: Bases, pairs: Feedback) -> Array:
     X = np.zeros((len(pairs), bases.n))
     t = np.arange(domain.mdp.steps)
     w = domain.world[pairs.prompt]
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         on = going(domain, s)
         for world in range(len(domain.worlds)):
             rows = w == world
@@ -116,11 +154,10 @@ def visits(domain: Domain, pairs: Feedback) -> scipy.sparse.csr_array:
     world = domain.world[pairs.prompt][:, None]
     t = np.arange(T)
     columns, values = [], []
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         columns.append(((world * T + t) * S + s) * A + nexts % A)
         values.append(sign * going(domain, s))
-    rows = np.repeat(np.arange(N), 2 * T)
+    rows = np.repeat(np.arange(N), len(columns) * T)
     entries = np.hstack(values).ravel(), (rows, np.hstack(columns).ravel())
     shape = N, len(domain.worlds) * T * S * A
     return scipy.sparse.coo_array(entries, shape=shape).tocsr()
@@ -133,7 +170,6 @@ def context_counts(domain: Domain, pairs: Feedback) -> Array:
     counts = np.zeros((len(pairs), W * S))
     rows = np.arange(len(pairs))[:, None]
     world = domain.world[pairs.prompt][:, None]
-    before = steps_before(domain, pairs)
-    for sign, nexts, s in zip((1.0, -1.0), (pairs.first, pairs.second), before, strict=True):
+    for sign, nexts, s in sides(domain, pairs):
         np.add.at(counts, (rows, world * S + nexts), sign * going(domain, s))
     return counts

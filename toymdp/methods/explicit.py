@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import Array
 from ..learning import appendix_c
 from ..learning.feedback import Feedback
-from ..learning.logistic import Chosen, cross_validated
+from ..learning.logistic import Chosen, cross_validated, laplace
 from .collect import returns
 from .method import Bases, Domain, Facts, Fitted
 
@@ -44,10 +44,13 @@ def fit(
     mean: Mean = "m=0", budget: bool = False,
 ) -> Fitted:  # fmt: skip
     """λ by Bradley–Terry with prior N(m, s²I); budget: scaled into ``|λ|₁ ≤ 1`` afterwards."""
-    _, chosen = weights_of(domain, bases, feedback, mean)
+    X, chosen = weights_of(domain, bases, feedback, mean)
     lam = into_budget(chosen.mean) if budget else chosen.mean
     hyper = {"ridge": chosen.ridge, "s": chosen.precision**-0.5}
-    return soup(bases, lam, Facts(lam, True, hyper, evaluations=bases.n + 1))
+    # scaled into the budget λ is no posterior's maximum, and where no pair looks there is no width
+    known = not budget and np.isfinite(chosen.precision)
+    wide = laplace(X, lam, chosen.precision * np.eye(bases.n)) if known else None
+    return soup(bases, lam, Facts(lam, True, hyper, evaluations=bases.n + 1, covariance=wide))
 
 
 def sequential(
@@ -62,6 +65,7 @@ def sequential(
     X, chosen = weights_of(domain, bases, feedback)
     deltas = X * feedback.labels[:, None] / (domain.beta if over_beta else 1.0)
     prior = chosen.precision * np.eye(bases.n)
-    lam, _ = appendix_c.sequential(deltas, np.zeros(bases.n), prior, step)
+    lam, precision = appendix_c.sequential(deltas, np.zeros(bases.n), prior, step)
     hyper = {"ridge": chosen.ridge, "s": chosen.precision**-0.5}
-    return soup(bases, lam, Facts(lam, True, hyper, evaluations=bases.n + 1))
+    wide = np.asarray(np.linalg.inv(precision))
+    return soup(bases, lam, Facts(lam, True, hyper, evaluations=bases.n + 1, covariance=wide))

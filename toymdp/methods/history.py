@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import Array
 from ..learning.feedback import Feedback
 from ..learning.logistic import FOLDS, loss
-from .collect import going, steps_before, visits
+from .collect import going, sides, visits
 from .method import Bases, Domain, Facts, Fitted
 
 WEIGHTS = tuple(np.round(np.arange(0.0, 0.95, 0.1), 1).tolist())
@@ -24,11 +24,8 @@ def counted(domain: Domain, pairs: Feedback, *, rejected: bool) -> Array:
     """
     A, S = domain.mdp.vocab_size, domain.mdp.n_contexts
     counts = np.zeros((2, S, A))
-    before = steps_before(domain, pairs)
-    preferred = pairs.labels[:, None] > 0
-    parts = zip((pairs.first, pairs.second), before, (preferred, ~preferred), strict=True)
-    for nexts, s, good in parts:
-        on = going(domain, s)
+    for sign, nexts, s in sides(domain, pairs):
+        good, on = sign * pairs.labels[:, None] > 0, going(domain, s)
         np.add.at(counts[0], (s, nexts % A), np.where(good, on, 0.0))
         np.add.at(counts[1], (s, nexts % A), np.where(good, 0.0, on))
     kept = np.maximum(counts[0] - (counts[1] if rejected else 0.0), 0.0)

@@ -207,9 +207,9 @@ class AnswerLaw:
 class Facts:
     """What is known of a fit.
 
-    lam: [K] where the method learns one. soup: whether the policy is exactly the soup at lam. hyper:
-    hyper-parameters chosen. acceptance: chances "token", "answer" of a rejection sampler.
-    evaluations: policies evaluated for one token of an answer.
+    lam: [K] where the method learns one; covariance: [K, K] of its posterior, where it has one. soup:
+    whether the policy is exactly the soup at lam. hyper: hyper-parameters chosen. acceptance: chances
+    "token", "answer" of a rejection sampler. evaluations: policies evaluated for one token of an answer.
     """
 
     lam: Array | None = None
@@ -217,6 +217,7 @@ class Facts:
     hyper: Mapping[str, Any] = field(default_factory=dict)
     acceptance: Mapping[str, float] | None = None
     evaluations: int = 1
+    covariance: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
 from ..cached import cached_property
-from ..exact.tables import on_triples
 from ..learning.feedback import Feedback
 from ..learning.logistic import Bounds, Climbed, climb
 from .collect import visits
@@ -116,27 +116,31 @@ def weights_by_pairs(
 ) -> tuple[Array, float, Climbed]:
     """w [K], the scale, and the climb: the likelihood of the pairs under ``β log π/ref`` of the merge."""
     K, mdp = len(factors.B), domain.mdp
-    T, S, A = mdp.steps, mdp.n_contexts, mdp.vocab_size
+    W, T, S, A = len(domain.worlds), mdp.steps, mdp.n_contexts, mdp.vocab_size
     C = domain.beta * visits(domain, feedback)
-
-    ref = np.stack([m.ref for m in domain.worlds])[:, None]
+    # the states that the pairs pass: nothing else has a part in their likelihood
+    passed = np.unique(C.indices // A)
+    C = C[:, (passed[:, None] * A + np.arange(A)).ravel()]
+    back_to = C.T.tocsr()
+    world, t, s = np.unravel_index(passed, (W, T, S))
+    row = (world * T + t) * (S // A) + s % (S // A)
+    n_rows, R = factors.B.shape[1], len(passed)
+    gather = scipy.sparse.csr_array((np.ones(R), (row, np.arange(R))), shape=(n_rows, R))
+    ref = np.stack([m.ref for m in domain.worlds])[world, s]
     live = ref > 0
 
     def scores(x: Array) -> tuple[Array, Callable[[Array], Array]]:
         w = np.full(K, 1.0 / K) if merge == "equal" else _softmax(x[:-1])
         plain = factors.merged(w, merge)
-        on = on_triples((x[-1] * plain).reshape(-1, T, S), A)
-        top = np.where(live, on, -np.inf).max(axis=-1, keepdims=True)
-        on = np.where(live, on - np.where(np.isfinite(top), top, 0.0), 0.0)
+        on = x[-1] * plain[row]
+        on = np.where(live, on - np.where(live, on, -np.inf).max(axis=-1, keepdims=True), 0.0)
         weights = ref * np.exp(on)
         mass = weights.sum(axis=-1, keepdims=True)
-        mass = np.where(mass > 0, mass, 1.0)
         tables, ratio = weights / mass, on - np.log(mass)
 
         def back(by_scores: Array) -> Array:
-            g = (C.T @ by_scores).reshape(-1, T, S, A)
-            g = g - g.sum(axis=-1, keepdims=True) * tables
-            slope = g.reshape(-1, T, A, S // A, A).sum(axis=2).reshape(-1, A)
+            g = (back_to @ by_scores).reshape(R, A)
+            slope = gather @ (g - g.sum(axis=-1, keepdims=True) * tables)
             by_scale = float((slope * plain).sum())
             if merge == "equal":
                 return np.append(np.zeros(K), by_scale)

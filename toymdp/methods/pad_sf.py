@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, IntArray
 from ..learning.feedback import Feedback
 from ..learning.logistic import climb
 from .collect import visits
@@ -43,16 +43,19 @@ def fit(
     """W by Bradley–Terry on ``β Σ_t Σ_k g_k(s_t) f_k``, its prior's width by cross-validation.
 
     The loss is not convex: from zero (equal weights) and ``restarts`` seeded starts; hyper "spread"
-    is that of the loss over them.
+    is that of the loss over them. Contexts that no pair passes keep the constant's weights, where the
+    prior has them.
     """
     f = np.stack(bases.log_ratios)
     W, K, _, S, _ = f.shape
-    n = K * (1 + W * S)
+    scores, passed = scorer(domain, f, feedback, mixture=mixture)
+    n = K * (1 + len(passed))
     rng = np.random.default_rng([seed, 0x9AD5F])
     starts = np.vstack([np.zeros(n), START_SIZE * rng.normal(size=(restarts, n))])
-    scores = scorer(domain, f, feedback, mixture=mixture)
     ended = climb(scores, feedback.targets, starts)
-    g = gates(ended.best, K, W, S)
+    whole = np.zeros((1 + W * S, K))
+    whole[np.append(0, 1 + passed)] = ended.best.reshape(-1, K)
+    g = gates(whole.ravel(), K, W, S)
     hyper = {"ridge": ended.ridge, "starts": len(starts), "spread": ended.spread}
     facts = Facts(hyper=hyper, evaluations=K + 1)
     return Fitted(tuple(gated(f, g, mixture=mixture)), facts, scalable=not mixture)
@@ -60,26 +63,38 @@ def fit(
 
 def scorer(
     domain: Domain, f: Array, feedback: Feedback, *, mixture: bool
-) -> Callable[[Array], tuple[Array, Callable[[Array], Array]]]:
-    """The scores of all pairs as a function of the scorer's parameters, with its gradient."""
-    W, K, _, S, _ = f.shape
+) -> tuple[Callable[[Array], tuple[Array, Callable[[Array], Array]]], IntArray]:
+    """The scores of all pairs as a function of the scorer's parameters, with its gradient.
+
+    Also the contexts [R] (world by world) that the pairs pass: the parameters are [1 + R, K], the
+    constant's and theirs. Nothing else of f is looked at.
+    """
+    W, K, T, S, A = f.shape
     C = domain.beta * visits(domain, feedback)
-    inner = np.exp(f) if mixture else f
-    flat = inner.transpose(0, 3, 1, 2, 4)  # [W, S, K, T, A]
+    steps = np.unique(C.indices)
+    w, t, s, a = np.unravel_index(steps, (W, T, S, A))
+    order = np.argsort(w * S + s, kind="stable")  # steps of one context stand together
+    w, t, s, a = (x[order] for x in (w, t, s, a))
+    C = C[:, steps[order]]
+    back_to = C.T.tocsr()
+    passed, first, at = np.unique(w * S + s, return_index=True, return_inverse=True)
+    inner = f[w, :, t, s, a]  # [M, K]
+    inner = np.exp(inner) if mixture else np.ascontiguousarray(inner)
 
     def scores(x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        g = gates(x, K, W, S)
-        v = np.matmul(g[:, :, None, :], flat.reshape(W, S, K, -1))[:, :, 0]
-        tall = v.reshape(W, S, *flat.shape[3:])
-        values = np.log(tall) if mixture else tall
+        table = x.reshape(1 + len(passed), K)
+        z = table[0] + table[1:]
+        g = np.exp(z - z.max(axis=1, keepdims=True))
+        g /= g.sum(axis=1, keepdims=True)
+        v = np.einsum("mk,mk->m", g[at], inner)
 
         def back(by_scores: Array) -> Array:
-            dv = (C.T @ by_scores).reshape(W, -1, S, flat.shape[4]).transpose(0, 2, 1, 3)
-            dv = dv / tall if mixture else dv
-            dg = np.matmul(flat.reshape(W, S, K, -1), dv.reshape(W, S, -1, 1))[..., 0]
-            dz = (g * (dg - (g * dg).sum(axis=2, keepdims=True))).reshape(-1, K)
+            dv = back_to @ by_scores
+            dv = dv / v if mixture else dv
+            dg = np.add.reduceat(dv[:, None] * inner, first, axis=0)
+            dz = g * (dg - (g * dg).sum(axis=1, keepdims=True))
             return np.concatenate([dz.sum(axis=0), dz.ravel()])
 
-        return C @ values.transpose(0, 2, 1, 3).ravel(), back
+        return C @ (np.log(v) if mixture else v), back
 
-    return scores
+    return scores, passed

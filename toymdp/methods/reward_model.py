@@ -90,6 +90,8 @@ class Ranking:
 
 def fit(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
     """A ridge-logistic reward on next contexts; n by the cross-validated likelihood of the pairs."""
+    if feedback.mode == "binary":
+        raise NotApplicable("the number of draws is chosen by pairs of answers")
     W = len(domain.worlds)
     counts = context_counts(domain, feedback)
     prompts = sorted(set(feedback.prompt.tolist()))

@@ -9,7 +9,7 @@ import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
-from ..exact.tables import log_ratio, tilt, worth
+from ..exact.tables import divergences, log_ratio, on_triples, tilt, worth
 from ..learning.feedback import Feedback
 from .collect import differences, label, visits
 from .method import AnswerLaw, Bases, Domain, Fitted, NotApplicable
@@ -82,20 +82,23 @@ def matched(domain: Domain, fitted: Fitted, user: int) -> tuple[Array, ...]:
     """
     if fitted.logits is None or not fitted.scalable:
         raise NotApplicable("the method has no strength to change")
-    domain = fitted.place(domain)
-    wanted = of_tables(domain, _tables(domain, tuple(b.logits for b in domain.best(user))), user)
-    target = float(wanted.kl_ref.mean())
+    domain, A = fitted.place(domain), domain.mdp.vocab_size
+    refs = np.stack([mdp.ref for mdp in domain.worlds])
+    own = np.stack([G if G.ndim == 3 else on_triples(G, A) for G in fitted.logits])
+
+    def divergence(logits: Array) -> float:
+        return float(divergences(refs, logits)[domain.world, domain.start].mean())
+
+    target = divergence(np.stack([best.logits for best in domain.best(user)]))
 
     def excess(log_c: float) -> float:
-        scaled = tuple(np.exp(log_c) * G for G in fitted.logits or ())
-        kl = of_tables(domain, _tables(domain, scaled), user).kl_ref.mean()
-        return float(kl - target)
+        return divergence(np.exp(log_c) * own) - target
 
     low, high = np.log(STRETCH)
     if not excess(low) < 0 < excess(high):
         raise NotApplicable(f"no strength has the divergence of π_u from ref, {target:.3g} nats")
     log_c = scipy.optimize.brentq(excess, low, high, xtol=1e-6)
-    return _tables(domain, tuple(np.exp(log_c) * G for G in fitted.logits))
+    return _tables(domain, tuple(np.exp(log_c) * own))
 
 
 def _tables(domain: Domain, logits: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -172,9 +175,3 @@ def losses(
 def held_out(domain: Domain, pairs: Feedback, user: int) -> Feedback:
     """The pairs with the labels of a user who ranks by true return."""
     return label(domain, pairs, user, "rank", 0)
-
-
-def chances(domain: Domain, pairs: Feedback, user: int, temperature: float) -> Array:
-    """[N]: the chance that a "bt" user prefers the first answer."""
-    margins = differences(domain, domain.users[user][:, None], pairs)[:, 0]
-    return np.asarray(scipy.special.expit(margins / temperature))
