@@ -18,7 +18,7 @@ from toymdp import InstanceError, Solution, TokenMDP
 from toymdp.worlds.features import Tabular
 
 from .backend import peft, torch, transformers
-from .bank import Bank
+from .bank import Bank, peft_name
 from .loading import add_adapters
 
 Tensor = Any
@@ -132,8 +132,9 @@ def lookup_bank(sol: Solution) -> Bank:
         ratio = np.where(allowed, (Q[:, ahead] - V[:T, :, None]) / mdp.beta, 0.0)
         down = torch.zeros((rank, config.hidden_size), dtype=torch.float64)
         down[:, : T * S] = _columns(ratio, scale[:T])
-        head.lora_A[name].weight.data = down
-        head.lora_B[name].weight.data = torch.eye(rank, dtype=torch.float64)
+        key = peft_name(name)
+        head.lora_A[key].weight.data = down
+        head.lora_B[key].weight.data = torch.eye(rank, dtype=torch.float64)
     return bank
 
 

@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("bank")
     bank = tiny_bank(text=True, target="output")
     for name in (*bank.names, "user"):
-        save_adapter(bank, name, root / name, "base")
+        save_adapter(bank, name, root / name, str(root / "base"))
     bank.model.base_model.unload().save_pretrained(root / "base")
     bank.tokenizer.save_pretrained(root / "base")
     (root / "pairs.jsonl").write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")

@@ -178,7 +178,7 @@ def test_the_line_that_was_being_written_is_left_out_and_no_other(tmp_path):
 def bank_folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("bank")
     bank = tiny_bank(text=True)
-    save_adapter(bank, "k0", root / "k0", "base")
+    save_adapter(bank, "k0", root / "k0", str(root / "base"))
     bank.model.base_model.unload().save_pretrained(root / "base")
     bank.tokenizer.save_pretrained(root / "base")
     return root
@@ -217,7 +217,7 @@ def test_what_peft_would_take_without_a_word(bank_folder, tmp_path):
         return load_bank(str(root / "base"), [str(root / "k0")])
 
     for key, value, said in (
-        ("layers_to_transform", [0], "are in its file"), ("r", 10**9, "rank r = 1000000000"),
+        ("target_modules", ["q_proj"], "are in its file"), ("r", 10**9, "rank r = 1000000000"),
         ("rank_pattern", {"q_proj": 10**9}, "rank q_proj"), ("lora_alpha", True, "lora_alpha = True"),
         ("use_rslora", [1], "use_rslora"), ("use_dora", 1, "plain LoRA"),
         ("megatron_config", {"a": 1}, "plain LoRA"), ("base_model_name_or_path", [1], "a string"),

@@ -31,7 +31,8 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
+        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("answers",),
+        ("preferences", "loading", "decoding"), ("lookup",),
         ("measure",), ("methods", "training"), ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),

@@ -37,6 +37,7 @@ def train(
     from bounds.report.console import tables_console
 
     from ..backend import quiet_transformers
+    from ..base_content import content_of, folder_of
     from ..loading import add_adapters, end_tokens, load_model, save_adapter
     from ..preferences import pairs_of, read_preferences, truthfulqa
     from ..training.adapter import Recipe, accuracy, train_adapter
@@ -59,13 +60,17 @@ def train(
     place = str(folder() / BASE) if model is None else model
     base, tokenizer = load_model(place, dtype=dtype, device=device, revision=revision)
     recipe = Recipe(loss, beta, rate, steps, batch, rank, target, seed)  # type: ignore[arg-type]
-    bank = add_adapters(base, [out.name], recipe.lora(), tokenizer=tokenizer, eos=end_tokens(base))
+    bank = add_adapters(
+        base, [out.name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base)
+    )
     with progress_bars() as on_progress:
         losses = train_adapter(
             bank, out.name, pairs, recipe, checkpoint=out / "checkpoint.safetensors",
             on_progress=on_progress,
         )  # fmt: skip
-    save_adapter(bank, out.name, out, Path(place).name)
+    held = folder_of(place, revision)
+    record = None if held is None else content_of(held)
+    save_adapter(bank, out.name, out, place, record=record)
     report = {
         "adapter": str(out), "pairs": len(pairs), "steps": steps,
         "loss": losses[-1] if losses else None,

@@ -112,7 +112,7 @@ def diagnose_bank(
     )
     checks += features.checks
     on_progress("states after a token", 1, 3)
-    width = int(bank.config.hidden_size)
+    width = bank.width
     linear = state_linearity(bank, sampled_prefixes(answers, min(4 * width, 1024), seed), seed)
     on_progress("states after a token", 2, 3)
     windows = sampled_prefixes(answers, effort.window_states, seed + 1)

@@ -36,5 +36,5 @@ def word_margins(bank: Bank, pair: Pair, subsets: Sequence[Sequence[str]]) -> Ar
         for text in (pair.chosen, pair.rejected)
     ]
     with bank.using(REF) as base:
-        log_probs = answer_log_probs(base, answers, bank.device).double().cpu()
+        log_probs = answer_log_probs(bank, answers).double().cpu()
     return np.asarray(log_probs[::2] - log_probs[1::2])

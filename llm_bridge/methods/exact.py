@@ -19,6 +19,7 @@ from toymdp.learning.greedy import greedy as select
 from ..backend import torch
 from ..bank import REF, Bank, pad
 from ..decoding import draw_rows, single_row
+from ..forward import states_of
 from ..preferences import Pair
 from .attributes import with_attributes, word_margins
 from .request import Answers, Request
@@ -53,8 +54,8 @@ def pooled_state(bank: Bank, text: str) -> Array:
     ids, mask = pad([bank.encode(text)], bank.device)
     bank.check_length(int(ids.shape[1]))
     with bank.using(REF) as base:
-        out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    return np.asarray(out.last_hidden_state[0].double().mean(dim=0).cpu())
+        states = states_of(base, ids, mask)[0]
+    return np.asarray(states.double().mean(dim=0).cpu())
 
 
 @dataclass

@@ -41,7 +41,7 @@ def bank_of(name: str, device: str) -> Bank:
     """A Gemma-3 of that shape with random weights, K = 8 random adapters and a bespoke one."""
     model = small_gemma(SHAPES[name], 0).to(device)
     names = [f"k{k}" for k in range(SPECIALISTS)]
-    bank = add_adapters(model, names, Recipe(rank=8).lora(), bespoke="user", name=name)
+    bank = add_adapters(model, names, Recipe(rank=8).lora(model), bespoke="user", name=name)
     for key, p in bank.model.named_parameters():
         if "lora_" in key:
             p.data = 0.02 * torch.randn_like(p)
