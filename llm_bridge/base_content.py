@@ -42,7 +42,7 @@ def tensors_hash(folder: Path) -> str:
 
     The same weights in other shards, or saved again in a wider type, have the same hash.
     """
-    places = {}
+    places: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safetensors.safe_open(path, framework="pt") as file:
             places |= dict.fromkeys(file.keys(), path)

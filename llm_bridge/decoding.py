@@ -31,8 +31,16 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         self.noise = torch.Generator(device=device).manual_seed(seed)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores [B·P, A] with every token but the drawn one at −inf."""
+        """Scores [B·P, A] with every token but the drawn one at −inf.
+
+        Raises InstanceError for a NaN, which would be drawn as a token.
+        """
         P, A = self.policies, scores.shape[1]
+        if bool(torch.isnan(scores).any()):
+            raise InstanceError.of(
+                "logits while drawing", "NaN", "must be finite or −inf",
+                "load with --dtype float32: some architectures pad with NaN in others",
+            )  # fmt: skip
         z = scores.reshape(-1, P, A).transpose(0, 1)
         logits = self.mixture(z.double(), input_ids[::P])
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax

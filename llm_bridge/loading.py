@@ -87,6 +87,8 @@ def load_model(
                 "vocabulary", f"{len(tokenizer)} tokens for {width} logits",
                 "the tokenizer must fit the output layer", "use the model's own tokenizer",
             )  # fmt: skip
+    if kind is torch.float64 and hasattr(base, "set_experts_implementation"):
+        base.set_experts_implementation("eager")  # grouped products know no doubles
     return base.to(place), tokenizer
 
 

@@ -116,8 +116,8 @@ def norm_bound(bank: Bank) -> float | None:
     if like is None:
         return math.sqrt(bank.width)
     gain = norm(torch.full((1, bank.width), 1e3, dtype=like.dtype, device=like.device))
-    # a unit in the last place more: the norm was applied in its own type
-    unit = 1.0 + 4 * torch.finfo(like.dtype).eps
+    # some units in the last place more: norms are applied in float32 at best
+    unit = 1.0 + 4 * max(torch.finfo(kind).eps for kind in (like.dtype, torch.float32))
     return float(gain.abs().max()) * unit * math.sqrt(bank.width)
 
 

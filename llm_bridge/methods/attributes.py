@@ -35,6 +35,6 @@ def word_margins(bank: Bank, pair: Pair, subsets: Sequence[Sequence[str]]) -> Ar
         for words in subsets
         for text in (pair.chosen, pair.rejected)
     ]
-    with bank.using(REF) as base:
+    with bank.using(REF):
         log_probs = answer_log_probs(bank, answers).double().cpu()
     return np.asarray(log_probs[::2] - log_probs[1::2])
