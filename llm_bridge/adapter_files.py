@@ -25,7 +25,7 @@ NOT_PLAIN = (
 )  # fmt: skip
 # initialisations that leave the base weights as they are; PiSSA, OLoRA, CorDA, LoftQ and LoRA-GA
 # subtract from them what they put into the factors
-LEAVES_THE_BASE = (None, True, False, "gaussian", "orthogonal", "eva", "mica")
+LEAVES_THE_BASE = (None, True, False, "gaussian", "orthogonal", "eva")
 FLAGS = ("use_rslora", "fan_in_fan_out")
 
 

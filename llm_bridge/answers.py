@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,12 +52,18 @@ def tokenised(bank: Bank, prompt: Prompt, text: str) -> Answer:
     return Answer(ids, len(head))
 
 
-def too_long(bank: Bank, prompt: Prompt, text: str) -> str | None:
-    """What becomes of an answer beyond ``bank.limit``: "cut" or "left out"; None if it fits."""
-    head, tail = bank.encode(prompt), bank.texts.answer(prompt, text)
-    if len(head) + len(tail) <= bank.limit:
-        return None
-    return "cut" if bank.truncate and len(head) < bank.limit else "left out"
+def fits(bank: Bank, prompt: Prompt, texts: Sequence[str], lengths: Counter[str]) -> bool:
+    """Whether answers to a prompt fit ``bank.limit``, cut there if the bank truncates.
+
+    lengths: where those that do not are counted, the prompt's answers together.
+    """
+    head = len(bank.encode(prompt))
+    longest = max(head + len(bank.texts.answer(prompt, text)) for text in texts)
+    if longest <= bank.limit:
+        return True
+    cut = bank.truncate and head < bank.limit
+    lengths["too long, cut" if cut else "too long, left out"] += 1
+    return cut
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,18 +29,15 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
     def __init__(self, mixture: Mixture, policies: int, seed: int, device: Any):
         self.mixture, self.policies = mixture, policies
         self.noise = torch.Generator(device=device).manual_seed(seed)
+        self.failed = False
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B·P, A] with every token but the drawn one at −inf.
 
-        Raises InstanceError for a NaN, which would be drawn as a token.
+        A NaN would be drawn as a token: it is remembered, and ``draw_rows`` ends with it.
         """
         P, A = self.policies, scores.shape[1]
-        if bool(torch.isnan(scores).any()):
-            raise InstanceError.of(
-                "logits while drawing", "NaN", "must be finite or −inf",
-                "load with --dtype float32: some architectures pad with NaN in others",
-            )  # fmt: skip
+        self.failed |= bool(torch.isnan(scores).any())
         z = scores.reshape(-1, P, A).transpose(0, 1)
         logits = self.mixture(z.double(), input_ids[::P])
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax
@@ -49,6 +46,13 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         forced = torch.full_like(scores, -torch.inf)
         forced[torch.arange(len(token), device=scores.device), token] = 0.0
         return forced
+
+    def stop(self, input_ids: Tensor, scores: Any, **other: Any) -> Tensor:
+        """Whether each row [B·P] is to end now: all, once something failed.
+
+        peft leaves its hooks behind where an error leaves ``generate``, so none is raised inside it.
+        """
+        return torch.full((len(input_ids),), self.failed, device=input_ids.device)
 
 
 class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
@@ -126,7 +130,7 @@ def draw_rows(
     rows: [B][P] token ids; a group's rows may differ in their prompts. Answers end with the end token
     or after ``tokens``. apart: the model is the reference, and the specialists' logits at its tokens are
     taken in passes of their own.
-    Raises InstanceError for prompts longer than the context less ``tokens``, or in training mode.
+    Raises InstanceError for prompts longer than the context less ``tokens``, in training mode, or for NaN.
     """
     if bank.model.training:
         raise InstanceError.of(
@@ -140,9 +144,8 @@ def draw_rows(
     for i, prompt in enumerate(flat):  # left-padded: generation goes on at the right
         ids[i, n - len(prompt) :] = torch.as_tensor(prompt)
         mask[i, n - len(prompt) :] = 1
-    mixer: Any = Mixer(mixture, 1 + len(bank.names) if apart else P, seed, bank.device)
-    if apart:
-        mixer = Apart(bank, mixer, mask.to(bank.device))
+    mixer = Mixer(mixture, 1 + len(bank.names) if apart else P, seed, bank.device)
+    draws = Apart(bank, mixer, mask.to(bank.device)) if apart else mixer
     config = transformers.GenerationConfig(
         max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.ends) or None,
         pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),
@@ -151,7 +154,13 @@ def draw_rows(
         out = model.generate(
             input_ids=ids.to(bank.device), attention_mask=mask.to(bank.device),
             generation_config=config,
-            logits_processor=transformers.LogitsProcessorList([mixer]), **options,
+            logits_processor=transformers.LogitsProcessorList([draws]),
+            stopping_criteria=transformers.StoppingCriteriaList([mixer.stop]), **options,
+        )  # fmt: skip
+    if mixer.failed:
+        raise InstanceError.of(
+            "logits while drawing", "NaN", "must be finite or −inf",
+            "load with --dtype float32: some architectures cannot pad in others",
         )  # fmt: skip
     answers = []
     for answer in out[::P, n:].tolist():

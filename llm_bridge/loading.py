@@ -209,14 +209,12 @@ def _compare_base_weights(label: str, base: Any, held: Mapping[str, Any]) -> Non
     }
     for key, tensor in held.items():
         name = key.removeprefix("base_model.model.").replace(".base_layer", "")
-        weight = own.get(name)
-        same = weight is not None and weight.shape == tensor.shape
-        if same:
+        weight, same = own.get(name), False
+        if weight is not None and weight.shape == tensor.shape:
             ours, theirs = weight.detach().cpu(), tensor.cpu()
             # equal in the coarser of the two types: one may have been saved in another
-            same = torch.equal(ours.to(theirs.dtype), theirs) or torch.equal(
-                ours, theirs.to(ours.dtype)
-            )
+            pairs = ((ours.to(theirs.dtype), theirs), (ours, theirs.to(ours.dtype)))
+            same = any(torch.equal(*pair) for pair in pairs)
         if not same:
             raise InstanceError.of(
                 label, key, "carries full weights that are not the base model's (altered in training?)",

@@ -114,7 +114,13 @@ def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, l
     pair = [Answer(IDS, 3), Answer((2, 5, 9, 4, 4, 12), 3)]
     recipe = Recipe(loss=loss, beta=0.3)
     head = torch.nn.Linear(bank.width, 1).double()
-    found = _loss(bank, "a", [pair], recipe, head.float() if loss == "binary" else None)
+    found = _loss(
+        bank,
+        "a",
+        [[(pair[0], 1.0), (pair[1], 0.0)]],
+        recipe,
+        head.float() if loss == "binary" else None,
+    )
     found.backward()
     for p in model.parameters():
         p.requires_grad_(True)
@@ -165,7 +171,7 @@ def test_memory_of_a_loss_is_bounded_by_slices_of_states(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(banks.BYTES, "cpu", 8 * 2 * 96 * 3)
     pair = [Answer((2, *range(3, 33)), 3), Answer((2, *range(40, 60)), 3)]
-    _loss(bank, "a", [pair], Recipe(), None).backward()
+    _loss(bank, "a", [[(pair[0], 1.0), (pair[1], 0.0)]], Recipe(), None).backward()
     assert max(sizes) == 3
     assert sum(sizes) == 3 * (28 + 18)  # ref, the adapter, and the adapter again on the way back
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("torch")
 
 from llm_models import TEXTS, tiny_bank
 
-from llm_bridge.answers import tokenised, too_long
+from llm_bridge.answers import fits, tokenised
 from llm_bridge.backend import tokenizers, transformers
 from llm_bridge.texts import Conversation, Texts
 from toymdp import InstanceError
@@ -109,7 +112,8 @@ def test_turns_without_a_template_are_a_transcript():
 
 
 def test_a_template_that_refuses_roles_is_one_line():
-    strict = "{% for m in messages %}{{ raise_exception('only users\nhere') if m.role == 'system' }}{% endfor %}"
+    refusal = "raise_exception('only users\\nhere') if m.role == 'system'"
+    strict = f"{{% for m in messages %}}{{{{ {refusal} }}}}{{% endfor %}}"
     with pytest.raises(InstanceError, match="only users") as caught:
         Texts(tokenizer(template=strict)).prompt(Conversation((("system", "a"), ("user", "b"))))
     assert "\n" not in str(caught.value)
@@ -118,20 +122,21 @@ def test_a_template_that_refuses_roles_is_one_line():
 def test_long_answers_are_cut_or_refused():
     bank = tiny_bank(text=True)
     short = tokenised(bank, "the cat", " it")
-    fields = {k: v for k, v in vars(bank).items() if k in bank.__dataclass_fields__}
-    kind = type(bank)
     long = " it is what it is" * 4
-    assert too_long(bank, "the cat", long) is None
-    tight = kind(**fields | {"length": 9})
-    assert too_long(tight, "the cat", " it") is None
-    assert too_long(tight, "the cat", long) == "left out"
+    tight, cutting = replace(bank, length=9), replace(bank, length=9, truncate=True)
+    counts = Counter()
+    assert fits(bank, "the cat", [long, " it"], counts)
+    assert fits(tight, "the cat", [" it"], counts)
+    assert not counts
+    assert not fits(tight, "the cat", [" it", long], counts)
+    assert counts == {"too long, left out": 1}
     with pytest.raises(InstanceError, match="--max-length of 9"):
         tokenised(tight, "the cat", long)
-    cutting = kind(**fields | {"length": 9, "truncate": True})
-    assert too_long(cutting, "the cat", long) == "cut"
+    assert fits(cutting, "the cat", [long], counts)
+    assert not fits(cutting, "the cat" * 9, [" it"], counts)  # no room for any answer
+    assert counts == {"too long, left out": 2, "too long, cut": 1}
     cut = tokenised(cutting, "the cat", long)
     assert len(cut.ids) == 9
     assert cut.ids[-1] != 1  # what was cut has not ended
     assert cut.ids == tokenised(bank, "the cat", long).ids[:9]
     assert tokenised(cutting, "the cat", " it") == short
-    assert too_long(cutting, "the cat" * 9, " it") == "left out"  # no room for any answer

@@ -32,7 +32,7 @@ ORDER = {
     ),
     "llm_bridge": (
         ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("answers",),
-        ("preferences", "loading", "decoding"), ("lookup",),
+        ("preferences", "loading", "decoding"), ("formats", "lookup"),
         ("measure",), ("methods", "training"), ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),

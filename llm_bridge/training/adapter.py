@@ -23,7 +23,7 @@ from toymdp import InstanceError
 from ..answers import Answer, answer_log_probs, answer_log_ratios, taken_tokens, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import REF, Bank, peft_name
-from ..preferences import Pair
+from ..preferences import Labelled, Pair
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
 
@@ -109,7 +109,7 @@ def schedule(step: int, steps: int) -> float:
 def train_adapter(
     bank: Bank,
     name: str,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair] | Sequence[Labelled],
     recipe: Recipe,
     *,
     checkpoint: Path | None = None,
@@ -118,13 +118,18 @@ def train_adapter(
 ) -> list[float]:
     """Train adapter ``name`` of the bank in place; return the loss at each step taken.
 
-    checkpoint: file to continue from and to write every ``every`` steps.
+    pairs: comparisons or, for the binary loss, single answers too. checkpoint: file to continue from and
+    to write every ``every`` steps.
     Raises InstanceError for no pairs, or a loss that is not finite.
     """
     if not pairs:
         raise InstanceError.of("pairs", 0, "there is nothing to train on", "check filter and file")
-    answers = [[tokenised(bank, p.prompt, t) for t in (p.chosen, p.rejected)] for p in pairs]
-    lengths = [max(len(a.ids) for a in two) for two in answers]
+    if recipe.loss == "bt" and any(len(p.texts) != 2 for p in pairs):
+        raise InstanceError.of(
+            "--loss", "bt", "compares two answers", "say --loss binary for labels"
+        )
+    answers = [[(tokenised(bank, p.prompt, t), good) for t, good in p.texts] for p in pairs]
+    lengths = [max(len(a.ids) for a, _ in some) for some in answers]
     torch.manual_seed(recipe.seed)
     head = None
     if recipe.loss == "binary":
@@ -172,10 +177,13 @@ def train_adapter(
 
 
 def _loss(
-    bank: Bank, name: str, part: Sequence[Sequence[Answer]], recipe: Recipe, head: Any
+    bank: Bank, name: str, part: Sequence[Sequence[tuple[Answer, float]]], recipe: Recipe, head: Any
 ) -> Tensor:
-    """Loss of one batch; the adapter is active, the reference is read with all adapters off."""
-    flat = [a for two in part for a in two]
+    """Loss of one batch; the adapter is active, the reference is read with all adapters off.
+
+    part: for each pair (chosen, 1), (rejected, 0); for the binary loss single labelled answers too.
+    """
+    flat = [answer for some in part for answer, _ in some]
     if recipe.loss == "bt":
         with torch.no_grad(), bank.using(REF):
             reference = answer_log_probs(bank, flat)
@@ -196,6 +204,6 @@ def _loss(
     q = q.index_put((rows, column), each)
     v = v.index_put((rows, column), head(states)[:, 0])
     on = on.index_put((rows, column), torch.ones_like(each))
-    labels = torch.tensor([1.0, 0.0], device=rows.device).repeat(len(part))
+    labels = torch.tensor([good for some in part for _, good in some], device=rows.device)
     binary, gumbel = binary_gumbel(q, v, on, labels, recipe.beta)
     return binary + gumbel
