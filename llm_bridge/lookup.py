@@ -111,7 +111,8 @@ def lookup_bank(sol: Solution) -> Bank:
         log_ref = np.broadcast_to(np.log(mdp.ref), (T, S, A))
     # a one-hot times −inf is NaN; the lowest float is what transformers itself masks with
     floor = np.finfo(np.float64).min / 4
-    weights = np.where(allowed, log_ref, floor)
+    # what cannot be reached allows everything: tools that draw go on past an end, and want a law there
+    weights = np.where(allowed, log_ref, np.where(mdp.reach.states[:T, :, None], floor, 0.0))
     names = [f"k{k}" for k in range(mdp.n_rewards)]
     with torch.no_grad():
         model.states.scale.copy_(torch.from_numpy(scale))

@@ -32,8 +32,8 @@ ORDER = {
     ),
     "llm_bridge": (
         ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("answers",),
-        ("preferences", "loading", "decoding"), ("formats", "lookup"),
-        ("measure",), ("methods", "training"), ("commands",),
+        ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
+        ("measure",), ("methods", "training"), ("studies",), ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),
 }  # fmt: skip

@@ -11,6 +11,7 @@ import typer
 from .diagnose import diagnose
 from .make_default import make_default
 from .soup import soup
+from .study import study
 from .train import train
 
 llm = typer.Typer(
@@ -21,3 +22,4 @@ llm.command()(diagnose)
 llm.command()(soup)
 llm.command("make-default")(make_default)
 llm.command()(train)
+llm.command()(study)

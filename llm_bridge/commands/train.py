@@ -92,7 +92,7 @@ def train(
     record = None if held is None else content_of(held)
     save_adapter(bank, out.name, out, place, record=record)
     report = {
-        "adapter": str(out), "pairs": len(pairs), "steps": steps,
+        "adapter": str(out), "pairs": len(pairs), "labels": len(labels), "steps": steps,
         "loss": losses[-1] if losses else None,
         "accuracy on its own pairs": None if labels else float(accuracy(bank, pairs[:200])[0]),
         "data": preferences.about(),
