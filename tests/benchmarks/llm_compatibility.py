@@ -65,7 +65,7 @@ def verdict(name: str, kind: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
             root = write_bank(Path(folder), name, "all linear" if spoilt else kind)
-        except ValueError:  # DoRA on fused experts
+        except (ValueError, AttributeError):  # DoRA, PiSSA on fused experts
             return "peft makes none"
         if spoilt:
             spoil(root, kind)
