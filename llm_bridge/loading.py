@@ -242,20 +242,54 @@ def add_adapters(
     base: Any, names: Sequence[str], config: Any, *, bespoke: str | None = None,
     tokenizer: Any = None, eos: tuple[int, ...] = (), name: str = "bank",
 ) -> Bank:  # fmt: skip
-    """Fresh adapters of one configuration on a base model that is in memory."""
+    """Fresh adapters of one configuration on a base model that is in memory.
+
+    Raises InstanceError where peft leaves out a layer that the configuration asks for.
+    """
     wrapped = None
-    for adapter in map(peft_name, (*names, *((bespoke,) if bespoke else ()))):
-        with quiet_peft():
-            if wrapped is None:
-                wrapped = peft.get_peft_model(
-                    base, config, adapter_name=adapter, autocast_adapter_dtype=False
-                )
-            else:
-                wrapped.add_adapter(adapter, config)
+    targets = {*config.target_modules, *(config.target_parameters or ())}
+    try:
+        for adapter in map(peft_name, (*names, *((bespoke,) if bespoke else ()))):
+            with quiet_peft():
+                if wrapped is None:
+                    wrapped = peft.get_peft_model(
+                        base, config, adapter_name=adapter, autocast_adapter_dtype=False
+                    )
+                else:
+                    wrapped.add_adapter(adapter, config)
+    except (ValueError, AttributeError) as error:  # what peft says of layers it cannot adapt
+        raise InstanceError.of(
+            "adapter on",
+            type(base).__name__,
+            f"peft cannot ({first_line(error)})",
+            "--target output",
+        ) from None
+    _check_targets(wrapped, targets)
     bank = frozen(Bank(wrapped, tuple(names), bespoke, tokenizer, eos, name))
     with bank.using(REF) as under:
         check_forward(under, REF)
     return bank
+
+
+def _check_targets(wrapped: Any, targets: set[str]) -> None:
+    """Refuse a model on which peft has passed over full names of layers or weights.
+
+    It renames targets of some mixtures of experts by the last part of their names, shared and dense
+    layers included.
+    """
+    held = {
+        f"{name.removeprefix('base_model.model.')}{suffix}"
+        for name, layer in wrapped.named_modules()
+        if isinstance(layer, peft.tuners.lora.LoraLayer)
+        for suffix in ("", f".{getattr(layer, 'parameter_name', '')}")
+    }
+    held |= {name.replace(".base_layer", "") for name in held}
+    left = sorted(target for target in targets if "." in target and target not in held)
+    if left:
+        rule = f"peft passes over {len(left)} of its layers ({left[0]})"
+        raise InstanceError.of(
+            "--target", f"all {len(targets)} layers", rule, "say --target output"
+        )
 
 
 def save_adapter(

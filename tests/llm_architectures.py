@@ -25,6 +25,18 @@ SPARSE = {
     "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1,
 }  # fmt: skip
 CAPPED = {"query_pre_attn_scalar": 8, "final_logit_softcapping": 0.5}
+BY_LAYER = {"vocab_size_per_layer_input": 96, "hidden_size_per_layer_input": 8}
+LAYERED = BY_LAYER | {
+    "num_kv_shared_layers": 0, "laurel_rank": 4, "altup_num_inputs": 2, "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention"], "final_logit_softcapping": 0.5,
+    "activation_sparsity_pattern": [0.0, 0.0],
+}  # fmt: skip
+LATENT = SIZES | {
+    "num_key_value_heads": 4, "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4,
+    "qk_nope_head_dim": 4, "v_head_dim": 8, "n_routed_experts": 4, "n_shared_experts": 1,
+    "num_experts_per_tok": 2, "moe_intermediate_size": 16, "n_group": 1, "topk_group": 1,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
 OLDER = {
     "vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "eos_token_id": 1,
     "bos_token_id": 2,
@@ -38,6 +50,12 @@ ARCHITECTURES = {
     "Gemma": ("Gemma", HEADS),  # states times √d, 1 + gain
     "Gemma2": ("Gemma2", HEADS | CAPPED | {"sliding_window": 4}),
     "Gemma3": ("Gemma3Text", HEADS | {"query_pre_attn_scalar": 8, "sliding_window": 4}),
+    "Gemma3n": ("Gemma3nText", HEADS | LAYERED),  # soft capping, states in several streams
+    "Gemma4": ("Gemma4Text", HEADS | BY_LAYER | {"sliding_window": 4, "global_head_dim": 8}),
+    "GLM-4": ("Glm4", HEADS),
+    "MPT": ("Mpt", {"vocab_size": 96, "d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 64}),
+    "Mamba": ("Mamba", {"vocab_size": 96, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),
+    "DeepSeek-V3": ("DeepseekV3", LATENT),
     "Cohere": ("Cohere", GQA | {"logit_scale": 0.25}),
     "Cohere2": ("Cohere2", GQA | {"logit_scale": 0.25, "sliding_window": 4}),
     "Granite": ("Granite", GQA | {"logits_scaling": 3.0, "embedding_multiplier": 2.0}),

@@ -181,8 +181,12 @@ def test_all_means_all_linear_layers(name):
     model = tiny_model(name)
     expected = all_linear(model)
     fused = experts(model)
-    modules = dict(model.named_modules())
-    bank = add_adapters(model, ["mine"], Recipe(rank=2).lora(model))
+    recipe = Recipe(rank=2)
+    if name in ("Mamba", "DeepSeek-V3"):  # which peft adapts in part, or not: never in silence
+        with pytest.raises(ValueError, match="peft cannot|peft passes over 6 of its layers"):
+            add_adapters(model, ["mine"], recipe.lora(model))
+        return
+    bank = add_adapters(model, ["mine"], recipe.lora(model))
     found = {re.sub(r"\.lora_[AB]\..*", "", n) for n in bank.factors("mine")}
     plain = {n.removeprefix("base_model.model.").replace(".base_layer", "") for n in found}
     assert expected <= plain
@@ -190,7 +194,6 @@ def test_all_means_all_linear_layers(name):
     # both of a module's fused weights: nested wrappers
     assert len(bank.factors("mine")) == 2 * (len(expected) + len(fused))
     assert head_name(model) not in plain
-    assert modules
 
 
 @pytest.mark.parametrize("name", ["Llama", "Gemma3", "Gemma", "Mixtral"])
