@@ -31,9 +31,10 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("answers",),
+        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("adapter_loading", "answers"),
         ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
-        ("measure",), ("methods", "training"), ("studies",), ("commands",),
+        ("measure",), ("methods", "training"), ("comparison",), ("studies",),
+        ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),
 }  # fmt: skip

@@ -83,6 +83,7 @@ def diagnose(
     from .data import Data
     from .inputs import open_bank, soups_asked
     from .output import progress_bars, write_json
+    from .pages import page_of
 
     output = OutputFile(json_path, [x for x in (data, chunks) if x])
     if precision not in ("float32", "float64"):
@@ -107,12 +108,29 @@ def diagnose(
             bank, answers, settings, effort=effort, seed=seed, precision=dtype_of(precision),
             chunks=place, tokens=chunks is not None, on_progress=on_progress,
         )  # fmt: skip
-        if chunks is None:
-            place.unlink()
-    report |= {"lambda from pairs": fit, "data": preferences.about()}
+        user = Data(truthfulqa("train")) if bundled else preferences
+        page = page_of(
+            bank,
+            user,
+            w,
+            report,
+            effort,
+            beta,
+            prime,
+            seed,
+            bundled=bundled,
+            on_progress=on_progress,
+        )
+    report |= {"lambda from pairs": fit, "data": preferences.about(), "first page": page}
     console = tables_console(json_path)
     if data is not None:
         console.print(preferences.line(), highlight=False)
+    for line in page.get("says", []):
+        console.print(f"• {line}", highlight=False)
+    for table in tables.page_tables(page):
+        console.print(table)
     for table in tables.diagnosis_tables(report):
         console.print(table)
     write_json(report, output)
+    if chunks is None:
+        place.unlink()

@@ -80,6 +80,36 @@ def diagnosis_tables(report: Mapping[str, Any]) -> list[Table]:
     return parts
 
 
+def page_tables(page: Mapping[str, Any]) -> list[Table]:
+    """Policies on held-out pairs, and how the specialists' margins correlate."""
+    if "policies" not in page:
+        return []
+    rows = []
+    for name, row in page["policies"].items():
+        lead = row["soup ahead by"]
+        rows.append([
+            name, f"{100 * row['accuracy']:.1f} ± {100 * row['standard error']:.1f}",
+            "" if lead is None else f"{100 * lead:+.1f} ± {100 * row['error of that']:.1f}",
+            "" if row["gap"] is None else f"{row['gap']:.3f} ± {row['its error']:.3f}",
+        ])  # fmt: skip
+    columns = ["policy", "accuracy, %", "soup ahead by, %", "gap to π_w"]
+    parts = [plain(f"Held-out pairs ({page['pairs']}), λ of the other half", columns, rows)]
+    names = list(page["lambda"])
+    if page["correlation"] is not None and len(names) > 1:
+        rows = [
+            [name, *(f"{x:+.2f} {shade(x)}" for x in row)]
+            for name, row in zip(names, page["correlation"], strict=True)
+        ]
+        title = "Correlation of the specialists' margins (− conflict, + agree)"
+        parts.append(plain(title, ["", *names], rows))
+    return parts
+
+
+def shade(value: float) -> str:
+    """A correlation as a bar of up to four signs."""
+    return ("+" if value > 0 else "−") * round(4 * abs(value)) or "·"
+
+
 def merges(report: Mapping[str, Any]) -> Table:
     """Merges of adapters: value, share of the way to π_w, KL to the soup."""
     rows = [

@@ -18,10 +18,11 @@ from toymdp import TokenMDP, soup_optimum
 from toymdp.arrays import Array
 from toymdp.families import generate
 
-from ..backend import quiet_peft, torch
+from ..backend import torch
 from ..bank import REF, peft_name
 from ..measure.soups import soup_weights
 from ..methods.p_soups import parameter_soup
+from ..methods.peft_merge import peft_merge
 from ..oracle import BESPOKE, Oracle, oracle
 
 RANK = 2  # of the merge that truncates
@@ -66,18 +67,9 @@ def merged(o: Oracle, kind: str, weights: Array, seed: int) -> Iterator[Any]:
         with parameter_soup(o.bank, weights.tolist()) as base:
             yield base
         return
-    torch.manual_seed(seed)  # DARE drops at random
-    tuner, options = o.model.base_model, PEFT[kind]
-    with quiet_peft():
-        tuner.add_weighted_adapter(
-            [peft_name(n) for n in o.names], weights.tolist(), adapter_name="merged",
-            combination_type=kind.split(",")[0], **options,
-        )  # fmt: skip
-    try:
-        with o.bank.using("merged") as base:
-            yield base
-    finally:
-        o.model.delete_adapter("merged")
+    how = kind.split(",")[0]
+    with peft_merge(o.bank, how, weights.tolist(), seed=seed, **PEFT[kind]) as base:
+        yield base
 
 
 def merging(mdp: TokenMDP | None = None, seed: int = 0) -> dict[str, Any]:
