@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -209,18 +209,22 @@ class Bank:
 
         Raises InstanceError if one is NaN or +inf; −inf forbids a token.
         """
-        # what no adapter has touched is every policy's: to switch would cost more than to apply
-        plain, rows = not self._layers_after_states, []
-        for states, policy in zip(hidden, self.policies, strict=True):
-            with nullcontext() if plain else self.using(policy):
-                z = logits_of(self.base, states)
+        if not self._layers_after_states:  # what no adapter has touched is every policy's
+            flat = logits_of(self.base, hidden.flatten(0, 1))
+            every = flat.reshape(*hidden.shape[:2], flat.shape[1])
+        else:
+            rows = []
+            for states, policy in zip(hidden, self.policies, strict=True):
+                with self.using(policy):
+                    rows.append(logits_of(self.base, states))
+            every = torch.stack(rows)
+        for z, policy in zip(every, self.policies, strict=True):
             if bool(torch.isnan(z).any()) or bool((z == torch.inf).any()):
                 raise InstanceError.of(
                     f"logits of {policy}", "NaN or +inf", "must be finite or −inf",
                     "load with another dtype (float16 overflows) or retrain the adapter",
                 )  # fmt: skip
-            rows.append(z)
-        return torch.stack(rows)
+        return every
 
     def states_at_once(self, rows: int) -> int:
         """How many states' logits, ``rows`` times each, fit a fixed number of bytes: at least one."""

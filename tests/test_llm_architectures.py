@@ -183,7 +183,7 @@ def test_all_means_all_linear_layers(name):
     fused = experts(model)
     recipe = Recipe(rank=2)
     if name in ("Mamba", "DeepSeek-V3"):  # which peft adapts in part, or not: never in silence
-        with pytest.raises(ValueError, match="peft cannot|peft passes over 6 of its layers"):
+        with pytest.raises(ValueError, match=r"peft cannot|peft passes over 6 of its layers"):
             add_adapters(model, ["mine"], recipe.lora(model))
         return
     bank = add_adapters(model, ["mine"], recipe.lora(model))

@@ -31,7 +31,8 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"), ("adapter_loading", "answers"),
+        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"),
+        ("adapter_loading", "answers"),
         ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
         ("measure",), ("methods", "training"), ("comparison",), ("studies",),
         ("commands",),

@@ -75,6 +75,7 @@ def diagnose(
     from bounds.report.console import tables_console
     from toymdp import InstanceError
 
+    from ..comparison.finished import Finished
     from ..loading import dtype_of
     from ..measure.chunks import exclusive_path, fingerprint
     from ..measure.diagnosis import Effort, answers_of, diagnose_bank
@@ -109,19 +110,17 @@ def diagnose(
             chunks=place, tokens=chunks is not None, on_progress=on_progress,
         )  # fmt: skip
         user = Data(truthfulqa("train")) if bundled else preferences
+        steps = place.with_suffix(".steps")
         page = page_of(
-            bank,
-            user,
-            w,
-            report,
-            effort,
-            beta,
-            prime,
-            seed,
-            bundled=bundled,
-            on_progress=on_progress,
-        )
-    report |= {"lambda from pairs": fit, "data": preferences.about(), "first page": page}
+            bank, user, w, report, effort, beta, prime, seed, bundled=bundled,
+            finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
+        )  # fmt: skip
+    report |= {
+        "lambda from pairs": fit,
+        "data": preferences.about(),
+        "first page": page,
+        "seconds": on_progress.seconds,
+    }
     console = tables_console(json_path)
     if data is not None:
         console.print(preferences.line(), highlight=False)
@@ -132,5 +131,6 @@ def diagnose(
     for table in tables.diagnosis_tables(report):
         console.print(table)
     write_json(report, output)
+    steps.unlink()
     if chunks is None:
         place.unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from .diagnose import diagnose
+from .export import export
 from .make_default import make_default
 from .soup import soup
 from .study import study
@@ -20,6 +21,7 @@ llm = typer.Typer(
 )
 llm.command()(diagnose)
 llm.command()(soup)
+llm.command()(export)
 llm.command("make-default")(make_default)
 llm.command()(train)
 llm.command()(study)

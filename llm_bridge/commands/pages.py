@@ -11,6 +11,7 @@ from toymdp import InstanceError
 
 from ..bank import Bank
 from ..comparison.crossfit import cross_fit
+from ..comparison.finished import Finished
 from ..comparison.gaps import shortfalls
 from ..comparison.page import first_page
 from ..measure.diagnosis import Effort
@@ -20,7 +21,7 @@ from .data import FIT_PAIRS, Data
 
 def page_of(
     bank: Bank, data: Data, w: str | None, report: dict[str, Any], effort: Effort, beta: float,
-    beta_prime: float, seed: int, *, bundled: bool, on_progress: OnProgress,
+    beta_prime: float, seed: int, *, bundled: bool, finished: Finished, on_progress: OnProgress,
 ) -> dict[str, Any]:  # fmt: skip
     """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone.
 
@@ -30,14 +31,14 @@ def page_of(
         w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
     pairs = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
     try:
-        fit = cross_fit(bank, pairs, beta, beta_prime, seed, on_progress)
+        fit = cross_fit(bank, pairs, beta, beta_prime, seed, finished, on_progress)
     except InstanceError as refusal:
         return {"says": [f"No page of answers: {refusal}."]}
     heads = list(dict.fromkeys(tuple(bank.encode(p.prompt)) for p in pairs))
     order = np.random.default_rng([seed, 5]).permutation(len(heads))[: effort.prompts]
     gaps = shortfalls(
         bank, [heads[i] for i in order], fit.lam * beta / beta_prime, beta=beta, tokens=effort.tokens,
-        seed=seed, on_progress=on_progress,
+        seed=seed, finished=finished, on_progress=on_progress,
     )  # fmt: skip
     return first_page(
         bank.names, fit, report["features"]["held-out R² on psi(s)"], beta=beta,

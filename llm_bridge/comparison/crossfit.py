@@ -21,9 +21,11 @@ from ..answers import tokenised
 from ..bank import Bank
 from ..methods.weights import deltas_of, fit_batch, into_domain, prior
 from ..preferences import Pair
-from .policies import SOUP, margins, reference, rivals, soup_margins
+from .finished import Finished
+from .policies import SOUP, Rival, margins, reference, rivals, soup_margins
 
 PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
+OWN = "Σ λ_k log π_k/ref"  # the reward that λ is fitted for
 LEAST = 8  # pairs below which halves say nothing
 
 
@@ -63,8 +65,8 @@ class CrossFit:
     """λ on all pairs with standard errors, λ of each half, and every policy judged on held-out pairs.
 
     lam: [K]; error: [K]; halves: [2, K]; shrunk: whether λ was scaled into the budget. judged: by name, the
-    soup first. without: the soup without one specialist, by its name. left_out: rivals that these adapters
-    do not allow, and why. correlation: [K, K] of the specialists' margins over pairs.
+    soup's own reward first. without: that reward without one specialist, by its name. left_out: rivals
+    that these adapters do not allow, and why. correlation: [K, K] of the specialists' margins over pairs.
     """
 
     lam: Array
@@ -105,60 +107,57 @@ def _hits(apart: Array) -> Array:
 
 def cross_fit(
     bank: Bank, pairs: Sequence[Pair], beta: float, beta_prime: float, seed: int = 0,
-    on_progress: OnProgress = silent,
+    finished: Finished | None = None, on_progress: OnProgress = silent,
 ) -> CrossFit:  # fmt: skip
-    """Fit λ on each half, judge everything on the other. Raises InstanceError for too few pairs."""
+    """Fit λ on each half, judge everything on the other. Raises InstanceError for too few pairs.
+
+    finished: where margins are kept, so that a killed run does not compute them again.
+    """
     half, groups = halves_of(pairs, seed)
+    finished = finished or Finished(None, "")
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t, _ in p.texts]
-    deltas = deltas_of(bank, pairs, beta)
-    ref = reference(bank, answers)
-    K, every = len(bank.names), rivals(bank)
+    N, K, every = len(pairs), len(bank.names), rivals(bank)
+    deltas = finished.once("deltas", lambda: deltas_of(bank, pairs, beta).ravel()).reshape(N, K)
+    ref = finished.once("ref", lambda: reference(bank, answers))
     lam, error = fitted(deltas)
     kept, shrunk = into_domain(lam, beta, beta_prime)
-    total = 2 * (len(every) + 1 + (K if K > 1 else 0))
-    done = 0
-
-    def weights_of(columns: Sequence[int], n: int) -> Array:
-        """The soup's weights [K] from the other half's pairs and some of the specialists."""
-        found, _ = fitted(deltas[half != n][:, columns])
-        inside, _ = into_domain(found, beta, beta_prime)
-        weights = np.zeros(K)
-        weights[list(columns)] = inside * beta / beta_prime
-        return weights
-
-    hits: dict[str, Array] = {}
-    without: dict[str, Array] = {}
-    left_out: dict[str, str] = {}
     halves = np.zeros((2, K))
+    names = (OWN, SOUP, *(rival.name for rival in every))
+    hits = {name: np.zeros(N) for name in names}
+    without = {name: np.zeros(N) for name in bank.names if K > 1}
+    left_out: dict[str, str] = {}
     for n in (0, 1):
         chosen = np.flatnonzero(half == n)
-        some = [answers[i] for pair in chosen for i in (2 * pair, 2 * pair + 1)]
-        base = ref[np.stack([2 * chosen, 2 * chosen + 1], axis=1).ravel()]
-        weights = weights_of(range(K), n)
-        halves[n] = weights * beta_prime / beta
-        cases: list[tuple[dict[str, Array], str, Any]] = [
-            (hits, SOUP, lambda w=weights, s=some, b=base: soup_margins(bank, s, w, b)),
-            *(
-                (hits, r.name, lambda r=r, w=weights, s=some, b=base: margins(bank, s, r, w, b))
-                for r in every
-            ),
-        ]
-        if K > 1:
-            for k, name in enumerate(bank.names):
-                w = weights_of([j for j in range(K) if j != k], n)
-                cases.append(
-                    (without, name, lambda w=w, s=some, b=base: soup_margins(bank, s, w, b))
+        places = np.stack([2 * chosen, 2 * chosen + 1], axis=1).ravel()
+        some, base = [answers[i] for i in places], ref[places]
+        seen = deltas[half != n]
+        halves[n], _ = into_domain(fitted(seen)[0], beta, beta_prime)
+        weights = halves[n] * beta / beta_prime
+        hits[OWN][chosen] = _hits(deltas[chosen] @ halves[n])
+        for k, name in enumerate(bank.names):
+            if K > 1:
+                others = [j for j in range(K) if j != k]
+                without[name][chosen] = _hits(
+                    deltas[chosen][:, others] @ fitted(seen[:, others])[0]
                 )
-        for store, name, margin in cases:
+        for number, rival in enumerate((None, *every)):
+            name = SOUP if rival is None else rival.name
+
+            def margin(rival: Rival | None = rival) -> Array:
+                if rival is None:
+                    return soup_margins(bank, some, weights, base)  # noqa: B023  # called before the next n
+                return margins(bank, some, rival, weights, base)  # noqa: B023
+
             try:
-                store.setdefault(name, np.full(len(pairs), np.nan))[chosen] = _hits(margin())
+                hits[name][chosen] = _hits(finished.once(f"half {n} {name}", margin))
             except InstanceError as refusal:
                 left_out[name] = str(refusal)
-            done += 1
-            on_progress("comparing policies", done, total)
-    judged = {name: Judged(found, groups) for name, found in hits.items() if name not in left_out}
+            on_progress(
+                "comparing policies", n * (len(every) + 1) + number + 1, 2 * (len(every) + 1)
+            )
     apart = np.atleast_2d(np.corrcoef(deltas.T)) if np.ptp(deltas, axis=0).all() else None
     return CrossFit(
-        kept, error, halves, shrunk, judged,
+        kept, error, halves, shrunk,
+        {name: Judged(found, groups) for name, found in hits.items() if name not in left_out},
         {name: Judged(found, groups) for name, found in without.items()}, left_out, apart,
     )  # fmt: skip

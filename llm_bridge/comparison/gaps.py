@@ -16,12 +16,14 @@ from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
+from ..answers import Answer
 from ..backend import torch
-from ..bank import REF, Bank
+from ..bank import REF, Bank, pad
 from ..decoding import generate, single_row
 from ..forward import logits_of, states_of
 from ..measure.soups import LogitMixture, mix
-from .policies import SOUP, Rival, rivals
+from .finished import Finished
+from .policies import BATCH, SOUP, Rival, rivals
 
 Tensor = Any
 
@@ -35,52 +37,64 @@ class Shortfall:
     cut: float
 
 
-def _laws(bank: Bank, ids: Tensor, places: Tensor, policies: Sequence[str]) -> Tensor:
-    """Logits [P, n, A] of a bank's own policies at places of one sequence, float64."""
-    rows = []
-    for policy in policies:
-        with bank.using(policy) as base:
-            rows.append(logits_of(base, states_of(base, ids[None])[0, places]).double())
-    return torch.stack(rows)
+def _divergences(bank: Bank, answers: Sequence[Answer], base: Any, weights: Tensor) -> Array:
+    """``Σ_t KL(π‖π_w)`` [N] of each answer, nats; base: the model that is π now, None for the soup."""
+    assert bank.bespoke is not None
+    totals = torch.zeros(len(answers), dtype=torch.float64)
+    K = len(bank.names)
+    for start in range(0, len(answers), BATCH):
+        part = answers[start : start + BATCH]
+        ids, mask = pad([a.ids for a in part], bank.device)
+        where = [(i, place) for i, a in enumerate(part) for place in a.places]
+        size = bank.states_at_once(len(bank.policies) + 2)
+        if base is None:
+            hidden = bank.hidden(ids, mask)
+        else:
+            hidden = states_of(base, ids, mask)
+            with bank.using(bank.bespoke):
+                theirs = states_of(base, ids, mask)
+        for first in range(0, len(where), size):
+            row, place = torch.tensor(where[first : first + size], device=bank.device).T
+            if base is None:
+                both = bank.logits(hidden[:, row, place]).double()
+                z, z_w = mix(both[: K + 1], weights[None].to(both.device))[0], both[-1]
+            else:
+                z = logits_of(base, hidden[row, place]).double()
+                with bank.using(bank.bespoke):
+                    z_w = logits_of(base, theirs[row, place]).double()
+            mine = z.log_softmax(dim=1)
+            apart = torch.where(mine > -torch.inf, mine - z_w.log_softmax(dim=1), 0.0)
+            each = (mine.exp() * apart).sum(dim=1).cpu()
+            totals.index_add_(0, row.cpu() + start, each)
+    return np.asarray(totals)
 
 
 @torch.no_grad()
 def shortfall(
     bank: Bank, prompts: Sequence[Sequence[int]], rival: Rival | None, weights: Array, *, beta: float,
     tokens: int, seed: int,
-) -> Shortfall:  # fmt: skip
-    """Draw one answer to each prompt by a policy (None: the soup) and say how far from π_w it is."""
-    assert bank.bespoke is not None
+) -> list[float]:  # fmt: skip
+    """Draw one answer to each prompt by a policy (None: the soup); the fields of its Shortfall."""
     mixture = torch.as_tensor(np.asarray(weights), dtype=torch.float64)
+
+    def measured(drawn: Sequence[Sequence[int]], base: Any) -> list[float]:
+        answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
+        totals = beta * _divergences(bank, answers, base, mixture)
+        cut = sum(len(a) == tokens and a[-1] not in bank.ends for a in drawn) / len(drawn)
+        return [float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), cut]
+
     if rival is None:
         drawn = generate(bank, prompts, LogitMixture(mixture), tokens=tokens, seed=seed)
-    else:
-        with rival.under(bank, weights.tolist()) as base:
-            drawn = generate(bank, prompts, single_row, tokens=tokens, seed=seed, single=base)
-    totals, cut = np.zeros(len(prompts)), 0
-    for n, (prompt, answer) in enumerate(zip(prompts, drawn, strict=True)):
-        cut += len(answer) == tokens and answer[-1] not in bank.ends
-        ids = torch.tensor([*prompt, *answer], device=bank.device)
-        size = bank.states_at_once(len(bank.policies) + 2)
-        places = torch.arange(len(prompt) - 1, len(ids) - 1)
-        for some in places.split(size):
-            if rival is None:
-                z = mix(_laws(bank, ids, some, (REF, *bank.names)), mixture[None].to(ids.device))[0]
-            else:
-                with rival.under(bank, weights.tolist()) as base:
-                    z = logits_of(base, states_of(base, ids[None])[0, some]).double()
-            mine = z.log_softmax(dim=1)
-            theirs = _laws(bank, ids, some, (bank.bespoke,))[0].log_softmax(dim=1)
-            live = mine > -torch.inf
-            apart = torch.where(live, mine - theirs, 0.0)
-            totals[n] += beta * float((mine.exp() * apart).sum())
-    error = float(totals.std(ddof=1) / np.sqrt(len(totals)))
-    return Shortfall(float(totals.mean()), error, cut / len(prompts))
+        return measured(drawn, None)
+    with rival.under(bank, weights.tolist()) as base:
+        return measured(
+            generate(bank, prompts, single_row, tokens=tokens, seed=seed, single=base), base
+        )
 
 
 def shortfalls(
     bank: Bank, prompts: Sequence[Sequence[int]], weights: Array, *, beta: float, tokens: int,
-    seed: int, on_progress: OnProgress = silent,
+    seed: int, finished: Finished | None = None, on_progress: OnProgress = silent,
 ) -> dict[str, Shortfall]:  # fmt: skip
     """Of ref, the soup, every adapter and every merge; {} without π_w or with one prompt."""
     if bank.bespoke is None or len(prompts) < 2:
@@ -91,12 +105,13 @@ def shortfalls(
         (SOUP, None),
         *((r.name, r) for r in (reference, *others)),
     ]
-    found = {}
+    found, finished = {}, finished or Finished(None, "")
+    options: dict[str, Any] = {"beta": beta, "tokens": tokens, "seed": seed}
     for n, (name, rival) in enumerate(cases):
         try:
-            found[name] = shortfall(
-                bank, prompts, rival, weights, beta=beta, tokens=tokens, seed=seed
-            )
+            found[name] = Shortfall(*finished.once(
+                f"gap {name}", lambda r=rival: shortfall(bank, prompts, r, weights, **options)  # type: ignore[misc]
+            ))  # fmt: skip
         except InstanceError:
             raise
         except (ValueError, TypeError, AttributeError, RuntimeError):

@@ -9,7 +9,7 @@ import numpy as np
 
 from toymdp.arrays import Array
 
-from .crossfit import CrossFit, Judged
+from .crossfit import OWN, CrossFit, Judged
 from .gaps import Shortfall
 from .policies import SOUP
 
@@ -52,7 +52,12 @@ def sentences(
         f"; fitted beyond the budget β|λ|₁ ≤ β' = {beta_prime:g} and scaled into it" * fit.shrunk
     )
     lines.append(f"λ from all pairs, ± standard errors: {lam}{budget}.")
-    others = {n: j for n, j in fit.judged.items() if n != SOUP}
+    own = fit.judged[OWN]
+    lines.append(
+        f"The reward that λ was fitted for, {OWN}, orders {100 * own.share:.1f} ± {100 * own.error:.1f} % of "
+        f"them right."
+    )
+    others = {n: j for n, j in fit.judged.items() if n not in (SOUP, OWN)}
     best = max(others, key=lambda n: others[n].share)
     ahead = soup.over(others[best])
     verdict = "is ahead of" if ahead[0] > SURE * ahead[1] else (
@@ -93,19 +98,21 @@ def _adapters(names: Sequence[str], fit: CrossFit) -> list[str]:
         word = "conflict on these pairs" if values[worst] < 0 else "agree least on these pairs"
         lines.append(f"{pair} {word}: correlation {values[worst]:+.2f}.")
     if fit.without:
-        brings = {name: fit.judged[SOUP].over(judged) for name, judged in fit.without.items()}
+        brings = {name: fit.judged[OWN].over(judged) for name, judged in fit.without.items()}
         least = min(brings, key=lambda n: brings[n][0])
+        gain = _apart(brings[least])
         if brings[least][0] <= SURE * brings[least][1]:
             lines.append(
-                f"{least} is redundant as far as these pairs show: it brings {_apart(brings[least])}."
+                f"{least} is redundant as far as these pairs show: it brings {gain} of them."
             )
         else:
             lines.append(
-                f"No specialist is redundant: the least, {least}, brings {_apart(brings[least])}."
+                f"No specialist is redundant: the least, {least}, brings {gain} of the pairs."
             )
         mean = float(np.mean([gain for gain, _ in brings.values()]))
+        word = f"about {100 * mean:+.1f} % of them" if mean > 0 else "nothing"
         lines.append(
-            f"One more like these may bring about {100 * mean:+.1f} %, the mean of what each brings."
+            f"One more specialist like these may bring {word}, by what each of them brings."
         )
     return lines
 
@@ -143,7 +150,7 @@ def first_page(
         "pairs": len(fit.judged[SOUP].hits), "policies": table_of(fit, gaps),
         "correlation": None if correlation is None else correlation.tolist(),
         "brings": {
-            name: list(fit.judged[SOUP].over(judged)) for name, judged in fit.without.items()
+            name: list(fit.judged[OWN].over(judged)) for name, judged in fit.without.items()
         },
         "cannot be made": dict(fit.left_out), "answers cut": cut,
     }  # fmt: skip
