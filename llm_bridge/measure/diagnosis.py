@@ -52,13 +52,13 @@ def answers_of(
     data: Sequence[Pair] | ScoredSet,
     limit: int | None,
     seed: int,
-    lengths: Counter[str],
+    lengths: Counter[str] | None = None,
 ) -> list[Answer]:
     """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair.
 
     lengths: where what is too long is counted; what cannot be cut is left out.
     """
-    rng = np.random.default_rng(seed)
+    rng, lengths = np.random.default_rng(seed), Counter() if lengths is None else lengths
     if isinstance(data, ScoredSet):
         items = data.items[:limit]
         texts = [(i.prompt, i.answers[int(rng.integers(len(i.answers)))]) for i in items]
