@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from toymdp import InstanceError
 
 from .backend import torch
 from .bank import Bank, pad
+from .forward import logits_of, states_of
+from .texts import Prompt, shown
 
 Tensor = Any
 
@@ -30,39 +33,91 @@ class Answer:
         return range(self.begin - 1, len(self.ids) - 1)
 
 
-def tokenised(bank: Bank, prompt: str, answer: str) -> Answer:
-    """Encode a prompt and its answer apart, and end with the model's end token, once.
+def tokenised(bank: Bank, prompt: Prompt, text: str) -> Answer:
+    """Encode a prompt and its answer apart, and end with the end token, once.
 
-    Encoded apart, the tokens of a prompt do not depend on the answer that follows it.
-    Raises InstanceError if the whole does not fit the context.
+    An answer that goes beyond ``bank.limit`` is cut there, without an end, if the bank truncates.
+    Raises InstanceError for an empty prompt or answer, or if the whole does not fit.
     """
     head = bank.encode(prompt)
-    tail = bank.encode(answer, start=False)
-    if not head or not (tail or bank.eos):
-        raise InstanceError.of("pair", prompt[:40], "has an empty prompt or answer", "fill it in")
-    ids = (*head, *tail, *bank.eos[:1])
-    bank.check_length(len(ids))
+    tail = bank.texts.answer(prompt, text)
+    if not head or not tail:
+        label, rule = shown(prompt)[:40], "has an empty prompt or answer"
+        raise InstanceError.of("pair", label, rule, "fill it in")
+    ids = (*head, *tail)
+    if len(ids) > bank.limit:
+        if not bank.truncate or len(head) >= bank.limit:
+            bank.check_length(len(ids), bank.limit)
+        ids = ids[: bank.limit]
     return Answer(ids, len(head))
 
 
-def answer_logits(base: Any, answers: Sequence[Answer], device: Any) -> tuple[Tensor, ...]:
-    """Raw logits [n, A] at the answers' places, tokens taken [n], their rows [n], states [n, d]."""
-    ids, mask = pad([a.ids for a in answers], device)
-    hidden = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    hidden = hidden.last_hidden_state
+def fits(bank: Bank, prompt: Prompt, texts: Sequence[str], lengths: Counter[str]) -> bool:
+    """Whether answers to a prompt fit ``bank.limit``, cut there if the bank truncates.
+
+    lengths: where those that do not are counted, the prompt's answers together.
+    """
+    head = len(bank.encode(prompt))
+    longest = max(head + len(bank.texts.answer(prompt, text)) for text in texts)
+    if longest <= bank.limit:
+        return True
+    cut = bank.truncate and head < bank.limit
+    lengths["too long, cut" if cut else "too long, left out"] += 1
+    return cut
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What one policy says of n tokens that answers took.
+
+    logit: [n], raw. log_z: [n], of the logits of its state. row: [n], which answer. states: [n, d].
+    """
+
+    logit: Tensor
+    log_z: Tensor
+    row: Tensor
+    states: Tensor
+
+    @property
+    def log_prob(self) -> Tensor:
+        """``log π(token | state)`` [n], nats."""
+        return self.logit - self.log_z
+
+
+def taken_tokens(bank: Bank, answers: Sequence[Answer], precision: Any = torch.float32) -> Taken:
+    """What the active policy says of the answers' tokens.
+
+    Logits exist for as many states as fit a fixed number of bytes; where a gradient is asked for,
+    they are computed again on the way back.
+    """
+    base = bank.base
+    ids, mask = pad([a.ids for a in answers], bank.device)
+    hidden = states_of(base, ids, mask)
     rows = torch.cat([torch.full((len(a.places),), i) for i, a in enumerate(answers)])
     places = torch.cat([torch.arange(a.places.start, a.places.stop) for a in answers])
-    rows, places = rows.to(device), places.to(device)
-    states = hidden[rows, places]
-    return base.get_output_embeddings()(states), ids[rows, places + 1], rows, states
+    rows, places = rows.to(bank.device), places.to(bank.device)
+    states, tokens = hidden[rows, places], ids[rows, places + 1]
+
+    def piece(some: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+        z = logits_of(base, some).to(precision)
+        return z.gather(1, taken[:, None])[:, 0], torch.logsumexp(z, dim=1)
+
+    size, parts = bank.states_at_once(2), []
+    for start in range(0, len(states), size):
+        given = states[start : start + size], tokens[start : start + size]
+        if torch.is_grad_enabled():
+            parts.append(torch.utils.checkpoint.checkpoint(piece, *given, use_reentrant=False))
+        else:
+            parts.append(piece(*given))
+    logit, log_z = (torch.cat(some) for some in zip(*parts, strict=True))
+    return Taken(logit, log_z, rows, states)
 
 
-def answer_log_probs(base: Any, answers: Sequence[Answer], device: Any) -> Tensor:
-    """``log π(answer | prompt)`` of each answer [B], float32."""
-    z, taken, rows, _ = answer_logits(base, answers, device)
-    z = z.float()
-    each = z.gather(1, taken[:, None])[:, 0] - torch.logsumexp(z, dim=1)
-    return torch.zeros(len(answers), device=device).index_add(0, rows, each)
+def answer_log_probs(bank: Bank, answers: Sequence[Answer]) -> Tensor:
+    """``log π(answer | prompt)`` [B] of each answer under the active policy, float32."""
+    taken = taken_tokens(bank, answers)
+    total = torch.zeros(len(answers), device=bank.device)
+    return total.index_add(0, taken.row, taken.log_prob)
 
 
 @torch.no_grad()
@@ -74,6 +129,6 @@ def answer_log_ratios(bank: Bank, answers: Sequence[Answer], batch: int = 32) ->
         chosen = order[start : start + batch]
         part = [answers[i] for i in chosen]
         for row, policy in enumerate(bank.policies):
-            with bank.using(policy) as base:
-                log_probs[row, chosen] = answer_log_probs(base, part, bank.device).cpu()
+            with bank.using(policy):
+                log_probs[row, chosen] = answer_log_probs(bank, part).cpu()
     return log_probs[1:] - log_probs[0]

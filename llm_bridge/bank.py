@@ -7,8 +7,10 @@ embeddings a merge into the output layer would change the embedding, and with it
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,9 +18,28 @@ from typing import Any
 from toymdp import InstanceError
 
 from .backend import peft, torch
+from .forward import logits_of, states_of
+from .texts import Prompt, Texts
 
 Tensor = Any  # torch.Tensor
 REF = "ref"
+BYTES = {"cpu": 2**28, "cuda": 2**30}  # of logits held at once
+
+
+def peft_name(name: str) -> str:
+    """What peft calls an adapter: its name, or an alias where torch or peft could not keep that.
+
+    Names become keys of module dictionaries, which allow no dots and no words that those have as
+    methods, and parts of parameter names, where ``0`` or ``lm_head`` could mean a layer.
+    """
+    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name) and "lora" not in name
+    if (
+        plain
+        and not hasattr(torch.nn.ModuleDict, name)
+        and not hasattr(torch.nn.ParameterDict, name)
+    ):
+        return name
+    return f"adapter_{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +48,9 @@ class Bank:
 
     model: a ``peft.PeftModel`` in eval mode, all parameters frozen. names: the K specialists.
     bespoke: adapter taken for π_w, or None. tokenizer: None for models of token ids only.
-    eos: token ids that end an answer. name: what reports call it.
+    eos: token ids that end an answer, as the model's settings name them. name: what reports call it.
+    chat: see ``Texts``. length: most tokens of a prompt with its answer that are taken from data (None:
+    the context); truncate: cut longer answers there, instead of refusing them.
     """
 
     model: Any
@@ -36,6 +59,9 @@ class Bank:
     tokenizer: Any = None
     eos: tuple[int, ...] = ()
     name: str = "bank"
+    chat: bool | None = None
+    length: int | None = None
+    truncate: bool = False
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,12 +95,70 @@ class Bank:
         """Longest sequence the model was made for, in tokens."""
         return int(getattr(self.config, "max_position_embeddings", 2**31 - 1))
 
-    @cached_property
-    def head_only(self) -> bool:
-        """Whether every adapter changes the output layer only, so that all share one state."""
+    @property
+    def width(self) -> int:
+        """Length d of a state."""
         head = self.base.get_output_embeddings()
-        layers = [m for m in self.model.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
-        return all(m is head for m in layers)
+        return int(getattr(head, "base_layer", head).weight.shape[1])
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of a prompt with its answer that are taken from data."""
+        return self.context if self.length is None else min(self.context, self.length)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """How prompts and answers become token ids."""
+        return Texts(self.tokenizer, self.chat, self.eos)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """Every token id that ends an answer."""
+        return self.eos if self.tokenizer is None else self.texts.ends
+
+    @cached_property
+    def lora_layers(self) -> list[Any]:
+        """Modules that carry LoRA factors."""
+        return [m for m in self.model.modules() if isinstance(m, peft.tuners.lora.LoraLayer)]
+
+    def factors(self, name: str) -> dict[str, Any]:
+        """The factors of one adapter by parameter name."""
+        key = f".{peft_name(name)}."
+        return {n: p for n, p in self.model.named_parameters() if ".lora_" in n and key in n}
+
+    @cached_property
+    def _layers_after_states(self) -> list[Any]:
+        inside = set(self.base.get_decoder().modules())
+        return [layer for layer in self.lora_layers if layer not in inside]
+
+    @property
+    def head_only(self) -> bool:
+        """Whether every adapter changes only what comes after the states, so that all share them."""
+        return len(self._layers_after_states) == len(self.lora_layers)
+
+    @cached_property
+    def mixes_rows(self) -> bool:
+        """Whether the rows of one batch can each be under an adapter of their own.
+
+        peft tells rows apart by the first axis of what a layer is given. A mixture of experts hands its
+        layers tokens of all rows, others flatten them, and layers of another kind cannot do it at all.
+        """
+        kinds = (peft.tuners.lora.Linear, peft.tuners.lora.Embedding)
+        if not all(isinstance(layer, kinds) for layer in self.lora_layers):
+            return False
+        seen: dict[Any, set[int]] = {}
+
+        def look(layer: Any, given: tuple[Any, ...]) -> None:
+            seen.setdefault(layer, set()).add(int(given[0].shape[0]))
+
+        hooks = [layer.register_forward_pre_hook(look) for layer in self.lora_layers]
+        try:
+            with torch.no_grad():
+                self.base(input_ids=torch.zeros((3, 5), dtype=torch.long, device=self.device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return all(seen.get(layer) == {3} for layer in self.lora_layers)
 
     @contextmanager
     def using(self, policy: str | Sequence[str]) -> Iterator[Any]:
@@ -86,15 +170,20 @@ class Bank:
         tuner = self.model.base_model
         grads = {n: p.requires_grad for n, p in self.model.named_parameters()}
         before = list(tuner.active_adapters)
+        disabled = any(layer.disable_adapters for layer in self.lora_layers)
         try:
             if policy == REF:
                 tuner.disable_adapter_layers()
             else:
-                tuner.set_adapter([policy] if isinstance(policy, str) else list(policy), True)
+                tuner.enable_adapter_layers()
+                names = [policy] if isinstance(policy, str) else policy
+                tuner.set_adapter([peft_name(name) for name in names], True)
             yield self.base
         finally:
             tuner.enable_adapter_layers()
             tuner.set_adapter(before, True)
+            if disabled:
+                tuner.disable_adapter_layers()
             for n, p in self.model.named_parameters():
                 p.requires_grad_(grads[n])
 
@@ -109,49 +198,52 @@ class Bank:
         states = []
         for policy in self.policies[:1] if self.head_only else self.policies:
             with self.using(policy) as base:
-                out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-                states.append(out.last_hidden_state)
+                states.append(states_of(base, ids, mask))
         if self.head_only:
             return states[0].expand(len(self.policies), *states[0].shape)
         return torch.stack(states)
 
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
-        """Raw logits [P, N, A] of every policy from its states [P, N, d], in the model's dtype.
+        """Raw logits [P, N, A] of every policy from its states [P, N, d], by the model's own forward.
 
         Raises InstanceError if one is NaN or +inf; −inf forbids a token.
         """
-        cap = getattr(self.config, "final_logit_softcapping", None)
-        head, rows = self.base.get_output_embeddings(), []
-        # a layer that peft has not wrapped is every policy's: to switch would cost more than to apply
-        plain = type(head) is torch.nn.Linear
-        for row, policy in zip(hidden, self.policies, strict=True):
-            with nullcontext() if plain else self.using(policy):
-                z = head(row)
-            z = torch.tanh(z / cap) * cap if cap is not None else z
+        if not self._layers_after_states:  # what no adapter has touched is every policy's
+            flat = logits_of(self.base, hidden.flatten(0, 1))
+            every = flat.reshape(*hidden.shape[:2], flat.shape[1])
+        else:
+            rows = []
+            for states, policy in zip(hidden, self.policies, strict=True):
+                with self.using(policy):
+                    rows.append(logits_of(self.base, states))
+            every = torch.stack(rows)
+        for z, policy in zip(every, self.policies, strict=True):
             if bool(torch.isnan(z).any()) or bool((z == torch.inf).any()):
                 raise InstanceError.of(
                     f"logits of {policy}", "NaN or +inf", "must be finite or −inf",
                     "load with another dtype (float16 overflows) or retrain the adapter",
                 )  # fmt: skip
-            rows.append(z)
-        return torch.stack(rows)
+        return every
 
-    def check_length(self, n: int) -> None:
-        """Raise InstanceError if a sequence of n tokens does not fit the context."""
-        if n > self.context:
+    def states_at_once(self, rows: int) -> int:
+        """How many states' logits, ``rows`` times each, fit a fixed number of bytes: at least one."""
+        each = 8 * rows * self.vocab_size
+        return max(1, int(BYTES.get(self.device.type, BYTES["cpu"]) // each))
+
+    def check_length(self, n: int, most: int | None = None) -> None:
+        """Raise InstanceError if a sequence of n tokens does not fit ``most``, or the context."""
+        most = self.context if most is None else most
+        if n > most:
+            whose = "the model's context" if most == self.context else "--max-length"
             raise InstanceError.of(
                 "length of a prompt with its answer", f"{n} tokens",
-                f"must fit the model's context of {self.context}", "shorten it or its answers",
+                f"must fit {whose} of {most}", "shorten it or its answers",
             )  # fmt: skip
 
-    def encode(self, text: str, *, start: bool = True) -> list[int]:
-        """Token ids of a text, after the model's start token if ``start``; nothing is appended."""
-        if self.tokenizer is None:
-            raise InstanceError.of("tokenizer", None, "is needed to read text", "load one")
-        ids = list(self.tokenizer.encode(text, add_special_tokens=False))
-        bos = self.tokenizer.bos_token_id
-        return [bos, *ids] if start and bos is not None else ids
+    def encode(self, prompt: Prompt) -> list[int]:
+        """Token ids of a prompt after the tokenizer's own start tokens; nothing is appended."""
+        return self.texts.prompt(prompt)
 
 
 def pad(rows: Sequence[Sequence[int]], device: Any = "cpu") -> tuple[Tensor, Tensor]:

@@ -2,18 +2,21 @@
 
 Every prompt fills K + 1 rows of one batch, each row under its adapter (peft's mixed-adapter
 batch, which needs eval mode). A logits processor mixes the rows, draws a token with noise that they
-share, and forces it in all of them, so that every policy reads the same answer.
+share, and forces it in all of them, so that every policy reads the same answer. Where rows cannot be
+told apart (``Bank.mixes_rows``), generation is the reference's and each specialist takes a pass of its
+own at every token.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from toymdp import InstanceError
 
 from .backend import torch, transformers
-from .bank import Bank
+from .bank import REF, Bank, peft_name
 
 Tensor = Any
 # raw logits [K+1, B, A], ids so far [B, n] -> logits [B, A] to draw from
@@ -26,10 +29,15 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
     def __init__(self, mixture: Mixture, policies: int, seed: int, device: Any):
         self.mixture, self.policies = mixture, policies
         self.noise = torch.Generator(device=device).manual_seed(seed)
+        self.failed = False
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores [B·P, A] with every token but the drawn one at −inf."""
+        """Scores [B·P, A] with every token but the drawn one at −inf.
+
+        A NaN would be drawn as a token: it is remembered, and ``draw_rows`` ends with it.
+        """
         P, A = self.policies, scores.shape[1]
+        self.failed |= bool(torch.isnan(scores).any())
         z = scores.reshape(-1, P, A).transpose(0, 1)
         logits = self.mixture(z.double(), input_ids[::P])
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax
@@ -38,6 +46,46 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         forced = torch.full_like(scores, -torch.inf)
         forced[torch.arange(len(token), device=scores.device), token] = 0.0
         return forced
+
+    def stop(self, input_ids: Tensor, scores: Any, **other: Any) -> Tensor:
+        """Whether each row [B·P] is to end now: all, once something failed.
+
+        peft leaves its hooks behind where an error leaves ``generate``, so none is raised inside it.
+        """
+        return torch.full((len(input_ids),), self.failed, device=input_ids.device)
+
+
+class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
+    """Mix what the reference says, which generates, with what each specialist says in its own pass.
+
+    mask: [B, n] of the left-padded prompts. Each specialist keeps its cache, where the model has one.
+    """
+
+    def __init__(self, bank: Bank, mixer: Mixer, mask: Tensor):
+        self.bank, self.mixer, self.mask = bank, mixer, mask
+        self.caches: dict[str, Any] = dict.fromkeys(bank.names)
+        self.placed = "position_ids" in inspect.signature(bank.base.forward).parameters
+
+    def _pass(self, name: str, ids: Tensor, mask: Tensor) -> Tensor:
+        cache = self.caches[name]
+        first = 0 if cache is None else ids.shape[1] - 1
+        options: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
+        if self.placed:
+            options["position_ids"] = (mask.cumsum(dim=1) - 1).clamp_min(0)[:, first:]
+        with self.bank.using(name) as base:
+            out = base(input_ids=ids[:, first:], attention_mask=mask, **options)
+        self.caches[name] = getattr(out, "past_key_values", None)
+        return out.logits[:, -1]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Scores [B, A] of the reference with every token but the drawn one at −inf."""
+        new = input_ids.shape[1] - self.mask.shape[1]
+        mask = torch.nn.functional.pad(self.mask, (0, new), value=1)
+        rows = [scores, *(self._pass(name, input_ids, mask).to(scores) for name in self.bank.names)]
+        forced = self.mixer(
+            input_ids.repeat_interleave(len(rows), dim=0), torch.stack(rows, dim=1).flatten(0, 1)
+        )
+        return forced[:: len(rows)]
 
 
 def generate(
@@ -54,10 +102,16 @@ def generate(
     single: a model that is one policy by itself (a soup in weight space); then the mixture sees that
     one row alone. See draw_rows.
     """
-    names = ["__base__", *bank.names] if single is None else ["__base__"]
+    sizes: dict[str, Any] = {"tokens": tokens, "seed": seed}
+    if single is not None:
+        return draw_rows(bank, single, [[prompt] for prompt in prompts], mixture, **sizes)
+    if not bank.mixes_rows:
+        rows = [[prompt] for prompt in prompts]
+        with bank.using(REF) as base:
+            return draw_rows(bank, base, rows, mixture, apart=True, **sizes)
+    names = ["__base__", *map(peft_name, bank.names)]
     rows = [[prompt] * len(names) for prompt in prompts]
-    options = {} if single is not None else {"adapter_names": names * len(prompts)}
-    return draw_rows(bank, single or bank.model, rows, mixture, tokens=tokens, seed=seed, **options)
+    return draw_rows(bank, bank.model, rows, mixture, adapter_names=names * len(prompts), **sizes)
 
 
 def draw_rows(
@@ -68,13 +122,15 @@ def draw_rows(
     *,
     tokens: int,
     seed: int,
+    apart: bool = False,
     **options: Any,
 ) -> list[list[int]]:
     """Draw one answer for each group of P prompts, mixed token by token.
 
     rows: [B][P] token ids; a group's rows may differ in their prompts. Answers end with the end token
-    or after ``tokens``.
-    Raises InstanceError for prompts longer than the context less ``tokens``, or in training mode.
+    or after ``tokens``. apart: the model is the reference, and the specialists' logits at its tokens are
+    taken in passes of their own.
+    Raises InstanceError for prompts longer than the context less ``tokens``, in training mode, or for NaN.
     """
     if bank.model.training:
         raise InstanceError.of(
@@ -88,20 +144,27 @@ def draw_rows(
     for i, prompt in enumerate(flat):  # left-padded: generation goes on at the right
         ids[i, n - len(prompt) :] = torch.as_tensor(prompt)
         mask[i, n - len(prompt) :] = 1
-    mixer = Mixer(mixture, P, seed, bank.device)
+    mixer = Mixer(mixture, 1 + len(bank.names) if apart else P, seed, bank.device)
+    draws = Apart(bank, mixer, mask.to(bank.device)) if apart else mixer
     config = transformers.GenerationConfig(
-        max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.eos) or None,
+        max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.ends) or None,
         pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),
     )  # fmt: skip
     with torch.no_grad():
         out = model.generate(
             input_ids=ids.to(bank.device), attention_mask=mask.to(bank.device),
             generation_config=config,
-            logits_processor=transformers.LogitsProcessorList([mixer]), **options,
+            logits_processor=transformers.LogitsProcessorList([draws]),
+            stopping_criteria=transformers.StoppingCriteriaList([mixer.stop]), **options,
+        )  # fmt: skip
+    if mixer.failed:
+        raise InstanceError.of(
+            "logits while drawing", "NaN", "must be finite or −inf",
+            "load with --dtype float32: some architectures cannot pad in others",
         )  # fmt: skip
     answers = []
     for answer in out[::P, n:].tolist():
-        ends = [i for i, token in enumerate(answer) if token in bank.eos]
+        ends = [i for i, token in enumerate(answer) if token in bank.ends]
         answers.append(answer[: ends[0] + 1] if ends else answer)
     return answers
 

@@ -1,29 +1,29 @@
 """Models and adapters from folders or names: safetensors only, no code that came with them.
 
-Every mismatch is one line: vocabulary, base model, missing adapter, altered tied embeddings.
+Every mismatch is one line: vocabulary, base model, missing or left-over factors, altered base weights,
+an architecture whose logits are not understood.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toymdp import InstanceError, validators
-from toymdp.files import read_json
-from toymdp.validators import integer, token
+from toymdp import InstanceError
+from toymdp.files import read_json, write_whole
+from toymdp.validators import token
 
+from .adapter_files import check_adapter, first_line, named_folders
+from .adapter_loading import with_adapter
 from .backend import peft, quiet_peft, safetensors, torch, transformers
-from .bank import REF, Bank
+from .bank import REF, Bank, peft_name
+from .base_content import RECORD, BaseModel
+from .forward import check_forward, logits_of, states_of
 
-# of an adapter's settings: what changes more than factors, or imports a module that the file names
-NOT_PLAIN = (
-    "use_dora", "use_qalora", "use_bdlora", "lora_bias", "alora_invocation_tokens", "arrow_config",
-    "trainable_token_indices", "megatron_config", "layer_replication", "modules_to_save",
-)  # fmt: skip
 SETTINGS = ("config.json", "generation_config.json", "tokenizer_config.json")
-FLAGS = ("use_rslora", "fan_in_fan_out")
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -76,7 +76,7 @@ def load_model(
         if not folder.is_dir() or (folder / "tokenizer_config.json").is_file():
             tokenizer = transformers.AutoTokenizer.from_pretrained(model, **options)
     except Exception as error:  # of a damaged folder transformers raises nearly everything
-        raise InstanceError.of("model", model, _first_line(error), "check its files") from None
+        raise InstanceError.of("model", model, first_line(error), "check its files") from None
     if about["missing_keys"]:  # which transformers has filled with random numbers
         rule = f"its files lack {min(about['missing_keys'])}"
         raise InstanceError.of("model", model, rule, "save the whole model")
@@ -87,6 +87,8 @@ def load_model(
                 "vocabulary", f"{len(tokenizer)} tokens for {width} logits",
                 "the tokenizer must fit the output layer", "use the model's own tokenizer",
             )  # fmt: skip
+    if kind is torch.float64 and hasattr(base, "set_experts_implementation"):
+        base.set_experts_implementation("eager")  # grouped products know no doubles
     return base.to(place), tokenizer
 
 
@@ -99,53 +101,53 @@ def load_bank(
     device: str = "cpu",
     revision: str | None = None,
     any_base: bool = False,
+    chat: bool | None = None,
 ) -> Bank:
     """Load a base model and peft LoRA adapters from folders.
 
-    adapters: name -> folder, or folders named by their last part. bespoke: folder of the adapter
-    taken for π_w. any_base: load adapters that name another base model (shapes must still fit).
+    adapters: name -> folder, or folders and ``NAME=FOLDER`` (see ``named_folders``). bespoke: the same
+    for the adapter taken for π_w. any_base: load adapters of another base model (shapes must still
+    fit). chat: whether prompts go through the tokenizer's chat template (None: those that are turns).
 
     Raises InstanceError with one line for each thing that does not fit.
     """
-    if not isinstance(adapters, Mapping):
-        adapters = {Path(a).name: a for a in adapters}
-    folders = dict(adapters)
-    if not folders:
+    if not adapters:
         raise InstanceError.of("adapters", "none", "K ≥ 1 are needed", "give --adapter FOLDER")
-    special = None
-    if bespoke is not None:
-        special = Path(bespoke).name
-        if special in folders:
-            raise InstanceError.of("bespoke", special, "is also a specialist", "rename a folder")
-        folders[special] = bespoke
+    folders = named_folders(adapters, bespoke)
     if REF in folders:
-        raise InstanceError.of("adapter", REF, "is the name of the reference", "rename the folder")
+        raise InstanceError.of("adapter", REF, "is the name of the reference", "name another")
     base, tokenizer = load_model(model, dtype=dtype, device=device, revision=revision)
+    trained_on, before = BaseModel(model, revision), _probe(base)
     wrapped: Any = None
     for name, folder in folders.items():
-        held = _check_adapter(name, Path(folder), model, any_base)
-        try:
-            with quiet_peft():
-                if wrapped is None:
-                    wrapped = peft.PeftModel.from_pretrained(
-                        base, folder, adapter_name=name, autocast_adapter_dtype=False
-                    )
-                else:
-                    wrapped.load_adapter(folder, adapter_name=name, autocast_adapter_dtype=False)
-        except Exception as error:  # of a damaged adapter peft raises nearly everything
-            reason = f"does not fit the base model ({_first_line(error)})"
-            raise InstanceError.of(f"adapter {name}", folder, reason, "use its base") from None
-        used = peft.get_peft_model_state_dict(
-            wrapped, adapter_name=name, save_embedding_layers=False
-        )
-        if len(used) != held:  # peft leaves the others out without a word
-            rule = f"{held} factors are in its file, {len(used)} in the model that its settings ask for"
-            raise InstanceError.of(f"adapter {name}", folder, rule, "save it anew")
+        check_adapter(f"adapter {name}", Path(folder), trained_on, any_base)
+        wrapped = with_adapter(base, wrapped, name, Path(folder))
     for part, weights in wrapped.named_parameters():
         if not torch.isfinite(weights).all():
             raise InstanceError.of("weights", part, f"not all finite in {dtype}", "save them anew")
-    names, name = tuple(adapters), Path(model).name
-    return frozen(Bank(wrapped, names, special, tokenizer, end_tokens(base), name=name))
+    names = tuple(folders)
+    special = None if bespoke is None else names[-1]
+    bank = frozen(Bank(
+        wrapped, names if bespoke is None else names[:-1], special, tokenizer,
+        end_tokens(base), name=Path(model).name, chat=chat,
+    ))  # fmt: skip
+    for policy in bank.policies:
+        with bank.using(policy) as under:
+            if policy == REF and not torch.equal(_probe(under), before):
+                raise InstanceError.of(
+                    "adapters", model, "changed what the base model says without them",
+                    "load them one by one to see which",
+                )  # fmt: skip
+            check_forward(under, policy)
+    return bank
+
+
+@torch.no_grad()
+def _probe(base: Any) -> Any:
+    """What the base model says of a few tokens: [3, A] logits."""
+    base.eval()
+    ids = torch.tensor([[0, 1, 2]], device=next(base.parameters()).device)
+    return logits_of(base, states_of(base, ids)[0])
 
 
 def end_tokens(base: Any) -> tuple[int, ...]:
@@ -164,99 +166,78 @@ def frozen(bank: Bank) -> Bank:
     return bank
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
-
-
-def _check_adapter(name: str, folder: Path, model: str, any_base: bool) -> int:
-    """Refuse what is not a LoRA adapter in safetensors, or changes more than LoRA factors.
-
-    Returns the number of factors in its file.
-    """
-    config_file, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    for path in (config_file, weights):
-        if not path.is_file():
-            raise InstanceError.of(
-                f"adapter {name}", str(folder), f"has no {path.name}",
-                "give a folder that peft saved with safetensors",
-            )  # fmt: skip
-    config = read_json(config_file)
-    try:
-        with safetensors.safe_open(weights, framework="pt") as file:
-            keys = list(file.keys())
-            ranks = [file.get_slice(k).get_shape()[:1] for k in keys if ".lora_A." in k]
-    except Exception as error:  # safetensors raises a type of its own, and others
-        raise InstanceError.of(
-            f"adapter {name}", str(folder), f"cannot be read ({_first_line(error)})", "save it anew"
-        ) from None
-    odd = [key for key in NOT_PLAIN if config.get(key)]
-    if config.get("peft_type") != "LORA" or config.get("bias") != "none" or odd:
-        raise InstanceError.of(
-            f"adapter {name}", odd or config.get("peft_type"), "must be plain LoRA without bias",
-            "only LoRA factors can be scaled by λ",
-        )  # fmt: skip
-    for flag in FLAGS:
-        if not isinstance(config.get(flag), bool | None):
-            label = f"adapter {name}: {flag}"
-            raise InstanceError.of(label, config[flag], "must be true or false", "correct it")
-    validators.number(f"adapter {name}: lora_alpha", config.get("lora_alpha", 8))
-    _check_ranks(name, config, [int(n) for shape in ranks for n in shape])
-    full = [k for k in keys if ".lora_" not in k]
-    if full:
-        raise InstanceError.of(
-            f"adapter {name}", full[0], "carries full weights (an altered tied embedding?)",
-            "save it with save_embedding_layers=False and without modules_to_save",
-        )  # fmt: skip
-    trained_on = config.get("base_model_name_or_path")
-    if trained_on is not None and not isinstance(trained_on, str):
-        raise InstanceError.of(
-            f"adapter {name}: base_model_name_or_path", trained_on, "must be a string", "quote it"
-        )
-    if trained_on and not any_base and Path(trained_on).name != Path(model).name:
-        raise InstanceError.of(
-            f"adapter {name}", trained_on, f"was trained on another base model than {model}",
-            "load that model, or say --any-base",
-        )  # fmt: skip
-    return len(keys)
-
-
-def _check_ranks(name: str, config: Mapping[str, Any], held: Sequence[int]) -> None:
-    """Refuse a rank beyond that of the factors in the file: peft makes room for it first."""
-    pattern = config.get("rank_pattern")
-    asked = {"r": config.get("r"), **(pattern if isinstance(pattern, dict) else {})}
-    for key, rank in asked.items():
-        integer(f"adapter {name}: rank {key}", rank, 1, max(held, default=1))
-
-
 def add_adapters(
     base: Any, names: Sequence[str], config: Any, *, bespoke: str | None = None,
     tokenizer: Any = None, eos: tuple[int, ...] = (), name: str = "bank",
 ) -> Bank:  # fmt: skip
-    """Fresh adapters of one configuration on a base model that is in memory."""
+    """Fresh adapters of one configuration on a base model that is in memory.
+
+    Raises InstanceError where peft leaves out a layer that the configuration asks for.
+    """
     wrapped = None
-    for adapter in (*names, *((bespoke,) if bespoke else ())):
-        with quiet_peft():
-            if wrapped is None:
-                wrapped = peft.get_peft_model(
-                    base, config, adapter_name=adapter, autocast_adapter_dtype=False
-                )
-            else:
-                wrapped.add_adapter(adapter, config)
-    return frozen(Bank(wrapped, tuple(names), bespoke, tokenizer, eos, name))
+    targets = {*config.target_modules, *(config.target_parameters or ())}
+    try:
+        for adapter in map(peft_name, (*names, *((bespoke,) if bespoke else ()))):
+            with quiet_peft():
+                if wrapped is None:
+                    wrapped = peft.get_peft_model(
+                        base, config, adapter_name=adapter, autocast_adapter_dtype=False
+                    )
+                else:
+                    wrapped.add_adapter(adapter, config)
+    except (ValueError, AttributeError) as error:  # what peft says of layers it cannot adapt
+        raise InstanceError.of(
+            "adapter on",
+            type(base).__name__,
+            f"peft cannot ({first_line(error)})",
+            "--target output",
+        ) from None
+    _check_targets(wrapped, targets)
+    bank = frozen(Bank(wrapped, tuple(names), bespoke, tokenizer, eos, name))
+    with bank.using(REF) as under:
+        check_forward(under, REF)
+    return bank
 
 
-def save_adapter(bank: Bank, name: str, folder: Path, base_name: str, dtype: Any = None) -> None:
+def _check_targets(wrapped: Any, targets: set[str]) -> None:
+    """Refuse a model on which peft has passed over full names of layers or weights.
+
+    It renames targets of some mixtures of experts by the last part of their names, shared and dense
+    layers included.
+    """
+    held = {
+        f"{name.removeprefix('base_model.model.')}{suffix}"
+        for name, layer in wrapped.named_modules()
+        if isinstance(layer, peft.tuners.lora.LoraLayer)
+        for suffix in ("", f".{getattr(layer, 'parameter_name', '')}")
+    }
+    held |= {name.replace(".base_layer", "") for name in held}
+    left = sorted(target for target in targets if "." in target and target not in held)
+    if left:
+        rule = f"peft passes over {len(left)} of its layers ({left[0]})"
+        raise InstanceError.of(
+            "--target", f"all {len(targets)} layers", rule, "say --target output"
+        )
+
+
+def save_adapter(
+    bank: Bank, name: str, folder: Path, base_name: str, dtype: Any = None,
+    *, record: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Write one adapter as peft reads it: LoRA factors only, never an embedding, safetensors.
 
     peft by itself would save a tied embedding with an adapter on the output layer, and with it a
-    second, frozen copy of the reference. base_name: what the adapter says it was trained on.
+    second, frozen copy of the reference. base_name: what the adapter says it was trained on. record:
+    the content of that base (``base_content.content_of``), by which it is known wherever it lies.
     """
     state = peft.get_peft_model_state_dict(
-        bank.model, adapter_name=name, save_embedding_layers=False
+        bank.model, adapter_name=peft_name(name), save_embedding_layers=False
     )
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().to(dtype or v.dtype).contiguous().cpu() for k, v in state.items()}
     safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
-    config = copy.deepcopy(bank.model.peft_config[name])
+    config = copy.deepcopy(bank.model.peft_config[peft_name(name)])
     config.base_model_name_or_path, config.inference_mode = base_name, True
     config.save_pretrained(str(folder))
+    if record is not None:
+        write_whole(folder / RECORD, (json.dumps(record, sort_keys=True) + "\n").encode())

@@ -18,7 +18,7 @@ from toymdp import InstanceError, Solution, TokenMDP
 from toymdp.worlds.features import Tabular
 
 from .backend import peft, torch, transformers
-from .bank import Bank
+from .bank import Bank, peft_name
 from .loading import add_adapters
 
 Tensor = Any
@@ -111,7 +111,8 @@ def lookup_bank(sol: Solution) -> Bank:
         log_ref = np.broadcast_to(np.log(mdp.ref), (T, S, A))
     # a one-hot times −inf is NaN; the lowest float is what transformers itself masks with
     floor = np.finfo(np.float64).min / 4
-    weights = np.where(allowed, log_ref, floor)
+    # what cannot be reached allows everything: tools that draw go on past an end, and want a law there
+    weights = np.where(allowed, log_ref, np.where(mdp.reach.states[:T, :, None], floor, 0.0))
     names = [f"k{k}" for k in range(mdp.n_rewards)]
     with torch.no_grad():
         model.states.scale.copy_(torch.from_numpy(scale))
@@ -132,8 +133,9 @@ def lookup_bank(sol: Solution) -> Bank:
         ratio = np.where(allowed, (Q[:, ahead] - V[:T, :, None]) / mdp.beta, 0.0)
         down = torch.zeros((rank, config.hidden_size), dtype=torch.float64)
         down[:, : T * S] = _columns(ratio, scale[:T])
-        head.lora_A[name].weight.data = down
-        head.lora_B[name].weight.data = torch.eye(rank, dtype=torch.float64)
+        key = peft_name(name)
+        head.lora_A[key].weight.data = down
+        head.lora_B[key].weight.data = torch.eye(rank, dtype=torch.float64)
     return bank
 
 

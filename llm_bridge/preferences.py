@@ -1,8 +1,9 @@
-"""Preference data: pairs from files, from scored answers, and from the bundled judgements.
+"""Preference data: pairs, scored answers, and the bundled judgements.
 
-A pair holds one prompt and two answers; an answer is what follows the prompt verbatim (a leading
-space, where there is one, belongs to it). Scored answers become pairs for a user w by the order of
-``w · scores``, as in the UltraFeedback set-up of Spectral Souping (Appendix B.1).
+A pair holds one prompt and two answers. After a prompt that is a string an answer follows verbatim (a
+leading space, where there is one, belongs to it); after turns of a conversation it is the next turn.
+Scored answers become pairs for a user w by the order of ``w · scores``, as in the UltraFeedback set-up
+of Spectral Souping (Appendix B.1).
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
-from toymdp.lines import read_rows
-from toymdp.validators import MOST, number
+
+from .texts import Prompt
 
 ULTRAFEEDBACK = ("helpfulness", "honesty", "instruction_following", "truthfulness")
+Indices: TypeAlias = NDArray[np.signedinteger[Any]]
 MEASURED = ("concise", "affirming")
-RATING = re.compile(r"[0-9]{1,6}")
 NEGATION = re.compile(r"\b(no|not|never|none|nothing|nobody|neither|nor|cannot)\b|n['’]t\b")
 
 
@@ -33,16 +34,35 @@ NEGATION = re.compile(r"\b(no|not|never|none|nothing|nobody|neither|nor|cannot)\
 class Pair:
     """One comparison: the first answer was preferred."""
 
-    prompt: str
+    prompt: Prompt
     chosen: str
     rejected: str
+
+    @property
+    def texts(self) -> tuple[tuple[str, float], ...]:
+        """Its answers, each with 1 for good and 0 for bad."""
+        return ((self.chosen, 1.0), (self.rejected, 0.0))
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One answer that was found good or bad by itself."""
+
+    prompt: Prompt
+    answer: str
+    good: bool
+
+    @property
+    def texts(self) -> tuple[tuple[str, float], ...]:
+        """The answer with 1 for good and 0 for bad."""
+        return ((self.answer, float(self.good)),)
 
 
 @dataclass(frozen=True)
 class Scored:
     """One prompt with n answers and their scores [n, m]."""
 
-    prompt: str
+    prompt: Prompt
     answers: tuple[str, ...]
     scores: Array
 
@@ -77,6 +97,15 @@ class ScoredSet:
         return ScoredSet(self.names, items)
 
 
+def labels_of(scored: ScoredSet) -> list[Labelled]:
+    """The answers of a set whose one attribute says whether each is good."""
+    return [
+        Labelled(item.prompt, text, bool(score[0] > 0))
+        for item in scored.items
+        for text, score in zip(item.answers, item.scores, strict=True)
+    ]
+
+
 def concise(text: str) -> float:
     """Measured on the text: minus the number of characters."""
     return -float(len(text.strip()))
@@ -104,10 +133,8 @@ def pairs_of(
     rng = np.random.default_rng(seed)
     pairs: list[Pair] = []
     for item in scored.items:
-        value = item.scores @ weights
-        i, j = np.triu_indices(len(value), 1)
+        value, i, j, strict = _ordered(item, weights)
         apart = item.scores[i] - item.scores[j]
-        strict = np.abs(value[i] - value[j]) > 1e-12 * (1.0 + np.abs(value[i]) + np.abs(value[j]))
         if contentious:
             strict &= (apart > 0).any(axis=1) & (apart < 0).any(axis=1)
         usable = np.flatnonzero(strict)
@@ -117,105 +144,18 @@ def pairs_of(
     return pairs
 
 
-def _text(place: str, row: dict[str, Any], key: str) -> str:
-    if not isinstance(row.get(key), str):
-        raise InstanceError.of(f"{place}: {key}", row.get(key), "must be a string", "add it")
-    return str(row[key])
+def ties_of(scored: ScoredSet, w: dict[str, float] | Sequence[float]) -> int:
+    """How many pairs of answers to one prompt are worth the same to a user w."""
+    weights = scored.weights(w)
+    return sum(int(np.count_nonzero(~_ordered(item, weights)[3])) for item in scored.items)
 
 
-def read_preferences(path: str | Path) -> list[Pair] | ScoredSet:
-    """Read JSON Lines in one of three formats, known by the keys of the first line.
-
-    ``prompt, chosen, rejected``: pairs. ``prompt, answers: [{text, scores: {name: number}}]``:
-    scored answers. ``instruction, completions: [{response, annotations}]``: UltraFeedback as
-    published (ratings as strings; "N/A" leaves an answer out).
-
-    Raises InstanceError with file and line.
-    """
-    rows = list(read_rows(Path(path)))
-    first = rows[0][1]
-    if "chosen" in first:
-        keys = ("prompt", "chosen", "rejected")
-        return [Pair(*(_text(place, row, key) for key in keys)) for place, row in rows]
-    if "completions" in first:
-        return _ultrafeedback(rows)
-    if "answers" in first:
-        return _scored(rows)
-    raise InstanceError.of(
-        f"{rows[0][0]}: keys", sorted(first), "not a known format",
-        "give prompt/chosen/rejected, prompt/answers or UltraFeedback's instruction/completions",
-    )  # fmt: skip
-
-
-def _score(label: str, value: Any) -> float:
-    score = number(label, value)
-    if abs(score) > MOST:  # squares of it are summed
-        rule = f"must be at most {MOST:g} in absolute value"
-        raise InstanceError.of(label, value, rule, "choose other units")
-    return score
-
-
-def _scored(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
-    names: tuple[str, ...] = ()
-    items = []
-    for place, row in rows:
-        answers = row.get("answers")
-        if not isinstance(answers, list) or not answers:
-            raise InstanceError.of(f"{place}: answers", answers, "must be a list", "add it")
-        table, texts = [], []
-        for answer in answers:
-            scores = answer.get("scores") if isinstance(answer, dict) else None
-            names = names or tuple(scores if isinstance(scores, dict) else ())
-            if not isinstance(scores, dict) or not names or set(scores) != set(names):
-                raise InstanceError.of(
-                    f"{place}: scores", scores, f"must name the attributes {names}", "complete it"
-                )
-            table.append([_score(f"{place}: score of {name}", scores[name]) for name in names])
-            texts.append(_text(place, answer, "text"))
-        items.append(
-            Scored(_text(place, row, "prompt"), tuple(texts), np.array(table, dtype=np.float64))
-        )
-    return ScoredSet(names, tuple(items))
-
-
-def _objects(label: str, value: Any) -> list[dict[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
-        raise InstanceError.of(label, value, "must be a list of objects", "correct it")
-    return value
-
-
-def _rating(mark: Any) -> float | None:
-    """A whole number, as a string or not; None for "N/A" and the like: the annotator gave none."""
-    rating = str(mark.get("Rating")).strip() if isinstance(mark, dict) else ""
-    return float(rating) if RATING.fullmatch(rating) else None
-
-
-def _ultrafeedback(rows: Sequence[tuple[str, dict[str, Any]]]) -> ScoredSet:
-    items = []
-    for place, row in rows:
-        prompt = _text(place, row, "instruction")
-        texts, table = [], []
-        for answer in _objects(f"{place}: completions", row.get("completions")):
-            marks = answer.get("annotations")
-            if marks is not None and not isinstance(marks, dict):
-                raise InstanceError.of(
-                    f"{place}: annotations", marks, "must be an object", "see README"
-                )
-            ratings = [_rating((marks or {}).get(name)) for name in ULTRAFEEDBACK]
-            if None in ratings:
-                continue
-            texts.append(_text(place, answer, "response"))
-            table.append(ratings)
-        if texts:
-            items.append(Scored(prompt, tuple(texts), np.array(table, dtype=np.float64)))
-    if not items:
-        raise InstanceError.of(
-            "completions",
-            "no rated answer",
-            "need ratings of all four attributes",
-            "check the file",
-        )
-    return ScoredSet(ULTRAFEEDBACK, tuple(items))
+def _ordered(item: Scored, weights: Array) -> tuple[Array, Indices, Indices, NDArray[np.bool_]]:
+    """Worth of each answer, every pair i < j, and whether w orders it beyond rounding."""
+    value = item.scores @ weights
+    i, j = np.triu_indices(len(value), 1)
+    strict = np.abs(value[i] - value[j]) > 1e-12 * (1.0 + np.abs(value[i]) + np.abs(value[j]))
+    return value, i, j, strict
 
 
 # -- the bundled judgements ------------------------------------------------------------------

@@ -29,7 +29,7 @@ def tiny_bank(*, target="all", K=2, seed=0, spread=0.3, dtype=torch.float32, tex
     tokenizer = train_tokenizer(TEXTS, shape.vocab) if text else None
     names = [f"k{k}" for k in range(K)]
     bank = add_adapters(
-        model, names, Recipe(rank=4, target=target).lora(), bespoke="user", tokenizer=tokenizer,
+        model, names, Recipe(rank=4, target=target).lora(model), bespoke="user", tokenizer=tokenizer,
         eos=(1,), name="tiny",
     )  # fmt: skip
     torch.manual_seed(seed + 1)

@@ -46,7 +46,7 @@ def test_chunk_sizes_change_nothing(monkeypatch):
     bank, answers = tiny_bank(), random_answers(10)
     whole = tally_answers(bank, answers, two_soups(), batch=10)
     same(whole, tally_answers(bank, answers, two_soups(), batch=3))
-    monkeypatch.setitem(import_module("llm_bridge.measure.stream").BYTES, "cpu", 1)
+    monkeypatch.setitem(import_module("llm_bridge.bank").BYTES, "cpu", 1)
     same(whole, tally_answers(bank, answers, two_soups(), batch=10))
 
 

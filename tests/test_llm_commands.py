@@ -32,7 +32,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("bank")
     bank = tiny_bank(text=True, target="output")
     for name in (*bank.names, "user"):
-        save_adapter(bank, name, root / name, "base")
+        save_adapter(bank, name, root / name, str(root / "base"))
     bank.model.base_model.unload().save_pretrained(root / "base")
     bank.tokenizer.save_pretrained(root / "base")
     (root / "pairs.jsonl").write_text("\n".join(map(json.dumps, ROWS)), encoding="utf-8")
@@ -177,6 +177,42 @@ def test_train_writes_an_adapter_that_loads(place, capsys, tmp_path):
     options = ["--model", place / "base", "--adapter", out, "--lambda", "0.5"]
     code, _, err = run(capsys, "soup", "no", *options, "--tokens", "2")
     assert code == 0, err
+
+
+def test_labels_turns_and_lengths_from_a_table(place, capsys, tmp_path):
+    """Answers found good or bad, in CSV: trained on, λ learnt from them; what is too long is counted."""
+    table = tmp_path / "votes.csv"
+    rows = [
+        "the cat, sat on the mat,true",
+        "the cat, is not,false",
+        "no,,true",
+        f"no,{' it' * 90},false",
+    ]
+    table.write_text("\n".join(["prompt,completion,label", *rows]), encoding="utf-8")
+    out, report = tmp_path / "v1.0", tmp_path / "report.json"
+    small = ("--rank", "2", "--steps", "3", "--batch", "2", "--max-length", "24", "--json", report)
+    code, _, err = run(
+        capsys, "train", out, "--data", table, "--model", place / "base", "--loss", "binary", *small
+    )
+    assert code == 0, err
+    found = json.loads(report.read_text())
+    assert found["data"] == {
+        "format": "kto", "rows": 4, "left out": {"empty answers": 1, "too long, left out": 1}
+    }  # fmt: skip
+    assert found["labels"] == 2
+    code, _, err = run(capsys, "train", out, "--data", table, "--chat-template", *small)
+    assert code == 2
+    assert "the tokenizer has none" in err
+    options = ["--model", place / "base", "--adapter", f"mine={out}", "--adapter", place / "k0"]
+    code, text, err = run(
+        capsys, "soup", "no", *options, "--pairs", table, "--learn", "binary", "--tokens", "2",
+        "--truncate", "--max-length", "24", "--json", report,
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(report.read_text())
+    assert found["lambda from pairs"]["labels"] == 3
+    assert found["data"]["left out"]["too long, cut"] == 1
+    assert "data: 4 rows of format kto; 1 empty answers, 1 too long, cut" in text
 
 
 BLOCKED = """

@@ -28,7 +28,7 @@ def bank():
 def by_hand(bank, prompt, answer):
     """log π(answer, end | prompt) under ref by a plain forward pass."""
     head = bank.encode(prompt)
-    ids = [*head, *bank.encode(answer, start=False), 1]
+    ids = [*head, *bank.tokenizer.encode(answer, add_special_tokens=False), 1]
     with bank.using("ref") as base, torch.no_grad():
         logs = torch.log_softmax(base(input_ids=torch.tensor([ids])).logits[0].double(), dim=1)
     return sum(float(logs[i - 1, ids[i]]) for i in range(len(head), len(ids)))

@@ -17,7 +17,6 @@ from llm_bridge.methods.implicit import Implicit  # noqa: E402
 from llm_bridge.methods.p_soups import parameter_soup  # noqa: E402
 from llm_bridge.methods.pad import Pad  # noqa: E402
 from llm_bridge.methods.request import Request  # noqa: E402
-from llm_bridge.methods.weight_space import lora_layers  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 WEIGHTS = torch.tensor([0.7, -0.4], dtype=torch.float64)
@@ -105,7 +104,7 @@ def test_averaged_parameters_are_not_averaged_policies():
 
 def test_parameters_of_other_shapes_cannot_be_averaged():
     bank = tiny_bank()
-    lora_layers(bank)[0].scaling["k1"] = 2.0
+    bank.lora_layers[0].scaling["k1"] = 2.0
     with pytest.raises(InstanceError, match="P-SOUPS needs one"), parameter_soup(bank, [1, 1]):
         pass
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from llm_bridge.formats.read import read_preferences
 from llm_bridge.preferences import (
     Pair,
     Scored,
@@ -18,7 +19,6 @@ from llm_bridge.preferences import (
     affirming,
     pairs_of,
     pretraining_text,
-    read_preferences,
     truthfulqa,
 )
 from toymdp import InstanceError
@@ -63,7 +63,7 @@ def written(tmp_path, *rows):
 
 
 def test_ultrafeedback_as_published(tmp_path):
-    found = read_preferences(written(tmp_path, ULTRA))
+    found = read_preferences(written(tmp_path, ULTRA)).data
     assert found.names == ("helpfulness", "honesty", "instruction_following", "truthfulness")
     item = found.items[0]
     assert item.answers == ("Seven.", "Eight.")  # the third has no rating
@@ -85,7 +85,7 @@ def test_contentious_pairs_have_opposite_orders():
 
 def test_pairs_and_scored_answers(tmp_path):
     row = {"prompt": "q", "chosen": "a", "rejected": "b"}
-    assert read_preferences(written(tmp_path, row, "", row)) == [Pair("q", "a", "b")] * 2
+    assert read_preferences(written(tmp_path, row, "", row)).data == [Pair("q", "a", "b")] * 2
     scored = {
         "prompt": "q",
         "answers": [
@@ -93,7 +93,7 @@ def test_pairs_and_scored_answers(tmp_path):
             {"text": "b", "scores": {"short": 2, "warm": 0}},
         ],
     }
-    found = read_preferences(written(tmp_path, scored))
+    found = read_preferences(written(tmp_path, scored)).data
     assert found.names == ("warm", "short")
     assert found.items[0].scores.tolist() == [[1, 0.5], [0, 2]]
 
@@ -103,13 +103,13 @@ def test_pairs_and_scored_answers(tmp_path):
     [
         ([], "is empty"),
         (["{", "x"], "line 1: not JSON"),
-        (["[1]"], "holds a list"),
+        (["[1]"], "holds a int"),
         ([{"question": "q"}], "not a known format"),
-        ([{"prompt": "q", "chosen": "a"}], "rejected = None"),
+        ([{"prompt": "q", "chosen": "a"}], "pairs .rejected missing"),
         ([{"prompt": "q", "answers": []}], "must be a list"),
-        ([{"prompt": "q", "answers": [{"text": "a", "scores": {"x": "1"}}]}], "finite number"),
+        ([{"prompt": "q", "answers": [{"text": "a", "scores": {"x": "one"}}]}], "finite number"),
         ([{"prompt": "q", "answers": [{"text": "a", "scores": {}}]}], "must name the attributes"),
-        ([{"instruction": "q", "completions": []}], "no rated answer"),
+        ([{"instruction": "q", "completions": []}], "hold no preference"),
     ],
 )
 def test_every_wrong_file_is_one_line(tmp_path, rows, match):

@@ -17,10 +17,11 @@ from hostile_files import CHUNKS, PREFERENCES, WRONG, as_json, damaged, places, 
 from llm_models import tiny_bank  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from llm_bridge.commands.inputs import numbers, user_weights  # noqa: E402
+from llm_bridge.commands.data import user_weights  # noqa: E402
+from llm_bridge.commands.inputs import numbers  # noqa: E402
+from llm_bridge.formats.read import read_preferences  # noqa: E402
 from llm_bridge.loading import end_tokens, load_bank, save_adapter  # noqa: E402
 from llm_bridge.measure.chunks import ChunkFile  # noqa: E402
-from llm_bridge.preferences import read_preferences  # noqa: E402
 from llm_bridge.training.checkpoint import load_state, save_state  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 from toymdp.errors import MOST_SAID  # noqa: E402
@@ -87,11 +88,11 @@ def test_rows_that_are_accepted(tmp_path):
     path = tmp_path / "f.jsonl"
     text = json.dumps(PAIR | {"prompt": "a\u2028b"}, ensure_ascii=False)
     path.write_bytes(b"\xef\xbb\xbf" + f"{text}\r\n\r\n{text}\r\n".encode())
-    assert [pair.prompt for pair in read_preferences(path)] == ["a\u2028b"] * 2
-    for odd in ("²", "٣", "9" * 400, "-1", "4.5", "", None, True, [], {}):
+    assert [pair.prompt for pair in read_preferences(path).data] == ["a\u2028b"] * 2
+    for odd in ("²", "٣", "9" * 400, "-1", "4.5.", "", None, True, [], {}):
         row = replaced(RATED, ("completions", 0, "annotations", "honesty", "Rating"), odd)
         path.write_bytes(lines([row]))
-        assert read_preferences(path).items[0].answers == ("z",)
+        assert read_preferences(path).data.items[0].answers == ("z",)
 
 
 def test_preferences_from_a_pipe_and_from_no_end(tmp_path):
@@ -110,7 +111,7 @@ def test_preferences_from_a_pipe_and_from_no_end(tmp_path):
         if said:
             assert said in refused(read_preferences, path)
         else:
-            assert len(read_preferences(path)) == 3
+            assert len(read_preferences(path).data) == 3
         writer.join()
 
 
@@ -137,7 +138,7 @@ def test_numbers_of_options_are_plain(text):
 def test_user_weights_are_plain(tmp_path, text):
     path = tmp_path / "f.jsonl"
     path.write_bytes(lines(PREFERENCES[1]))
-    data = read_preferences(path)
+    data = read_preferences(path).data
     assert user_weights("warm=1, short=-.5e1", data) == {"warm": 1.0, "short": -5.0}
     assert "--w" in refused(user_weights, text, data)
 
@@ -178,7 +179,7 @@ def test_the_line_that_was_being_written_is_left_out_and_no_other(tmp_path):
 def bank_folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("bank")
     bank = tiny_bank(text=True)
-    save_adapter(bank, "k0", root / "k0", "base")
+    save_adapter(bank, "k0", root / "k0", str(root / "base"))
     bank.model.base_model.unload().save_pretrained(root / "base")
     bank.tokenizer.save_pretrained(root / "base")
     return root
@@ -217,7 +218,7 @@ def test_what_peft_would_take_without_a_word(bank_folder, tmp_path):
         return load_bank(str(root / "base"), [str(root / "k0")])
 
     for key, value, said in (
-        ("layers_to_transform", [0], "are in its file"), ("r", 10**9, "rank r = 1000000000"),
+        ("target_modules", ["q_proj"], "are in its file"), ("r", 10**9, "rank r = 1000000000"),
         ("rank_pattern", {"q_proj": 10**9}, "rank q_proj"), ("lora_alpha", True, "lora_alpha = True"),
         ("use_rslora", [1], "use_rslora"), ("use_dora", 1, "plain LoRA"),
         ("megatron_config", {"a": 1}, "plain LoRA"), ("base_model_name_or_path", [1], "a string"),

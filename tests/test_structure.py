@@ -32,8 +32,11 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("bank",), ("answers",), ("preferences", "loading", "decoding"), ("lookup",),
-        ("measure",), ("methods", "training"), ("commands",),
+        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"),
+        ("adapter_loading", "answers"),
+        ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
+        ("measure",), ("methods", "training"), ("comparison",), ("studies",),
+        ("commands",),
     ),
     "paper_figs": (("canvas", "cached_table", "notebook"),),
 }  # fmt: skip

@@ -16,28 +16,36 @@ def read_lines(path: Path, starts: tuple[bytes, ...] = ()) -> list[str]:
 
     starts: as of ``read_bytes``. Raises InstanceError for what cannot be read, is empty or no UTF-8.
     """
-    data = read_bytes(path, starts)
+    # not str.splitlines, which also breaks at form feeds and U+2028 inside a text
+    content = text_of(read_bytes(path, starts), str(path))
+    return content.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
+def text_of(data: bytes, source: str) -> str:
+    """The UTF-8 text that bytes hold, one byte-order mark left out.
+
+    Raises InstanceError, with the line, for what is empty or no UTF-8.
+    """
     try:
         content = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InstanceError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8 text; save it as UTF-8"
+            f"{source}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8 text; save it as UTF-8"
         ) from None
     if not content.strip():
-        raise InstanceError(f"{path}: the file is empty; give one text or row per line")
-    # not str.splitlines, which also breaks at form feeds and U+2028 inside a text
-    return content.replace("\r\n", "\n").removesuffix("\n").split("\n")
+        raise InstanceError(f"{source}: the file is empty; give one text or row per line")
+    return content
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSON Lines file with their places, "file, line n"; blank lines are left out.
+def rows_in(text: str, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of JSON Lines with their places, "source, line n"; blank lines are left out.
 
     Raises InstanceError for a line that holds no object, with its place.
     """
-    for number, line in enumerate(read_lines(path, (b"{",)), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            place = f"{path}, line {number}"
+            place = f"{source}, line {number}"
             yield place, row_of(line.encode(), place)
 
 

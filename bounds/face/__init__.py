@@ -1,6 +1,7 @@
 """``import soupcheck``: the names that programs use, each imported when it is first asked for.
 
-This folder is installed under the name ``soupcheck``. Nothing of ours imports it.
+This folder is installed under the name ``soupcheck``. Nothing of ours imports it. What lies above this
+package (``oracle``, of the bridge) is found by entry points, group ``soupcheck.names``.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from toymdp.families import generate
 
     __version__: str
+    oracle: Any  # of llm_bridge, which no type checker of this package reads
 
 __all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
     "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
@@ -64,6 +66,7 @@ _HOMES = {
     "toymdp.exact.policy": ("Policy",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
+_ABOVE = ("oracle",)  # not in __all__: it needs the extra ``llm``
 if not TYPE_CHECKING:  # a type checker sees the imports above, and no other name
     _shown, _ = shows(__name__, _HOMES)
 
@@ -73,7 +76,13 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and no other nam
 
             globals()[name] = version("soupcheck")
             return globals()[name]
+        if name in _ABOVE:
+            from importlib.metadata import entry_points
+
+            for entry in entry_points(group="soupcheck.names", name=name):
+                globals()[name] = entry.load()
+                return globals()[name]
         return _shown(name)
 
     def __dir__() -> list[str]:
-        return sorted(__all__)
+        return sorted((*__all__, *_ABOVE))

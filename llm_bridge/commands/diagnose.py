@@ -14,19 +14,24 @@ from .options import (
     Bespoke,
     Beta,
     BetaPrime,
+    Chat,
     Device,
     Dtype,
+    Format,
     Json,
     Lambda,
+    MaxLength,
     Model,
     Revision,
     Seed,
+    Split,
+    Truncate,
 )
 
 
 def diagnose(
     data: Annotated[
-        Path | None, typer.Argument(help="Pairs or scored answers (JSON Lines); none: TruthfulQA.")
+        Path | None, typer.Argument(help="Preferences in any known format; none: TruthfulQA.")
     ] = None,
     model: Model = None,
     adapters: Adapters = None,
@@ -50,6 +55,11 @@ def diagnose(
     device: Device = "cpu",
     revision: Revision = None,
     any_base: AnyBase = False,
+    format: Format = None,
+    split: Split = None,
+    chat: Chat = None,
+    max_length: MaxLength = None,
+    truncate: Truncate = False,
     seed: Seed = 0,
     json_path: Json = None,
 ) -> None:
@@ -65,23 +75,29 @@ def diagnose(
     from bounds.report.console import tables_console
     from toymdp import InstanceError
 
+    from ..comparison.finished import Finished
     from ..loading import dtype_of
     from ..measure.chunks import exclusive_path, fingerprint
     from ..measure.diagnosis import Effort, answers_of, diagnose_bank
-    from ..preferences import read_preferences, truthfulqa
+    from ..preferences import truthfulqa
     from . import tables
+    from .data import Data
     from .inputs import open_bank, soups_asked
     from .output import progress_bars, write_json
+    from .pages import page_of
 
     output = OutputFile(json_path, [x for x in (data, chunks) if x])
     if precision not in ("float32", "float64"):
         raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
-    preferences = truthfulqa("test") if data is None else read_preferences(data)
-    bank = open_bank(model, adapters, bespoke, dtype, device, revision, any_base)
+    preferences = Data(truthfulqa("test")) if data is None else Data.read(data, format, split)
+    bank = open_bank(
+        model, adapters, bespoke, dtype, device, revision, any_base, chat=chat, length=max_length,
+        truncate=truncate,
+    )  # fmt: skip
     bundled = data is None and model is None
     prime = beta if beta_prime is None else beta_prime
     settings, fit = soups_asked(bank, None if bundled else preferences, w, lam, beta, prime, seed)
-    answers = answers_of(bank, preferences, items, seed)
+    answers = answers_of(bank, preferences.held, items, seed, preferences.counts)
     run = hashlib.sha256((fingerprint(bank, answers, settings) + precision).encode()).hexdigest()
     cache = user_cache_path("soupcheck", appauthor=False) / "llm"
     effort = Effort(prompts=prompts, rollouts=rollouts, tokens=tokens, top=top)
@@ -93,10 +109,28 @@ def diagnose(
             bank, answers, settings, effort=effort, seed=seed, precision=dtype_of(precision),
             chunks=place, tokens=chunks is not None, on_progress=on_progress,
         )  # fmt: skip
-        if chunks is None:
-            place.unlink()
-    report["lambda from pairs"] = fit
+        user = Data(truthfulqa("train")) if bundled else preferences
+        steps = place.with_suffix(".steps")
+        page = page_of(
+            bank, user, w, report, effort, beta, prime, seed, bundled=bundled,
+            finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
+        )  # fmt: skip
+    report |= {
+        "lambda from pairs": fit,
+        "data": preferences.about(),
+        "first page": page,
+        "seconds": on_progress.seconds,
+    }
     console = tables_console(json_path)
+    if data is not None:
+        console.print(preferences.line(), highlight=False)
+    for line in page.get("says", []):
+        console.print(f"• {line}", highlight=False)
+    for table in tables.page_tables(page):
+        console.print(table)
     for table in tables.diagnosis_tables(report):
         console.print(table)
     write_json(report, output)
+    steps.unlink()
+    if chunks is None:
+        place.unlink()

@@ -1,19 +1,19 @@
-"""What the options of a command stand for: numbers, a bank, a user's pairs, λ learnt from them.
+"""What the options of a command stand for: numbers, a bank, λ learnt from a user's data.
 
 Imported when a command runs, since it needs torch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from toymdp import InstanceError
 from toymdp.arrays import Array
-from toymdp.validators import MOST, plain_number
+from toymdp.validators import plain_number
 
 from ..backend import quiet_transformers
 from ..bank import Bank
@@ -27,10 +27,10 @@ from ..methods.weights import (
     into_domain,
     prior,
 )
-from ..preferences import Pair, ScoredSet, pairs_of, truthfulqa
+from ..preferences import truthfulqa
 from ..training.default_bank import ATTRIBUTES, USER_WEIGHTS, load_default
+from .data import FIT_PAIRS, Data
 
-FIT_PAIRS = 200
 PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 
 
@@ -51,75 +51,60 @@ def numbers(text: str, K: int, what: str) -> Array:
     return values
 
 
-def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:
-    """``name=number`` by commas as user weights; InstanceError otherwise."""
-    if text is None:
-        raise InstanceError.of("--w", None, "scored answers need user weights",
-                               f"say --w NAME=NUMBER,... with names of {data.names}")  # fmt: skip
-    weights = {}
-    for part in text.split(","):
-        name, _, value = part.partition("=")
-        try:
-            weight = plain_number(value)
-        except ValueError:
-            weight = math.inf
-        if not abs(weight) <= MOST or name.strip() in weights:
-            rule = f"must be NAME=NUMBER, each name once, numbers up to {MOST:g}"
-            raise InstanceError.of("--w", part, rule, f"names: {data.names}")
-        weights[name.strip()] = weight
-    return weights
-
-
-def user_pairs(data: list[Pair] | ScoredSet, w: str | None, seed: int) -> list[Pair]:
-    """Pairs of a user: as given, or from scored answers by ``--w``."""
-    if isinstance(data, list):
-        return data[:FIT_PAIRS]
-    units = data.standardised()
-    return pairs_of(units, user_weights(w, data), per_prompt=2, seed=seed)[:FIT_PAIRS]
-
-
 def open_bank(
     model: str | None, adapters: list[str] | None, bespoke: str | None, dtype: str, device: str,
-    revision: str | None, any_base: bool,
+    revision: str | None, any_base: bool, *, chat: bool | None, length: int | None, truncate: bool,
 ) -> Bank:  # fmt: skip
-    """The bundled bank, or the one that the options name."""
+    """The bundled bank, or the one that the options name, with its way of writing texts."""
     quiet_transformers()
     if model is None:
         if adapters or bespoke:
             raise InstanceError.of("--model", None, "is missing", "name the adapters' base model")
-        return load_default(device)
-    return load_bank(
-        model, adapters or [], bespoke=bespoke, dtype=dtype, device=device, revision=revision,
-        any_base=any_base,
-    )  # fmt: skip
-
-
-def lambda_from_pairs(
-    bank: Bank, pairs: list[Pair], beta: float, beta_prime: float, how: str
-) -> tuple[Array, dict[str, Any]]:
-    """λ from pairs, brought into the domain; and what to say of it. how: one of LEARNING."""
-    deltas = deltas_of(bank, pairs, beta)
-    mean, covariance = prior(len(bank.names), PRIOR)
-    if how == "batch":
-        posterior = fit_batch(deltas, np.ones(len(deltas)), mean, covariance)
-    elif how == "binary":  # each answer by itself, good or bad
-        texts = [(p.prompt, text) for p in pairs for text in (p.chosen, p.rejected)]
-        rows = binary_rows(bank, [p for p, _ in texts], [a for _, a in texts], beta)
-        posterior = fit_batch(rows, np.tile([1.0, -1.0], len(pairs)), mean, covariance)
+        bank = load_default(device)
     else:
-        posterior = fit_sequential(deltas, mean, covariance)
+        bank = load_bank(
+            model, adapters or [], bespoke=bespoke, dtype=dtype, device=device, revision=revision,
+            any_base=any_base,
+        )  # fmt: skip
+    return replace(bank, chat=chat, length=length, truncate=truncate)
+
+
+def lambda_from_data(
+    bank: Bank, data: Data, w: str | None, seed: int, beta: float, beta_prime: float, how: str
+) -> tuple[Array, dict[str, Any]]:
+    """λ from a user's data, brought into the domain; and what to say of it. how: one of LEARNING."""
+    mean, covariance = prior(len(bank.names), PRIOR)
+    labelled = data.labels() if how == "binary" else []
+    if labelled:
+        some = data.fitting(bank, labelled, FIT_PAIRS)
+        texts = [(one.prompt, text, good) for one in some for text, good in one.texts]
+        count, pairs = {"labels": len(texts)}, []
+    else:
+        pairs = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
+        texts = [(one.prompt, text, good) for one in pairs for text, good in one.texts]
+        count = {"pairs": len(pairs)}
+    if how == "binary":  # each answer by itself, good or bad
+        rows = binary_rows(bank, [p for p, _, _ in texts], [a for _, a, _ in texts], beta)
+        signs = np.array([2.0 * good - 1.0 for _, _, good in texts])
+    else:
+        rows = deltas_of(bank, pairs, beta)
+        signs = np.ones(len(rows))
+    if how == "sequential":
+        posterior = fit_sequential(rows, mean, covariance)
+    else:
+        posterior = fit_batch(rows, signs, mean, covariance)
     lam, shrunk = into_domain(posterior.mean, beta, beta_prime)
     return lam, {
-        "pairs": len(pairs), "lambda": posterior.mean.tolist(),
+        **count, "lambda": posterior.mean.tolist(),
         "standard deviation": np.sqrt(np.diag(posterior.covariance)).tolist(),
         "scaled into β|λ|₁ ≤ β'": shrunk,
-        "pairs ordered right": float((deltas @ posterior.mean > 0).mean()),
+        "ordered right": float((signs * (rows @ posterior.mean) > 0).mean()),
     }  # fmt: skip
 
 
 def soups_asked(
-    bank: Bank, data: list[Pair] | ScoredSet | None, w: str | None, lam: str | None, beta: float,
-    beta_prime: float, seed: int,
+    bank: Bank, data: Data | None, w: str | None, lam: str | None, beta: float, beta_prime: float,
+    seed: int,
 ) -> tuple[SoupSettings, dict[str, Any]]:  # fmt: skip
     """The λ given; or one fitted to the user's pairs and the uniform one; and how the fit went.
 
@@ -131,12 +116,10 @@ def soups_asked(
         return SoupSettings(("given",), given[None], beta, beta_prime), {}
     lams = {}
     if data is None:
-        text = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
-        pairs = user_pairs(truthfulqa("train"), text, seed)
+        w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
+        data = Data(truthfulqa("train"))
         share = np.array([USER_WEIGHTS[name] for name in ATTRIBUTES])
         lams["(β'/β)w"] = full * share / share.sum()
-    else:
-        pairs = user_pairs(data, w, seed)
-    lams["fitted"], fit = lambda_from_pairs(bank, pairs, beta, beta_prime, "batch")
+    lams["fitted"], fit = lambda_from_data(bank, data, w, seed, beta, beta_prime, "batch")
     lams["uniform"] = np.full(K, beta_prime / (beta * K))
     return SoupSettings(tuple(lams), np.stack(list(lams.values())), beta, beta_prime), fit

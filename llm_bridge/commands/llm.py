@@ -9,8 +9,10 @@ from __future__ import annotations
 import typer
 
 from .diagnose import diagnose
+from .export import export
 from .make_default import make_default
 from .soup import soup
+from .study import study
 from .train import train
 
 llm = typer.Typer(
@@ -19,5 +21,7 @@ llm = typer.Typer(
 )
 llm.command()(diagnose)
 llm.command()(soup)
+llm.command()(export)
 llm.command("make-default")(make_default)
 llm.command()(train)
+llm.command()(study)

@@ -15,13 +15,18 @@ from .options import (
     AnyBase,
     Beta,
     BetaPrime,
+    Chat,
     Device,
     Dtype,
+    Format,
     Json,
     Lambda,
+    MaxLength,
     Model,
     Revision,
     Seed,
+    Split,
+    Truncate,
 )
 
 
@@ -49,6 +54,11 @@ def soup(
     device: Device = "cpu",
     revision: Revision = None,
     any_base: AnyBase = False,
+    format: Format = None,
+    split: Split = None,
+    chat: Chat = None,
+    max_length: MaxLength = None,
+    truncate: Truncate = False,
     seed: Seed = 0,
     json_path: Json = None,
 ) -> None:
@@ -60,8 +70,9 @@ def soup(
     from ..backend import torch
     from ..measure.soups import soup_mu, soup_weights
     from ..methods.request import Request
-    from ..preferences import question_prompt, read_preferences
-    from .inputs import check_choice, lambda_from_pairs, numbers, open_bank, user_pairs
+    from ..preferences import question_prompt
+    from .data import FIT_PAIRS, Data
+    from .inputs import check_choice, lambda_from_data, numbers, open_bank
     from .output import progress_bars, write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
@@ -77,10 +88,13 @@ def soup(
         raise InstanceError.of("--method", method, f"needs {options}", "add what is missing")
     if "lambda" in row.needs and (lam is None) == (pairs is None):
         raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
-    bank = open_bank(model, adapters, None, dtype, device, revision, any_base)
+    bank = open_bank(
+        model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
+        truncate=truncate,
+    )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
     words = () if attributes is None else tuple(word.strip() for word in attributes.split(","))
-    history = [] if pairs is None else user_pairs(read_preferences(pairs), w, seed)
+    data = None if pairs is None else Data.read(pairs, format, split)
     about: dict[str, Any] = {"method": method}
     weights = None
     if "lambda" in row.needs:
@@ -88,12 +102,16 @@ def soup(
         if lam is not None:
             vector = numbers(lam, len(bank.names), "--lambda")
         else:
-            vector, fit = lambda_from_pairs(bank, history, beta, prime, learn)
+            assert data is not None
+            vector, fit = lambda_from_data(bank, data, w, seed, beta, prime, learn)
         weights = torch.as_tensor(soup_weights(vector, beta, prime), dtype=torch.float64)
         about |= {
             "lambda": vector.tolist(), "mu": soup_mu(vector, prime).tolist(),
             "weights": weights.tolist(), "lambda from pairs": fit,
         }  # fmt: skip
+    history = []
+    if data is not None and "pairs" in row.needs:
+        history = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
     with progress_bars() as on_progress:
         request = Request(
             [bank.encode(text) for text in texts], tokens, seed, texts=texts, weights=weights,
@@ -106,6 +124,9 @@ def soup(
         for text, ids in zip(texts, drawn, strict=True)
     ]
     console = tables_console(json_path)
+    if data is not None:
+        about["data"] = data.about()
+        console.print(data.line(), highlight=False)
     for answer in answers:
         console.print(answer["prompt"] + answer["answer"], highlight=False, markup=False)
     for key, value in report.items():

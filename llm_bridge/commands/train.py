@@ -7,12 +7,25 @@ from typing import Annotated
 
 import typer
 
-from .options import Beta, Device, Dtype, Json, Model, Revision, Seed
+from .options import (
+    Beta,
+    Chat,
+    Device,
+    Dtype,
+    Format,
+    Json,
+    MaxLength,
+    Model,
+    Revision,
+    Seed,
+    Split,
+    Truncate,
+)
 
 
 def train(
     out: Annotated[Path, typer.Argument(help="Folder of the adapter; its name is the adapter's.")],
-    data: Annotated[Path | None, typer.Option(help="Pairs or scored answers, JSON Lines.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Preferences in any known format.")] = None,
     w: Annotated[str | None, typer.Option(help="User weights, NAME=NUMBER by commas.")] = None,
     model: Model = None,
     loss: Annotated[str, typer.Option(help="bt or binary.")] = "bt",
@@ -29,47 +42,60 @@ def train(
     dtype: Dtype = "float32",
     device: Device = "cpu",
     revision: Revision = None,
+    format: Format = None,
+    split: Split = None,
+    chat: Chat = None,
+    max_length: MaxLength = None,
+    truncate: Truncate = False,
     seed: Seed = 0,
     json_path: Json = None,
 ) -> None:
     """Train one specialist; a killed run goes on from its last checkpoint."""
+    from dataclasses import replace
+
     from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
 
     from ..backend import quiet_transformers
+    from ..base_content import content_of, folder_of
     from ..loading import add_adapters, end_tokens, load_model, save_adapter
-    from ..preferences import pairs_of, read_preferences, truthfulqa
+    from ..preferences import truthfulqa
     from ..training.adapter import Recipe, accuracy, train_adapter
     from ..training.default_bank import BASE, folder
-    from .inputs import check_choice, user_weights
+    from .data import Data
+    from .inputs import check_choice
     from .output import progress_bars, write_json
 
     output = OutputFile(json_path, [data] if data else [])
     quiet_transformers()
     check_choice("--loss", loss, ("bt", "binary"))
     check_choice("--target", target, ("all", "output"))
-    preferences = truthfulqa("train") if data is None else read_preferences(data)
-    if isinstance(preferences, list):
-        pairs = preferences
-    else:
-        pairs = pairs_of(
-            preferences.standardised(), user_weights(w, preferences), per_prompt=per_prompt,
-            seed=seed, contentious=contentious,
-        )  # fmt: skip
+    preferences = Data(truthfulqa("train")) if data is None else Data.read(data, format, split)
+    labels = preferences.labels() if loss == "binary" else []
+    found = [] if labels else preferences.pairs(
+        w, seed, per_prompt=per_prompt, contentious=contentious
+    )  # fmt: skip
     place = str(folder() / BASE) if model is None else model
     base, tokenizer = load_model(place, dtype=dtype, device=device, revision=revision)
     recipe = Recipe(loss, beta, rate, steps, batch, rank, target, seed)  # type: ignore[arg-type]
-    bank = add_adapters(base, [out.name], recipe.lora(), tokenizer=tokenizer, eos=end_tokens(base))
+    bank = add_adapters(
+        base, [out.name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base)
+    )
+    bank = replace(bank, chat=chat, length=max_length, truncate=truncate)
+    labels, pairs = preferences.fitting(bank, labels), preferences.fitting(bank, found)
     with progress_bars() as on_progress:
         losses = train_adapter(
-            bank, out.name, pairs, recipe, checkpoint=out / "checkpoint.safetensors",
+            bank, out.name, labels or pairs, recipe, checkpoint=out / "checkpoint.safetensors",
             on_progress=on_progress,
         )  # fmt: skip
-    save_adapter(bank, out.name, out, Path(place).name)
+    held = folder_of(place, revision)
+    record = None if held is None else content_of(held)
+    save_adapter(bank, out.name, out, place, record=record)
     report = {
-        "adapter": str(out), "pairs": len(pairs), "steps": steps,
+        "adapter": str(out), "pairs": len(pairs), "labels": len(labels), "steps": steps,
         "loss": losses[-1] if losses else None,
-        "accuracy on its own pairs": float(accuracy(bank, pairs[:200])[0]),
+        "accuracy on its own pairs": None if labels else float(accuracy(bank, pairs[:200])[0]),
+        "data": preferences.about(),
     }  # fmt: skip
     for key, entry in report.items():
         tables_console(json_path).print(f"{key}: {entry}", highlight=False)

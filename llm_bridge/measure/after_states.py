@@ -23,6 +23,7 @@ from toymdp.arrays import Array, IntArray
 
 from ..backend import torch
 from ..bank import REF, Bank, pad
+from ..forward import logits_of, states_of
 from .measures import log_ratios
 from .soups import mix
 
@@ -96,23 +97,28 @@ def _states_after(bank: Bank, prefixes: Sequence[Sequence[int]], tokens: Array) 
     ids, mask = pad(rows, bank.device)
     bank.check_length(int(ids.shape[1]))
     with bank.using(REF) as base:
-        out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    last = out.last_hidden_state[torch.arange(len(rows)), mask.sum(dim=1) - 1]
+        last = states_of(base, ids, mask)[torch.arange(len(rows)), mask.sum(dim=1) - 1]
     return np.asarray(last.double().cpu()).reshape(*tokens.shape, -1)
 
 
+@torch.no_grad()
 def norm_bound(bank: Bank) -> float | None:
     """Largest ``‖psi‖`` the final RMSNorm can give, ``√d·max|gain|``; None without such a norm.
 
-    RMSNorm divides by the root mean square, so what its gain multiplies has norm at most √d. In
-    Gemma the gain is ``1 + weight``.
+    RMSNorm divides by the root mean square, so what its gain multiplies has norm at most √d. The gain
+    is ``weight`` in one architecture and ``1 + weight`` in the next: the norm itself says which, on a
+    vector of equal entries so large that its ε is nothing beside them.
     """
     norm = getattr(bank.base.get_decoder(), "norm", None)
     if norm is None or "RMSNorm" not in type(norm).__name__:
         return None
-    weight = norm.weight.detach().double()
-    gain = 1.0 + weight if "Gemma" in type(norm).__name__ else weight
-    return float(gain.abs().max()) * math.sqrt(len(weight))
+    like = next(norm.parameters(), None)
+    if like is None:
+        return math.sqrt(bank.width)
+    gain = norm(torch.full((1, bank.width), 1e3, dtype=like.dtype, device=like.device))
+    # some units in the last place more: norms are applied in float32 at best
+    unit = 1.0 + 4 * max(torch.finfo(kind).eps for kind in (like.dtype, torch.float32))
+    return float(gain.abs().max()) * unit * math.sqrt(bank.width)
 
 
 @dataclass(frozen=True)
@@ -230,9 +236,8 @@ def decodability(
     def log_probs(rows: Sequence[Sequence[int]]) -> Tensor:
         ids, mask = pad(rows, bank.device)
         with bank.using(REF) as base:
-            body = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-            last = body.last_hidden_state[torch.arange(len(rows)), mask.sum(dim=1) - 1]
-            return torch.log_softmax(base.get_output_embeddings()(last).double(), dim=1)
+            last = states_of(base, ids, mask)[torch.arange(len(rows)), mask.sum(dim=1) - 1]
+            return torch.log_softmax(logits_of(base, last).double(), dim=1)
 
     totals = dict.fromkeys(lengths, 0.0)
     for start in range(0, len(prefixes), 16):

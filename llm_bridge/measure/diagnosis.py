@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from bounds.runs.progress import OnProgress, one_part, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from ..answers import Answer, tokenised
+from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
@@ -47,17 +48,30 @@ class Effort:
 
 
 def answers_of(
-    bank: Bank, data: Sequence[Pair] | ScoredSet, limit: int | None, seed: int
+    bank: Bank,
+    data: Sequence[Pair] | ScoredSet,
+    limit: int | None,
+    seed: int,
+    lengths: Counter[str] | None = None,
 ) -> list[Answer]:
-    """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair."""
-    rng = np.random.default_rng(seed)
+    """Prompts with answers of the data as token ids: one drawn answer a prompt, or both of a pair.
+
+    lengths: where what is too long is counted; what cannot be cut is left out.
+    """
+    rng, lengths = np.random.default_rng(seed), Counter() if lengths is None else lengths
     if isinstance(data, ScoredSet):
         items = data.items[:limit]
         texts = [(i.prompt, i.answers[int(rng.integers(len(i.answers)))]) for i in items]
     else:
         texts = [(p.prompt, t) for p in data[:limit] for t in (p.chosen, p.rejected)]
+    texts = [(prompt, text) for prompt, text in texts if fits(bank, prompt, [text], lengths)]
     if not texts:
-        raise InstanceError.of("prompts", 0, "there is nothing to measure", "check the file")
+        raise InstanceError.of(
+            "prompts",
+            dict(lengths),
+            "there is nothing to measure",
+            "check the file and --max-length",
+        )
     return [tokenised(bank, prompt, text) for prompt, text in texts]
 
 
@@ -112,7 +126,7 @@ def diagnose_bank(
     )
     checks += features.checks
     on_progress("states after a token", 1, 3)
-    width = int(bank.config.hidden_size)
+    width = bank.width
     linear = state_linearity(bank, sampled_prefixes(answers, min(4 * width, 1024), seed), seed)
     on_progress("states after a token", 2, 3)
     windows = sampled_prefixes(answers, effort.window_states, seed + 1)

@@ -107,7 +107,7 @@ def rollout_gap(
         part = jobs[start : start + batch]
         heads = [list(prompts[i]) for i in part]
         drawn = generate(bank, heads, mixture, tokens=tokens, seed=seed * 1_000_003 + n)
-        cut += sum(len(a) == tokens and a[-1] not in bank.eos for a in drawn)
+        cut += sum(len(a) == tokens and a[-1] not in bank.ends for a in drawn)
         answers = [Answer((*h, *a), len(h)) for h, a in zip(heads, drawn, strict=True)]
         rates[start : start + len(part)] = rollout_rates(
             bank, answers, lam, beta, beta_prime, precision

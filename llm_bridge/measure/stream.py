@@ -16,7 +16,6 @@ from ..bank import Bank, pad
 from .measures import Measures, measure
 
 Tensor = Any
-BYTES = {"cpu": 2**28, "cuda": 2**30}  # of logits held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +26,6 @@ class Chunk:
     place: Tensor
     measures: Measures
     state: Tensor
-
-
-def states_at_once(bank: Bank, soups: int) -> int:
-    """How many states' logits fit the byte budget, at least one."""
-    each = 8 * (len(bank.policies) + soups) * bank.vocab_size
-    return max(1, int(BYTES.get(bank.device.type, BYTES["cpu"]) // each))
 
 
 def rounding_unit(bank: Bank, precision: Any) -> float:
@@ -54,7 +47,7 @@ def stream(
 
     weights: [M, K] of soups on log-ratios. limit: states at once (default: by bytes).
     """
-    size = limit or states_at_once(bank, len(weights))
+    size = limit or bank.states_at_once(len(bank.policies) + len(weights))
     for start in range(0, len(answers), batch):
         part = answers[start : start + batch]
         ids, mask = pad([a.ids for a in part], bank.device)

@@ -19,11 +19,13 @@ from toymdp.learning.greedy import greedy as select
 from ..backend import torch
 from ..bank import REF, Bank, pad
 from ..decoding import draw_rows, single_row
+from ..forward import states_of
 from ..preferences import Pair
+from ..texts import Prompt, shown
 from .attributes import with_attributes, word_margins
 from .request import Answers, Request
 
-Embedding = Callable[[str], Array]
+Embedding = Callable[[Prompt], Array]
 
 
 def greedy(
@@ -48,13 +50,13 @@ def greedy(
 
 
 @torch.no_grad()
-def pooled_state(bank: Bank, text: str) -> Array:
+def pooled_state(bank: Bank, text: Prompt) -> Array:
     """The reference's last hidden states, averaged over the text's tokens: the default embedding."""
     ids, mask = pad([bank.encode(text)], bank.device)
     bank.check_length(int(ids.shape[1]))
     with bank.using(REF) as base:
-        out = base.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False)
-    return np.asarray(out.last_hidden_state[0].double().mean(dim=0).cpu())
+        states = states_of(base, ids, mask)[0]
+    return np.asarray(states.double().mean(dim=0).cpu())
 
 
 @dataclass
@@ -68,15 +70,17 @@ class Memory:
     library: tuple[str, ...]
     budget: int
     embedding: Embedding | None = None
-    entries: dict[str, tuple[tuple[str, ...], float, Array]] = field(default_factory=dict)
+    entries: dict[Prompt, tuple[tuple[str, ...], float, Array]] = field(default_factory=dict)
 
-    def embed(self, text: str) -> Array:
+    def embed(self, text: Prompt) -> Array:
         """Unit vector of a text."""
         raw = pooled_state(self.bank, text) if self.embedding is None else self.embedding(text)
         vector = np.asarray(raw, dtype=np.float64)
         size = float(np.linalg.norm(vector))
         if not size > 0:
-            raise InstanceError.of("embedding", text[:40], "is zero", "use another embedding")
+            raise InstanceError.of(
+                "embedding", shown(text)[:40], "is zero", "use another embedding"
+            )
         return vector / size
 
     def add(self, pair: Pair) -> tuple[str, ...]:

@@ -13,10 +13,9 @@ from typing import Any
 from toymdp import InstanceError
 
 from ..backend import torch
-from ..bank import Bank
+from ..bank import Bank, peft_name
 from ..decoding import generate, single_row
 from .request import Answers, Request
-from .weight_space import lora_layers
 
 
 @contextmanager
@@ -25,13 +24,14 @@ def parameter_soup(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
 
     Raises InstanceError if ranks or scalings differ, since their factors cannot be averaged.
     """
-    layers, first = lora_layers(bank), bank.names[0]
+    keys = [peft_name(name) for name in bank.names]
+    first = keys[0]
     saved = []
     try:
-        for layer in layers:
-            names = [n for n in bank.names if n in layer.lora_A]
+        for layer in bank.lora_layers:
+            names = [n for n in keys if n in layer.lora_A]
             ranks = {(layer.r[n], layer.scaling[n]) for n in names}
-            if len(names) != len(bank.names) or len(ranks) != 1:
+            if len(names) != len(keys) or len(ranks) != 1:
                 raise InstanceError.of(
                     "adapters", sorted(ranks), "P-SOUPS needs one rank, scaling and set of layers",
                     "train them alike",
@@ -41,7 +41,7 @@ def parameter_soup(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
                 mean = torch.einsum("k,k...->...", torch.as_tensor(weights).to(stack), stack)
                 saved.append((factors[first].weight, factors[first].weight.data))
                 factors[first].weight.data = mean
-        with bank.using(first) as base:
+        with bank.using(bank.names[0]) as base:
             yield base
     finally:
         for weight, data in saved:

@@ -17,7 +17,7 @@ from typing import Any
 
 from toymdp import InstanceError
 
-from ..answers import Answer, answer_logits, tokenised
+from ..answers import Answer, taken_tokens, tokenised
 from ..backend import torch
 from ..bank import REF, Bank
 from ..preferences import Pair
@@ -57,13 +57,12 @@ def token_tables(
         part = answers[start : start + batch]
         logs = []
         for policy in (REF, *bank.names):
-            with bank.using(policy) as base:
-                z, taken, rows, state = answer_logits(base, part, bank.device)
-            z = z.double()
-            logs.append(z.gather(1, taken[:, None])[:, 0] - torch.logsumexp(z, dim=1))
+            with bank.using(policy):
+                taken = taken_tokens(bank, part, torch.float64)
+            logs.append(taken.log_prob)
             if policy == REF:
-                states.append(state.double().cpu())
-                owners.append(rows.cpu() + start)
+                states.append(taken.states.double().cpu())
+                owners.append(taken.row.cpu() + start)
         ratios.append((torch.stack(logs[1:], dim=1) - logs[0][:, None]).cpu())
     return torch.cat(states), torch.cat(ratios), torch.cat(owners)
 
@@ -121,7 +120,7 @@ def draw(
         ids: list[int] = list(prompt)
         answer: list[int] = []
         bank.check_length(len(ids) + tokens)
-        while len(answer) < tokens and not (answer and answer[-1] in bank.eos):
+        while len(answer) < tokens and not (answer and answer[-1] in bank.ends):
             last = bank.hidden(torch.tensor([ids], device=bank.device))[:, :, -1]
             weights = torch.zeros(len(bank.names), dtype=torch.float64)
             law = PadSF(Pad(weights), scorer, lambda _, state=last[0]: state)

@@ -9,16 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..backend import peft
-from ..bank import Bank
+from ..bank import Bank, peft_name
 from ..decoding import generate, single_row
 from .request import Answers, Request
-
-
-def lora_layers(bank: Bank) -> list[Any]:
-    """Modules that carry LoRA factors."""
-    kind = peft.tuners.lora.LoraLayer
-    return [m for m in bank.model.modules() if isinstance(m, kind)]
 
 
 @contextmanager
@@ -28,11 +21,11 @@ def weight_space(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
     ``add_weighted_adapter`` would not do: "linear" adds the factors apart, each times √weight, "svd"
     truncates, and an existing name returns silently without a change.
     """
-    layers = lora_layers(bank)
+    layers = bank.lora_layers
     before = [dict(layer.scaling) for layer in layers]
     try:
         for layer in layers:
-            for name, weight in zip(bank.names, weights, strict=True):
+            for name, weight in zip(map(peft_name, bank.names), weights, strict=True):
                 if name in layer.scaling:
                     layer.scaling[name] *= float(weight)
         with bank.using(bank.names) as base:

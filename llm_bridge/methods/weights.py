@@ -22,6 +22,7 @@ from toymdp.learning.appendix_c import sequential
 from ..answers import answer_log_ratios, tokenised
 from ..bank import Bank
 from ..preferences import Pair
+from ..texts import Prompt
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def into_domain(lam: Array, beta: float, beta_prime: float) -> tuple[Array, bool
     return np.asarray(lam * (beta_prime / (beta * float(np.abs(lam).sum())))), True
 
 
-def binary_rows(bank: Bank, prompts: Sequence[str], answers: Sequence[str], beta: float) -> Array:
+def binary_rows(
+    bank: Bank, prompts: Sequence[Prompt], answers: Sequence[str], beta: float
+) -> Array:
     """``R_k = β Σ_t log π_k/ref`` [N, K] of single answers: the rows of the binary fit.
 
     R_k is the return less the prompt's value V_k, which no label of one answer shows.

@@ -20,15 +20,14 @@ import numpy as np
 from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 
-from ..answers import Answer, answer_log_probs, answer_log_ratios, answer_logits, tokenised
-from ..backend import peft, torch
-from ..bank import REF, Bank
-from ..preferences import Pair
+from ..answers import Answer, answer_log_probs, answer_log_ratios, taken_tokens, tokenised
+from ..backend import peft, torch, transformers
+from ..bank import REF, Bank, peft_name
+from ..preferences import Labelled, Pair
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
 
 Tensor = Any
-INNER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 WARM_UP = 0.1  # share of the steps
 
 
@@ -50,12 +49,33 @@ class Recipe:
     target: Literal["all", "output"] = "all"
     seed: int = 0
 
-    def lora(self) -> Any:
-        """The adapter's configuration: scaling 1, no dropout, no bias."""
-        modules = list(INNER) if self.target == "all" else ["lm_head"]
+    def lora(self, base: Any) -> Any:
+        """The adapter's configuration on a base model: scaling 1, no dropout, no bias.
+
+        Linear layers are those of the decoder, fused experts among them; not what routes to experts,
+        nor towers for images.
+        """
+        modules = dict(base.named_modules())
+        head = base.get_output_embeddings()
+        inside = set(base.get_decoder().modules())
+        transposed = transformers.pytorch_utils.Conv1D
+        kinds: tuple[Any, ...] = (torch.nn.Linear, transposed)
+        if self.target == "output":
+            linear = {name: m for name, m in modules.items() if m is head}
+            fused = []
+        else:
+            linear = {n: m for n, m in modules.items() if m in inside and isinstance(m, kinds)}
+            fused = [
+                f"{name}.{key}"
+                for name, m in modules.items()
+                if m in inside and name not in linear
+                for key, p in m.named_parameters(recurse=False)
+                if p.ndim == 3
+            ]
         return peft.LoraConfig(
             r=self.rank, lora_alpha=self.rank, lora_dropout=0.0, bias="none",
-            target_modules=modules, task_type="CAUSAL_LM",
+            target_modules=sorted(linear), target_parameters=fused or None, task_type="CAUSAL_LM",
+            fan_in_fan_out=all(isinstance(m, transposed) for m in linear.values()),
         )  # fmt: skip
 
 
@@ -89,7 +109,7 @@ def schedule(step: int, steps: int) -> float:
 def train_adapter(
     bank: Bank,
     name: str,
-    pairs: Sequence[Pair],
+    pairs: Sequence[Pair] | Sequence[Labelled],
     recipe: Recipe,
     *,
     checkpoint: Path | None = None,
@@ -98,19 +118,24 @@ def train_adapter(
 ) -> list[float]:
     """Train adapter ``name`` of the bank in place; return the loss at each step taken.
 
-    checkpoint: file to continue from and to write every ``every`` steps.
+    pairs: comparisons or, for the binary loss, single answers too. checkpoint: file to continue from and
+    to write every ``every`` steps.
     Raises InstanceError for no pairs, or a loss that is not finite.
     """
     if not pairs:
         raise InstanceError.of("pairs", 0, "there is nothing to train on", "check filter and file")
-    answers = [[tokenised(bank, p.prompt, t) for t in (p.chosen, p.rejected)] for p in pairs]
-    lengths = [max(len(a.ids) for a in two) for two in answers]
+    if recipe.loss == "bt" and any(len(p.texts) != 2 for p in pairs):
+        raise InstanceError.of(
+            "--loss", "bt", "compares two answers", "say --loss binary for labels"
+        )
+    answers = [[(tokenised(bank, p.prompt, t), good) for t, good in p.texts] for p in pairs]
+    lengths = [max(len(a.ids) for a, _ in some) for some in answers]
     torch.manual_seed(recipe.seed)
     head = None
     if recipe.loss == "binary":
-        head = torch.nn.Linear(bank.config.hidden_size, 1, device=bank.device)
+        head = torch.nn.Linear(bank.width, 1, device=bank.device)
         torch.nn.init.zeros_(head.weight)
-    weights = {n: p for n, p in bank.model.named_parameters() if f".{name}." in n}
+    weights = bank.factors(name)
     if head is not None:
         weights |= {f"value.{n}": p for n, p in head.named_parameters()}
     optimizer = torch.optim.AdamW(weights.values(), lr=recipe.rate, weight_decay=0.0)
@@ -121,7 +146,7 @@ def train_adapter(
     plan: list[list[int]] = []
     epoch, first = 0, 0
     active = list(bank.model.base_model.active_adapters)
-    bank.model.base_model.set_adapter([name])
+    bank.model.base_model.set_adapter([peft_name(name)])
     try:
         for step in range(recipe.steps):
             if step - first >= len(plan):
@@ -152,22 +177,26 @@ def train_adapter(
 
 
 def _loss(
-    bank: Bank, name: str, part: Sequence[Sequence[Answer]], recipe: Recipe, head: Any
+    bank: Bank, name: str, part: Sequence[Sequence[tuple[Answer, float]]], recipe: Recipe, head: Any
 ) -> Tensor:
-    """Loss of one batch; the adapter is active, the reference is read with all adapters off."""
-    flat = [a for two in part for a in two]
+    """Loss of one batch; the adapter is active, the reference is read with all adapters off.
+
+    part: for each pair (chosen, 1), (rejected, 0); for the binary loss single labelled answers too.
+    """
+    flat = [answer for some in part for answer, _ in some]
     if recipe.loss == "bt":
-        with torch.no_grad(), bank.using(REF) as base:
-            reference = answer_log_probs(base, flat, bank.device)
-        bank.model.base_model.set_adapter([name])
-        ratio = (answer_log_probs(bank.base, flat, bank.device) - reference).reshape(-1, 2)
+        with torch.no_grad(), bank.using(REF):
+            reference = answer_log_probs(bank, flat)
+        bank.model.base_model.set_adapter([peft_name(name)])
+        ratio = (answer_log_probs(bank, flat) - reference).reshape(-1, 2)
         return bradley_terry(ratio[:, 0], ratio[:, 1], recipe.beta)
-    with torch.no_grad(), bank.using(REF) as base:
-        z_ref, _, _, states = answer_logits(base, flat, bank.device)
-    bank.model.base_model.set_adapter([name])
-    z, taken, rows, _ = answer_logits(bank.base, flat, bank.device)
+    with torch.no_grad(), bank.using(REF):
+        reference_tokens = taken_tokens(bank, flat)
+    bank.model.base_model.set_adapter([peft_name(name)])
+    taken = taken_tokens(bank, flat)
+    rows, states = taken.row, reference_tokens.states.float()
     # Q_θ = β(logit_θ − logit_ref) of the token taken, V_θ a linear map of the reference's state
-    each = recipe.beta * (z - z_ref).gather(1, taken[:, None])[:, 0]
+    each = recipe.beta * (taken.logit - reference_tokens.logit)
     n = max(len(a.places) for a in flat)
     column = torch.cat([torch.arange(len(a.places)) for a in flat]).to(rows.device)
     shape = (len(flat), n)
@@ -175,6 +204,6 @@ def _loss(
     q = q.index_put((rows, column), each)
     v = v.index_put((rows, column), head(states)[:, 0])
     on = on.index_put((rows, column), torch.ones_like(each))
-    labels = torch.tensor([1.0, 0.0], device=rows.device).repeat(len(part))
+    labels = torch.tensor([good for some in part for _, good in some], device=rows.device)
     binary, gumbel = binary_gumbel(q, v, on, labels, recipe.beta)
     return binary + gumbel

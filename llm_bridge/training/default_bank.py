@@ -23,6 +23,7 @@ from toymdp.arrays import Array
 from ..answers import answer_log_ratios, tokenised
 from ..backend import torch
 from ..bank import Bank
+from ..base_content import content_of
 from ..loading import add_adapters, load_bank, load_model, save_adapter
 from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
 from .adapter import Recipe, train_adapter
@@ -91,9 +92,16 @@ def make_default(
     model.to(torch.float16).save_pretrained(base)
     tokenizer.save_pretrained(base)
     stored, tokenizer = load_model(str(base), device=device)
+    record = content_of(base)
     names = (*ATTRIBUTES, USER)
     bank = add_adapters(
-        stored, ATTRIBUTES, recipe.lora(), bespoke=USER, tokenizer=tokenizer, eos=(1,), name=BASE
+        stored,
+        ATTRIBUTES,
+        recipe.lora(stored),
+        bespoke=USER,
+        tokenizer=tokenizer,
+        eos=(1,),
+        name=BASE,
     )
     users = {name: {name: 1.0} for name in ATTRIBUTES} | {USER: USER_WEIGHTS}
     units = train.standardised()
@@ -106,7 +114,7 @@ def make_default(
             bank, name, pairs, replace(recipe, steps=steps),
             checkpoint=work / f"{name}.safetensors", on_progress=on_progress,
         )  # fmt: skip
-        save_adapter(bank, name, out / name, BASE, torch.float16)
+        save_adapter(bank, name, out / name, BASE, torch.float16, record=record)
     stored_bank = load_default(device, out)
     table = accuracy_table(stored_bank, test.standardised(train), users, seed)
     facts = {

@@ -57,6 +57,10 @@ def train_tokenizer(texts: Sequence[str], vocab: int) -> Any:
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
     core.train_from_iterator(texts, trainer)
+    # it puts <bos> before a text by itself, as the model reads every document
+    core.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, BOS_ID)]
+    )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=PAD, eos_token=EOS, bos_token=BOS
     )

@@ -21,7 +21,7 @@ from rich.table import Table
 from llm_bridge.answers import Answer
 from llm_bridge.bank import Bank, pad
 from llm_bridge.loading import add_adapters
-from llm_bridge.measure.stream import states_at_once, stream
+from llm_bridge.measure.stream import stream
 from llm_bridge.training.adapter import Recipe
 from llm_bridge.training.pretrain import Shape, small_gemma
 
@@ -41,7 +41,7 @@ def bank_of(name: str, device: str) -> Bank:
     """A Gemma-3 of that shape with random weights, K = 8 random adapters and a bespoke one."""
     model = small_gemma(SHAPES[name], 0).to(device)
     names = [f"k{k}" for k in range(SPECIALISTS)]
-    bank = add_adapters(model, names, Recipe(rank=8).lora(), bespoke="user", name=name)
+    bank = add_adapters(model, names, Recipe(rank=8).lora(model), bespoke="user", name=name)
     for key, p in bank.model.named_parameters():
         if "lora_" in key:
             p.data = 0.02 * torch.randn_like(p)
@@ -69,7 +69,7 @@ def answers_of(tokens: int, vocab: int) -> list[Answer]:
 
 def bare(bank: Bank, answers: list[Answer]) -> None:
     """K + 2 backbone passes and all their logits, nothing else; the same chunks."""
-    size = states_at_once(bank, 1)
+    size = bank.states_at_once(len(bank.policies) + 1)
     for start in range(0, len(answers), 16):
         ids, mask = pad([answer.ids for answer in answers[start : start + 16]], bank.device)
         hidden = bank.hidden(ids, mask)[:, :, :-1].flatten(1, 2)

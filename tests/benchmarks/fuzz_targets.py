@@ -237,7 +237,7 @@ def labels_reader() -> Reader:
 
 def preferences_reader() -> Reader:
     """Pairs, scored answers and UltraFeedback rows, JSON Lines."""
-    from llm_bridge.preferences import read_preferences
+    from llm_bridge.formats.read import read_preferences
     from toymdp import InstanceError
 
     seeds = ["\n".join(map(json.dumps, rows)).encode() for rows in hostile.PREFERENCES]

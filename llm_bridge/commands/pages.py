@@ -1,0 +1,46 @@
+"""The first page of a diagnosis, from what the command holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bounds.runs.progress import OnProgress
+from toymdp import InstanceError
+
+from ..bank import Bank
+from ..comparison.crossfit import cross_fit
+from ..comparison.finished import Finished
+from ..comparison.gaps import shortfalls
+from ..comparison.page import first_page
+from ..measure.diagnosis import Effort
+from ..training.default_bank import USER_WEIGHTS
+from .data import FIT_PAIRS, Data
+
+
+def page_of(
+    bank: Bank, data: Data, w: str | None, report: dict[str, Any], effort: Effort, beta: float,
+    beta_prime: float, seed: int, *, bundled: bool, finished: Finished, on_progress: OnProgress,
+) -> dict[str, Any]:  # fmt: skip
+    """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone.
+
+    bundled: the bundled bank on its own judgements, whose user is known.
+    """
+    if bundled:
+        w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
+    pairs = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
+    try:
+        fit = cross_fit(bank, pairs, beta, beta_prime, seed, finished, on_progress)
+    except InstanceError as refusal:
+        return {"says": [f"No page of answers: {refusal}."]}
+    heads = list(dict.fromkeys(tuple(bank.encode(p.prompt)) for p in pairs))
+    order = np.random.default_rng([seed, 5]).permutation(len(heads))[: effort.prompts]
+    gaps = shortfalls(
+        bank, [heads[i] for i in order], fit.lam * beta / beta_prime, beta=beta, tokens=effort.tokens,
+        seed=seed, finished=finished, on_progress=on_progress,
+    )  # fmt: skip
+    return first_page(
+        bank.names, fit, report["features"]["held-out R² on psi(s)"], beta=beta,
+        beta_prime=beta_prime, gaps=gaps,
+    )  # fmt: skip

@@ -1,0 +1,121 @@
+"""How far each policy is from the bespoke one, by what it writes: one temperature for all of them.
+
+At β the bespoke policy is optimal, and any policy's value under its reward falls short of it by
+``V_w − V(π) = β E_π Σ_t KL(π‖π_w)``. At each visited state the divergence is computed from logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bounds.runs.progress import OnProgress, silent
+from toymdp import InstanceError
+from toymdp.arrays import Array
+
+from ..answers import Answer
+from ..backend import torch
+from ..bank import REF, Bank, pad
+from ..decoding import generate, single_row
+from ..forward import logits_of, states_of
+from ..measure.soups import LogitMixture, mix
+from .finished import Finished
+from .policies import BATCH, SOUP, Rival, rivals
+
+Tensor = Any
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """``β E_π Σ KL(π‖π_w)`` in reward units with its standard error over prompts; share of answers cut."""
+
+    gap: float
+    error: float
+    cut: float
+
+
+def _divergences(bank: Bank, answers: Sequence[Answer], base: Any, weights: Tensor) -> Array:
+    """``Σ_t KL(π‖π_w)`` [N] of each answer, nats; base: the model that is π now, None for the soup."""
+    assert bank.bespoke is not None
+    totals = torch.zeros(len(answers), dtype=torch.float64)
+    K = len(bank.names)
+    for start in range(0, len(answers), BATCH):
+        part = answers[start : start + BATCH]
+        ids, mask = pad([a.ids for a in part], bank.device)
+        where = [(i, place) for i, a in enumerate(part) for place in a.places]
+        size = bank.states_at_once(len(bank.policies) + 2)
+        if base is None:
+            hidden = bank.hidden(ids, mask)
+        else:
+            hidden = states_of(base, ids, mask)
+            with bank.using(bank.bespoke):
+                theirs = states_of(base, ids, mask)
+        for first in range(0, len(where), size):
+            row, place = torch.tensor(where[first : first + size], device=bank.device).T
+            if base is None:
+                both = bank.logits(hidden[:, row, place]).double()
+                z, z_w = mix(both[: K + 1], weights[None].to(both.device))[0], both[-1]
+            else:
+                z = logits_of(base, hidden[row, place]).double()
+                with bank.using(bank.bespoke):
+                    z_w = logits_of(base, theirs[row, place]).double()
+            mine = z.log_softmax(dim=1)
+            apart = torch.where(mine > -torch.inf, mine - z_w.log_softmax(dim=1), 0.0)
+            each = (mine.exp() * apart).sum(dim=1).cpu()
+            totals.index_add_(0, row.cpu() + start, each)
+    return np.asarray(totals)
+
+
+@torch.no_grad()
+def shortfall(
+    bank: Bank, prompts: Sequence[Sequence[int]], rival: Rival | None, weights: Array, *, beta: float,
+    tokens: int, seed: int,
+) -> list[float]:  # fmt: skip
+    """Draw one answer to each prompt by a policy (None: the soup); the fields of its Shortfall."""
+    mixture = torch.as_tensor(np.asarray(weights), dtype=torch.float64)
+
+    def measured(drawn: Sequence[Sequence[int]], base: Any) -> list[float]:
+        answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
+        totals = beta * _divergences(bank, answers, base, mixture)
+        cut = sum(len(a) == tokens and a[-1] not in bank.ends for a in drawn) / len(drawn)
+        return [float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), cut]
+
+    if rival is None:
+        drawn = generate(bank, prompts, LogitMixture(mixture), tokens=tokens, seed=seed)
+        return measured(drawn, None)
+    with rival.under(bank, weights.tolist()) as base:
+        return measured(
+            generate(bank, prompts, single_row, tokens=tokens, seed=seed, single=base), base
+        )
+
+
+def shortfalls(
+    bank: Bank, prompts: Sequence[Sequence[int]], weights: Array, *, beta: float, tokens: int,
+    seed: int, finished: Finished | None = None, on_progress: OnProgress = silent,
+) -> dict[str, Shortfall]:  # fmt: skip
+    """Of ref, the soup, every adapter and every merge; {} without π_w or with one prompt."""
+    if bank.bespoke is None or len(prompts) < 2:
+        return {}
+    reference = Rival(REF, lambda b, _: b.using(REF), weighted=False)
+    others = [r for r in rivals(bank) if r.name != bank.bespoke]
+    cases: list[tuple[str, Rival | None]] = [
+        (SOUP, None),
+        *((r.name, r) for r in (reference, *others)),
+    ]
+    found, finished = {}, finished or Finished(None, "")
+    options: dict[str, Any] = {"beta": beta, "tokens": tokens, "seed": seed}
+    for n, (name, rival) in enumerate(cases):
+        try:
+            found[name] = Shortfall(*finished.once(
+                f"gap {name}", lambda r=rival: shortfall(bank, prompts, r, weights, **options)  # type: ignore[misc]
+            ))  # fmt: skip
+        except InstanceError:
+            raise
+        except (ValueError, TypeError, AttributeError, RuntimeError):
+            continue  # named among the policies that cannot be made, where pairs are judged
+        finally:
+            on_progress("drawing by every policy", n + 1, len(cases))
+    return found

@@ -1,0 +1,1 @@
+"""Files of preferences as people publish them, read into pairs and scored answers."""
