@@ -27,8 +27,8 @@ from .canvas import WIDTHS
 
 # one module each, with its CAPTION
 FIGURES = (
-    "tightness", "violation", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
-    "bases", "adaptation", "ranking", "losses", "labels", "topics", "implicit",
+    "tightness", "violation", "waterfall", "rungs", "disagreement", "lemma1", "desirability",
+    "landscape", "delta", "bases", "adaptation", "ranking", "losses", "labels", "topics", "implicit",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from bounds.experiments.experiment import Ask
 from paper_figs import (
     adaptation,
     desirability,
+    disagreement,
     implicit,
     labels,
     landscape,
@@ -315,6 +316,34 @@ def test_rungs():
         if r["ratio"] is not None and r["rung"] != "printed (10)":
             assert r["ratio"] >= 1 - 1e-6
     assert witness["identity"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_disagreement_is_of_fourth_order():
+    """On a second road: J and V_w by hand; and the orders from two small steps."""
+    near, far = disagreement.gaps_of(0, [0.03, 0.06])
+    assert far["gap"] / near["gap"] == pytest.approx(16.0, rel=0.1)
+    assert far["span"] / near["span"] == pytest.approx(4.0, rel=0.1)
+    for row in (near, far, *quick("disagreement")):
+        assert 0.0 < row["gap"] <= row["state_wise"]
+        assert row["gap"] <= row["apriori"]
+    mdp = generate("dirichlet", 0, **disagreement.SIZE)
+    tastes = mdp.reward_w + 4.0 * (mdp.rewards - mdp.reward_w)
+    Q = np.stack([by_hand(mdp, r)[0] for r in tastes])
+    _, V_w = by_hand(mdp, mdp.reward_w)
+    logits = np.einsum("k,kts->ts", mdp.w, Q) / mdp.beta
+    ahead = np.zeros(mdp.n_contexts)
+    for t in reversed(range(mdp.horizon)):
+        value = np.zeros(mdp.n_contexts)
+        for s in range(mdp.n_contexts):
+            moves = steps_of(mdp, s)
+            law = np.array([p * exp(logits[t, x]) for p, x in moves])
+            law /= law.sum()
+            gain = [mdp.reward_w[x] + ahead[x] - mdp.beta * log(q / p)
+                    for q, (p, x) in zip(law, moves, strict=True)]  # fmt: skip
+            value[s] = law @ gain
+        ahead = value
+    (row,) = (r for r in quick("disagreement") if (r["seed"], r["epsilon"]) == (0, 4.0))
+    assert row["gap"] == pytest.approx(V_w - ahead[mdp.start_context], rel=1e-9)
 
 
 # -- figures of experiments ------------------------------------------------------------------
