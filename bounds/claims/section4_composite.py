@@ -50,7 +50,8 @@ def joint_minimiser(p: Array, r: Array, beta: float) -> tuple[Array, float]:
     """The Q [n] and V that minimise ``L_Binary + L_Gumbel``, a strictly convex function of both.
 
     For each V the slope in Q(a), ``σ(Q) − σ(r) + (e^{(Q−V)/β} − 1)/β``, has one zero, between V and r;
-    V solves ``E e^{(Q−V)/β} = 1``, and lies between the least and the largest r.
+    V solves ``E e^{(Q−V)/β} = 1``, and lies between the least and the largest r. As the slopes in Q are
+    0, that says ``E σ(Q) = E σ(r)`` too, which rounding blurs less where Q follows V, not r.
     """
 
     def at(v: float) -> Array:
@@ -62,7 +63,10 @@ def joint_minimiser(p: Array, r: Array, beta: float) -> tuple[Array, float]:
         ])  # fmt: skip
 
     def excess(v: float) -> float:
-        return float(p @ np.expm1(np.minimum((at(v) - v) / beta, MOST_NATS)))
+        q = at(v)
+        if float(p @ (scipy.special.expit(q) * scipy.special.expit(-q))) * beta * beta < 1.0:
+            return -float(p @ [_surplus(x, y) for x, y in zip(q.tolist(), r.tolist(), strict=True)])
+        return float(p @ np.expm1(np.minimum((q - v) / beta, MOST_NATS)))
 
     v = _root(excess, float(r.min()), float(r.max()))
     return at(v), v

@@ -199,8 +199,8 @@ def null_space(facts: Facts) -> Sides:
 
     Proof. A pair's chance depends on λ through ``Σ λ_k (R_k(w) − R_k(l))`` alone, and by
     ss.sec4.return these differences are those of ``Σ_t Σ λ_k r_k``. Their soups add up Q_k, which are
-    not linear in r_k: from the second step on they can differ, and so can their values, which are the
-    terms. So no feedback of this kind chooses λ*.
+    not linear in r_k: from the second step on they can differ, and so can what the user gets of them at
+    β, which are the terms. So no feedback of this kind chooses λ*.
 
     Judged at ``λ = (β'/β)(w + z)/2`` and ``(β'/β)w/2``, ``Σ z_k r_k = 0``, on the pairs of
     ss.sec4.bt: lhs, rhs: the losses of w + z and of w, halved, for a user w.
@@ -220,8 +220,12 @@ def null_space(facts: Facts) -> Sides:
                              + (1.0 - chance) * np.logaddexp(0.0, margins)))  # fmt: skip
 
     full = facts.mdp.beta_prime / facts.mdp.beta
-    terms = {f"gap at {name}": Soup(facts, 0.5 * full * lam).gap
-             for name, lam in (("w/2", w), ("(w + z)/2", w + z))}  # fmt: skip
+    terms = {
+        f"V of the soup at {name}": facts.regularised_value(
+            Soup(facts, 0.5 * full * lam).policy, facts.mdp.beta
+        )
+        for name, lam in (("w/2", w), ("(w + z)/2", w + z))
+    }
     error = 4.0 * rounding_of(facts, facts.once(size_of_answers))
     return Sides(loss(0.5 * (w + z)), loss(0.5 * w), 1.0, terms, error=error)
 

@@ -9,6 +9,7 @@ import numpy as np
 from .instance import length, mp, number, total
 from .linear import LeastSquares, dot, orthonormal
 from .pair import Nothing, Pair, farthest
+from .psoups import _value
 from .sampling import PAIRED, _log_ratio_along, answers, earned_along, sigmoid
 from .solve import Mix, Truth, divergence
 
@@ -99,7 +100,7 @@ def null_space(truth: Truth, mix, seen) -> Pair:
     moved = [(x + y) / 2 for x, y in zip(w, z, strict=True)]
     full = world.beta_prime / world.beta
     terms = {
-        "gap at w/2": Mix(truth, [full * x for x in half]).gap,
-        "gap at (w + z)/2": Mix(truth, [full * x for x in moved]).gap,
+        f"V of the soup at {name}": _value(truth, Mix(truth, [full * x for x in lam]).policy)
+        for name, lam in (("w/2", half), ("(w + z)/2", moved))
     }
     return Pair(loss(moved), loss(half), None, terms)
