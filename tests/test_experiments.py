@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from command_line import run as command
 
+from bounds.commands.experiment import asked
 from bounds.experiments import bases, corpus, exact, profiles, sleep, t2i, ultrafeedback
 from bounds.experiments.catalogue import EXPERIMENTS
 from bounds.experiments.experiment import Settings
@@ -142,6 +143,14 @@ def test_a_bad_request_is_one_line(options, says):
     assert (done.exit_code, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_methods_are_named_by_commas_but_for_those_of_a_variant():
+    given = "ref, ss-explicit[m=0, budget],exact[k=3, pooled],pad*"
+    settings = asked(EXPERIMENTS["exact"], True, None, None, "binary", None, given)
+    assert settings.methods == ("ref", "ss-explicit[m=0, budget]", "exact[k=3, pooled]", "pad*")
+    assert settings.labels == "binary"
+    assert len(select(settings.methods)) > 4
 
 
 def test_no_name_lists_them():

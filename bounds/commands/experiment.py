@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,8 @@ from ..runs.engine import run
 from ..threads import cores
 from .options import Json
 from .pages import check_target, write_page
+
+COMMA = re.compile(r",(?![^\[]*\])")  # between patterns, not in a variant's name
 
 
 def experiment(
@@ -107,7 +110,7 @@ def asked(
         raise InstanceError.of("--users", users, rule, "ask for fewer")
     given: dict[str, Any] = {
         "seeds": seeds, "users": users, "labels": labels, "outside": outside,
-        "methods": None if methods is None else tuple(x.strip() for x in methods.split(",")),
+        "methods": None if methods is None else tuple(x.strip() for x in COMMA.split(methods)),
     }  # fmt: skip
     return replace(settings, **{k: v for k, v in given.items() if v is not None})
 
