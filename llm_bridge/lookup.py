@@ -51,13 +51,14 @@ class LookupStates(torch.nn.Module):
         """Return ``last_hidden_state`` [B, n, d]; positions before the start context are zero."""
         A, L, T = self.config.vocab_size, self.config.order, self.config.horizon
         B, n = input_ids.shape
-        hidden = torch.zeros((B, n, self.config.hidden_size), dtype=self.scale.dtype)
+        where = {"device": input_ids.device}
+        hidden = torch.zeros((B, n, self.config.hidden_size), dtype=self.scale.dtype, **where)
         for place in range(L - 1, n):
             t = min(place - L + 1, T)
-            s = torch.zeros(B, dtype=torch.long)
+            s = torch.zeros(B, dtype=torch.long, **where)
             for token in range(place - L + 1, place + 1):
                 s = s * A + input_ids[:, token]
-            hidden[torch.arange(B), place, t * A**L + s] = self.scale[t, s]
+            hidden[torch.arange(B, **where), place, t * A**L + s] = self.scale[t, s]
         return SimpleNamespace(last_hidden_state=hidden)
 
 

@@ -49,7 +49,7 @@ class Implicit:
             for _ in range(self.cap):
                 self.trials += 1
                 token = int(torch.multinomial(ref[b], 1, generator=self.noise))
-                u = float(torch.rand((), generator=self.noise, dtype=ref.dtype))
+                u = float(torch.rand((), generator=self.noise, dtype=ref.dtype, device=ref.device))
                 if u <= float(accept[b, token]):
                     self.accepted += 1
                     break
@@ -73,7 +73,7 @@ class Implicit:
 
 def answers(bank: Bank, request: Request) -> Answers:
     """Draws from the soup by rejection, with acceptance rates."""
-    noise = torch.Generator().manual_seed(request.seed)
+    noise = torch.Generator(device=bank.device).manual_seed(request.seed)
     sampler = Implicit(request.weights, noise, request.cap)
     options = {"tokens": request.tokens, "seed": request.seed}
     drawn = generate(bank, request.prompts, sampler, **options)
