@@ -27,7 +27,7 @@ from .canvas import WIDTHS
 
 # one module each, with its CAPTION
 FIGURES = (
-    "tightness", "violation", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
+    "tightness", "violation", "natural", "waterfall", "rungs", "lemma1", "desirability", "landscape", "delta",
     "bases", "adaptation", "ranking", "losses",
 )  # fmt: skip
 

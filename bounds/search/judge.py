@@ -165,12 +165,18 @@ def instances_of(
     place = (0, mdp.start_context)
     if objective.everywhere:
         place = _worst_place(objective, ranked)
+    worlds = [mdp]
     if objective.matched:
-        mdp = matched(mdp, ordinary)
-    sol = solve(mdp)
-    at = soup_optimum(mdp, sol).lam if objective.matched else lam
-    for featured in with_features(objective, sol, at, place):
-        yield featured, None if objective.matched else lam
+        moved = matched(mdp, ordinary)
+        # an ordinary world may be the better for being left as it was climbed
+        same = np.array_equal(moved.rewards, mdp.rewards) and np.array_equal(moved.w, mdp.w)
+        worlds = [moved] if ordinary is None or same else [mdp, moved]
+    for world in worlds:
+        sol = solve(world)
+        draws = None if ordinary is None else 2
+        at = soup_optimum(world, sol, draws=draws).lam if objective.matched else lam
+        for featured in with_features(objective, sol, at, place):
+            yield featured, None if objective.matched else lam
 
 
 def with_features(

@@ -16,6 +16,13 @@ from toymdp import InstanceError, TokenMDP
 from toymdp.worlds.features import Dense
 
 ROUNDING = 1e-12  # share by which a limit may be missed: ref is a quotient of rounded weights
+# claims whose sides depend on ref, rewards, features and λ alone, and for which the best features
+# within a norm ratio are known (bounds.search.objectives)
+CONFINED = (
+    "ss.thm1.kl", "ss.thm1.kl.any", "ss.thm1.kl.repaired", "ss.thm1.kl.constant-norm",
+    "ss.thm1.gap", "ss.thm1.gap.constant-norm", "ss.thm1.gap.sharp",
+    "ss.proof.C.lipschitz", "ss.proof.C.lipschitz.repaired",
+)  # fmt: skip
 MOST = 1e4  # norm ratio and r/β: beyond it no world is ordinary
 MOST_SPECIALISTS = 5
 LONGEST = 40
@@ -81,7 +88,11 @@ class Ordinary:
     def in_words(self) -> str:
         """What was asked, on one line."""
         tokens = "allowed tokens" if self.may_forbid else "all tokens"
-        w = "any w" if self.weights is None else "w = " + ", ".join(f"{x:.4g}" for x in self.weights)
+        w = (
+            "any w"
+            if self.weights is None
+            else "w = " + ", ".join(f"{x:.4g}" for x in self.weights)
+        )
         T = "" if self.horizon is None else f", T = {self.horizon}"
         return (
             f"ref ≥ {self.least_ref:g} of {tokens}, norm ratio ≤ {self.norm_ratio:g}, "
@@ -118,9 +129,7 @@ class Measured:
         states, nexts = mdp.reach.any_state, mdp.reach.nexts
         ref = mdp.ref[states]
         psi = mdp.features
-        every = (
-            psi.norms(mdp.steps) if isinstance(psi, Dense) else psi.scales(*nexts.shape)
-        )
+        every = psi.norms(mdp.steps) if isinstance(psi, Dense) else psi.scales(*nexts.shape)
         norms = every[nexts]
         rewards = mdp.rewards[:, nexts.any(axis=0)]
         return cls(
@@ -128,3 +137,11 @@ class Measured:
             float(norms.max() / norms.min()) if norms.min() > 0 else math.inf,
             float(rewards.min()), float(rewards.max()) / mdp.beta,
         )  # fmt: skip
+
+    def in_words(self) -> str:
+        """The same on one line."""
+        forbids = ", some tokens forbidden" if self.forbids else ""
+        return (
+            f"ref ≥ {self.least_ref:.3g}{forbids}, norm ratio {self.norm_ratio:.3g}, "
+            f"{self.least_reward:.3g} ≤ r, r/β ≤ {self.reward_over_beta:.3g}"
+        )

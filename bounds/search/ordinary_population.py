@@ -44,7 +44,9 @@ class OrdinaryPopulation(Population):
         allowed = torch.as_tensor(self.allowed)
         free = torch.where(allowed, logits.reshape(-1, z.S, z.A), FORBIDDEN)
         number = allowed.sum(dim=-1, keepdim=True)
-        least = (torch.full_like(free[..., :1], limits.least_ref) * (1 + INSIDE)).minimum(1 / number)
+        least = (torch.full_like(free[..., :1], limits.least_ref) * (1 + INSIDE)).minimum(
+            1 / number
+        )
         ref = least + (1 - number * least).clamp_min(0.0) * torch.softmax(free, dim=-1)
         log_ref = torch.where(allowed, ref.log(), FORBIDDEN)
         rewards = limits.reward_over_beta * (1 - INSIDE) * torch.sigmoid(tastes)
