@@ -20,7 +20,7 @@ from .canvas import BLUE, VERMILION, canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOKS = 20_000
+LOOKS = 15_000
 CAPTION = f"ordinary worlds that break (9) and (10): largest lhs/rhs, {LOOKS:,} instances searched a point"
 LIMITS = {
     "least_ref": (0.2, 0.1, 0.03, 0.01, 0.001), "norm_ratio": (1.0, 1.5, 2.0, 3.0, 10.0),

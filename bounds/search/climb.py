@@ -45,7 +45,7 @@ def ball(directions: int = 48, K: int = 2) -> Tensor:
         rays = points[np.abs(points).sum(axis=1) == 4]
     rays /= np.abs(rays).sum(axis=1, keepdims=True)
     radii = np.array([1.0, 0.97, 0.9, 0.75, 0.5, 0.25, 0.08])
-    return torch.as_tensor((radii[:, None, None] * rays).reshape(-1, 2))
+    return torch.as_tensor((radii[:, None, None] * rays).reshape(-1, rays.shape[1]))
 
 
 def challengers(batch: Batch, grid: Tensor) -> Tensor:

@@ -104,13 +104,14 @@ class Shrinker:
         self._current = find
         self._needed = {h for h, holds in find.check.hypotheses.items() if holds}
         try:
+            passes = PASSES
             if self.ordinary is None:
                 self._pass("support", edits.opened, False)
             else:
-                self._pass("round numbers", rounder, False)
+                passes = (("round numbers", rounder, False), *PASSES)
             changed = True
             while changed and not self.budget.over():
-                changed = any([self._pass(*item) for item in PASSES])  # noqa: C419  # every pass
+                changed = any([self._pass(*item) for item in passes])  # noqa: C419  # every pass
             self.ended = not self.budget.over()
         except KeyboardInterrupt:
             pass
@@ -177,7 +178,9 @@ class Shrinker:
         objective = objective_of(self.claim, self.ordinary)
         if objective is None:
             return
-        for change in (False, True) if objective.matched else (False,):
+        # a w that is fixed would be matched by unround rewards
+        free = self.ordinary is None or self.ordinary.weights is None
+        for change in (False, True) if objective.matched and free else (False,):
             candidate = matched(mdp, self.ordinary) if change else mdp
             sol = solve(candidate)
             at = soup_optimum(candidate, sol, draws=2).lam if lam is None else lam
