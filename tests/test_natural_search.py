@@ -161,6 +161,21 @@ def test_built_features_reach_the_bound_and_none_are_better(claim, ratio):
             assert side.rhs >= least[i] * (1 - 1e-9)
 
 
+def test_a_world_where_nothing_differs_ranks_below_all_others():
+    """Equal tastes: gap and logit error are both 0, and their ratio is no find."""
+    population, theta = ordinary_population(np.random.default_rng(1), Ordinary(horizon=2), 4)
+    population = replace(population, mirrored=False)
+    z = population.sizes
+    same = theta.clone()
+    tastes = same[:, z.S * z.A : z.S * z.A + 2 * z.S].reshape(-1, 2, z.S)
+    tastes[:, 1] = tastes[:, 0]
+    with torch.no_grad():
+        for point, low in ((same, True), (theta, False)):
+            batch, _ = population.solve(point, population.reach())
+            value = within(OBJECTIVES[GAP], 1.0).places(batch_facts(batch, batch.w))
+            assert ((value < np.log(1e-3)).all()) == low
+
+
 def test_only_what_has_an_objective_can_be_confined():
     assert set(CONFINED) == set(OBJECTIVES)
 

@@ -187,7 +187,7 @@ def with_features(
         return
     if objective.constant:
         yield from constant_norm(sol, lam)
-    elif objective.norm_ratio is not None:
+    elif objective.mass and objective.norm_ratio is not None:
         yield from norms_within(sol, lam, objective.norm_ratio)
     elif objective.mass:
         yield from one_hot_variants(sol, lam, objective.mass, place)

@@ -41,6 +41,7 @@ import torch
 from .batch_solver import FORBIDDEN, Batch, Tensor, occupancy, soup_values
 
 SMALL = 1e-12
+TINY = 1e-4  # nats: what a right side is worth looking at where rewards are of ordinary size
 
 
 @dataclass(frozen=True)
@@ -208,12 +209,15 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def within(objective: Objective, norm_ratio: float) -> Objective:
-    """The objective at features whose norms differ by no more than a factor."""
-    if not objective.mass:
-        return objective
+    """The objective at features whose norms differ by no more than a factor.
+
+    Its right side is at least TINY: a world in which both sides vanish ranks far below all others.
+    """
 
     def rhs(f: BatchFacts) -> Tensor:
+        if not objective.mass:
+            return objective.rhs(f).clamp_min(TINY)
         values = _within(f, objective.mass, norm_ratio)
-        return values if objective.everywhere else _at_start(values)
+        return (values if objective.everywhere else _at_start(values)).clamp_min(TINY)
 
     return replace(objective, rhs=rhs, norm_ratio=norm_ratio)
