@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,8 +19,20 @@ from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import short
 from ..search.budget import Budget
+from ..search.ordinary import CONFINED, Measured, Ordinary
+from ..search.packages import require_packages
 from ..search.stored import StoredSearch, read_search
 from ..terminal import standard_stream
+from .natural import (
+    Horizon,
+    LeastRef,
+    MayForbid,
+    Natural,
+    NormRatio,
+    RewardOverBeta,
+    Weights,
+    asked,
+)
 from .options import Json, Plugin
 
 if TYPE_CHECKING:
@@ -48,6 +59,13 @@ def search(
     factor: Annotated[
         float, typer.Option(min=1.0, help="lhs/rhs to reach and to keep (equality: 1 + |Δ|/size).")
     ] = 1.05,
+    natural: Natural = False,
+    least_ref: LeastRef = None,
+    may_forbid: MayForbid = False,
+    norm_ratio: NormRatio = None,
+    reward_over_beta: RewardOverBeta = None,
+    weights: Weights = None,
+    horizon: Horizon = None,
     plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
@@ -55,15 +73,17 @@ def search(
 
     --seconds is the time for all of it. The search looks until it has found a witness, and shrinks
     that in what is left. Nothing is begun when the time is up; what has begun is ended, and one
-    instance is looked at however little time there is.
+    instance is looked at however little time there is. With --natural no instance leaves the limits,
+    while looking or while shrinking.
     """
+    ordinary = asked(natural, least_ref, may_forbid, norm_ratio, reward_over_beta, weights, horizon)
     if not factor < math.inf:
         raise InstanceError.of("--factor", factor, "must be finite", "choose a smaller one")
     if math.isnan(seconds):
         raise InstanceError.of("--seconds", seconds, "must be a number", "say how long to look")
     budget = Budget(seconds)
     progress = _Progress(f"{claim}: importing torch and the solvers", budget)
-    stored = _ready(claim, out, resume)
+    stored = _ready(claim, out, resume, ordinary)
     output = OutputFile(json_path, [out] if out else [])
     warm_up()
     with status_console().status(progress):
@@ -75,7 +95,7 @@ def search(
         from ..search.shrink import Shrinker
 
     torch.set_num_threads(1)  # the tables are small: threads would only wait for each other
-    state = State(claim, seed) if stored is None else checkpoint.resume(stored)
+    state = State(claim, seed, ordinary) if stored is None else checkpoint.resume(stored)
     if state.best is not None and state.best.broken and not state.breaks_by(factor):
         status_console().print(f"the file's witness has {state.strength:.4g}: looking for more")
 
@@ -97,7 +117,7 @@ def search(
                     state.best = best
                     checkpoint.save(out, state, factor)
 
-            shrinker = Shrinker(claim, factor, budget, state.seed, save_smaller)
+            shrinker = Shrinker(claim, factor, budget, state.seed, save_smaller, ordinary)
             state.best = shrinker.run(state.best)
             save_best(state)
     _show(tables_console(json_path), state, broken, shrinker)
@@ -119,7 +139,9 @@ class _Progress:
         return f"{escape(self.text)} ... {self.budget.left:.0f} s left"
 
 
-def _ready(claim: str, out: Path | None, resume: bool) -> StoredSearch | None:
+def _ready(
+    claim: str, out: Path | None, resume: bool, ordinary: Ordinary | None
+) -> StoredSearch | None:
     """Refuse what cannot be searched, before anything costs time; read what it goes on from."""
     stated = claim_named(claim)
     if stated.world != "token-mdp/1":
@@ -128,6 +150,10 @@ def _ready(claim: str, out: Path | None, resume: bool) -> StoredSearch | None:
         )
     if stated.status in ("hypothesis", "set-up"):
         raise InstanceError.of("claim", claim, f"is a {stated.status}", "name a statement")
+    if ordinary is not None and claim not in CONFINED:
+        raise InstanceError.of(
+            "--natural", claim, "is no claim it can confine", f"choose from {', '.join(CONFINED)}"
+        )
     if resume and out is None:
         raise InstanceError("--resume: goes on from the file of --out; give it too")
     if out is not None and standard_stream(out) is not None:
@@ -136,12 +162,12 @@ def _ready(claim: str, out: Path | None, resume: bool) -> StoredSearch | None:
         raise InstanceError(f"{out}: its folder does not exist; create it first")
     if out is not None and out.exists() and not resume:
         raise InstanceError(f"{out}: exists; --resume goes on from it, or name another")
-    for name in ("torch", "cmaes"):
-        if find_spec(name) is None:
-            raise InstanceError(
-                f"search needs {name}; install the extra: pip install 'soupcheck[search]'"
-            )
-    return read_search(out, claim) if resume and out else None
+    require_packages()
+    stored = read_search(out, claim) if resume and out else None
+    if stored is not None and stored.ordinary != ordinary:
+        before = "without --natural" if stored.ordinary is None else stored.ordinary.in_words()
+        raise InstanceError(f"{out}: was searched {before}; ask for the same")
+    return stored
 
 
 def _size(find: Find) -> str:
@@ -171,6 +197,8 @@ def _show(console: Console, state: State, broken: bool, shrinker: Shrinker | Non
         ("rhs", short(best.check.rhs)),
         ("strength", f"{best.strength:.6g} (above 1 it is broken)"),
         ("instance", _size(best)),
+        ("asked", "any world" if state.ordinary is None else state.ordinary.in_words()),
+        ("its world", Measured.of(best.mdp).in_words()),
         ("hypotheses", ", ".join(f"{h} {v}" for h, v in best.check.hypotheses.items())),
         ("effort", f"{state.seconds:.1f} s, {state.rounds} rounds, {state.looks:,} instances"),
         ("shrinking", "none" if shrinker is None else shrinker.outcome),
@@ -195,6 +223,7 @@ def _result(
         "strength": None if best is None else number(best.strength), "factor": factor,
         "lambda": None if check is None or check.lam is None else [number(x) for x in check.lam],
         "hypotheses": None if check is None else dict(check.hypotheses),
+        "natural": None if state.ordinary is None else state.ordinary.as_record(),
         "sizes": None if mdp is None else {
             "A": mdp.vocab_size, "L": mdp.order, "T": mdp.horizon, "K": mdp.n_rewards,
         },

@@ -16,6 +16,7 @@ from toymdp import InstanceError
 from ..records.witness import Witness
 from .engine import State, lead_of
 from .judge import Find, verdict
+from .ordinary_population import OrdinaryPopulation
 from .stored import StoredSearch
 
 
@@ -32,7 +33,8 @@ def as_witness(find: Find, claim: str, seed: int, meta: dict[str, Any]) -> Witne
 
 def summary(state: State, factor: float) -> dict[str, Any]:
     """What a search did, as plain data."""
-    return {
+    asked = {} if state.ordinary is None else {"natural": state.ordinary.as_record()}
+    return asked | {
         "found": state.breaks_by(factor), "factor": factor, "rounds": state.rounds,
         "looks": state.looks, "seconds": round(state.seconds, 3), "tried": dict(state.tried),
     }  # fmt: skip
@@ -44,10 +46,12 @@ def save(path: Path, state: State, factor: float) -> None:
         return
     meta = summary(state, factor)
     if state.lead is not None and not meta["found"]:
-        z = state.lead.population.sizes
+        population = state.lead.population
+        z = population.sizes
         meta["lead"] = {
             "theta": state.lead.theta[0].tolist(), "sizes": [z.A, z.L, z.T, z.K],
-            "allowed": state.lead.population.allowed[0].astype(int).tolist(),
+            "allowed": population.allowed[0].astype(int).tolist(),
+            "mirrored": isinstance(population, OrdinaryPopulation) and population.mirrored,
         }  # fmt: skip
     write(path, as_witness(state.best, state.claim, state.seed, meta))
 
@@ -64,10 +68,11 @@ def resume(stored: StoredSearch) -> State:
     """The state from which a stored search goes on."""
     witness = stored.witness
     lam = None if witness.lam is None else np.array(witness.lam)
-    state = State(witness.claim, witness.seed)
+    state = State(witness.claim, witness.seed, stored.ordinary)
     state.take(verdict(witness.instance, witness.claim, lam, witness.seed))
     state.rounds, state.looks, state.seconds = stored.rounds, stored.looks, stored.seconds
     state.tried = dict(stored.tried)
     if stored.lead is not None:
-        state.lead = lead_of(stored.lead.theta, stored.lead.allowed, stored.lead.sizes)
+        lead = stored.lead
+        state.lead = lead_of(lead.theta, lead.allowed, lead.sizes, stored.ordinary, lead.mirrored)
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 import torch
@@ -32,38 +33,52 @@ class Ranked:
     score: float
 
 
-def ball(directions: int = 48) -> Tensor:
-    """Soups of the whole ℓ₁ ball for K = 2 [N, 2]: directions times radii, 0 left out."""
+def ball(directions: int = 48, K: int = 2) -> Tensor:
+    """Soups of the whole ℓ₁ ball [N, K]: directions times radii, 0 left out.
+
+    For K = 2 directions at equal angles, for more all whole points of size 4.
+    """
     angle = 2 * np.pi * np.arange(directions) / directions
     rays = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    if K > 2:
+        points = np.array(list(product(range(-4, 5), repeat=K)), dtype=float)
+        rays = points[np.abs(points).sum(axis=1) == 4]
     rays /= np.abs(rays).sum(axis=1, keepdims=True)
     radii = np.array([1.0, 0.97, 0.9, 0.75, 0.5, 0.25, 0.08])
-    return torch.as_tensor((radii[:, None, None] * rays).reshape(-1, 2))
+    return torch.as_tensor((radii[:, None, None] * rays).reshape(-1, rays.shape[1]))
 
 
 def challengers(batch: Batch, grid: Tensor) -> Tensor:
-    """The best soup of each quadrant, inside and on the budget [B, 8, 2], without gradients."""
+    """The best soup of each orthant, inside and on the budget [B, 2^{K+1}, K], without gradients."""
+    K = grid.shape[1]
     full = grid.abs().sum(dim=1) > 0.99
-    groups = 4 * full.long() + 2 * (grid[:, 0] >= 0).long() + (grid[:, 1] >= 0).long()
+    powers = 2 ** torch.arange(K)
+    groups = 2**K * full.long() + ((grid >= 0).long() * powers).sum(dim=1)
     with torch.no_grad():
         J = soup_values(batch, grid.expand(len(batch.w), -1, -1))
     chosen = []
-    for group in range(8):
+    for group in range(2 ** (K + 1)):
         members = torch.nonzero(groups == group)[:, 0]
         chosen.append(grid[members[J[:, members].argmax(dim=1)]])
     return torch.stack(chosen, dim=1)
 
 
-def neighbours(w: Tensor) -> Tensor:
-    """Soups next to λ = w: along the face on either side, and a little inside the budget."""
-    shift = torch.tensor([[0.02, -0.02], [-0.02, 0.02]], dtype=w.dtype)
-    return torch.cat([(w[:, None] + shift).clamp_min(0.0), 0.97 * w[:, None]], dim=1)
+def neighbours(lam: Tensor) -> Tensor:
+    """Soups [B, N, K] next to some λ ≥ 0: along the face both ways, and a little in and out."""
+    K = lam.shape[1]
+    unit = torch.eye(K, dtype=lam.dtype)
+    shift = 0.02 * torch.stack([unit[i] - unit[j] for i, j in permutations(range(K), 2)])
+    along = (lam[:, None] + shift).clamp_min(0.0)
+    budget = lam.sum(dim=1, keepdim=True)
+    along = along * (budget[:, None] / along.sum(dim=2, keepdim=True))
+    outward = (1.03 * lam) / (1.03 * budget).clamp_min(1.0)
+    return torch.cat([along, 0.97 * lam[:, None], outward[:, None]], dim=1)
 
 
 def penalised(objective: Objective, f: BatchFacts, rivals: Tensor | None) -> tuple[Tensor, Tensor]:
     """Objective [B] to climb, and the share [B] of the gap by which λ falls short of the optimum.
 
-    With rivals [B, N, 2] the lead in J of the best of them, as a share of the gap, is subtracted as
+    With rivals [B, N, K] the lead in J of the best of them, as a share of the gap, is subtracted as
     a penalty; without them (λ is free) the share is 0.
     """
     ratio = objective.places(f).flatten(1).amax(dim=1)
@@ -80,17 +95,17 @@ def ascend(
     """Climb every instance with Adam; return the best point that each passed, best first."""
     theta = theta.clone().requires_grad_()
     adam = Adam(theta, RATE)
-    reach, grid = population.reach(), ball()
+    reach, grid = population.reach(), ball(K=population.sizes.K)
     best = torch.full((len(theta),), -np.inf, dtype=theta.dtype)
     best_theta = theta.detach().clone()
     rivals: Tensor | None = None
     for step in range(steps):
         batch, lam = population.solve(theta, reach)
-        f = batch_facts(batch, batch.w if objective.matched else lam)
+        f = batch_facts(batch, population.candidate(batch, lam) if objective.matched else lam)
         if objective.matched:
             if step % REFRESH == 0:
                 far = challengers(batch, grid)
-            rivals = torch.cat([far, neighbours(batch.w)], dim=1)
+            rivals = torch.cat([far, neighbours(f.lam)], dim=1)
         value, short = penalised(objective, f, rivals)
         with torch.no_grad():
             better = (short < TOLERATED) & (value > best)
@@ -125,7 +140,7 @@ def evolve(
     """CMA-ES from instance 0 of a population, a generation as one batch; the best point found."""
     size = generation_size(population)
     cma = CMA(mean=theta[0].numpy().copy(), sigma=1.0, seed=seed, population_size=size)
-    copies, grid = population.single(0, size), ball()
+    copies, grid = population.single(0, size), ball(K=population.sizes.K)
     reach = copies.reach()
     best = Ranked(population.single(0), theta[:1].clone(), -np.inf)
     for _ in range(generations):
@@ -146,9 +161,9 @@ def _values(
 ) -> tuple[Array, Array]:
     with torch.no_grad():
         batch, lam = copies.solve(theta, reach)
-        f = batch_facts(batch, batch.w if objective.matched else lam)
+        f = batch_facts(batch, copies.candidate(batch, lam) if objective.matched else lam)
         rivals = None
         if objective.matched:
-            rivals = torch.cat([challengers(batch, grid), neighbours(batch.w)], dim=1)
+            rivals = torch.cat([challengers(batch, grid), neighbours(f.lam)], dim=1)
         value, short = penalised(objective, f, rivals)
     return np.nan_to_num(value.numpy(), nan=-1e9, posinf=-1e9, neginf=-1e9), short.numpy()

@@ -18,8 +18,10 @@ from . import derivative_free as plain
 from .batch_solver import Sizes
 from .budget import Budget
 from .climb import Ranked, ascend, evolve, generation_size
-from .judge import Find, best_find, verdict
+from .judge import Find, best_find, objective_of, verdict
 from .objectives import OBJECTIVES
+from .ordinary import Ordinary
+from .ordinary_population import OrdinaryPopulation, ordinary_population
 from .population import Population, random_population, random_sizes
 
 COUNT = 24  # instances climbed together
@@ -30,14 +32,19 @@ JUDGED = 4  # points of a round that are judged, at most
 NOISE = 0.5  # around the best point where a round starts from it
 # what the rounds of a claim with a differentiable objective do, in turn
 CYCLE = ("ascend", "ascend", "ascend from best", "evolve", "plain")
+ORDINARY_CYCLE = CYCLE[:4]  # the plain rounds draw worlds of every kind
 
 
 @dataclass
 class State:
-    """What a search has done: best judged find, best ranked point, rounds, looks, seconds."""
+    """What a search has done: best judged find, best ranked point, rounds, looks, seconds.
+
+    ordinary: the limits that every instance keeps, None for worlds of every kind.
+    """
 
     claim: str
     seed: int
+    ordinary: Ordinary | None = None
     best: Find | None = None
     lead: Ranked | None = None
     rounds: int = 0
@@ -102,7 +109,8 @@ def search(state: State, budget: Budget, factor: float, on_round: OnRound) -> St
 def _kind(state: State) -> str:
     if state.claim not in OBJECTIVES:
         return "plain"
-    kind = CYCLE[state.rounds % len(CYCLE)]
+    cycle = CYCLE if state.ordinary is None else ORDINARY_CYCLE
+    kind = cycle[state.rounds % len(cycle)]
     return "ascend" if kind == "ascend from best" and state.lead is None else kind
 
 
@@ -122,18 +130,21 @@ def _round(state: State, kind: str, over: Callable[[], bool]) -> Iterator[Find |
     for i, point in enumerate(ranked[:JUDGED]):
         if i > 0 and (point.score <= 0 or over()):
             break
-        yield best_find(state.claim, point, state.seed)
+        yield best_find(state.claim, point, state.seed, state.ordinary)
 
 
 def _ranked(
     state: State, kind: str, rng: np.random.Generator, over: Callable[[], bool]
 ) -> list[Ranked]:
-    objective = OBJECTIVES[state.claim]
+    objective = objective_of(state.claim, state.ordinary)
+    assert objective is not None
     if kind == "ascend from best" and state.lead is not None:
         population = state.lead.population.single(0, COUNT)
         noise = NOISE * rng.normal(size=(COUNT, population.width))
         noise[0] = 0.0
         theta = state.lead.theta + torch.as_tensor(noise)
+    elif state.ordinary is not None:
+        population, theta = ordinary_population(rng, state.ordinary, COUNT)
     else:
         population, theta = random_population(rng, random_sizes(rng), COUNT)
 
@@ -155,7 +166,13 @@ def _ranked(
     return ascend(objective, evolved[0].population, evolved[0].theta, STEPS, counting(1))
 
 
-def lead_of(theta: Array, allowed: Array, sizes: tuple[int, int, int, int]) -> Ranked:
+def lead_of(
+    theta: Array, allowed: Array, sizes: tuple[int, int, int, int],
+    ordinary: Ordinary | None = None, mirrored: bool = False,
+) -> Ranked:  # fmt: skip
     """A ranked point from what a checkpoint stores; its score is found when it is climbed again."""
-    population = Population(Sizes(*sizes), np.asarray(allowed, dtype=bool)[None])
+    mask = np.asarray(allowed, dtype=bool)[None]
+    population = Population(Sizes(*sizes), mask)
+    if ordinary is not None:
+        population = OrdinaryPopulation(Sizes(*sizes), mask, ordinary, mirrored)
     return Ranked(population, torch.as_tensor(theta)[None], -np.inf)

@@ -19,11 +19,19 @@ from ..facts.soup import Soup
 from ..facts.token_mdp import Facts, InstanceFacts
 from ..sides import Array
 from .climb import Ranked, ball
-from .objectives import OBJECTIVES, Objective, batch_facts, best_scale
-from .witness_features import constant_norm, logit_error, masses, one_hot_variants
+from .objectives import OBJECTIVES, Objective, batch_facts, best_scale, within
+from .ordinary import Ordinary
+from .witness_features import (
+    constant_norm,
+    logit_error,
+    masses,
+    norms_within,
+    one_hot_variants,
+)
 
 DRAWS = 24  # random starts of the optimum that an accepted witness is judged at
 MATCHES = 10  # rounds of moving w to |λ*|/|λ*|₁
+MATCHED = 1e-8  # a miss of a fixed w that is left: what is symmetric stays so
 
 
 @dataclass(frozen=True)
@@ -85,29 +93,35 @@ def verdict(mdp: TokenMDP, claim: str, lam: Array | None, seed: int = 0) -> Find
     return Find(mdp, None if at_optimum else np.array(outcome.lam), outcome)
 
 
-def matched(mdp: TokenMDP) -> TokenMDP:
-    """The instance with w moved towards a fixed point of ``w -> |λ*(w)|/|λ*(w)|₁`` (secant, K = 2).
+def matched(mdp: TokenMDP, ordinary: Ordinary | None = None) -> TokenMDP:
+    """The instance moved towards ``w = |λ*|/|λ*|₁`` by a secant on one number (K = 2).
 
-    λ* is the local optimum climbed to from λ = w. With other K the instance is returned as it is;
-    where the steps do not converge, with the last w: the judge decides.
+    λ* is the local optimum climbed to from λ = w. What moves is w or, where ``ordinary`` fixes it, the
+    size of one reward beside the other, neither of which grows. With other K the instance is returned
+    as it is; where the steps do not converge, with the last number: the judge decides.
     """
     if mdp.n_rewards != 2:
         return mdp
+    fixed = ordinary is not None and ordinary.weights is not None
     tried: list[tuple[float, float]] = []
-    w = float(mdp.w[0])
+    x, moved = 0.5 if fixed else float(mdp.w[0]), mdp
     for _ in range(MATCHES):
-        mdp = mdp.replace(w=np.array([w, 1.0 - w]))
-        u = np.abs(ascend(SoupObjective(solve(mdp)), mdp.w, "user weights").u)
-        miss = float(u[0] / u.sum()) - w
-        if abs(miss) < 1e-13:
+        if fixed:
+            size = np.array([min(1.0, x / (1.0 - x)), min(1.0, (1.0 - x) / x)])
+            moved = mdp.replace(rewards=mdp.rewards * size[:, None])
+        else:
+            moved = mdp.replace(w=np.array([x, 1.0 - x]))
+        u = np.abs(ascend(SoupObjective(solve(moved)), moved.w, "user weights").u)
+        miss = float(u[0] / u.sum() - moved.w[0])
+        if abs(miss) < (MATCHED if fixed else 1e-13):
             break
-        tried.append((w, miss))
+        tried.append((x, miss))
         step = miss
         if len(tried) > 1:
-            (w0, m0), (w1, m1) = tried[-2:]
-            step = m1 * (w1 - w0) / (m0 - m1) if m0 != m1 else miss
-        w = float(np.clip(w + step, 0.5 * w, 0.5 * (1.0 + w)))
-    return mdp
+            (x0, m0), (x1, m1) = tried[-2:]
+            step = m1 * (x1 - x0) / (m0 - m1) if m0 != m1 else miss
+        x = float(np.clip(x + step, 0.5 * x, 0.5 * (1.0 + x)))
+    return moved
 
 
 def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, float]:
@@ -133,19 +147,36 @@ def estimate(objective: Objective, claim: str, mdp: TokenMDP) -> tuple[float, fl
     return lhs / max(rhs, 1e-300), ahead / max(gap, 1e-300)
 
 
-def instances_of(claim: str, ranked: Ranked) -> Iterator[tuple[TokenMDP, Array | None]]:
+def objective_of(claim: str, ordinary: Ordinary | None) -> Objective | None:
+    """What a search of the claim climbs, with the features that its worlds may have; None: nothing."""
+    objective = OBJECTIVES.get(claim)
+    if objective is None or ordinary is None:
+        return objective
+    return within(objective, ordinary.norm_ratio)
+
+
+def instances_of(
+    claim: str, ranked: Ranked, ordinary: Ordinary | None = None
+) -> Iterator[tuple[TokenMDP, Array | None]]:
     """Instances with features, and the λ to judge at, of a point that an objective ranked."""
-    objective = OBJECTIVES[claim]
+    objective = objective_of(claim, ordinary)
+    assert objective is not None
     mdp, lam = ranked.population.instance(ranked.theta, 0)
     place = (0, mdp.start_context)
     if objective.everywhere:
         place = _worst_place(objective, ranked)
+    worlds = [mdp]
     if objective.matched:
-        mdp = matched(mdp)
-    sol = solve(mdp)
-    at = soup_optimum(mdp, sol).lam if objective.matched else lam
-    for featured in with_features(objective, sol, at, place):
-        yield featured, None if objective.matched else lam
+        moved = matched(mdp, ordinary)
+        # an ordinary world may be the better for being left as it was climbed
+        same = np.array_equal(moved.rewards, mdp.rewards) and np.array_equal(moved.w, mdp.w)
+        worlds = [moved] if ordinary is None or same else [mdp, moved]
+    for world in worlds:
+        sol = solve(world)
+        draws = None if ordinary is None else 2
+        at = soup_optimum(world, sol, draws=draws).lam if objective.matched else lam
+        for featured in with_features(objective, sol, at, place):
+            yield featured, None if objective.matched else lam
 
 
 def with_features(
@@ -156,6 +187,8 @@ def with_features(
         return
     if objective.constant:
         yield from constant_norm(sol, lam)
+    elif objective.mass and objective.norm_ratio is not None:
+        yield from norms_within(sol, lam, objective.norm_ratio)
     elif objective.mass:
         yield from one_hot_variants(sol, lam, objective.mass, place)
     else:
@@ -170,10 +203,12 @@ def _worst_place(objective: Objective, ranked: Ranked) -> tuple[int, int]:
     return t, s
 
 
-def best_find(claim: str, ranked: Ranked, seed: int) -> Find | None:
+def best_find(
+    claim: str, ranked: Ranked, seed: int, ordinary: Ordinary | None = None
+) -> Find | None:
     """Judge a ranked point with each feature table at one quickly found λ*, the best in full."""
     best: Find | None = None
-    for mdp, lam in instances_of(claim, ranked):
+    for mdp, lam in instances_of(claim, ranked, ordinary):
         find = quick(mdp, claim, lam)
         if best is None or find.strength > best.strength:
             best = find

@@ -11,6 +11,9 @@ reference and given rewards the search may take the one that makes the right sid
 - Features of constant norm. ``‖psi‖·‖nu‖ ≥ sup|psi·nu| = sup|e|`` whatever they are; the rows
   ``(e/m, sqrt(1 − (e/m)²)·one-hot)`` with m just above ``sup|e|`` have norm 1 and are linearly
   independent, and ``nu = (m, 0, …)`` gives e: the bound is sup|e| to any accuracy.
+- Features of norms in [1, R] (``search --natural``). Likewise ``‖nu‖ ≥ ν`` with ``ν = sup|e|/R``, and
+  norms ``max(1, |e|/ν)`` allow it; the right side ``Σ_a m_a max(ν, |e_a|)`` grows with ν, so the least
+  ν is best. R = 1 is the constant norm; R → ∞ leaves ``Σ_a m_a|e_a|``.
 
 Claims at λ* are searched at *matched* weights λ = w on the full budget, where the first two terms of
 (10) vanish. That λ = w is the optimum is a constraint: the lead of the best of many challengers,
@@ -31,13 +34,14 @@ about np + Δ. A common reward that is lost below full budget keeps λ* at w.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from .batch_solver import FORBIDDEN, Batch, Tensor, occupancy, soup_values
 
 SMALL = 1e-12
+TINY = 1e-4  # nats: what a right side is worth looking at where rewards are of ordinary size
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ class Objective:
     lhs, rhs: [B, T, S] where ``everywhere`` (the worst reachable state counts), else [B].
     matched: the claim is about λ*, searched at λ = w; else λ is free in the domain.
     mass: whose feature norms the right side averages (of ref, user, soup): the one-hot features built
-    for a found instance are the best for them. constant: features of constant norm instead.
+    for a found instance are the best for them. constant: features of constant norm instead. norm_ratio:
+    largest norm over smallest that features of ``mass`` may have; None: any one-hots.
     """
 
     lhs: Callable[[BatchFacts], Tensor]
@@ -131,6 +136,7 @@ class Objective:
     everywhere: bool = False
     mass: tuple[str, ...] = ()
     constant: bool = False
+    norm_ratio: float | None = None
 
     def places(self, f: BatchFacts) -> Tensor:
         """Log-ratio [B, T, S] at every reachable state, or [B, 1, 1] where only one counts."""
@@ -144,10 +150,20 @@ def _at_start(table: Tensor) -> Tensor:
     return table[:, 0, 0] if table.dim() == 3 else table
 
 
-def _scaled(f: BatchFacts, names: tuple[str, ...]) -> Tensor:
+def _masses(f: BatchFacts, names: tuple[str, ...]) -> Tensor:
     policies = {"ref": f.log_pi_ref, "user": f.log_pi_w, "soup": f.log_pi}
-    mass = torch.stack([policies[name].exp() for name in names]).sum(dim=0)
-    return best_scale(mass, f.batch.at_tokens(f.e))
+    return torch.stack([policies[name].exp() for name in names]).sum(dim=0)
+
+
+def _scaled(f: BatchFacts, names: tuple[str, ...]) -> Tensor:
+    return best_scale(_masses(f, names), f.batch.at_tokens(f.e))
+
+
+def _within(f: BatchFacts, names: tuple[str, ...], norm_ratio: float) -> Tensor:
+    """The bound [B, T, S] at the best features of norms in [1, norm_ratio]."""
+    floor = (_sup(f) / norm_ratio)[:, None, None, None]
+    size = torch.maximum(f.batch.at_tokens(f.e).abs(), floor)
+    return (_masses(f, names) * size).sum(dim=-1)
 
 
 def _kl(f: BatchFacts) -> Tensor:
@@ -190,3 +206,18 @@ OBJECTIVES: dict[str, Objective] = {
     "ss.proof.C.lipschitz": _one_hot(_drop, "ref"),
     "ss.proof.C.lipschitz.repaired": _one_hot(_drop, "user"),
 }
+
+
+def within(objective: Objective, norm_ratio: float) -> Objective:
+    """The objective at features whose norms differ by no more than a factor.
+
+    Its right side is at least TINY: a world in which both sides vanish ranks far below all others.
+    """
+
+    def rhs(f: BatchFacts) -> Tensor:
+        if not objective.mass:
+            return objective.rhs(f).clamp_min(TINY)
+        values = _within(f, objective.mass, norm_ratio)
+        return (values if objective.everywhere else _at_start(values)).clamp_min(TINY)
+
+    return replace(objective, rhs=rhs, norm_ratio=norm_ratio)

@@ -55,6 +55,10 @@ class Population:
         log_ref, rewards, w, lam = self.parts(theta)
         return solve_batch(self.sizes, log_ref, rewards, w, reach), lam
 
+    def candidate(self, batch: Batch, lam: Tensor) -> Tensor:
+        """The soup [B, K] that stands for λ* in claims about it: w, on the full budget."""
+        return batch.w
+
     def reach(self) -> tuple[Mask, Mask]:
         """Reachable states and next contexts [B, T, S]."""
         return reachable(self.sizes, self.allowed)

@@ -1,7 +1,8 @@
 """Shrinking a witness: the edits that keep it one, greedily, judged by the claim itself.
 
 A candidate is kept if it takes fewer bits to write down, the claim is still violated by the user's
-factor, and no hypothesis that held is lost, reported ones included. (Opening forbidden tokens adds
+factor, and no hypothesis that held is lost, reported ones included; where the search is confined to
+ordinary worlds, what leaves them is not looked at. (Opening forbidden tokens adds
 bits, and a hypothesis: that is tried once.)
 
 After an edit the features that were best for the old instance may not be for the new one, and w may
@@ -24,8 +25,10 @@ from ..sides import Array
 from . import edits
 from .budget import Budget
 from .edits import Draft, Edit
-from .judge import Find, at_lambda, estimate, matched, quick, verdict, with_features
+from .judge import Find, at_lambda, estimate, matched, objective_of, quick, verdict, with_features
 from .objectives import OBJECTIVES
+from .ordinary import Ordinary
+from .ordinary_edits import rounder
 
 
 def _length(x: float) -> int:
@@ -76,7 +79,8 @@ PASSES: tuple[tuple[str, Callable[[Draft], Iterator[Edit]], bool], ...] = (
 class Shrinker:
     """Greedy passes over a find until none changes it, or until the budget is over.
 
-    on_edit: called with the best find, the pass's name and how many edits were tried.
+    on_edit: called with the best find, the pass's name and how many edits were tried. ordinary: the
+    limits of the search that found it.
     """
 
     claim: str
@@ -84,6 +88,7 @@ class Shrinker:
     budget: Budget
     seed: int = 0
     on_edit: Callable[[Find, str, int], None] = lambda find, name, tried: None
+    ordinary: Ordinary | None = None
     tried: int = 0
     ended: bool = False
 
@@ -99,10 +104,14 @@ class Shrinker:
         self._current = find
         self._needed = {h for h, holds in find.check.hypotheses.items() if holds}
         try:
-            self._pass("support", edits.opened, False)
+            passes = PASSES
+            if self.ordinary is None:
+                self._pass("support", edits.opened, False)
+            else:
+                passes = (("round numbers", rounder, False), *PASSES)
             changed = True
             while changed and not self.budget.over():
-                changed = any([self._pass(*item) for item in PASSES])  # noqa: C419  # every pass
+                changed = any([self._pass(*item) for item in passes])  # noqa: C419  # every pass
             self.ended = not self.budget.over()
         except KeyboardInterrupt:
             pass
@@ -140,6 +149,8 @@ class Shrinker:
             for mdp, lam in self._variants(*draft):
                 if self.budget.over():
                     return None
+                if self.ordinary is not None and not self.ordinary.admits(mdp):
+                    continue
                 if self._good(quick(mdp, self.claim, lam)):
                     find = verdict(mdp, self.claim, lam, self.seed)
                     if self._good(find):
@@ -153,6 +164,8 @@ class Shrinker:
         objective = OBJECTIVES.get(self.claim)
         if objective is None or not objective.matched or mdp.n_rewards != 2 or mdp.beta != 1.0:
             return False
+        if self.ordinary is not None:
+            return False  # λ* may lie below the full budget there
         ratio, ahead = estimate(objective, self.claim, mdp)
         return ratio < 0.8 * self.factor or ahead > 0.5
 
@@ -162,11 +175,13 @@ class Shrinker:
 
     def _variants(self, mdp: TokenMDP, lam: Array | None) -> Iterator[Draft]:
         yield mdp, lam
-        objective = OBJECTIVES.get(self.claim)
+        objective = objective_of(self.claim, self.ordinary)
         if objective is None:
             return
-        for change in (_unchanged, matched) if objective.matched else (_unchanged,):
-            candidate = change(mdp)
+        # a w that is fixed would be matched by unround rewards
+        free = self.ordinary is None or self.ordinary.weights is None
+        for change in (False, True) if objective.matched and free else (False,):
+            candidate = matched(mdp, self.ordinary) if change else mdp
             sol = solve(candidate)
             at = soup_optimum(candidate, sol, draws=2).lam if lam is None else lam
             best = [
@@ -189,7 +204,3 @@ class Shrinker:
             for t, s in places
             if t < mdp.steps and s < mdp.n_contexts and mdp.reach.states[t, s]
         }
-
-
-def _unchanged(mdp: TokenMDP) -> TokenMDP:
-    return mdp

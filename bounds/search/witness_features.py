@@ -21,6 +21,7 @@ from ..sides import Array
 UNIT = 1 << 20  # constant-norm features are multiples of 1/UNIT
 SQUARED_NORM = 2 * UNIT**2 + 2  # of all of them, in units of 1/UNIT²; 2 mod 8, see three_squares
 HEADROOM = 1.001  # of sup|e|: keeps every one-hot part above 0, hence rows independent
+STEPS = 16  # norms that differ are multiples of 1/STEPS
 FLOORS = (1e-2, 1e-4, 1e-6)  # smallest scale at the place, relative to the largest
 FAR = (1.0, 1e2, 1e4, 1e6)  # scale of all other places, likewise
 
@@ -101,14 +102,28 @@ def unit_rows(x: Array) -> Array:
 
 def constant_norm(sol: Solution, lam: Array) -> Iterator[TokenMDP]:
     """The instance with independent features of one norm, at which ``‖nu_e‖`` is near sup|e|."""
+    yield from norms_within(sol, lam, 1.0)
+
+
+def norms_within(sol: Solution, lam: Array, ratio: float) -> Iterator[TokenMDP]:
+    """The instance with features of norms n√2, n in [1, ratio], at which ``‖nu_e‖`` is near ν/√2.
+
+    With ``ν = sup|e|/ratio`` and ``n = max(1, |e|/ν)`` (rounded up to sixteenths) rows
+    ``n·(e/(nν), …)`` read e off with one coordinate. Where norms differ, one-hots of norm n come too:
+    a bound further off, in a world that is quicker read.
+    """
     mdp = sol.mdp
     used = mdp.reach.nexts
     e = logit_error(sol, lam)
     largest = float(np.abs(e).max())
     if not largest > 0:
         return
-    rows = unit_rows(e[used] / (HEADROOM * largest))
+    floor = largest / ratio
+    norms = np.minimum(np.ceil(STEPS * np.maximum(np.abs(e) / floor, 1.0)) / STEPS, ratio)
+    rows = norms[used][:, None] * unit_rows((e / norms)[used] / (HEADROOM * floor))
     values = np.zeros((*used.shape, rows.shape[1]))
     values[used] = rows
     features: dict[str, Any] = {"kind": "dense", "values": values}
     yield mdp.replace(features=features)
+    if ratio > 1.0:
+        yield mdp.replace(features={"kind": "tabular", "per_step": True, "scale": norms})

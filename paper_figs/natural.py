@@ -1,0 +1,136 @@
+"""How ordinary a world can be and still break (9) or (10): the trade-off, found by search.
+
+Each point is one search confined to its limits, of one effort in instances; a world found within
+tighter limits counts for the looser ones as well. What is drawn is therefore a lower bound on what is
+there: a point below 1 says that this effort found nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bounds.runs.progress import OnProgress, silent
+from bounds.runs.task import Task
+from bounds.search.ordinary import Ordinary
+from bounds.search.packages import require_packages
+
+from .cached_table import Row, rows_of
+from .canvas import BLUE, VERMILION, canvas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOOKS = 10_000
+CAPTION = f"ordinary worlds that break (9) and (10): largest lhs/rhs, {LOOKS:,} instances searched a point"
+LIMITS = {
+    "least_ref": (0.2, 0.1, 0.03, 0.01), "norm_ratio": (1.0, 2.0, 3.0, 10.0),
+    "reward_over_beta": (2.5, 5.0, 10.0, 25.0, 50.0), "horizon": (2, 3, 5, 8),
+}  # fmt: skip
+# around which the limits are moved one at a time: known worlds break there
+BASE = {
+    "ss.thm1.kl": {"least_ref": 0.1, "norm_ratio": 3.0, "reward_over_beta": 50.0, "horizon": 2},
+    "ss.thm1.gap": {"least_ref": 0.01, "norm_ratio": 1.0, "reward_over_beta": 50.0, "horizon": 5},
+}
+QUICK = {"looks": 200, "limits": {"least_ref": (0.1, 0.01), "horizon": (2, 3)}}
+NAMES = {
+    "least_ref": "least probability under ref", "norm_ratio": "largest norm / smallest",
+    "reward_over_beta": r"largest $r/\beta$", "horizon": "horizon $T$",
+}  # fmt: skip
+LOOKS_OF = {
+    "ss.thm1.kl": ("(9)", BLUE, "o"), "ss.thm1.gap": ("(10)", VERMILION, "s"),
+}  # fmt: skip
+
+
+def compute(
+    on_progress: OnProgress = silent,
+    *,
+    limits: dict[str, tuple[float, ...]] = LIMITS,
+    looks: int = LOOKS,
+    seed: int = 0,
+) -> list[Row]:
+    """Rows ``{panel, claim, limits, looks, ratio, verdict, A, L, best}``, one for each point.
+
+    ratio: of the point's own search; best: the largest within its limits, at its T.
+    """
+    require_packages()
+    points = {
+        (panel, claim, x): base | {panel: x}
+        for claim, base in BASE.items()
+        for panel, values in limits.items()
+        for x in sorted({*values, base[panel]})
+    }
+    tasks = {
+        task.id: task
+        for (_, claim, _), asked in points.items()
+        for task in [Task.of(searched, claim=claim, looks=looks, seed=seed, **asked)]
+    }
+    found = rows_of(list(tasks.values()), "natural", on_progress)
+    return [
+        {"panel": panel, **row, "best": max(r["ratio"] for r in found if _covers(row, r))}
+        for (panel, claim, _), asked in points.items()
+        for row in found
+        if row["claim"] == claim and all(row[name] == x for name, x in asked.items())
+    ]
+
+
+def searched(claim: str, looks: int, seed: int, horizon: float, **limits: float) -> list[Row]:
+    """The row of one search; where norms are equal (10) is searched as the claim of that name."""
+    import torch
+
+    from bounds.search.within_limits import most_broken
+
+    torch.set_num_threads(1)
+    ordinary = Ordinary(**limits, horizon=int(horizon))
+    equal = claim == "ss.thm1.gap" and ordinary.norm_ratio == 1
+    state = most_broken(f"{claim}.constant-norm" if equal else claim, ordinary, looks, seed)
+    best = state.best
+    return [{
+        "claim": claim, **limits, "horizon": int(horizon), "looks": state.looks,
+        "ratio": 0.0 if best is None else max(best.strength, 0.0),
+        "verdict": None if best is None else best.check.verdict,
+        "A": None if best is None else best.mdp.vocab_size,
+        "L": None if best is None else best.mdp.order,
+    }]  # fmt: skip
+
+
+def _covers(row: Row, other: Row) -> bool:
+    """Whether every world within the other's limits is within the row's, of the same claim and T."""
+    return bool(
+        (other["claim"], other["horizon"]) == (row["claim"], row["horizon"])
+        and other["least_ref"] >= row["least_ref"]
+        and other["norm_ratio"] <= row["norm_ratio"]
+        and other["reward_over_beta"] <= row["reward_over_beta"]
+    )
+
+
+def draw(rows: list[Row], width: float) -> Figure:
+    """A panel for each limit; filled marks break the claim, the line at 1 is where that begins."""
+    panels = list(dict.fromkeys(r["panel"] for r in rows))
+    columns = 2 if width < 5 else len(panels)
+    lines = -(-len(panels) // columns)
+    aspect = 1.15 if lines > 1 else 0.62
+    figure, axes = canvas(width, aspect, lines, columns, sharey=True, squeeze=False)
+    named: dict[str, Any] = {}
+    least = min((r["best"] for r in rows if r["best"] > 0), default=0.1)
+    for place, (axis, panel) in enumerate(zip(axes.flat, panels, strict=False)):
+        for claim, (label, ink, marker) in LOOKS_OF.items():
+            own = sorted(
+                (r for r in rows if (r["panel"], r["claim"]) == (panel, claim)),
+                key=lambda r: r[panel],
+            )
+            x, y = [r[panel] for r in own], [max(r["best"], 0.7 * least) for r in own]
+            (named[label],) = axis.plot(x, y, color=ink, marker=marker, mfc="white", ls="-")
+            broken = [(a, b) for a, b in zip(x, y, strict=True) if b > 1]
+            axis.plot(*zip(*broken, strict=True) if broken else ([], []), color=ink,
+                      marker=marker, ls="none")  # fmt: skip
+        axis.axhline(1.0, color="0.4", lw=0.7, zorder=1)
+        axis.set(xscale="log", yscale="log", xlabel=NAMES[panel])
+        ticks = sorted({r[panel] for r in rows if r["panel"] == panel})
+        axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axis.minorticks_off()
+        if panel == "least_ref":
+            axis.invert_xaxis()
+        if place % columns == 0:
+            axis.set_ylabel("largest lhs/rhs found")
+    figure.legend(list(named.values()), list(named), ncols=2, loc="outside upper center")
+    return figure
