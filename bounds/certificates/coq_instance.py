@@ -1,0 +1,191 @@
+"""An instance's exact numbers as Coq definitions, and the enclosures that Coq proves one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flint import arb, fmpq, fmpq_mat
+
+from .instance import Witness
+from .values import Field
+
+SHORT = 10**12  # whole numbers from here on are written with their powers of two apart
+
+
+def number(x: fmpq) -> str:
+    """An exact rational as Coq text."""
+    top, bottom = int(x.p), int(x.q)
+    text = _whole(abs(top)) + ("" if bottom == 1 else f" / {_whole(bottom)}")
+    return f"- ({text})" if top < 0 and " " in text else "-" * (top < 0) + text
+
+
+def _whole(n: int) -> str:
+    twos = (n & -n).bit_length() - 1 if n else 0
+    if n < SHORT or not twos:
+        return str(n)
+    return f"2 ^ {twos}" if n == 2**twos else f"({n >> twos} * 2 ^ {twos})"
+
+
+def listed(items: Iterable[str]) -> str:
+    """A Coq list."""
+    return f"[{'; '.join(items)}]"
+
+
+def naturals(items: Iterable[int]) -> str:
+    """A Coq list of natural numbers."""
+    return f"{listed(map(str, items))}%nat"
+
+
+def cases(head: str, on: str, rows: Iterable[tuple[tuple[int, ...], str]], otherwise: str) -> str:
+    """A definition by cases; arguments with one right side share a line."""
+    shared: dict[str, list[str]] = {}
+    for key, text in rows:
+        if text != otherwise:
+            shared.setdefault(text, []).append(", ".join(f"{i}%nat" for i in key))
+    lines = [f"Definition {head} :=", f"  match {on} with"]
+    lines += [f"  | {' | '.join(keys)} => {text}" for text, keys in shared.items()]
+    wild = ", ".join("_" for _ in on.split(","))
+    return "\n".join([*lines, f"  | {wild} => {otherwise}", "  end.\n"])
+
+
+def instance_text(witness: Witness) -> str:
+    """Part 1 of the file: the numbers of the witness, nothing derived."""
+    world = witness.instance
+    weights = {s: list(row) for s, row in world.row_of.items()}
+    if world.bos is not None:
+        for row in weights.values():
+            row.insert(world.bos, fmpq(0))
+    eos = "false" if world.eos is None else f"Nat.eqb (s mod A) {world.eos}"
+    plain = [("A", world.tokens, "tokens"), ("L", world.order, "tokens that a context holds"),
+             ("T", world.steps, "steps"), ("K", world.K, "specialists"),
+             ("start", world.start, "context at step 0")]  # fmt: skip
+    reach = {s for _, s in world.used}
+    parts = [
+        "".join(f"Definition {name} : nat := {n}%nat. (* {what} *)\n" for name, n, what in plain),
+        f"Definition beta : R := {number(world.beta)}.\n"
+        f"Definition beta' : R := {number(world.beta_prime)}.\n",
+        "(* Tokens the reference policy allows after a context, and weights, by token; divided by\n"
+        "   their sum they are its probabilities. *)\n"
+        + cases("allowed (s : nat) : list nat", "s",
+                [((s,), naturals(a for a, x in enumerate(row) if x > 0)) for s, row in weights.items()], "[]")
+        + cases("weight (s : nat) : list R", "s",
+                [((s,), listed(map(number, row))) for s, row in weights.items()], "[]"),
+        "(* Nothing follows eos. *)\n"
+        f"Definition ended (s : nat) : bool := {eos}.\n",
+        "(* Rewards r_k(s'), k from 0, on the reachable next contexts s'; the user's weights w. *)\n"
+        + cases("reward (k s' : nat) : R", "k, s'",
+                [((k, s), number(r[s])) for k, r in enumerate(world.rewards) for s in sorted(reach)],
+                "0")
+        + cases("w (k : nat) : R", "k", [((k,), number(x)) for k, x in enumerate(world.w)], "0"),
+    ]  # fmt: skip
+    if witness.lam is not None:
+        parts.append(cases("lambda (k : nat) : R", "k",
+                           [((k,), number(x)) for k, x in enumerate(witness.lam)], "0"))  # fmt: skip
+    return "\n".join(parts)
+
+
+def vector(row: dict[int, fmpq]) -> str:
+    """A feature row as a Coq list of ``value @ coordinate``."""
+    return listed(f"{number(x)} @ {j}" for j, x in sorted(row.items()))
+
+
+def features_text(witness: Witness) -> str:
+    """The feature rows of the reachable (t, s'), and the coordinates that occur."""
+    psi = witness.instance.psi
+    columns = sorted({j for row in psi.values() for j in row})
+    return (
+        "(* Features psi(t, s') of the reachable (t, s'), t the step of the action. *)\n"
+        + cases("psi (t s' : nat) : vector", "t, s'",
+                [(place, vector(row)) for place, row in psi.items()], "[]")
+        + f"Definition coordinates : list nat := {naturals(columns)}.\n"
+    )  # fmt: skip
+
+
+def combination(terms: Iterable[tuple[fmpq, str]]) -> str:
+    """``Σ c x`` as Coq text."""
+    shown = [x if c == 1 else f"({number(c)}) * {x}" for c, x in terms if c != 0]
+    return " + ".join(shown) or "0"
+
+
+def solution_text(witness: Witness) -> str:
+    """``nu = Ψᵀ(ΨΨᵀ)⁻¹ X`` for independent rows, with the proof that ``psi·nu = X``."""
+    world = witness.instance
+    columns = sorted({j for row in world.psi.values() for j in row})
+    if all(len(row) == 1 for row in world.psi.values()):
+        inverse = [[1 / world.psi[p][j] if j in world.psi[p] else fmpq(0) for p in world.used]
+                   for j in columns]  # fmt: skip
+    else:
+        rows = world.rows(world.used)
+        inverse = (rows.transpose() * (rows * rows.transpose()).inv()).tolist()
+    names = [f"X {t}%nat {s}%nat" for t, s in world.used]
+    found = [((j,), combination(zip(row, names, strict=True)))
+             for j, row in zip(columns, inverse, strict=True)]  # fmt: skip
+    return (
+        "(* The feature rows are linearly independent, so every X has its nu: this one, the shortest. *)\n"
+        + cases("solution (X : nat -> nat -> R) (j : nat) : R", "j", found, "0")
+        + "Lemma every_nu_exists X : represents (solution X) X.\n"
+        "Proof. each_place t s'; cbv [dot sum fold_right psi solution]; field. Qed.\n"
+    )
+
+
+def linear_rewards_text(witness: Witness) -> str:
+    """A nu for each reward, found by elimination, and the proof that it is one (Assumption 1)."""
+    world = witness.instance
+    columns = sorted({j for row in world.psi.values() for j in row})
+    rows, n = world.rows(world.used), len(columns)
+    found = []
+    for k, r in enumerate(world.rewards):
+        right = fmpq_mat([[r[s]] for _, s in world.used])
+        augmented = fmpq_mat([[*a, *b] for a, b in zip(rows.tolist(), right.tolist(), strict=True)])
+        echelon, rank = augmented.rref()
+        for i in range(rank):
+            pivot = next(j for j in range(n + 1) if echelon[i, j] != 0)
+            found.append(((k, columns[pivot]), number(echelon[i, n])))
+    return (
+        cases("nu_reward (k j : nat) : R", "k, j", found, "0")
+        + "Lemma assumption_1 : forall k, In k specialists ->\n"
+        "  represents (nu_reward k) (fun _ s' => reward k s').\n"
+        "Proof.\n"
+        "  intros k here; vm_compute in here; repeat (destruct here as [<- | here]; [ | ]);\n"
+        "  try contradiction; each_place t s';\n"
+        "  cbv [dot sum fold_right psi nu_reward reward]; field.\n"
+        "Qed.\n"
+    )
+
+
+def enclosed(name: str, term: str, x: arb, digits: int, slack: int, known: list[str]) -> str:
+    """``low <= term <= high`` with decimals, and its proof from the enclosures named.
+
+    slack: by how many units of the last decimal it is wider than need be, for Coq's own rounding.
+    """
+    middle = int((x.mid() * 10**digits).floor().unique_fmpz())
+    low, high = _decimal(middle - slack, digits), _decimal(middle + 1 + slack, digits)
+    proof = f"generalize {' '.join(known)}; intros; " if known else ""
+    return f"Lemma {name} :\n  {low}\n  <= {term}\n  <= {high}.\nProof. {proof}{{STEP}}. Qed.\n"
+
+
+def _decimal(n: int, digits: int) -> str:
+    text = str(abs(n)).rjust(digits + 1, "0")
+    return f"{'-' * (n < 0)}{text[:-digits]}.{text[-digits:]}"
+
+
+def soft_values(
+    witness: Witness, fields: dict[str, Field], digits: int
+) -> tuple[str, list[str]]:
+    """Enclosures of V, from the last step back, of each taste; and their names.
+
+    fields: Coq name of a taste -> its V on (t, s) in reward units.
+    """
+    world = witness.instance
+    parts, names = [], []
+    for t in reversed(range(world.steps)):
+        left = world.steps - t
+        for s in world.states[t]:
+            for taste, V in fields.items():
+                short = taste.strip("()").replace("specialist ", "").replace("%nat", "")
+                later = [f"V_{short}_{t + 1}_{x}" for x, _ in world.moves[s] if (t + 1, x) in V]
+                names.append(f"V_{short}_{t}_{s}")
+                parts.append(enclosed(names[-1], f"V_left {taste} {left}%nat {s}%nat", V[t, s],
+                                      digits, 2 * left, list(dict.fromkeys(later)))
+                             .replace("{STEP}", "one_step"))  # fmt: skip
+    return "\n".join(parts), names
