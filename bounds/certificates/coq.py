@@ -8,143 +8,181 @@ nothing else maximises J is a search over boxes.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 
 from flint import arb, ctx
 
 from . import coq_theory as theory
 from .catalogue import STATEMENTS
 from .certificate import Certificate
-from .coq_claims import PLACES, Places
+from .coq_claims import CLAIMS, CoqClaim
 from .coq_instance import (
+    between,
     enclosed,
     features_text,
     instance_text,
     linear_rewards_text,
     soft_values,
     solution_text,
+    totals_text,
+    weights_text,
 )
-from .hypotheses import independent
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values
 
 SPARE = 88  # bits of the enclosures below the margin between the sides
+FEWER = 10  # decimals of the sides than of V
 LOST = 40  # bits that Coq's own rounding may take
+MOST_PLACES = 100  # (t, s'), times specialists: lemmas that Coq proves in seconds each
 
 
 def possible(claim: str) -> None:
-    """Raise WitnessError, saying which claims are possible, unless this one is."""
-    need(claim in PLACES, f"claim {claim!r}: no Coq file"
-         + (" where λ* is searched for" if STATEMENTS[claim].at == "optimum" else "")
-         + f"; there is one for {sorted(PLACES)}")  # fmt: skip
+    """Raise WitnessError, saying for which claims there is a Coq file, unless this is one."""
+    searched = claim in STATEMENTS and STATEMENTS[claim].at == "optimum"
+    why = "λ* is enclosed by a search over boxes" if searched else "not one of those written in Coq"
+    need(claim in CLAIMS, f"claim {claim!r}: {why}; there is a Coq file for {sorted(CLAIMS)}")
 
 
 def coq_file(path: Path, certificate: Certificate) -> str:
     """The Coq file of a witness that was PROVED. Raises WitnessError where there is none."""
     possible(certificate.claim)
     witness = load(path)
-    claim = PLACES[certificate.claim]
-    bits, digits = _precision(certificate)
-    before, ctx.prec = ctx.prec, bits + 64
+    need(certificate.proved and witness.sha256 == certificate.sha256, "not the witness certified")
+    size = len(witness.instance.used) * (witness.instance.K + 1)
+    need(
+        size <= MOST_PLACES, f"{size} values of Q: Coq files are written for at most {MOST_PLACES}"
+    )
+    before = ctx.prec
     try:
-        return _file(path.stem, witness, certificate, claim, bits, digits)
+        return _Writer(path.stem, witness, certificate).text()
     finally:
         ctx.prec = before
 
 
 def _precision(certificate: Certificate) -> tuple[int, int]:
     """Bits that ``interval`` works with, and decimals of the enclosures."""
-    (low, high), (least, most) = certificate.lhs, certificate.rhs
-    margin, scale = low - most, max(1.0, *map(abs, (low, high, least, most)))
+    assert certificate.lhs is not None
+    assert certificate.rhs is not None
+    ends = (*certificate.lhs, *certificate.rhs)
+    margin, scale = certificate.lhs[0] - certificate.rhs[1], max(1.0, *map(abs, ends))
     bits = LOST + SPARE + max(0, math.ceil(math.log2(scale / margin)))
     return bits, int((bits - LOST) * math.log10(2))
 
 
-def _file(name, witness, certificate, claim, bits, digits) -> str:
-    values, world = Values(witness.instance), witness.instance
-    where = certificate.where
-    place = f"{where['t']}%nat {where['s']}%nat"
-    at = f"{where['k']}%nat {place}" if claim.k else place
-    parts = [
-        f"(* {name}: {certificate.claim} is false on this instance.\n\n"
-        "   Check with: coqc FILE.v (Debian: coq, libcoq-interval). It prints the claim, what is\n"
-        "   proved and which axioms that rests on. Equation numbers are those of arXiv 2605.20408. *)\n",
-        theory.HEAD,
-        "(* ==== 1. The instance: exact rationals, each the binary64 of the witness file ========= *)\n",
-        instance_text(witness),
-    ]
-    if "FEATURES" in claim.blocks:
-        parts.append(features_text(witness))
-    parts.append(theory.THEORY)
-    parts += [getattr(theory, block) for block in claim.blocks]
-    # the claim
-    variables = "k t s" if claim.k else "t s"
-    nu = "(nu : taste -> nat -> R) " if claim.nu else ""
-    rhs_call = f"rhs {'nu ' if claim.nu else ''}{variables}"
-    quantified = f"forall {variables}, "
-    if claim.k:
-        quantified += "In k specialists -> "
-    quantified += "In t steps -> In s (states t) ->" if not claim.start else "t = 0%nat -> s = start ->"
-    if claim.nu:
-        quantified = (
-            "forall nu : taste -> nat -> R, (forall who, In who tastes -> represents (nu who) (Q who)) ->\n  "
-            + quantified
-        )
-    relation = "<=" if claim.relation == "<=" else "="
-    parts.append(
-        "(* ==== 3. The claim ===================================================================== *)\n\n"
-        f"(* {claim.says}. *)\n"
-        + claim.more
-        + f"Definition lhs ({variables} : nat) : R := {claim.lhs}.\n"
-        f"Definition rhs {nu}({variables} : nat) : R :=\n  {claim.rhs}.\n"
-        f"Definition claim : Prop :=\n  {quantified}\n  lhs {variables} {relation} {rhs_call}.\n"
-    )
-    # proof
-    names = " ".join([*theory_names(("THEORY", *claim.blocks)), *claim.unfolded.split(), "lhs", "rhs",
-                      *(["solution"] if claim.nu else [])])
-    more = "repeat rewrite Rmin_is;" if "EXTREMES" in claim.blocks else ""
-    parts.append("(* ==== 4. The proof ===================================================================== *)\n")
-    if more:
-        parts.append(theory.RMIN)
-    parts.append(theory.PLACE)
-    if claim.nu:
-        parts.append(solution_text(witness))
-        parts.append(linear_rewards_text(witness))
-    parts.append(theory.TACTICS.replace("NAMES", names).replace("BITS", str(bits)).replace("MORE", more))
-    tastes = {f"(specialist {k}%nat)": values.V[k] for k in range(world.K)}
-    if claim.user:
-        tastes["user"] = values.V[-1]
-    beta = arb(world.beta)
-    tastes = {name: {p: beta * x for p, x in V.items()} for name, V in tastes.items()}
-    text, known = soft_values(witness, tastes, digits)
-    parts.append("(* V(t,s), the last step first. *)\n" + text)
-    if claim.log_z:
-        point = Point.exact(world, witness.lam)
-        t, s = where["t"], where["s"]
+def _title(n: int, text: str) -> str:
+    return f"(* ==== {n}. {text} {'=' * (80 - len(text))} *)\n"
+
+
+@dataclass
+class _Writer:
+    """One file."""
+
+    name: str
+    witness: Witness
+    certificate: Certificate
+
+    def __post_init__(self) -> None:
+        self.bits, self.digits = _precision(self.certificate)
+        ctx.prec = self.bits + 64
+        self.claim: CoqClaim = CLAIMS[self.certificate.claim]
+        self.values = Values(self.witness.instance)
+        self.where = dict(self.certificate.where or {})
+
+    def text(self) -> str:
+        """All of it."""
+        has_features = "FEATURES" in self.claim.blocks
+        file = [
+            f"(* {self.name}: {self.certificate.claim} is false on this instance.\n\n"
+            "   Check with `coqc` (Debian: coq, libcoq-interval), which prints the claim, what is\n"
+            "   proved, and which axioms that rests on: those of the real numbers and of machine\n"
+            "   integers. To be read beside arXiv 2605.20408: parts 1 to 3; Coq reads part 4. *)\n",
+            theory.HEAD,
+            _title(1, "The instance: exact rationals, the numbers of the witness file"),
+            instance_text(self.witness),
+            *([features_text(self.witness)] if has_features else []),
+            _title(2, "The theory"),
+            theory.THEORY,
+            *(getattr(theory, block) for block in self.claim.blocks),
+            _title(3, "The claim"),
+            f"(* {self.claim.says}. *)\n{self.claim.statement}",
+            _title(4, "The proof"),
+            *self._proof(),
+            "Print claim.\nCheck broken.\nCheck refuted.\nPrint Assumptions refuted.\n",
+        ]
+        return "\n".join(file)
+
+    def _at(self, text: str) -> str:
+        """A text with the place that the certificate names."""
+        where, K = self.where, self.witness.instance.K
+        t, k = f"{where['t']}%nat", where.get("k", 0)
+        state = f"{where.get('s', 0)}%nat"
+        who = "user" if k == K else f"(specialist {k}%nat)"
+        at = f"{k}%nat {t} {state}" if "k" in where else f"{t} {state}"
+        for name, x in (("STATE", state), ("STEP", t), ("WHO", who), ("AT", at)):
+            text = text.replace(name, x)
+        return text
+
+    def _proof(self) -> list[str]:
+        claim, file = self.claim, []
+        if "EXTREMES" in claim.blocks:
+            file.append(theory.LEAST)
+        if claim.names.startswith("y"):
+            file.append(weights_text(self.witness, self.where))
+        if "FEATURES" in claim.blocks:
+            file += [theory.PLACE, linear_rewards_text(self.witness)]
+        if claim.nu:
+            file.append(solution_text(self.witness))
+        if claim.lemmas:
+            file.append(claim.lemmas)
+        totals, known_totals = totals_text(self.witness)
+        blocks = " ".join(theory.UNFOLDED.get(b, "") for b in ("THEORY", *claim.blocks))
+        sides = "lhs rhs" if "Definition lhs" in claim.statement + claim.lemmas else ""
+        names = fill(f"{blocks} {claim.names} {sides}", 96, initial_indent="  ", subsequent_indent="  ")
+        rewrites = "".join(f"rewrite ?{x}; " for x in known_totals)
+        tactics = theory.TACTICS.replace("NAMES", names).replace("BITS", str(self.bits))
+        file += [theory.RMIN, totals, tactics.replace("TOTALS", rewrites)]
+        world, beta = self.witness.instance, arb(self.witness.instance.beta)
+        V = {f"(specialist {k}%nat)": self.values.V[k] for k in range(world.K)}
+        V |= {"user": self.values.V[-1]} if claim.user else {}
+        scaled = {name: {p: beta * x for p, x in field.items()} for name, field in V.items()}
+        text, known = soft_values(self.witness, scaled, self.digits)
+        file.append(f"(* V(t,s) of each taste, the last step first. *)\n{text}")
+        if "log_Z" in claim.statement or "soup " in claim.statement:
+            file.append(self._log_Z(known))
+            known = [*known, "log_Z_here"]
+        use = f"generalize {' '.join(known)}; intros"
+        left, right, refuted = map(self._at, (claim.left, claim.right, claim.refuted))
+        assert self.certificate.lhs is not None
+        assert self.certificate.rhs is not None
+        both = self.certificate.rhs != (0.0, 0.0)
+        # apart, since the terms that interval shares are looked up one by one
+        sides = [("left_side", left, self.certificate.lhs),
+                 ("right_side", right, self.certificate.rhs)][: 1 + both]  # fmt: skip
+        digits = self.digits - FEWER
+        file += [self._at(claim.last).replace("KNOWN", use)] if claim.last else []
+        file += [between(*side, digits, f"{use}; evaluate") for side in sides]
+        lemmas = "left_side right_side" if both else "left_side"
+        zero = "" if both else f"; change ({right}) with 0"
+        return [
+            *file,
+            f"Theorem broken : {left} > {right}.\nProof. generalize {lemmas}{zero}; lra. Qed.\n",
+            f"Theorem refuted : ~ claim.\nProof.\n  {refuted}\nQed.\n",
+        ]
+
+    def _log_Z(self, known: list[str]) -> str:
+        """The enclosure of ``log E_ref exp(Σ λ_k Q_k/β')`` at the place."""
+        values, lam = self.values, self.witness.lam or []
+        t, s = self.where["t"], self.where["s"]
+        point = Point.exact(self.witness.instance, lam)
         soup = soup_tilt(values, t, s, point.u)
-        x = soup.log_z + sum(
-            (u * q[t, values.next[s][soup.anchor]] for u, q in zip(point.u, values.Q, strict=False)), arb(0)
-        )
-        size = float(sum(map(abs, witness.lam)) / world.beta_prime)
-        slack = 2 + 2 * math.ceil(size * 2 * world.steps + 1)
-        parts.append(enclosed("log_Z_here", f"log_Z {place}", x, digits, slack, known)
-                     .replace("{STEP}", "unfold log_Z; evaluate"))
-        known = [*known, "log_Z_here"]
-    call = f"rhs (fun who => solution (Q who)) {at}" if claim.nu else f"rhs {at}"
-    parts.append(
-        f"Theorem broken : lhs {at} > {call}.\n"
-        f"Proof. generalize {' '.join(known)}; intros; apply Rminus_gt; evaluate. Qed.\n"
-    )
-    parts.append(
-        "Theorem refuted : ~ claim.\nProof.\n  intros says. apply (Rlt_not_le _ _ broken).\n  "
-        + ("apply Req_le, says" if relation == "=" else "apply says")
-        + "; try (intros; apply every_nu_exists)" * claim.nu
-        + "; vm_compute; auto 99.\nQed.\n"
-    )
-    parts.append("Print claim.\nCheck broken.\nCheck refuted.\nPrint Assumptions refuted.\n")
-    return "\n".join(parts)
-
-
-def theory_names(blocks) -> list[str]:
-    return [name for block in blocks for name in theory.UNFOLDED.get(block, "").split()]
+        x = soup.log_z
+        for u, Q in zip(point.u, values.Q, strict=False):
+            x += u * Q[t, values.next[s][soup.anchor]]
+        # each V it is made from is known to 2 units of the last decimal a step
+        weight = float(sum(map(abs, lam)) / self.witness.instance.beta_prime)
+        slack = 4 + 4 * math.ceil(weight * self.witness.instance.steps)
+        return enclosed("log_Z_here", self._at("log_Z STEP STATE"), x, self.digits, slack,
+                        known, "unfold log_Z; evaluate")  # fmt: skip

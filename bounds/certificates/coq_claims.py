@@ -1,120 +1,294 @@
-"""The claims in Coq's words: what each says, how it is refuted at the place that the witness names.
+"""The claims in Coq's words: what each says, and how it is refuted at the place that a witness names.
 
-A claim about places has two sides, ``lhs`` and ``rhs``; one that says "there is a nu" is refuted by
-exact weights y of the places with ``Σ y ψ = 0``.
+In the texts AT stands for that place, WHO for its taste. A claim about sides has ``lhs`` and
+``rhs``; ``broken`` is ``left > right`` there, ``refuted`` how the claim's negation follows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_SIZE = "sum specialists (fun k => lambda k * nu (specialist k) j)"
-_SOUP = ("SOUP",)
-_NU = ("SOUP", "FEATURES", "NORMS")
-
 
 @dataclass(frozen=True)
-class Places:
-    """A claim about sides at places (t, s).
+class CoqClaim:
+    """How one claim is written.
 
-    says: the paper's sentence. lhs, rhs: Coq terms. more: definitions they need. k: also for each
-    specialist. nu: for every nu that represents Q. relation: between the sides. start: at the start
-    alone. unfolded: names of ``more``.
+    blocks: of the theory. says: the paper's sentence. statement: the definition of ``claim`` and of
+    what it needs. left, right: the sides there. refuted: as above. names: what is unfolded of the
+    statement. lemmas: on the way.
+    last: lemmas that need the enclosures, KNOWN. nu: it speaks of the nu of Lemma 1. user: r_w occurs.
     """
 
-    says: str
-    lhs: str
-    rhs: str
     blocks: tuple[str, ...]
-    more: str = ""
-    unfolded: str = ""
-    k: bool = False
+    says: str
+    statement: str
+    left: str
+    right: str
+    refuted: str
+    names: str = ""
+    lemmas: str = ""
+    last: str = ""
     nu: bool = False
-    relation: str = "<="
-    start: bool = False
-    log_z: bool = False
     user: bool = True
 
 
-_SUP_LOGITS = f"size (fun j => beta' / beta * nu user j - {_SIZE})"
-_SUP_VALUES = f"size (fun j => nu user j - beta / beta' * {_SIZE})"
-_SUP_STEP = f"size (fun j => nu user j / beta - {_SIZE} / beta')"
+_IN = "In t steps -> In s (states t)"
+_BREAKS = "intros says; apply (Rlt_not_le _ _ broken); apply {}; {}vm_compute; auto 99."
+
+
+def _sides(
+    blocks: tuple[str, ...], says: str, lhs: str, rhs: str, more: str = "", names: str = "", *,
+    equal: bool = False, k: bool = False, user: bool = False,
+) -> CoqClaim:  # fmt: skip
+    """A claim about two sides at every reachable (t,s); equal: that they are equal; k: for each k."""
+    at, each = ("k t s", f"In k specialists -> {_IN}") if k else ("t s", _IN)
+    statement = (
+        f"{more}Definition lhs ({at} : nat) : R := {lhs}.\n"
+        f"Definition rhs ({at} : nat) : R := {rhs}.\n"
+        f"Definition claim : Prop := forall {at}, {each} ->\n"
+        f"  lhs {at} {'=' if equal else '<='} rhs {at}.\n"
+    )
+    refuted = _BREAKS.format("Req_le, says" if equal else "says", "")
+    return CoqClaim(blocks, says, statement, "lhs AT", "rhs AT", refuted, names, user=user)
+
+
+def _with_nu(blocks: tuple[str, ...], says: str, lhs: str, factor: str, logits: str) -> CoqClaim:
+    """A claim about every nu that represents Q, at every (t,s): lhs at most factor times a norm."""
+    statement = (
+        f"Definition lhs (t s : nat) : R := {lhs}.\n"
+        f"Definition rhs (nu : taste -> nat -> R) (t s : nat) : R :=\n  {factor}\n"
+        f"  * size (fun j => {logits}).\n"
+        "Definition claim : Prop :=\n"
+        "  forall nu : taste -> nat -> R,\n"
+        "  (forall who, In who tastes -> represents (nu who) (Q who)) ->\n"
+        f"  forall t s, {_IN} -> lhs t s <= rhs nu t s.\n"
+    )
+    return CoqClaim(
+        ("SOUP", "FEATURES", "NORMS", *blocks), says, statement,
+        "lhs AT", "rhs (fun who => solution (Q who)) AT",
+        _BREAKS.format("says", "try (intros; apply every_nu_exists); "),
+        "solution", nu=True,
+    )  # fmt: skip
+
+
+_SUM = "sum specialists (fun k => lambda k * nu (specialist k) j)"
+_LOGITS = f"beta' / beta * nu user j\n      - {_SUM}"
+_VALUES = f"nu user j\n      - beta / beta' * {_SUM}"
+_STEP = f"nu user j / beta\n      - {_SUM} / beta'"
 _KL = "KL s (pi user t s) (soup t s)"
 _ABS = "norm_E t s (ref s) Rabs"
 _DROP = "V user t s - beta * log_Z t s"
 _RISE = "log_Z t s - V user t s / beta"
 
-PLACES: dict[str, Places] = {
-    "ss.thm1.kl.any": Places(
-        "(14), which is (9) for every lambda: KL(pi_w || soup) at (t,s) is at most\n"
-        "   (1/beta')(E_w||psi|| + E_ref||psi||) ||(beta'/beta) nu_w - Sum_k lambda_k nu_k||",
-        _KL,
-        f"/ beta' * (E_norm t s (pi user t s) + E_norm t s (ref s))\n  * {_SUP_LOGITS}",
-        (*_NU, "KL"), nu=True, log_z=True,
+_Y = """\
+(* Weights of the places, with Sum_y psi = 0: they see nothing that is linear in the features. *)
+Lemma y_ignores_features nu : sum y (fun '(c, (t, s')) => c * dot (psi t s') nu) = 0.
+Proof. cbv [sum fold_right y dot psi]; field. Qed.
+"""
+
+
+def _lemma1(says: str, statement: str, has: str) -> CoqClaim:
+    return CoqClaim(
+        ("FEATURES",), says, statement,
+        "Rabs (sum y (fun '(c, (t, s')) => c * Q WHO t s'))", "0",
+        f"intros says; assert (has : {has}) by (apply says; vm_compute; auto 99).\n"
+        "  destruct has as [nu is_linear].\n"
+        "  assert (none := y_ignores_features nu); assert (some := broken).\n"
+        "  cbv [sum fold_right y] in none, some.\n"
+        "  rewrite !is_linear in none by (vm_compute; auto 99).\n"
+        "  rewrite none, Rabs_R0 in some; lra.",
+        "y", _Y,
+    )  # fmt: skip
+
+
+_LINEAR = "rewards that are linear in psi (assumption_1 below) have Q_k = psi.nu"
+
+CLAIMS: dict[str, CoqClaim] = {
+    "ss.lemma1": _lemma1(
+        f"Lemma 1, (6): {_LINEAR}, one nu for all steps; so has Q_w",
+        "Definition claim : Prop := forall who, In who tastes -> exists nu, represents nu (Q who).\n",
+        "exists nu, represents nu (Q WHO)",
     ),
-    "ss.thm1.kl.norm-of-mean": Places(
-        "(14) as printed: KL(pi_w || soup) at (t,s) is at most\n"
-        "   (1/beta')(||E_w[psi]|| + ||E_ref|psi|||) ||(beta'/beta) nu_w - Sum_k lambda_k nu_k||",
-        _KL,
-        f"/ beta' * (norm_E t s (pi user t s) (fun x => x) + {_ABS})\n  * {_SUP_LOGITS}",
-        (*_NU, "KL", "MEANS"), nu=True, log_z=True,
+    "ss.lemma1.per-step": _lemma1(
+        f"Lemma 1, (6), with a nu for each step: {_LINEAR}; so has Q_w",
+        "Definition claim : Prop := forall who t, In who tastes -> In t steps ->\n"
+        "  exists nu, forall s', In s' (successors t) -> dot (psi t s') nu = Q who t s'.\n",
+        "exists nu, forall s', In s' (successors STEP) ->\n"
+        "    dot (psi STEP s') nu = Q WHO STEP s'",
     ),
-    "ss.proof.C.lipschitz": Places(
-        "C(s), last step: V_w - beta log E_ref exp(Sum_k lambda_k Q_k / beta') is at most\n"
-        "   E_ref||psi|| ||nu_w - (beta/beta') Sum_k lambda_k nu_k||",
-        _DROP, f"E_norm t s (ref s)\n  * {_SUP_VALUES}", _NU, nu=True, log_z=True,
-    ),
-    "ss.proof.C.norm-of-mean": Places(
-        "C(s), last step as printed: V_w - beta log E_ref exp(Sum_k lambda_k Q_k / beta') is at\n"
-        "   most ||E_ref|psi||| ||nu_w - (beta/beta') Sum_k lambda_k nu_k||",
-        _DROP, f"{_ABS}\n  * {_SUP_VALUES}", (*_NU, "MEANS"), nu=True, log_z=True,
-    ),
-    "ss.proof.kl-step": Places(
-        "The step that (9) needs: log Z_soup - log Z_w is at most\n"
-        "   E_ref||psi|| ||nu_w/beta - Sum_k lambda_k nu_k/beta'||",
-        _RISE, f"E_norm t s (ref s)\n  * {_SUP_STEP}", _NU, nu=True, log_z=True,
-    ),
-    "ss.proof.kl-step.norm-of-mean": Places(
-        "The step that (9) needs, as printed: log Z_soup - log Z_w is at most\n"
-        "   ||E_ref|psi||| ||nu_w/beta - Sum_k lambda_k nu_k/beta'||",
-        _RISE, f"{_ABS}\n  * {_SUP_STEP}", (*_NU, "MEANS"), nu=True, log_z=True,
-    ),
-    "ss.proof.nonneg.without": Places(
-        "App. A.2: (beta/beta') Sum_k lambda_k V_k is at most Sum_k |lambda_k| V_k / |lambda|_1",
-        "beta / beta' * sum specialists (fun k => lambda k * V (specialist k) t s)",
-        "sum specialists (fun k => Rabs (lambda k) * V (specialist k) t s) / lambda_1",
-        _SOUP, start=True, user=False,
-    ),
-    "ss.eq7.logit": Places(
+    "ss.eq7.logit": _sides(
+        ("KL",),
         "(7), section 4: the logits of pi_k are logit_ref + Q_k, so KL(pi_k || typed) = 0",
-        "KL s (pi (specialist k) t s) (typed k t s)", "0", ("KL",),
+        "KL s (pi (specialist k) t s) (typed k t s)", "0",
         "Definition typed (k t s a : nat) : R :=\n"
         "  ref s a * exp (Q (specialist k) t (next s a))\n"
         "  / E_ref s (fun s' => exp (Q (specialist k) t s')).\n",
-        "typed", k=True, relation="=", user=False,
+        "typed", equal=True, k=True, user=False,
     ),
-    "ss.sec4.explicit": Places(
+    "ss.delta.anchor": CoqClaim(
+        ("EXTREMES",),
+        "(17): x = pi_k/ref lies in [m, M], and |x - a| <= a; then\n"
+        "   log E_ref[1/x] E_ref[x] is at most log (2a - 1) / (m (2a - m))",
+        "Definition x (k t s a : nat) : R := pi (specialist k) t s a / ref s a.\n"
+        "Definition m (k t s : nat) : R := least (allowed s) (x k t s).\n"
+        "Definition M (k t s : nat) : R := - least (allowed s) (fun a => - x k t s a).\n"
+        "Definition lhs (k t s : nat) : R :=\n"
+        "  ln (sum (allowed s) (fun a => ref s a / x k t s a)\n"
+        "      * sum (allowed s) (fun a => ref s a * x k t s a)).\n"
+        "Definition rhs (anchor : R) (k t s : nat) : R :=\n"
+        "  ln ((2 * anchor - 1) / (m k t s * (2 * anchor - m k t s))).\n"
+        f"Definition claim : Prop := forall k t s anchor, In k specialists -> {_IN} ->\n"
+        "  (forall a, In a (allowed s) -> Rabs (x k t s a - anchor) <= anchor) ->\n"
+        "  lhs k t s <= rhs anchor k t s.\n"
+        "(* The anchor that refutes it. *)\n"
+        "Definition lowest (k t s : nat) : R := Rmax (m k t s) (M k t s / 2).\n",
+        "lhs AT", "rhs (lowest AT) AT",
+        "intros says; apply (Rlt_not_le _ _ broken); apply says;\n"
+        "  [vm_compute; auto 99 .. | exact anchor_is_allowed].",
+        "x m M lowest",
+        "Lemma within (x m M : R) : 0 <= x -> x <= M -> Rabs (x - Rmax m (M / 2)) <= Rmax m (M / 2).\n"
+        "Proof.\n"
+        "  intros low high; assert (half := Rmax_r m (M / 2)); apply Rabs_le; lra.\n"
+        "Qed.\n"
+        "Lemma x_below_M k t s a : In a (allowed s) -> x k t s a <= M k t s.\n"
+        "Proof.\n"
+        "  intros here; assert (low := least_le (allowed s) (fun a => - x k t s a) a here).\n"
+        "  unfold M; simpl in low; lra.\n"
+        "Qed.\n",
+        "Lemma anchor_is_allowed :\n"
+        "  forall a, In a (allowed STATE) -> Rabs (x AT a - lowest AT) <= lowest AT.\n"
+        "Proof.\n"
+        "  intros a here; apply within; [| apply x_below_M; exact here].\n"
+        "  KNOWN; vm_compute in here.\n"
+        "  repeat (destruct here as [<- | here]; [evaluate |]); contradiction.\n"
+        "Qed.\n",
+        user=False,
+    ),
+    "ss.thm1.kl.any": _with_nu(
+        ("KL",),
+        "(14), which is (9) for every lambda: KL(pi_w || soup) at (t,s) is at most\n"
+        "   (1/beta')(E_w||psi|| + E_ref||psi||) ||(beta'/beta) nu_w - Sum_k lambda_k nu_k||",
+        _KL, "/ beta' * (E_norm t s (pi user t s) + E_norm t s (ref s))", _LOGITS,
+    ),
+    "ss.thm1.kl.norm-of-mean": _with_nu(
+        ("KL", "MEANS"),
+        "(14) as printed: KL(pi_w || soup) at (t,s) is at most\n"
+        "   (1/beta')(||E_w[psi]|| + ||E_ref|psi|||) ||(beta'/beta) nu_w - Sum_k lambda_k nu_k||",
+        _KL, f"/ beta' * (norm_E t s (pi user t s) (fun x => x) + {_ABS})", _LOGITS,
+    ),
+    "ss.proof.C.lipschitz": _with_nu(
+        (),
+        "C(s), last step: V_w - beta log E_ref exp(Sum_k lambda_k Q_k / beta') is at most\n"
+        "   E_ref||psi|| ||nu_w - (beta/beta') Sum_k lambda_k nu_k||",
+        _DROP, "E_norm t s (ref s)", _VALUES,
+    ),
+    "ss.proof.C.norm-of-mean": _with_nu(
+        ("MEANS",),
+        "C(s), last step as printed: V_w - beta log E_ref exp(Sum_k lambda_k Q_k / beta') is at\n"
+        "   most ||E_ref|psi||| ||nu_w - (beta/beta') Sum_k lambda_k nu_k||",
+        _DROP, _ABS, _VALUES,
+    ),
+    "ss.proof.kl-step": _with_nu(
+        (),
+        "The step that (9) needs: log Z_soup - log Z_w is at most\n"
+        "   E_ref||psi|| ||nu_w/beta - Sum_k lambda_k nu_k/beta'||",
+        _RISE, "E_norm t s (ref s)", _STEP,
+    ),
+    "ss.proof.kl-step.norm-of-mean": _with_nu(
+        ("MEANS",),
+        "The step that (9) needs, as printed: log Z_soup - log Z_w is at most\n"
+        "   ||E_ref|psi||| ||nu_w/beta - Sum_k lambda_k nu_k/beta'||",
+        _RISE, _ABS, _STEP,
+    ),
+    "ss.proof.nonneg.without": CoqClaim(
+        ("SOUP",),
+        "App. A.2, at the start:\n"
+        "   (beta/beta') Sum_k lambda_k V_k is at most Sum_k |lambda_k| V_k / |lambda|_1",
+        "Definition lhs : R :=\n"
+        "  beta / beta' * sum specialists (fun k => lambda k * V (specialist k) 0 start).\n"
+        "Definition rhs : R :=\n"
+        "  sum specialists (fun k => Rabs (lambda k) * V (specialist k) 0 start) / lambda_1.\n"
+        "Definition claim : Prop := lhs <= rhs.\n",
+        "lhs", "rhs", "exact (Rlt_not_le _ _ broken).", "start", user=False,
+    ),
+    "ss.proof.A": CoqClaim(
+        ("SOUP", "EXTREMES"),
+        "A(s), at the start: some one policy has an expected Sum_k |lambda_k|/|lambda|_1 X_k that is\n"
+        "   at most Sum_k |lambda_k|/|lambda|_1 E_pi_k[X_k], X_k the total of r_w - r_k",
+        "Definition X (k s' : nat) : R := r user s' - reward k s'.\n"
+        "Definition v (k : nat) : R := Rabs (lambda k) / lambda_1.\n"
+        "(* the expected total of c over the n steps that are left *)\n"
+        "Fixpoint E_total (p : nat -> nat -> nat -> R) (c : nat -> R) (n s : nat) : R :=\n"
+        "  match n with\n"
+        "  | O => 0\n"
+        "  | S m =>\n"
+        "      if ended s then 0\n"
+        "      else sum (allowed s) (fun a => p (T - n)%nat s a * (c (next s a) + E_total p c m (next s a)))\n"
+        "  end.\n"
+        "Definition policy (p : nat -> nat -> nat -> R) : Prop := forall t s,\n"
+        "  (forall a, In a (allowed s) -> 0 <= p t s a) /\\ (allowed s <> [] -> sum (allowed s) (p t s) = 1).\n"
+        "Definition mismatch (s' : nat) : R := sum specialists (fun k => v k * X k s').\n"
+        "Definition rhs : R := sum specialists (fun k => v k * E_total (pi (specialist k)) (X k) T start).\n"
+        "Definition claim : Prop := exists p, policy p /\\ E_total p mismatch T start <= rhs.\n",
+        "lhs", "rhs",
+        "intros [p [is_policy says]]; apply (Rlt_not_le _ _ broken).\n"
+        "  exact (Rle_trans _ _ _ (least_total_is_least p mismatch is_policy T start) says).",
+        "X v E_total mismatch least_total start",
+        "(* No policy has less than what the best token of each step leaves. *)\n"
+        "Fixpoint least_total (c : nat -> R) (n s : nat) : R :=\n"
+        "  match n with\n"
+        "  | O => 0\n"
+        "  | S m => if ended s then 0\n"
+        "      else least (allowed s) (fun a => c (next s a) + least_total c m (next s a))\n"
+        "  end.\n"
+        "Definition lhs : R := least_total mismatch T start.\n"
+        "Lemma mean_above (xs : list nat) p x low :\n"
+        "  (forall a, In a xs -> 0 <= p a) -> (forall a, In a xs -> low <= x a) ->\n"
+        "  low * sum xs p <= sum xs (fun a => p a * x a).\n"
+        "Proof.\n"
+        "  induction xs as [|a rest above]; intros positive higher; simpl; [lra |].\n"
+        "  assert (0 <= p a) by (apply positive; simpl; auto).\n"
+        "  assert (low <= x a) by (apply higher; simpl; auto).\n"
+        "  assert (low * sum rest p <= sum rest (fun a => p a * x a))\n"
+        "    by (apply above; intros; [apply positive | apply higher]; simpl; auto).\n"
+        "  unfold sum in *; nra.\n"
+        "Qed.\n"
+        "Lemma least_total_is_least p c : policy p -> forall n s, least_total c n s <= E_total p c n s.\n"
+        "Proof.\n"
+        "  intros is_policy; induction n as [|m below]; intros s; cbn [least_total E_total]; [lra |].\n"
+        "  destruct (ended s); [lra |]; destruct (is_policy (T - S m)%nat s) as [positive whole].\n"
+        "  destruct (allowed s) as [|a rest]; [apply Rle_refl |].\n"
+        "  set (xs := a :: rest) in *.\n"
+        "  set (low := least xs _).\n"
+        "  replace low with (low * sum xs (p (T - S m)%nat s)) by (rewrite whole; [ring | discriminate]).\n"
+        "  apply mean_above; [exact positive |]; intros b here.\n"
+        "  eapply Rle_trans; [apply (least_le xs _ b here) | simpl; specialize (below (next s b)); lra].\n"
+        "Qed.\n",
+    ),
+    "ss.sec4.explicit": _sides(
+        ("SOUP", "KL"),
         "Section 4, explicit: logits logit_ref + Sum_k lambda_k Q_k/beta are the soup of (7), so\n"
         "   KL(typed || soup) = 0",
-        "KL s (typed t s) (soup t s)", "0", ("SOUP", "KL"),
+        "KL s (typed t s) (soup t s)", "0",
         "Definition typed_logit (t s' : nat) : R :=\n"
         "  sum specialists (fun k => lambda k * Q (specialist k) t s' / beta).\n"
         "Definition typed (t s a : nat) : R :=\n"
         "  ref s a * exp (typed_logit t (next s a)) / E_ref s (fun s' => exp (typed_logit t s')).\n",
-        "typed typed_logit", relation="=", log_z=True, user=False,
+        "typed typed_logit", equal=True, user=False,
     ),
-    "ss.sec4.implicit": Places(
+    "ss.sec4.implicit": _sides(
+        ("SOUP", "KL"),
         "Section 4, implicit: rejection sampling from ref with weights lambda_k/beta and\n"
-        "   M(s) = exp(-Sum_k lambda_k KL(ref || pi_k) / beta) draws from the soup; the total\n"
-        "   variation between the two is then 0",
-        "sum (allowed s) (fun a => Rabs (accepted t s a / sum (allowed s) (accepted t s)"
-        " - soup t s a)) / 2",
-        "0", ("SOUP", "KL", "EXTREMES"),
+        "   M(s) = exp(-Sum_k lambda_k KL(ref || pi_k) / beta) draws from the soup, so the total\n"
+        "   variation between the two is 0",
+        "\n  sum (allowed s) (fun a =>\n"
+        "    Rabs (accepted t s a / sum (allowed s) (accepted t s) - soup t s a)) / 2",
+        "0",
         "Definition ratio (t s a : nat) : R :=\n"
         "  exp (sum specialists (fun k => lambda k / beta * ln (pi (specialist k) t s a / ref s a))).\n"
         "Definition M (t s : nat) : R :=\n"
         "  exp (- sum specialists (fun k => lambda k * KL s (ref s) (pi (specialist k) t s) / beta)).\n"
         "Definition accepted (t s a : nat) : R := ref s a * Rmin 1 (ratio t s a / M t s).\n",
-        "ratio M accepted", relation="=", log_z=True, user=False,
+        "ratio M accepted", equal=True, user=False,
     ),
 }  # fmt: skip

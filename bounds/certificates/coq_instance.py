@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from fractions import Fraction
 
 from flint import arb, fmpq, fmpq_mat
 
+from .hypotheses import left_null
 from .instance import Witness
 from .values import Field
 
@@ -84,6 +87,30 @@ def instance_text(witness: Witness) -> str:
     return "\n".join(parts)
 
 
+def totals_text(witness: Witness) -> tuple[str, list[str]]:
+    """The sums of weights, which Coq adds up once; and the lemmas' names."""
+    world = witness.instance
+    sums = {s: sum(row, fmpq(0)) for s, row in world.row_of.items()}
+    lemmas = [
+        f"Lemma total_{s} : total {s}%nat = {number(x)}.\n"
+        "Proof. cbv [total sum fold_right allowed nth weight]; field. Qed.\n"
+        for s, x in sums.items()
+    ]
+    return "".join(lemmas), [f"total_{s}" for s in sums]
+
+
+def weights_text(witness: Witness, where: dict[str, int]) -> str:
+    """Weights y of the places with ``yᵀΨ = 0``: row (t, s') of the projection beside the features."""
+    world = witness.instance
+    per_step = witness.claim == "ss.lemma1.per-step"
+    places = [p for p in world.used if not per_step or p[0] == where["t"]]
+    row = left_null(world.rows(places))[places.index((where["t"], where["s'"]))]
+    terms = [
+        f"({number(c)}, ({t}%nat, {s}%nat))" for c, (t, s) in zip(row, places, strict=True) if c
+    ]
+    return f"Definition y : list (R * (nat * nat)) :=\n  {listed(terms)}.\n"
+
+
 def vector(row: dict[int, fmpq]) -> str:
     """A feature row as a Coq list of ``value @ coordinate``."""
     return listed(f"{number(x)} @ {j}" for j, x in sorted(row.items()))
@@ -153,15 +180,29 @@ def linear_rewards_text(witness: Witness) -> str:
     )
 
 
-def enclosed(name: str, term: str, x: arb, digits: int, slack: int, known: list[str]) -> str:
+def enclosed(
+    name: str, term: str, x: arb, digits: int, slack: int, known: list[str], proof: str
+) -> str:
     """``low <= term <= high`` with decimals, and its proof from the enclosures named.
 
     slack: by how many units of the last decimal it is wider than need be, for Coq's own rounding.
     """
     middle = int((x.mid() * 10**digits).floor().unique_fmpz())
-    low, high = _decimal(middle - slack, digits), _decimal(middle + 1 + slack, digits)
-    proof = f"generalize {' '.join(known)}; intros; " if known else ""
-    return f"Lemma {name} :\n  {low}\n  <= {term}\n  <= {high}.\nProof. {proof}{{STEP}}. Qed.\n"
+    use = f"generalize {' '.join(known)}; intros; " if known else ""
+    return _lemma(name, term, middle - slack, middle + 1 + slack, digits, use + proof)
+
+
+def between(
+    name: str, term: str, ends: tuple[float, float], digits: int, proof: str
+) -> str:
+    """The same between two binary64 numbers, rounded outward."""
+    low, high = (Fraction(x) * 10**digits for x in ends)
+    return _lemma(name, term, math.floor(low) - 1, math.ceil(high) + 1, digits, proof)
+
+
+def _lemma(name: str, term: str, low: int, high: int, digits: int, proof: str) -> str:
+    ends = _decimal(low, digits), _decimal(high, digits)
+    return f"Lemma {name} :\n  {ends[0]}\n  <= {term}\n  <= {ends[1]}.\nProof. {proof}. Qed.\n"
 
 
 def _decimal(n: int, digits: int) -> str:
@@ -169,9 +210,7 @@ def _decimal(n: int, digits: int) -> str:
     return f"{'-' * (n < 0)}{text[:-digits]}.{text[-digits:]}"
 
 
-def soft_values(
-    witness: Witness, fields: dict[str, Field], digits: int
-) -> tuple[str, list[str]]:
+def soft_values(witness: Witness, fields: dict[str, Field], digits: int) -> tuple[str, list[str]]:
     """Enclosures of V, from the last step back, of each taste; and their names.
 
     fields: Coq name of a taste -> its V on (t, s) in reward units.
@@ -186,6 +225,5 @@ def soft_values(
                 later = [f"V_{short}_{t + 1}_{x}" for x, _ in world.moves[s] if (t + 1, x) in V]
                 names.append(f"V_{short}_{t}_{s}")
                 parts.append(enclosed(names[-1], f"V_left {taste} {left}%nat {s}%nat", V[t, s],
-                                      digits, 2 * left, list(dict.fromkeys(later)))
-                             .replace("{STEP}", "one_step"))  # fmt: skip
+                                      digits, 2 * left, list(dict.fromkeys(later)), "one_step"))  # fmt: skip
     return "\n".join(parts), names

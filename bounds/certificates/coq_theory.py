@@ -12,7 +12,7 @@ Import ListNotations.
 Open Scope R_scope.
 
 (* c @ j is a feature of value c at coordinate j; coordinates that are not listed are 0. *)
-Notation "c @ j" := (pair c%R j%nat) (at level 60).
+Notation "c @ j" := (pair c%R j%nat) (at level 60, only parsing).
 Definition vector := list (R * nat).
 """
 
@@ -25,7 +25,8 @@ Definition sum {X} (xs : list X) (f : X -> R) : R := fold_right (fun x rest => f
 Definition next (s a : nat) : nat := ((s * A + a) mod A ^ L)%nat.
 
 (* The reference policy, and E_ref x((s,a)) over its next token. *)
-Definition ref (s a : nat) : R := nth a (weight s) 0 / sum (allowed s) (fun b => nth b (weight s) 0).
+Definition total (s : nat) : R := sum (allowed s) (fun a => nth a (weight s) 0).
+Definition ref (s a : nat) : R := nth a (weight s) 0 / total s.
 Definition E_ref (s : nat) (x : nat -> R) : R := sum (allowed s) (fun a => ref s a * x (next s a)).
 
 (* r_1 .. r_K are numbered from 0; r_w = Sum_k w_k r_k. *)
@@ -91,11 +92,10 @@ Definition E_norm (t s : nat) (p : nat -> R) : R := sum (allowed s) (fun a => p 
 """
 
 MEANS = """\
-(* The norm of a mean, coordinate by coordinate: ||E_p f(psi)||. *)
-Definition coordinate (x : vector) (j : nat) : R :=
-  sum x (fun '(c, i) => if Nat.eqb i j then c else 0).
+(* The norm of a mean, coordinate by coordinate: ||E_p f(psi)||, where f(0) = 0. *)
 Definition norm_E (t s : nat) (p : nat -> R) (f : R -> R) : R :=
-  size (fun j => sum (allowed s) (fun a => p a * f (coordinate (psi t (next s a)) j))).
+  size (fun j => sum (allowed s) (fun a =>
+    sum (psi t (next s a)) (fun '(c, i) => if Nat.eqb i j then p a * f c else 0))).
 """
 
 EXTREMES = """\
@@ -110,21 +110,24 @@ Fixpoint least {X} (xs : list X) (f : X -> R) : R :=
 LEAST = """\
 Lemma least_le {X} (xs : list X) (f : X -> R) x : In x xs -> least xs f <= f x.
 Proof.
-  induction xs as [|y [|z rest] above]; intros here; destruct here as [<-|here]; simpl; try lra.
+  induction xs as [|y [|z rest] above]; intros here.
   - destruct here.
-  - apply Rmin_l.
-  - eapply Rle_trans; [apply Rmin_r | exact (above here)].
+  - destruct here as [<- | []]; simpl; lra.
+  - destruct here as [<- | here]; [apply Rmin_l |].
+    eapply Rle_trans; [apply Rmin_r | exact (above here)].
 Qed.
 """
 
 RMIN = """\
-(* interval knows |x| but not min. *)
+(* interval knows |x| but neither min nor max. *)
 Lemma Rmin_is x y : Rmin x y = (x + y - Rabs (x - y)) / 2.
 Proof. unfold Rmin, Rabs; destruct (Rle_dec x y), (Rcase_abs (x - y)); lra. Qed.
+Lemma Rmax_is x y : Rmax x y = (x + y + Rabs (x - y)) / 2.
+Proof. unfold Rmax, Rabs; destruct (Rle_dec x y), (Rcase_abs (x - y)); lra. Qed.
 """
 
 PLACE = """\
-(* for all (t,s') that are reachable: one after the other *)
+(* For all (t,s') that are reachable, one after the other. *)
 Ltac each_place t s' :=
   let at_t := fresh in let at_s := fresh in intros t s' at_t at_s; vm_compute in at_t;
   repeat (destruct at_t as [<- | at_t];
@@ -133,14 +136,15 @@ Ltac each_place t s' :=
 """
 
 TACTICS = """\
-(* unfolded: everything but V and log Z, whose enclosures are proved one after the other. *)
+(* Unfolds all but V and log Z, whose enclosures are lemmas, each proved from those before it. *)
 Ltac unfolded := cbv [
-  NAMES];
+NAMES];
+  repeat rewrite Rmin_is; repeat rewrite Rmax_is; TOTALS
   repeat match goal with |- context [V_left ?who ?n ?s] =>
     let over := eval vm_compute in (Nat.eqb n 0 || ended s)%bool in
     match over with true => change (V_left who n s) with 0 end
   end.
-Ltac evaluate := unfolded; MORE interval with (i_prec BITS).
+Ltac evaluate := unfolded; interval with (i_prec BITS).
 
 Lemma V_step who n s : V_left who (S n) s =
   if ended s then 0
@@ -157,6 +161,6 @@ UNFOLDED = {
     "KL": "KL",
     "FEATURES": "psi dot",
     "NORMS": "coordinates norm size E_norm",
-    "MEANS": "coordinate norm_E",
+    "MEANS": "norm_E",
     "EXTREMES": "least",
 }
