@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .catalogue import STATEMENTS
 from .certificate import Certificate, certify
+from .coq import coq_file, require_coq
 from .instance import WitnessError
 
-__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify"]
+__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify", "coq_file", "require_coq"]

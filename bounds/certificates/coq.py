@@ -36,25 +36,26 @@ from .values import Values
 SPARE = 88  # bits of the enclosures below the margin between the sides
 FEWER = 10  # decimals of the sides than of V
 LOST = 40  # bits that Coq's own rounding may take
-MOST_PLACES = 100  # (t, s'), times specialists: lemmas that Coq proves in seconds each
+MOST_PLACES = 100  # values of Q: Coq proves an enclosure for each V
 
 
-def possible(claim: str) -> None:
-    """Raise WitnessError, saying for which claims there is a Coq file, unless this is one."""
+def require_coq(path: Path) -> Witness:
+    """Read a witness. Raises WitnessError, with the reason, where there is no Coq file for it."""
+    witness = load(path)
+    claim, world = witness.claim, witness.instance
     searched = claim in STATEMENTS and STATEMENTS[claim].at == "optimum"
     why = "λ* is enclosed by a search over boxes" if searched else "not one of those written in Coq"
     need(claim in CLAIMS, f"claim {claim!r}: {why}; there is a Coq file for {sorted(CLAIMS)}")
+    size = len(world.used) * (world.K + 1)
+    need(size <= MOST_PLACES,
+         f"{size} values of Q: Coq files are written for at most {MOST_PLACES}")  # fmt: skip
+    return witness
 
 
 def coq_file(path: Path, certificate: Certificate) -> str:
     """The Coq file of a witness that was PROVED. Raises WitnessError where there is none."""
-    possible(certificate.claim)
-    witness = load(path)
+    witness = require_coq(path)
     need(certificate.proved and witness.sha256 == certificate.sha256, "not the witness certified")
-    size = len(witness.instance.used) * (witness.instance.K + 1)
-    need(
-        size <= MOST_PLACES, f"{size} values of Q: Coq files are written for at most {MOST_PLACES}"
-    )
     before = ctx.prec
     try:
         return _Writer(path.stem, witness, certificate).text()
@@ -140,7 +141,9 @@ class _Writer:
         totals, known_totals = totals_text(self.witness)
         blocks = " ".join(theory.UNFOLDED.get(b, "") for b in ("THEORY", *claim.blocks))
         sides = "lhs rhs" if "Definition lhs" in claim.statement + claim.lemmas else ""
-        names = fill(f"{blocks} {claim.names} {sides}", 96, initial_indent="  ", subsequent_indent="  ")
+        names = fill(
+            f"{blocks} {claim.names} {sides}", 96, initial_indent="  ", subsequent_indent="  "
+        )
         rewrites = "".join(f"rewrite ?{x}; " for x in known_totals)
         tactics = theory.TACTICS.replace("NAMES", names).replace("BITS", str(self.bits))
         file += [theory.RMIN, totals, tactics.replace("TOTALS", rewrites)]
@@ -159,11 +162,11 @@ class _Writer:
         assert self.certificate.rhs is not None
         both = self.certificate.rhs != (0.0, 0.0)
         # apart, since the terms that interval shares are looked up one by one
-        sides = [("left_side", left, self.certificate.lhs),
+        both_sides = [("left_side", left, self.certificate.lhs),
                  ("right_side", right, self.certificate.rhs)][: 1 + both]  # fmt: skip
         digits = self.digits - FEWER
         file += [self._at(claim.last).replace("KNOWN", use)] if claim.last else []
-        file += [between(*side, digits, f"{use}; evaluate") for side in sides]
+        file += [between(*side, digits, f"{use}; evaluate") for side in both_sides]
         lemmas = "left_side right_side" if both else "left_side"
         zero = "" if both else f"; change ({right}) with 0"
         return [

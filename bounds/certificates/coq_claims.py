@@ -223,12 +223,15 @@ CLAIMS: dict[str, CoqClaim] = {
         "  | O => 0\n"
         "  | S m =>\n"
         "      if ended s then 0\n"
-        "      else sum (allowed s) (fun a => p (T - n)%nat s a * (c (next s a) + E_total p c m (next s a)))\n"
+        "      else sum (allowed s) (fun a =>\n"
+        "        p (T - n)%nat s a * (c (next s a) + E_total p c m (next s a)))\n"
         "  end.\n"
         "Definition policy (p : nat -> nat -> nat -> R) : Prop := forall t s,\n"
-        "  (forall a, In a (allowed s) -> 0 <= p t s a) /\\ (allowed s <> [] -> sum (allowed s) (p t s) = 1).\n"
+        "  (forall a, In a (allowed s) -> 0 <= p t s a) /\\\n"
+        "  (allowed s <> [] -> sum (allowed s) (p t s) = 1).\n"
         "Definition mismatch (s' : nat) : R := sum specialists (fun k => v k * X k s').\n"
-        "Definition rhs : R := sum specialists (fun k => v k * E_total (pi (specialist k)) (X k) T start).\n"
+        "Definition rhs : R :=\n"
+        "  sum specialists (fun k => v k * E_total (pi (specialist k)) (X k) T start).\n"
         "Definition claim : Prop := exists p, policy p /\\ E_total p mismatch T start <= rhs.\n",
         "lhs", "rhs",
         "intros [p [is_policy says]]; apply (Rlt_not_le _ _ broken).\n"

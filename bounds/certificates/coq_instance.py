@@ -192,9 +192,7 @@ def enclosed(
     return _lemma(name, term, middle - slack, middle + 1 + slack, digits, use + proof)
 
 
-def between(
-    name: str, term: str, ends: tuple[float, float], digits: int, proof: str
-) -> str:
+def between(name: str, term: str, ends: tuple[float, float], digits: int, proof: str) -> str:
     """The same between two binary64 numbers, rounded outward."""
     low, high = (Fraction(x) * 10**digits for x in ends)
     return _lemma(name, term, math.floor(low) - 1, math.ceil(high) + 1, digits, proof)

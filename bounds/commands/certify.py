@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.errors import OutputError
+from toymdp.files import write_whole
 
 from ..records.output import OutputFile, dump
 from ..report.console import status_console, tables_console
@@ -18,17 +21,25 @@ from .options import Json
 if TYPE_CHECKING:
     from ..certificates import Certificate
 
+IDENTIFIER = re.compile("[A-Za-z][A-Za-z0-9_]*")
+
 
 def certify(
     witness: Annotated[Path, typer.Argument(help="A soup-witness/1 file.")],
     bits: Annotated[int, typer.Option(min=64, max=4096, help="Working precision.")] = 128,
     seconds: Annotated[float, typer.Option(min=0.0, help="Time for enclosing λ*.")] = 300.0,
+    coq: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.v", help="Also the proof as a file for `coqc`; not about λ*."),
+    ] = None,
     json_path: Json = None,
 ) -> None:
     """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
     from .. import certificates  # with python-flint, which only this command needs
 
     output = OutputFile(json_path, [witness])
+    if coq is not None:
+        _refuse_coq(witness, coq)
     with status_console().status("enclosing ...") as status:
         try:
             certificate = certificates.certify(
@@ -44,6 +55,29 @@ def certify(
         out.write([dump(certificate.as_dict())])
     if not certificate.proved:
         raise typer.Exit(1)
+    if coq is not None:
+        _write(coq, certificates.coq_file(witness, certificate))
+        status_console().print(f"{escape(str(coq))}: the proof; `coqc` checks it")
+
+
+def _refuse_coq(witness: Path, coq: Path) -> None:
+    """Raise InstanceError where no such file could be written, before any work is done."""
+    from .. import certificates
+
+    if coq.suffix != ".v" or not IDENTIFIER.fullmatch(coq.stem):
+        raise InstanceError.of("--coq", str(coq), "coqc reads NAME.v, NAME of letters, digits, _",
+                               "name another")  # fmt: skip
+    try:
+        certificates.require_coq(witness)
+    except certificates.WitnessError as error:
+        raise InstanceError(f"{witness}: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def table(name: str, certificate: Certificate) -> Table:
