@@ -37,6 +37,7 @@ WRONG = {
     "mixture-implicit": ("instance.rewards.0.1", 0.0),
     "nonneg-minus-one": ("instance.rewards.0.0", 1.0),
     "step-a-two-tastes": ("lambda.1", 0.0),
+    "unrolling-free-action": ("instance.rewards.0.1", 0.0),
 }
 
 

@@ -22,6 +22,7 @@ from .coq_instance import (
     between,
     enclosed,
     features_text,
+    free_text,
     instance_text,
     linear_rewards_text,
     soft_values,
@@ -34,6 +35,7 @@ from .statements import Point, soup_tilt
 from .values import Values
 
 SPARE = 88  # bits of the enclosures below the margin between the sides
+NEXT = "s'"  # a certificate's key of a next context
 FEWER = 10  # decimals of the sides than of V
 LOST = 40  # bits that Coq's own rounding may take
 MOST_PLACES = 100  # values of Q: Coq proves an enclosure for each V
@@ -119,10 +121,16 @@ class _Writer:
         """A text with the place that the certificate names."""
         where, K = self.where, self.witness.instance.K
         t, k = f"{where['t']}%nat", where.get("k", 0)
-        state = f"{where.get('s', 0)}%nat"
+        state = f"{where['s'] if 's' in where else where[NEXT]}%nat"
         who = "user" if k == K else f"(specialist {k}%nat)"
         at = f"{k}%nat {t} {state}" if "k" in where else f"{t} {state}"
-        for name, x in (("STATE", state), ("STEP", t), ("WHO", who), ("AT", at)):
+        for name, x in (
+            ("NUMBER", f"{k}%nat"),
+            ("STATE", state),
+            ("STEP", t),
+            ("WHO", who),
+            ("AT", at),
+        ):
             text = text.replace(name, x)
         return text
 
@@ -132,7 +140,9 @@ class _Writer:
             file.append(theory.LEAST)
         if claim.names.startswith("y"):
             file.append(weights_text(self.witness, self.where))
-        if "FEATURES" in claim.blocks:
+        if claim.names.endswith("free"):
+            file.append(free_text(self.values, self.where))
+        if "ss.asm1" in STATEMENTS[self.certificate.claim].hypotheses:
             file += [theory.PLACE, linear_rewards_text(self.witness)]
         if claim.nu:
             file.append(solution_text(self.witness))

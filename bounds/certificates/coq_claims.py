@@ -116,6 +116,30 @@ CLAIMS: dict[str, CoqClaim] = {
         "exists nu, forall s', In s' (successors STEP) ->\n"
         "    dot (psi STEP s') nu = Q WHO STEP s'",
     ),
+    "ss.eq12": CoqClaim(
+        (),
+        "(12) as typed: Q((s,a)) = r + beta log E_ref exp(r/beta + .. + Q of step t+L), with the last\n"
+        "   action free and the last Q outside 1/beta",
+        "Fixpoint unrolled (who : taste) (n s : nat) (last : nat -> R) : R :=\n"
+        "  if ended s then 0\n"
+        "  else match n with\n"
+        "  | O => last s\n"
+        "  | S m => ln (E_ref s (fun s' => exp (r who s' / beta + unrolled who m s' last)))\n"
+        "  end.\n"
+        "Definition typed (free : nat -> nat) (k t s' : nat) : R :=\n"
+        "  r (specialist k) s' + beta * unrolled (specialist k) (L - 1) s'\n"
+        "    (fun s => Q (specialist k) (t + L) (next s (free s))).\n"
+        "Definition claim : Prop := forall free k t s',\n"
+        "  In k specialists -> In t steps -> In s' (successors t) -> ended s' = false ->\n"
+        "  (t + L < T)%nat -> (forall s, In s (states (t + L)) -> In (free s) (allowed s)) ->\n"
+        "  typed free k t s' = Q (specialist k) t s'.\n",
+        "Rabs (typed free AT - Q (specialist NUMBER) STEP STATE)", "0",
+        "intros says; apply (Rgt_not_eq _ _ broken); rewrite says;\n"
+        "  [rewrite Rminus_eq_0; exact Rabs_R0 | vm_compute; auto 99 .. |].\n"
+        "  intros s here; vm_compute in here.\n"
+        "  repeat (destruct here as [<- | here]; [vm_compute; auto 99 |]); contradiction.",
+        "unrolled typed free", user=False,
+    ),
     "ss.eq7.logit": _sides(
         ("KL",),
         "(7), section 4: the logits of pi_k are logit_ref + Q_k, so KL(pi_k || typed) = 0",

@@ -8,9 +8,10 @@ from fractions import Fraction
 
 from flint import arb, fmpq, fmpq_mat
 
+from .equalities import unrolling
 from .hypotheses import left_null
 from .instance import Witness
-from .values import Field
+from .values import Field, Values
 
 SHORT = 10**12  # whole numbers from here on are written with their powers of two apart
 
@@ -109,6 +110,18 @@ def weights_text(witness: Witness, where: dict[str, int]) -> str:
         f"({number(c)}, ({t}%nat, {s}%nat))" for c, (t, s) in zip(row, places, strict=True) if c
     ]
     return f"Definition y : list (R * (nat * nat)) :=\n  {listed(terms)}.\n"
+
+
+def free_text(values: Values, where: dict[str, int]) -> str:
+    """The action a_{t+L} of each context, which (12) leaves free: the worse of the two extremes."""
+    world, t = values.world, where["t"] + values.world.order
+    found = [float(x.lhs.mid()) for x in unrolling(values, None) if x.where == where]
+    pick = max if found.index(max(found)) else min  # it yields the least Q first
+    chosen = []
+    for s in world.states[t]:
+        x = pick(values.next[s], key=lambda x: float(values.Q[where["k"]][t, x].mid()))
+        chosen.append(((s,), f"{x % world.tokens}%nat"))
+    return cases("free (s : nat) : nat", "s", chosen, "0%nat")
 
 
 def vector(row: dict[int, fmpq]) -> str:
