@@ -19,6 +19,7 @@ from .catalogue import STATEMENTS
 from .certificate import Certificate
 from .coq_claims import CLAIMS, CoqClaim
 from .coq_instance import (
+    allowed,
     between,
     enclosed,
     features_text,
@@ -27,9 +28,12 @@ from .coq_instance import (
     linear_rewards_text,
     soft_values,
     solution_text,
+    state_rows_text,
+    state_weights_text,
     totals_text,
     weights_text,
 )
+from .hypotheses import state_rows
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values
@@ -96,7 +100,8 @@ class _Writer:
 
     def text(self) -> str:
         """All of it."""
-        has_features = "FEATURES" in self.claim.blocks
+        features = features_text(self.witness) if "FEATURES" in self.claim.blocks else ""
+        rows = state_rows_text(self.witness) if "rows" in self.claim.statement else ""
         file = [
             f"(* {self.name}: {self.certificate.claim} is false on this instance.\n\n"
             "   Check with `coqc` (Debian: coq, libcoq-interval), which prints the claim, what is\n"
@@ -105,7 +110,7 @@ class _Writer:
             theory.HEAD,
             _title(1, "The instance: exact rationals, the numbers of the witness file"),
             instance_text(self.witness),
-            *([features_text(self.witness)] if has_features else []),
+            *filter(None, [features, rows]),
             _title(2, "The theory"),
             theory.THEORY,
             *(getattr(theory, block) for block in self.claim.blocks),
@@ -120,12 +125,13 @@ class _Writer:
     def _at(self, text: str) -> str:
         """A text with the place that the certificate names."""
         where, K = self.where, self.witness.instance.K
-        t, k = f"{where['t']}%nat", where.get("k", 0)
+        t, k = f"{where.get('t', 0)}%nat", where.get("k", 0)
         state = f"{where['s'] if 's' in where else where[NEXT]}%nat"
         who = "user" if k == K else f"(specialist {k}%nat)"
         at = f"{k}%nat {t} {state}" if "k" in where else f"{t} {state}"
         for name, x in (
             ("NUMBER", f"{k}%nat"),
+            *self._rows(),
             ("STATE", state),
             ("STEP", t),
             ("WHO", who),
@@ -134,11 +140,25 @@ class _Writer:
             text = text.replace(name, x)
         return text
 
+    def _rows(self) -> list[tuple[str, str]]:
+        """For a claim about psi(s): its rows, and what it says of each and each token."""
+        if "rows" not in self.claim.statement:
+            return []
+        rows, contexts = state_rows(self.witness.instance)
+        each = [f"(linear {s}%nat x_{i} {a}%nat)" for i, s in enumerate(contexts)
+                for a in allowed(self.witness, s)]  # fmt: skip
+        return [
+            ("EACH", "?" + ", ?".join(each)),
+            ("VECTORS", " ".join(f"x_{i}" for i in range(len(rows)))),
+        ]
+
     def _proof(self) -> list[str]:
         claim, file = self.claim, []
         if "EXTREMES" in claim.blocks:
             file.append(theory.LEAST)
-        if claim.names.startswith("y"):
+        if "rows" in claim.statement:
+            file.append(state_weights_text(self.witness, self.where))
+        elif claim.names == "y":
             file.append(weights_text(self.witness, self.where))
         if claim.names.endswith("free"):
             file.append(free_text(self.values, self.where))

@@ -64,7 +64,7 @@ def _with_nu(blocks: tuple[str, ...], says: str, lhs: str, factor: str, logits: 
         f"  forall t s, {_IN} -> lhs t s <= rhs nu t s.\n"
     )
     return CoqClaim(
-        ("SOUP", "FEATURES", "NORMS", *blocks), says, statement,
+        ("SOUP", "DOT", "FEATURES", "NORMS", *blocks), says, statement,
         "lhs AT", "rhs (fun who => solution (Q who)) AT",
         _BREAKS.format("says", "try (intros; apply every_nu_exists); "),
         "solution", nu=True,
@@ -89,7 +89,7 @@ Proof. cbv [sum fold_right y dot psi]; field. Qed.
 
 def _lemma1(says: str, statement: str, has: str) -> CoqClaim:
     return CoqClaim(
-        ("FEATURES",), says, statement,
+        ("DOT", "FEATURES"), says, statement,
         "Rabs (sum y (fun '(c, (t, s')) => c * Q WHO t s'))", "0",
         f"intros says; assert (has : {has}) by (apply says; vm_compute; auto 99).\n"
         "  destruct has as [nu is_linear].\n"
@@ -115,6 +115,32 @@ CLAIMS: dict[str, CoqClaim] = {
         "  exists nu, forall s', In s' (successors t) -> dot (psi t s') nu = Q who t s'.\n",
         "exists nu, forall s', In s' (successors STEP) ->\n"
         "    dot (psi STEP s') nu = Q WHO STEP s'",
+    ),
+    "ss.proof.single-exponential": CoqClaim(
+        ("DOT",),
+        "App. A.1: ref = softmax(psi(s).nu_ref(a)), and the integral of its exponentials is one\n"
+        "   exponential exp(psi(s).nu)",
+        "Definition claim : Prop := exists (nu_ref : nat -> nat -> R) (nu : nat -> R),\n"
+        "  (forall s x a, In (s, x) rows -> In a (allowed s) -> ref s a =\n"
+        "    exp (dot x (nu_ref a)) / sum (allowed s) (fun b => exp (dot x (nu_ref b)))) /\\\n"
+        "  (forall s x, In (s, x) rows ->\n"
+        "    sum (allowed s) (fun b => exp (dot x (nu_ref b))) = exp (dot x nu)).\n"
+        "(* The mean over tokens of log ref(a|s): by the claim it is linear in psi(s). *)\n"
+        "Definition mean_log (s : nat) : R :=\n"
+        "  sum (allowed s) (fun a => ln (ref s a)) / sum (allowed s) (fun _ => 1).\n",
+        "Rabs (sum y (fun '(c, (s, _)) => c * mean_log s))", "0",
+        "intros [nu_ref [nu [soft whole]]]; apply (Rgt_not_eq _ _ broken).\n"
+        "  assert (linear : forall s x a, In (s, x) rows -> In a (allowed s) ->\n"
+        "    ln (ref s a) = dot x (nu_ref a) - dot x nu) by (intros; eapply one_exponential; eauto).\n"
+        "  cbv [sum fold_right y mean_log allowed].\n"
+        "  rewrite EACH by (cbv [rows In allowed]; auto 99).\n"
+        "  transitivity (Rabs 0); [apply f_equal; cbv [VECTORS dot sum fold_right]; field | exact Rabs_R0].",
+        "y mean_log",
+        "Lemma one_exponential p u z v : p = exp u / z -> z = exp v -> ln p = u - v.\n"
+        "Proof.\n"
+        "  intros -> ->; unfold Rdiv; rewrite <- exp_Ropp, <- exp_plus, ln_exp; ring.\n"
+        "Qed.\n",
+        user=False,
     ),
     "ss.eq12": CoqClaim(
         (),

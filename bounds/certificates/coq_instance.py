@@ -9,8 +9,8 @@ from fractions import Fraction
 from flint import arb, fmpq, fmpq_mat
 
 from .equalities import unrolling
-from .hypotheses import left_null
-from .instance import Witness
+from .hypotheses import left_null, state_rows
+from .instance import Witness, matrix
 from .values import Field, Values
 
 SHORT = 10**12  # whole numbers from here on are written with their powers of two apart
@@ -52,13 +52,21 @@ def cases(head: str, on: str, rows: Iterable[tuple[tuple[int, ...], str]], other
     return "\n".join([*lines, f"  | {wild} => {otherwise}", "  end.\n"])
 
 
+def _by_token(witness: Witness, s: int) -> list[fmpq]:
+    """Weights of all tokens after a context."""
+    row, bos = list(witness.instance.row_of[s]), witness.instance.bos
+    return row if bos is None else [*row[:bos], fmpq(0), *row[bos:]]
+
+
+def allowed(witness: Witness, s: int) -> list[int]:
+    """The tokens of positive weight."""
+    return [a for a, x in enumerate(_by_token(witness, s)) if x > 0]
+
+
 def instance_text(witness: Witness) -> str:
     """Part 1 of the file: the numbers of the witness, nothing derived."""
     world = witness.instance
-    weights = {s: list(row) for s, row in world.row_of.items()}
-    if world.bos is not None:
-        for row in weights.values():
-            row.insert(world.bos, fmpq(0))
+    weights = {s: _by_token(witness, s) for s in world.row_of}
     eos = "false" if world.eos is None else f"Nat.eqb (s mod A) {world.eos}"
     plain = [("A", world.tokens, "tokens"), ("L", world.order, "tokens that a context holds"),
              ("T", world.steps, "steps"), ("K", world.K, "specialists"),
@@ -71,7 +79,7 @@ def instance_text(witness: Witness) -> str:
         "(* Tokens the reference policy allows after a context, and weights, by token; divided by\n"
         "   their sum they are its probabilities. *)\n"
         + cases("allowed (s : nat) : list nat", "s",
-                [((s,), naturals(a for a, x in enumerate(row) if x > 0)) for s, row in weights.items()], "[]")
+                [((s,), naturals(allowed(witness, s))) for s in weights], "[]")
         + cases("weight (s : nat) : list R", "s",
                 [((s,), listed(map(number, row))) for s, row in weights.items()], "[]"),
         "(* Nothing follows eos. *)\n"
@@ -122,6 +130,28 @@ def free_text(values: Values, where: dict[str, int]) -> str:
         x = pick(values.next[s], key=lambda x: float(values.Q[where["k"]][t, x].mid()))
         chosen.append(((s,), f"{x % world.tokens}%nat"))
     return cases("free (s : nat) : nat", "s", chosen, "0%nat")
+
+
+def state_rows_text(witness: Witness) -> str:
+    """Features psi(s) of the states s that have one, each by its name x_i."""
+    rows, contexts = state_rows(witness.instance)
+    named = [f"Definition x_{i} : vector := {vector(row)}.\n" for i, row in enumerate(rows)]
+    pairs = listed(f"({s}%nat, x_{i})" for i, s in enumerate(contexts))
+    return (
+        "(* Features psi(s) of the reachable states s that have some. *)\n"
+        + "".join(named)
+        + f"Definition rows : list (nat * vector) := {pairs}.\n"
+    )
+
+
+def state_weights_text(witness: Witness, where: dict[str, int]) -> str:
+    """Weights y of the states with ``yᵀΨ = 0``."""
+    rows, contexts = state_rows(witness.instance)
+    null = left_null(matrix(rows))
+    row = max((null[i] for i, s in enumerate(contexts) if s == where["s"]), key=any)
+    terms = [f"({number(c)}, ({s}%nat, x_{i}))"
+             for i, (c, s) in enumerate(zip(row, contexts, strict=True)) if c]  # fmt: skip
+    return f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
 
 
 def vector(row: dict[int, fmpq]) -> str:

@@ -78,9 +78,12 @@ KL = """\
 Definition KL (s : nat) (p q : nat -> R) : R := sum (allowed s) (fun a => p a * ln (p a / q a)).
 """
 
+DOT = """\
+Definition dot (x : vector) (nu : nat -> R) : R := sum x (fun '(c, j) => c * nu j).
+"""
+
 FEATURES = """\
 (* X(t,s,a) = psi((s,a)).nu on everything that is reachable. *)
-Definition dot (x : vector) (nu : nat -> R) : R := sum x (fun '(c, j) => c * nu j).
 Definition represents (nu : nat -> R) (X : nat -> nat -> R) : Prop :=
   forall t s', In t steps -> In s' (successors t) -> dot (psi t s') nu = X t s'.
 """
@@ -159,7 +162,8 @@ UNFOLDED = {
     "Init.Nat.add Init.Nat.sub Init.Nat.mul Init.Nat.pow Init.Nat.modulo Init.Nat.eqb fst snd",
     "SOUP": "lambda beta' mixed soup lambda_1",
     "KL": "KL",
-    "FEATURES": "psi dot",
+    "DOT": "dot",
+    "FEATURES": "psi",
     "NORMS": "coordinates norm size E_norm",
     "MEANS": "norm_E",
     "EXTREMES": "least",
