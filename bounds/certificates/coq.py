@@ -16,8 +16,8 @@ from flint import arb, ctx
 
 from . import coq_theory as theory
 from .catalogue import STATEMENTS
-from .certificate import Certificate
-from .coq_claims import CLAIMS, CoqClaim
+from .certificate import Certificate, interval
+from .coq_claims import CLAIMS
 from .coq_instance import (
     allowed,
     between,
@@ -26,14 +26,15 @@ from .coq_instance import (
     free_text,
     instance_text,
     linear_rewards_text,
+    naturals,
+    odds,
     soft_values,
     solution_text,
-    state_rows_text,
-    state_weights_text,
+    state_rows_of,
     totals_text,
     weights_text,
 )
-from .hypotheses import state_rows
+from .coq_refutations import CoqClaim
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values
@@ -97,11 +98,16 @@ class _Writer:
         self.claim: CoqClaim = CLAIMS[self.certificate.claim]
         self.values = Values(self.witness.instance)
         self.where = dict(self.certificate.where or {})
+        self.rows = self.odds = None
+        if "rows" in self.claim.statement:
+            self.rows = state_rows_of(self.witness, self.where)
+            if "continuation" in self.where:
+                self.odds = odds(self.witness, self.rows, self.where["continuation"])
 
     def text(self) -> str:
         """All of it."""
         features = features_text(self.witness) if "FEATURES" in self.claim.blocks else ""
-        rows = state_rows_text(self.witness) if "rows" in self.claim.statement else ""
+        rows = self.rows.text if self.rows else ""
         file = [
             f"(* {self.name}: {self.certificate.claim} is false on this instance.\n\n"
             "   Check with `coqc` (Debian: coq, libcoq-interval), which prints the claim, what is\n"
@@ -115,7 +121,7 @@ class _Writer:
             theory.THEORY,
             *(getattr(theory, block) for block in self.claim.blocks),
             _title(3, "The claim"),
-            f"(* {self.claim.says}. *)\n{self.claim.statement}",
+            f"(* {self.claim.says}. *)\n{self._at(self.claim.statement)}",
             _title(4, "The proof"),
             *self._proof(),
             "Print claim.\nCheck broken.\nCheck refuted.\nPrint Assumptions refuted.\n",
@@ -131,7 +137,7 @@ class _Writer:
         at = f"{k}%nat {t} {state}" if "k" in where else f"{t} {state}"
         for name, x in (
             ("NUMBER", f"{k}%nat"),
-            *self._rows(),
+            *self._rows().items(),
             ("STATE", state),
             ("STEP", t),
             ("WHO", who),
@@ -140,24 +146,26 @@ class _Writer:
             text = text.replace(name, x)
         return text
 
-    def _rows(self) -> list[tuple[str, str]]:
-        """For a claim about psi(s): its rows, and what it says of each and each token."""
-        if "rows" not in self.claim.statement:
-            return []
-        rows, contexts = state_rows(self.witness.instance)
-        each = [f"(linear {s}%nat x_{i} {a}%nat)" for i, s in enumerate(contexts)
-                for a in allowed(self.witness, s)]  # fmt: skip
-        return [
-            ("EACH", "?" + ", ?".join(each)),
-            ("VECTORS", " ".join(f"x_{i}" for i in range(len(rows)))),
-        ]
+    def _rows(self) -> dict[str, str]:
+        """For a claim about psi(s): what it says of each row (and token, or two continuations)."""
+        if self.rows is None:
+            return {}
+        contexts, two = self.rows.contexts, self.odds is not None
+        each = [f"(linear {s}%nat x_{i}{'' if two else f' {a}%nat'})" for i, s in enumerate(contexts)
+                for a in ([0] if two else allowed(self.witness, s))]  # fmt: skip
+        named = {"EACH": "?" + ", ?".join(each),
+                 "VECTORS": " ".join(f"x_{i}" for i in range(len(contexts)))}  # fmt: skip
+        if self.odds is None:
+            return named
+        this, that, _ = self.odds
+        return {**named, "FIRST": naturals(this), "SECOND": naturals(that)}
 
     def _proof(self) -> list[str]:
         claim, file = self.claim, []
         if "EXTREMES" in claim.blocks:
             file.append(theory.LEAST)
-        if "rows" in claim.statement:
-            file.append(state_weights_text(self.witness, self.where))
+        if self.rows:
+            file.append(self.rows.weights)
         elif claim.names == "y":
             file.append(weights_text(self.witness, self.where))
         if claim.names.endswith("free"):
@@ -190,9 +198,11 @@ class _Writer:
         left, right, refuted = map(self._at, (claim.left, claim.right, claim.refuted))
         assert self.certificate.lhs is not None
         assert self.certificate.rhs is not None
+        left_ends = interval(self.odds[-1]) if self.odds else self.certificate.lhs
+        assert left_ends is not None
         both = self.certificate.rhs != (0.0, 0.0)
         # apart, since the terms that interval shares are looked up one by one
-        both_sides = [("left_side", left, self.certificate.lhs),
+        both_sides = [("left_side", left, left_ends),
                  ("right_side", right, self.certificate.rhs)][: 1 + both]  # fmt: skip
         digits = self.digits - FEWER
         file += [self._at(claim.last).replace("KNOWN", use)] if claim.last else []
