@@ -27,6 +27,7 @@ SIZE = {"A": 4, "L": 2, "T": 5, "K": 3}
 APRIORI, STATE_WISE = "ss.thm1.gap.apriori", "ss.thm1.gap.apriori.state-wise"
 VISIBLE = 10.0  # rounding radii that a gap must exceed to be drawn
 INKS = ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"), (ORANGE, "D"), (PINK, "v"))
+STEPS = tuple(2.0 ** (half / 2) for half in range(-10, 9))  # ε, 1/32 to 16
 QUICK = {"n": 2, "steps": (0.25, 1.0, 4.0)}
 
 
@@ -34,7 +35,7 @@ def compute(
     on_progress: OnProgress = silent,
     *,
     n: int = 5,
-    steps: tuple[float, ...] = tuple(2.0 ** (i / 2) for i in range(-10, 9)),
+    steps: tuple[float, ...] = STEPS,
 ) -> list[Row]:
     """Rows ``{seed, epsilon, gap, apriori, span, state_wise}`` in reward units, at λ = (β'/β)w.
 

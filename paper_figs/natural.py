@@ -73,7 +73,7 @@ def compute(
     ]
 
 
-def searched(claim: str, looks: int, seed: int, horizon: float, **limits: float) -> list[Row]:
+def searched(claim: str, looks: int, seed: int, horizon: float, **limits: Any) -> list[Row]:
     """The row of one search; where norms are equal (10) is searched as the claim of that name."""
     import torch
 

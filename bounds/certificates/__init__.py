@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from .catalogue import STATEMENTS
 from .certificate import Certificate, certify
+from .coq import coq_file, require_coq
 from .instance import WitnessError
 from .standalone import standalone
 
-__all__ = ["STATEMENTS", "Certificate", "WitnessError", "certify", "standalone"]
+__all__ = [
+    "STATEMENTS", "Certificate", "WitnessError", "certify", "coq_file", "require_coq", "standalone",
+]  # fmt: skip

@@ -97,7 +97,7 @@ class Instance:
     moves: context s -> [(next context, ref)] over allowed tokens, of sum 1. states: for each step
     the reachable contexts; used: the reachable (t, s'). rewards: [K][S]. psi: (t, s') -> feature
     row {coordinate: value}. ended: last token is eos, nothing follows. row_of: context -> weight
-    of every token but bos. width: coordinates of psi.
+    of every token but bos. width: coordinates of psi. tokens, eos, bos: of the vocabulary.
     """
 
     steps: int
@@ -116,6 +116,9 @@ class Instance:
     start_feature: dict[int, fmpq] | None
     row_of: dict[int, list[fmpq]]
     width: int
+    tokens: int
+    eos: int | None
+    bos: int | None
 
     @property
     def K(self) -> int:
@@ -232,7 +235,7 @@ def _instance(fields: dict[str, Any]) -> Instance:
     row_of = {s: [x for a, x in enumerate(weights[s]) if a != bos] for s in moves}
     return Instance(
         T, L, start, beta, beta_prime, w, rewards, moves, states, used, ended, psi, per_step, row,
-        row_of, width or S * (T if per_step else 1),
+        row_of, width or S * (T if per_step else 1), A, eos, bos,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.errors import OutputError
 from toymdp.files import write_whole
 
 from ..records.output import OutputFile, dump
@@ -18,6 +20,8 @@ from .options import Json
 
 if TYPE_CHECKING:
     from ..certificates import Certificate
+
+IDENTIFIER = re.compile("[A-Za-z][A-Za-z0-9_]*")
 
 
 def certify(
@@ -32,6 +36,10 @@ def certify(
             help="Write a program of the standard library alone that proves it too.",
         ),
     ] = None,
+    coq: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT.v", help="Also the proof as a file for `coqc`; not about λ*."),
+    ] = None,
     json_path: Json = None,
 ) -> None:
     """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
@@ -43,8 +51,10 @@ def certify(
             text = certificates.standalone(witness)
         except certificates.WitnessError as error:
             raise InstanceError(f"{witness}: {error}") from None
-        write_whole(program, text.encode("utf-8"))
+        _write(program, text)
         status_console().print(f"wrote {escape(str(program))}: run it with any Python")
+    if coq is not None:
+        _refuse_coq(witness, coq)
     with status_console().status("enclosing ...") as status:
         try:
             certificate = certificates.certify(
@@ -60,6 +70,29 @@ def certify(
         out.write([dump(certificate.as_dict())])
     if not certificate.proved:
         raise typer.Exit(1)
+    if coq is not None:
+        _write(coq, certificates.coq_file(witness, certificate))
+        status_console().print(f"{escape(str(coq))}: the proof; `coqc` checks it")
+
+
+def _refuse_coq(witness: Path, coq: Path) -> None:
+    """Raise InstanceError where no such file could be written, before any work is done."""
+    from .. import certificates
+
+    if coq.suffix != ".v" or not IDENTIFIER.fullmatch(coq.stem):
+        raise InstanceError.of("--coq", str(coq), "coqc reads NAME.v, NAME of letters, digits, _",
+                               "name another")  # fmt: skip
+    try:
+        certificates.require_coq(witness)
+    except certificates.WitnessError as error:
+        raise InstanceError(f"{witness}: {error}") from None
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text.encode())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def table(name: str, certificate: Certificate) -> Table:
