@@ -85,7 +85,7 @@ METHODS = (
     "best-specialist",
 )  # fmt: skip
 _QUICKER = tuple(m.replace("[5 starts]", "") for m in METHODS)  # of PAD-SF, one start
-FULL = Settings(20, 2, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
+FULL = Settings(20, 1, (5, 20, 80, 320, 1280), METHODS, "bt", 0.3, False)
 QUICK = Settings(2, 1, (40, 640), _QUICKER, "bt", 0.3, True)
 EXPERIMENT = Experiment(
     "t2i", "five turns of a slate; specialists of one turn, users of the session (SS Figures 1, 2)",
