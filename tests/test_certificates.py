@@ -296,6 +296,8 @@ def inside(x: arb, value: float, size: float = 1.0) -> bool:
     return bool((x + arb(0, 1e-9 * (size + abs(value)))).overlaps(arb(value)))
 
 
+# the best λ ≥ 0 is enclosed by a search of its own: tests/test_span_claims.py
+SEARCHED = {"ss.eq8.simplex"}
 # judged by least-squares residuals: below
 RESIDUALS = {
     "ss.lemma1", "ss.lemma1.per-step", "ss.proof.single-exponential", "ss.eq12",
@@ -314,7 +316,7 @@ def test_both_sides_hold_what_floating_point_finds(number, tmp_path):
     point = Point.exact(witness.instance, witness.lam)
     J = arb(SoupObjective(sol).value(np.array(lam) * mdp.beta / mdp.beta_prime))
     point = Point(point.u, point.v, point.zero, J)
-    for claim in sorted(set(STATEMENTS) - RESIDUALS):
+    for claim in sorted(set(STATEMENTS) - RESIDUALS - SEARCHED):
         sides = sides_of(claim, sol, lam, opt)
         places = list(STATEMENTS[claim].sides(values, point))
         here = [x for x in places if sides.where is None or x.where == dict(sides.where)]
