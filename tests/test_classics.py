@@ -8,7 +8,7 @@ import pytest
 from bounds import check
 from toymdp import solve, soup_optimum
 from toymdp.exact.cross_checks import enumerated_value
-from toymdp.families.classics import PIN, PRICE, rare_trap, trap_loop
+from toymdp.families.traps import PIN, PRICE, rare_trap, trap_loop
 
 
 def test_divergence_of_the_rare_trap_by_hand():
