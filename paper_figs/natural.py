@@ -29,7 +29,7 @@ LIMITS = {
 # around which the limits are moved one at a time: known worlds break there
 BASE = {
     "ss.thm1.kl": {"least_ref": 0.1, "norm_ratio": 3.0, "reward_over_beta": 50.0, "horizon": 2},
-    "ss.thm1.gap": {"least_ref": 0.01, "norm_ratio": 1.0, "reward_over_beta": 50.0, "horizon": 5},
+    "ss.thm1.gap": {"least_ref": 0.01, "norm_ratio": 1.0, "reward_over_beta": 50.0, "horizon": 3},
 }
 QUICK = {"looks": 200, "limits": {"least_ref": (0.1, 0.01), "horizon": (2, 3)}}
 NAMES = {
