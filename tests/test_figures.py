@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from bounds.experiments import comparison, ultrafeedback
 from bounds.experiments.experiment import labelled_pairs
-from paper_figs import adaptation, bases, desirability, landscape, lemma1, tightness
+from paper_figs import adaptation, bases, desirability, landscape, lemma1, natural, tightness
 from paper_figs.command import FIGURES, settings
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
@@ -267,6 +267,24 @@ def test_share_of_one_specialist(d):
     (found,) = [r["share"] for r in rows if (r["width"], r["user"], r["K"]) == (d, user, 1)]
     assert found > 0.01  # 0 would hide what it is a share of
     assert found == pytest.approx((best - ref) / (top - ref), abs=1e-6)
+
+
+def test_natural_counts_a_world_within_tighter_limits():
+    rows = quick("natural")
+    looks = natural.QUICK["looks"]
+    assert all(looks <= r["looks"] <= looks + 24 for r in rows)
+    assert all((r["verdict"] == "violated") == (r["ratio"] > 1) for r in rows)
+    assert len({tuple(r[k] for k in ("claim", *natural.LIMITS)) for r in rows}) == len(rows) == 6
+    for claim, base in natural.BASE.items():
+        tighter = {**base, "least_ref": 0.25, "claim": claim, "ratio": 7.0}
+        other_T = {**tighter, "horizon": 4, "ratio": 9.0}
+        own = natural.largest(rows, "least_ref", claim)
+        assert [x for x, _ in own] == [0.1, 0.01]
+        assert own[1][1] >= own[0][1]
+        more = natural.largest([*rows, tighter, other_T], "least_ref", claim)
+        assert more == [(0.25, 7.0), (0.1, 7.0), (0.01, 7.0)]
+        looser = {**base, "least_ref": 0.03, "claim": claim, "ratio": 7.0}
+        assert natural.largest([*rows, looser], "least_ref", claim)[0] == own[0]
 
 
 def test_rungs():
