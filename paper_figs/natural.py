@@ -61,19 +61,23 @@ def compute(
     return rows_of(list(tasks.values()), "natural", on_progress)
 
 
-def searched(claim: str, looks: int, seed: int, horizon: float, **limits: float) -> list[Row]:
+def searched(
+    claim: str, looks: int, seed: int, least_ref: float, norm_ratio: float,
+    reward_over_beta: float, horizon: float,
+) -> list[Row]:  # fmt: skip
     """The row of one search; where norms are equal (10) is searched as the claim of that name."""
     import torch
 
     from bounds.search.within_limits import most_broken
 
     torch.set_num_threads(1)
-    ordinary = Ordinary(**limits, horizon=int(horizon))
+    ordinary = Ordinary(least_ref, norm_ratio, reward_over_beta, horizon=int(horizon))
     equal = claim == "ss.thm1.gap" and ordinary.norm_ratio == 1
     state = most_broken(f"{claim}.constant-norm" if equal else claim, ordinary, looks, seed)
     best = state.best
     return [{
-        "claim": claim, **limits, "horizon": int(horizon), "looks": state.looks,
+        "claim": claim, "least_ref": least_ref, "norm_ratio": norm_ratio,
+        "reward_over_beta": reward_over_beta, "horizon": int(horizon), "looks": state.looks,
         "ratio": 0.0 if best is None else max(best.strength, 0.0),
         "verdict": None if best is None else best.check.verdict,
         "A": None if best is None else best.mdp.vocab_size,
@@ -111,8 +115,8 @@ def draw(rows: list[Row], width: float) -> Figure:
     named: dict[str, Any] = {}
     for place, (axis, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         for claim, (label, ink, marker) in LOOKS_OF.items():
-            x, y = zip(*curves[panel][claim], strict=True)
-            y = [max(ratio, LEAST) for ratio in y]
+            x = [limit for limit, _ in curves[panel][claim]]
+            y = [max(ratio, LEAST) for _, ratio in curves[panel][claim]]
             (named[label],) = axis.plot(x, y, color=ink, marker=marker, mfc="white")
             broken = [(a, b) for a, b in zip(x, y, strict=True) if b > 1]
             axis.plot(*zip(*broken, strict=True) if broken else ([], []), color=ink,
