@@ -29,13 +29,14 @@ LIMITS = {
 # around which the limits are moved one at a time: known worlds break there
 BASE = {
     "ss.thm1.kl": {"least_ref": 0.1, "norm_ratio": 3.0, "reward_over_beta": 50.0, "horizon": 2},
-    "ss.thm1.gap": {"least_ref": 0.01, "norm_ratio": 1.0, "reward_over_beta": 50.0, "horizon": 5},
+    "ss.thm1.gap": {"least_ref": 0.01, "norm_ratio": 1.0, "reward_over_beta": 50.0, "horizon": 3},
 }
 QUICK = {"looks": 200, "limits": {"least_ref": (0.1, 0.01), "horizon": (2, 3)}}
 NAMES = {
     "least_ref": "least probability under ref", "norm_ratio": "largest norm / smallest",
     "reward_over_beta": r"largest $r/\beta$", "horizon": "horizon $T$",
 }  # fmt: skip
+LEAST, TICKS = 0.05, (0.1, 0.3, 1, 3, 10)  # smaller ratios are drawn at LEAST, not left out
 LOOKS_OF = {
     "ss.thm1.kl": ("(9)", BLUE, "o"), "ss.thm1.gap": ("(10)", VERMILION, "s"),
 }  # fmt: skip
@@ -48,44 +49,35 @@ def compute(
     looks: int = LOOKS,
     seed: int = 0,
 ) -> list[Row]:
-    """Rows ``{panel, claim, limits, looks, ratio, verdict, A, L, best}``, one for each point.
-
-    ratio: of the point's own search; best: the largest within its limits, at its T.
-    """
+    """Rows ``{claim, limits, looks, ratio, verdict, A, L}``, one for each search."""
     require_packages()
-    points = {
-        (panel, claim, x): base | {panel: x}
+    tasks = {
+        task.id: task
         for claim, base in BASE.items()
         for panel, values in limits.items()
         for x in sorted({*values, base[panel]})
+        for task in [Task.of(searched, claim=claim, looks=looks, seed=seed, **(base | {panel: x}))]
     }
-    tasks = {
-        task.id: task
-        for (_, claim, _), asked in points.items()
-        for task in [Task.of(searched, claim=claim, looks=looks, seed=seed, **asked)]
-    }
-    found = rows_of(list(tasks.values()), "natural", on_progress)
-    return [
-        {"panel": panel, **row, "best": max(r["ratio"] for r in found if _covers(row, r))}
-        for (panel, claim, _), asked in points.items()
-        for row in found
-        if row["claim"] == claim and all(row[name] == x for name, x in asked.items())
-    ]
+    return rows_of(list(tasks.values()), "natural", on_progress)
 
 
-def searched(claim: str, looks: int, seed: int, horizon: float, **limits: Any) -> list[Row]:
+def searched(
+    claim: str, looks: int, seed: int, least_ref: float, norm_ratio: float,
+    reward_over_beta: float, horizon: float,
+) -> list[Row]:  # fmt: skip
     """The row of one search; where norms are equal (10) is searched as the claim of that name."""
     import torch
 
     from bounds.search.within_limits import most_broken
 
     torch.set_num_threads(1)
-    ordinary = Ordinary(**limits, horizon=int(horizon))
+    ordinary = Ordinary(least_ref, norm_ratio, reward_over_beta, horizon=int(horizon))
     equal = claim == "ss.thm1.gap" and ordinary.norm_ratio == 1
     state = most_broken(f"{claim}.constant-norm" if equal else claim, ordinary, looks, seed)
     best = state.best
     return [{
-        "claim": claim, **limits, "horizon": int(horizon), "looks": state.looks,
+        "claim": claim, "least_ref": least_ref, "norm_ratio": norm_ratio,
+        "reward_over_beta": reward_over_beta, "horizon": int(horizon), "looks": state.looks,
         "ratio": 0.0 if best is None else max(best.strength, 0.0),
         "verdict": None if best is None else best.check.verdict,
         "A": None if best is None else best.mdp.vocab_size,
@@ -93,10 +85,19 @@ def searched(claim: str, looks: int, seed: int, horizon: float, **limits: Any) -
     }]  # fmt: skip
 
 
+def largest(rows: list[Row], panel: str, claim: str) -> list[tuple[float, float]]:
+    """(limit, largest ratio found within the limits, at their T) along one panel, loosest last."""
+    base = BASE[claim]
+    own = [r for r in rows if r["claim"] == claim]
+    points = [r for r in own if all(r[name] == base[name] for name in base if name != panel)]
+    found = [(row[panel], max(r["ratio"] for r in own if _covers(row, r))) for row in points]
+    return sorted(found, reverse=panel == "least_ref")
+
+
 def _covers(row: Row, other: Row) -> bool:
-    """Whether every world within the other's limits is within the row's, of the same claim and T."""
+    """Whether every world within the other's limits is within the row's, at the same T."""
     return bool(
-        (other["claim"], other["horizon"]) == (row["claim"], row["horizon"])
+        other["horizon"] == row["horizon"]
         and other["least_ref"] >= row["least_ref"]
         and other["norm_ratio"] <= row["norm_ratio"]
         and other["reward_over_beta"] <= row["reward_over_beta"]
@@ -105,28 +106,26 @@ def _covers(row: Row, other: Row) -> bool:
 
 def draw(rows: list[Row], width: float) -> Figure:
     """A panel for each limit; filled marks break the claim, the line at 1 is where that begins."""
-    panels = list(dict.fromkeys(r["panel"] for r in rows))
+    curves = {panel: {claim: largest(rows, panel, claim) for claim in LOOKS_OF} for panel in NAMES}
+    panels = [p for p in NAMES if any(len(curve) > 1 for curve in curves[p].values())]
     columns = 2 if width < 5 else len(panels)
     lines = -(-len(panels) // columns)
     aspect = 1.15 if lines > 1 else 0.62
     figure, axes = canvas(width, aspect, lines, columns, sharey=True, squeeze=False)
     named: dict[str, Any] = {}
-    least = min((r["best"] for r in rows if r["best"] > 0), default=0.1)
     for place, (axis, panel) in enumerate(zip(axes.flat, panels, strict=False)):
         for claim, (label, ink, marker) in LOOKS_OF.items():
-            own = sorted(
-                (r for r in rows if (r["panel"], r["claim"]) == (panel, claim)),
-                key=lambda r: r[panel],
-            )
-            x, y = [r[panel] for r in own], [max(r["best"], 0.7 * least) for r in own]
-            (named[label],) = axis.plot(x, y, color=ink, marker=marker, mfc="white", ls="-")
+            x = [limit for limit, _ in curves[panel][claim]]
+            y = [max(ratio, LEAST) for _, ratio in curves[panel][claim]]
+            (named[label],) = axis.plot(x, y, color=ink, marker=marker, mfc="white")
             broken = [(a, b) for a, b in zip(x, y, strict=True) if b > 1]
             axis.plot(*zip(*broken, strict=True) if broken else ([], []), color=ink,
                       marker=marker, ls="none")  # fmt: skip
         axis.axhline(1.0, color="0.4", lw=0.7, zorder=1)
         axis.set(xscale="log", yscale="log", xlabel=NAMES[panel])
-        ticks = sorted({r[panel] for r in rows if r["panel"] == panel})
+        ticks = sorted({x for curve in curves[panel].values() for x, _ in curve})
         axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axis.set_yticks(TICKS, [f"{y:g}" for y in TICKS])
         axis.minorticks_off()
         if panel == "least_ref":
             axis.invert_xaxis()

@@ -136,6 +136,7 @@ TAME = {
     "gap-constant-norm": ("instance.rewards.0.3", 12.0),
     "gap-first-step-only": ("instance.features.scale.0.1", 1.0),
     "gap-natural-T2": ("instance.features.scale.0.1", 1.0),
+    "gap-natural-T2-equal-norms": ("instance.rewards.0.7", 0.0),
     "gap-natural-T3": ("instance.rewards.0.8", 0.0),
     "gap-natural-loop-T10": ("instance.rewards.0.2", 0.0),
     "gap-natural-loop-T7": ("instance.rewards.0.1", 0.0),

@@ -23,6 +23,7 @@ from paper_figs import (
     labels,
     landscape,
     lemma1,
+    natural,
     tightness,
     topics,
 )
@@ -306,6 +307,24 @@ def test_implicit_is_explicit_unless_as_printed():
         assert sound["share"] == pytest.approx(explicit["share"], abs=1e-12)
         assert abs(printed["share"] - explicit["share"]) > 0.01
         assert 0.0 < sound["accepted_answer"] < sound["accepted_token"] < 1.0
+
+
+def test_natural_counts_a_world_within_tighter_limits():
+    rows = quick("natural")
+    looks = natural.QUICK["looks"]
+    assert all(looks <= r["looks"] <= looks + 24 for r in rows)
+    assert all((r["verdict"] == "violated") == (r["ratio"] > 1) for r in rows)
+    assert len({tuple(r[k] for k in ("claim", *natural.LIMITS)) for r in rows}) == len(rows) == 6
+    for claim, base in natural.BASE.items():
+        tighter = {**base, "least_ref": 0.25, "claim": claim, "ratio": 7.0}
+        other_T = {**tighter, "horizon": 4, "ratio": 9.0}
+        own = natural.largest(rows, "least_ref", claim)
+        assert [x for x, _ in own] == [0.1, 0.01]
+        assert own[1][1] >= own[0][1]
+        more = natural.largest([*rows, tighter, other_T], "least_ref", claim)
+        assert more == [(0.25, 7.0), (0.1, 7.0), (0.01, 7.0)]
+        looser = {**base, "least_ref": 0.03, "claim": claim, "ratio": 7.0}
+        assert natural.largest([*rows, looser], "least_ref", claim)[0] == own[0]
 
 
 def test_rungs():

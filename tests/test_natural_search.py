@@ -138,7 +138,9 @@ def test_rivals_of_three_rewards():
 @pytest.mark.parametrize("claim", ["ss.thm1.kl", "ss.thm1.gap"])
 @pytest.mark.parametrize("ratio", [1.0, 3.0])
 def test_built_features_reach_the_bound_and_none_are_better(claim, ratio):
-    population, theta = ordinary_population(np.random.default_rng(4), Ordinary(horizon=3), 3)
+    population, theta = ordinary_population(
+        np.random.default_rng(4), Ordinary(horizon=3, weights=(0.3, 0.7)), 3
+    )
     objective = within(OBJECTIVES[claim], ratio)
     with torch.no_grad():
         batch, lam = population.solve(theta, population.reach())
