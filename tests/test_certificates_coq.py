@@ -30,12 +30,14 @@ WRONG = {
     "kl-step-rare-token": ("instance.features.scale.0.0", 1.0),
     "lemma1-per-step": ("instance.rewards.0", [0.0, 0.0, 0.0]),
     "lemma1-softmax": ("instance.rewards.0", [0.0, 0.0, 0.0]),
+    "law-two-steps": ("instance.ref_weights", [[1.0] * 3] * 9),
     "lipschitz-norm-of-mean": ("instance.rewards.0.0", -1.0),
     "lipschitz-rare-token": ("instance.features.scale.0.0", 1.0),
     "logits-beta-two": ("instance.beta", 1.0),
     "mixture-explicit": ("instance.beta_prime", 1.0),
     "mixture-implicit": ("instance.rewards.0.1", 0.0),
     "nonneg-minus-one": ("instance.rewards.0.0", 1.0),
+    "single-exponential": ("instance.ref_weights", [[1.0] * 3] * 3),
     "step-a-two-tastes": ("lambda.1", 0.0),
     "unrolling-free-action": ("instance.rewards.0.1", 0.0),
 }
@@ -94,11 +96,11 @@ def test_every_claim_in_coq_has_a_stored_witness():
 def test_the_file_is_written(name):
     text = file_of(name)
     assert text.isascii()  # coqc reads any locale's bytes
-    assert max(map(len, text.splitlines())) <= 400
+    assert max(map(len, text.splitlines())) <= 110
     for line in ("Definition claim : Prop :=", "Theorem broken :", "Theorem refuted : ~ claim.",
                  "Print Assumptions refuted."):  # fmt: skip
         assert line in text
-    for word in ("Admitted", "Axiom", "Parameter", "admit", "Abort", "{", "KNOWN", "NAMES", "BITS"):
+    for word in ("Admitted", "Axiom", "Parameter", "admit", "Abort", "KNOWN", "NAMES", "BITS"):
         assert not re.search(rf"^[^(]*\b{word}\b", text, re.M), word
     # nothing is left to be filled in
     assert not re.search(r"\b(AT|WHO|STEP|STATE|TOTALS)\b", text)
@@ -217,7 +219,8 @@ def test_coqc_rejects_a_forged_certificate(name, tmp_path):
     forged = dataclasses.replace(stored, sha256=certify(path).sha256)
     found = coqc(tmp_path, coq_file(path, forged))
     assert found.returncode != 0
-    assert "Numerical evaluation failed to conclude" in found.stderr
+    # the left side is not what was certified; of (13), whose sides are new here, not above the right
+    assert "Numerical evaluation failed" in found.stderr or "Cannot find witness" in found.stderr
 
 
 SABOTAGE = [

@@ -97,6 +97,26 @@ def instance_text(witness: Witness) -> str:
     return "\n".join(parts)
 
 
+def lambda_texts(witness: Witness, hypotheses: tuple[str, ...]) -> list[str]:
+    """What the claim supposes of λ, each with its proof."""
+    texts = []
+    if "lambda-in-domain" in hypotheses:
+        texts.append(
+            "Lemma lambda_is_in_the_domain : beta * lambda_1 <= beta'.\n"
+            "Proof.\n"
+            "  cbv [lambda_1 sum fold_right map specialists seq K lambda beta beta'].\n"
+            "  unfold Rabs; repeat destruct Rcase_abs; lra.\n"
+            "Qed.\n"
+        )
+    if "lambda-nonzero" in hypotheses:
+        k = next(k for k, x in enumerate(witness.lam or []) if x != 0)
+        texts.append(
+            "Lemma lambda_is_not_zero : exists k, In k specialists /\\ lambda k <> 0.\n"
+            f"Proof. exists {k}%nat; split; [vm_compute; auto 99 | cbv [lambda]; lra]. Qed.\n"
+        )
+    return texts
+
+
 def totals_text(witness: Witness) -> tuple[str, list[str]]:
     """The sums of weights, which Coq adds up once; and the lemmas' names."""
     world = witness.instance
