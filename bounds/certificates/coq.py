@@ -36,6 +36,7 @@ from .coq_instance import (
     weights_text,
 )
 from .coq_refutations import CoqClaim
+from .coq_setup import set_up_text
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values
@@ -187,6 +188,10 @@ class _Writer:
         hypotheses = STATEMENTS[self.certificate.claim].hypotheses
         if "ss.asm1" in hypotheses:
             file += [theory.PLACE, linear_rewards_text(self.witness)]
+        # no hypothesis of Lemma 1, but of the section that it stands in
+        meets_set_up = claim.names == "y" and self.certificate.reported.get("ss.asm0")
+        if "ss.asm0" in hypotheses or meets_set_up:
+            file.append(set_up_text(self.witness))
         file += lambda_texts(self.witness, hypotheses)
         if claim.nu:
             file.append(solution_text(self.witness))
