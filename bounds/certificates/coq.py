@@ -28,15 +28,13 @@ from .coq_instance import (
     lambda_texts,
     linear_rewards_text,
     naturals,
-    odds,
     soft_values,
     solution_text,
-    state_rows_of,
     totals_text,
     weights_text,
 )
 from .coq_refutations import CoqClaim
-from .coq_setup import set_up_text
+from .coq_states import odds, set_up_text, state_rows_of
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values

@@ -1,16 +1,82 @@
-"""The set-up ``ref = softmax(psi(s)·nu_ref(a))`` in Coq: a nu_ref of logarithms, and its proof.
+"""Claims about psi(s), the features of states, in Coq; and the set-up that they suppose.
 
-``nu_ref(a)`` is made of ``ln(ref(a|s)/ref(a0|s))`` at a basis of the rows psi(s). Of the other rows
-it is true if a product of powers is, which are rational numbers where the powers are whole.
+The set-up is ``ref = softmax(psi(s)·nu_ref(a))``. There nu_ref(a) is made of
+``ln(ref(a|s)/ref(a0|s))`` at a basis of the rows psi(s); of the other rows it is true if a product
+of powers is, and these are rational numbers where the powers are whole.
 """
 
 from __future__ import annotations
 
-from flint import fmpq
+from dataclasses import dataclass
+
+from flint import arb, fmpq
 
 from .coq_instance import allowed, cases, combination, listed, number, vector
-from .hypotheses import state_rows
+from .hypotheses import left_null, state_rows
 from .instance import Witness, matrix
+
+
+@dataclass(frozen=True)
+class StateRows:
+    """Features psi(s) of states s that have some, and weights y of them with ``yᵀΨ = 0``.
+
+    text: their definitions, x_i by row. contexts: s. y: one weight a row.
+    """
+
+    text: str
+    contexts: list[int]
+    y: list[fmpq]
+
+    @property
+    def weights(self) -> str:
+        """y as a Coq definition."""
+        terms = [f"({number(c)}, ({s}%nat, x_{i}))"
+                 for i, (c, s) in enumerate(zip(self.y, self.contexts, strict=True)) if c]  # fmt: skip
+        return f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
+
+
+def state_rows_of(witness: Witness, where: dict[str, int]) -> StateRows:
+    """The rows that single-exponential and (13) speak of, and the y of the row in ``where``."""
+    world = witness.instance
+    ahead = [(t, s) for t, s in world.used
+             if t + world.order < world.steps and s not in world.ended]  # fmt: skip
+    rows, contexts = state_rows(world, ahead if "continuation" in where else None)
+    null = left_null(matrix(rows))
+    here = where["s'" if "continuation" in where else "s"]
+    text = (
+        "(* Features psi(s) of the reachable states s that the claim speaks of. *)\n"
+        + "".join(f"Definition x_{i} : vector := {vector(row)}.\n" for i, row in enumerate(rows))
+        + "Definition rows : list (nat * vector) := "
+        + listed(f"({s}%nat, x_{i})" for i, s in enumerate(contexts))
+        + ".\n"
+    )
+    y = max((null[i] for i, s in enumerate(contexts) if s == here), key=any)
+    return StateRows(text, contexts, y)
+
+
+def continuations(witness: Witness, s: int) -> dict[tuple[int, ...], fmpq]:
+    """What may follow s, L tokens long, and its probability; in the certificate's order."""
+    world = witness.instance
+    law: dict[tuple[int, ...], tuple[int, fmpq]] = {(): (s, fmpq(1))}
+    for _ in range(world.order):
+        law = {(*c, y % world.tokens): (y, p * q)
+               for c, (x, p) in law.items() for y, q in world.moves.get(x, ())}  # fmt: skip
+    return {c: p for c, (_, p) in law.items()}
+
+
+def odds(
+    witness: Witness, rows: StateRows, chosen: int
+) -> tuple[tuple[int, ...], tuple[int, ...], arb]:
+    """The continuation numbered ``chosen``, the one whose ``y·log law`` is farthest, and how far."""
+    laws = [list(continuations(witness, s).items()) for s in rows.contexts]
+    sums = {
+        each[0][0]: sum((arb(c) * arb(p).log() for c, (_, p) in zip(rows.y, each, strict=True)), arb(0))
+        for each in zip(*laws, strict=True)
+    }  # fmt: skip
+    this = list(sums)[chosen]
+    that = max(sums, key=lambda c: float(abs(sums[c] - sums[this]).mid()))
+    return this, that, abs(sums[this] - sums[that])
+
 
 POWERS = """\
 Lemma exp_of_ln q n : 0 < q -> exp (IZR n * ln q) = powerRZ q n.
