@@ -25,22 +25,23 @@ from .coq_instance import (
     features_text,
     free_text,
     instance_text,
+    lambda_texts,
     linear_rewards_text,
     naturals,
-    odds,
     soft_values,
     solution_text,
-    state_rows_of,
     totals_text,
     weights_text,
 )
 from .coq_refutations import CoqClaim
+from .coq_states import odds, set_up_text, state_rows_of
 from .instance import Witness, load, need
 from .statements import Point, soup_tilt
 from .values import Values
 
 SPARE = 88  # bits of the enclosures below the margin between the sides
 NEXT = "s'"  # a certificate's key of a next context
+WIDTH = 100
 FEWER = 10  # decimals of the sides than of V
 LOST = 40  # bits that Coq's own rounding may take
 MOST_PLACES = 100  # values of Q: Coq proves an enclosure for each V
@@ -82,6 +83,18 @@ def _precision(certificate: Certificate) -> tuple[int, int]:
 
 def _title(n: int, text: str) -> str:
     return f"(* ==== {n}. {text} {'=' * (80 - len(text))} *)\n"
+
+
+def _wrapped(line: str) -> str:
+    """A line of Coq, whose layout is free, broken where it is long."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return (
+        line
+        if len(line) <= WIDTH
+        else fill(
+            line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    )
 
 
 @dataclass
@@ -126,7 +139,7 @@ class _Writer:
             *self._proof(),
             "Print claim.\nCheck broken.\nCheck refuted.\nPrint Assumptions refuted.\n",
         ]
-        return "\n".join(file)
+        return "\n".join(map(_wrapped, "\n".join(file).split("\n")))
 
     def _at(self, text: str) -> str:
         """A text with the place that the certificate names."""
@@ -170,8 +183,14 @@ class _Writer:
             file.append(weights_text(self.witness, self.where))
         if claim.names.endswith("free"):
             file.append(free_text(self.values, self.where))
-        if "ss.asm1" in STATEMENTS[self.certificate.claim].hypotheses:
+        hypotheses = STATEMENTS[self.certificate.claim].hypotheses
+        if "ss.asm1" in hypotheses:
             file += [theory.PLACE, linear_rewards_text(self.witness)]
+        # no hypothesis of Lemma 1, but of the section that it stands in
+        meets_set_up = claim.names == "y" and self.certificate.reported.get("ss.asm0")
+        if "ss.asm0" in hypotheses or meets_set_up:
+            file.append(set_up_text(self.witness))
+        file += lambda_texts(self.witness, hypotheses)
         if claim.nu:
             file.append(solution_text(self.witness))
         if claim.lemmas:
@@ -182,19 +201,15 @@ class _Writer:
         names = fill(
             f"{blocks} {claim.names} {sides}", 96, initial_indent="  ", subsequent_indent="  "
         )
-        rewrites = "".join(f"rewrite ?{x}; " for x in known_totals)
+        rewrites = "rewrite " + ", ".join(f"?{x}" for x in known_totals) + ";"
         tactics = theory.TACTICS.replace("NAMES", names).replace("BITS", str(self.bits))
         file += [theory.RMIN, totals, tactics.replace("TOTALS", rewrites)]
-        world, beta = self.witness.instance, arb(self.witness.instance.beta)
-        V = {f"(specialist {k}%nat)": self.values.V[k] for k in range(world.K)}
-        V |= {"user": self.values.V[-1]} if claim.user else {}
-        scaled = {name: {p: beta * x for p, x in field.items()} for name, field in V.items()}
-        text, known = soft_values(self.witness, scaled, self.digits)
-        file.append(f"(* V(t,s) of each taste, the last step first. *)\n{text}")
+        text, known = self._enclosures()
+        file += [text] if known else []
         if "log_Z" in claim.statement or "soup " in claim.statement:
             file.append(self._log_Z(known))
             known = [*known, "log_Z_here"]
-        use = f"generalize {' '.join(known)}; intros"
+        use = f"generalize {' '.join(known)}; intros; " if known else ""
         left, right, refuted = map(self._at, (claim.left, claim.right, claim.refuted))
         assert self.certificate.lhs is not None
         assert self.certificate.rhs is not None
@@ -205,15 +220,26 @@ class _Writer:
         both_sides = [("left_side", left, left_ends),
                  ("right_side", right, self.certificate.rhs)][: 1 + both]  # fmt: skip
         digits = self.digits - FEWER
-        file += [self._at(claim.last).replace("KNOWN", use)] if claim.last else []
-        file += [between(*side, digits, f"{use}; evaluate") for side in both_sides]
+        file += [self._at(claim.last).replace("KNOWN; ", use)] if claim.last else []
+        file += [between(*side, digits, f"{use}evaluate") for side in both_sides]
         lemmas = "left_side right_side" if both else "left_side"
-        zero = "" if both else f"; change ({right}) with 0"
+        zero = "" if both or right == "0" else f"; change ({right}) with 0"
         return [
             *file,
             f"Theorem broken : {left} > {right}.\nProof. generalize {lemmas}{zero}; lra. Qed.\n",
             f"Theorem refuted : ~ claim.\nProof.\n  {refuted}\nQed.\n",
         ]
+
+    def _enclosures(self) -> tuple[str, list[str]]:
+        """Those of V, where the claim speaks of Q, and their names."""
+        if self.rows:
+            return "", []
+        K, beta = self.witness.instance.K, arb(self.witness.instance.beta)
+        V = {f"(specialist {k}%nat)": self.values.V[k] for k in range(K)}
+        V |= {"user": self.values.V[-1]} if self.claim.user else {}
+        scaled = {name: {p: beta * x for p, x in field.items()} for name, field in V.items()}
+        text, known = soft_values(self.witness, scaled, self.digits)
+        return f"(* V(t,s) of each taste, the last step first. *)\n{text}", known
 
     def _log_Z(self, known: list[str]) -> str:
         """The enclosure of ``log E_ref exp(Σ λ_k Q_k/β')`` at the place."""

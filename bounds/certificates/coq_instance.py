@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from flint import arb, fmpq, fmpq_mat
 
 from .equalities import unrolling
-from .hypotheses import left_null, state_rows
-from .instance import Witness, matrix
+from .hypotheses import left_null
+from .instance import Witness
 from .values import Field, Values
 
 SHORT = 10**12  # whole numbers from here on are written with their powers of two apart
@@ -97,6 +96,26 @@ def instance_text(witness: Witness) -> str:
     return "\n".join(parts)
 
 
+def lambda_texts(witness: Witness, hypotheses: tuple[str, ...]) -> list[str]:
+    """What the claim supposes of λ, each with its proof."""
+    texts = []
+    if "lambda-in-domain" in hypotheses:
+        texts.append(
+            "Lemma lambda_is_in_the_domain : beta * lambda_1 <= beta'.\n"
+            "Proof.\n"
+            "  cbv [lambda_1 sum fold_right map specialists seq K lambda beta beta'].\n"
+            "  unfold Rabs; repeat destruct Rcase_abs; lra.\n"
+            "Qed.\n"
+        )
+    if "lambda-nonzero" in hypotheses:
+        k = next(k for k, x in enumerate(witness.lam or []) if x != 0)
+        texts.append(
+            "Lemma lambda_is_not_zero : exists k, In k specialists /\\ lambda k <> 0.\n"
+            f"Proof. exists {k}%nat; split; [vm_compute; auto 99 | cbv [lambda]; lra]. Qed.\n"
+        )
+    return texts
+
+
 def totals_text(witness: Witness) -> tuple[str, list[str]]:
     """The sums of weights, which Coq adds up once; and the lemmas' names."""
     world = witness.instance
@@ -131,68 +150,6 @@ def free_text(values: Values, where: dict[str, int]) -> str:
         x = pick(values.next[s], key=lambda x: float(values.Q[where["k"]][t, x].mid()))
         chosen.append(((s,), f"{x % world.tokens}%nat"))
     return cases("free (s : nat) : nat", "s", chosen, "0%nat")
-
-
-@dataclass(frozen=True)
-class StateRows:
-    """Features psi(s) of states s that have some, and weights y of them with ``yᵀΨ = 0``.
-
-    names: x_i, contexts: s, y: one weight each, by row.
-    """
-
-    text: str
-    contexts: list[int]
-    y: list[fmpq]
-
-    @property
-    def weights(self) -> str:
-        """y as a Coq definition."""
-        terms = [f"({number(c)}, ({s}%nat, x_{i}))"
-                 for i, (c, s) in enumerate(zip(self.y, self.contexts, strict=True)) if c]  # fmt: skip
-        return f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
-
-
-def state_rows_of(witness: Witness, where: dict[str, int]) -> StateRows:
-    """The rows that single-exponential and (13) speak of, and the y of the row in ``where``."""
-    world = witness.instance
-    ahead = [(t, s) for t, s in world.used
-             if t + world.order < world.steps and s not in world.ended]  # fmt: skip
-    rows, contexts = state_rows(world, ahead if "continuation" in where else None)
-    null = left_null(matrix(rows))
-    here = where["s'" if "continuation" in where else "s"]
-    text = (
-        "(* Features psi(s) of the reachable states s that the claim speaks of. *)\n"
-        + "".join(f"Definition x_{i} : vector := {vector(row)}.\n" for i, row in enumerate(rows))
-        + "Definition rows : list (nat * vector) := "
-        + listed(f"({s}%nat, x_{i})" for i, s in enumerate(contexts))
-        + ".\n"
-    )
-    y = max((null[i] for i, s in enumerate(contexts) if s == here), key=any)
-    return StateRows(text, contexts, y)
-
-
-def continuations(witness: Witness, s: int) -> dict[tuple[int, ...], fmpq]:
-    """What may follow s, L tokens long, and its probability; in the certificate's order."""
-    world = witness.instance
-    law: dict[tuple[int, ...], tuple[int, fmpq]] = {(): (s, fmpq(1))}
-    for _ in range(world.order):
-        law = {(*c, y % world.tokens): (y, p * q)
-               for c, (x, p) in law.items() for y, q in world.moves.get(x, ())}  # fmt: skip
-    return {c: p for c, (_, p) in law.items()}
-
-
-def odds(
-    witness: Witness, rows: StateRows, chosen: int
-) -> tuple[tuple[int, ...], tuple[int, ...], arb]:
-    """The continuation numbered ``chosen``, the one whose ``y·log law`` is farthest, and how far."""
-    laws = [list(continuations(witness, s).items()) for s in rows.contexts]
-    sums = {
-        each[0][0]: sum((arb(c) * arb(p).log() for c, (_, p) in zip(rows.y, each, strict=True)), arb(0))
-        for each in zip(*laws, strict=True)
-    }  # fmt: skip
-    this = list(sums)[chosen]
-    that = max(sums, key=lambda c: float(abs(sums[c] - sums[this]).mid()))
-    return this, that, abs(sums[this] - sums[that])
 
 
 def vector(row: dict[int, fmpq]) -> str:

@@ -96,8 +96,9 @@ Definition E_norm (t s : nat) (p : nat -> R) : R := sum (allowed s) (fun a => p 
 
 MEANS = """\
 (* The norm of a mean, coordinate by coordinate: ||E_p f(psi)||, where f(0) = 0. *)
+Definition has (j : nat) (x : vector) : bool := existsb (fun '(_, i) => Nat.eqb i j) x.
 Definition norm_E (t s : nat) (p : nat -> R) (f : R -> R) : R :=
-  size (fun j => sum (allowed s) (fun a =>
+  size (fun j => sum (filter (fun a => has j (psi t (next s a))) (allowed s)) (fun a =>
     sum (psi t (next s a)) (fun '(c, i) => if Nat.eqb i j then p a * f c else 0))).
 """
 
@@ -165,6 +166,6 @@ UNFOLDED = {
     "DOT": "dot",
     "FEATURES": "psi",
     "NORMS": "coordinates norm size E_norm",
-    "MEANS": "norm_E",
+    "MEANS": "norm_E has existsb filter orb",
     "EXTREMES": "least",
 }
