@@ -118,6 +118,14 @@ def test_numbers_are_the_exact_ones_of_the_witness():
     assert "| 1%nat => [1; " in text
 
 
+def test_a_file_name_cannot_end_the_comment(tmp_path):
+    path = tmp_path / "x *) Axiom ψ : False. (*.json"
+    shutil.copy(FOLDER / "nonneg-minus-one.json", path)
+    text = coq_file(path, certify(path))
+    assert text.startswith("(* x____Axiom_____False.___: ss.proof.nonneg.without is false")
+    assert text.isascii()
+
+
 def test_hypotheses_are_lemmas_too():
     for name, lemma in (
         ("kl-rare-token", "every_nu_exists"), ("kl-rare-token", "assumption_1"),
