@@ -8,6 +8,7 @@ nothing else maximises J is a search over boxes.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
@@ -40,6 +41,7 @@ from .statements import Point, soup_tilt
 from .values import Values
 
 SPARE = 88  # bits of the enclosures below the margin between the sides
+UNSAFE = re.compile("[^A-Za-z0-9_.-]")  # in a file's name: it stands in a comment
 NEXT = "s'"  # a certificate's key of a next context
 WIDTH = 100
 FEWER = 10  # decimals of the sides than of V
@@ -66,7 +68,7 @@ def coq_file(path: Path, certificate: Certificate) -> str:
     need(certificate.proved and witness.sha256 == certificate.sha256, "not the witness certified")
     before = ctx.prec
     try:
-        return _Writer(path.stem, witness, certificate).text()
+        return _Writer(UNSAFE.sub("_", path.stem), witness, certificate).text()
     finally:
         ctx.prec = before
 
