@@ -11,6 +11,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+NEAR = 40.0  # from here on e^x − 1 is e^x to the last digit
+HUGE = 700.0  # logarithm of what can still be added to without overflow
 TINY = 1e-300  # stands for what underflows inside a logarithm
 UNIT = 2.0**-48  # sixteen units in the last place: what a few roundings leave of a number's digits
 Tensor = Any  # an array of any library that array-api-compat knows
@@ -99,14 +101,17 @@ def chord(log_below: Tensor, above: Tensor) -> Tensor:
     ``e^L = x/(x + y)·(e^{x+y} − 1)``. Worked: x = y = 1 gives log cosh 1 = 0.43378.
     """
     xp = array_namespace(log_below, above)
+    log_below = xp.clip(log_below, max=HUGE)  # from there on e^-x is 0 and x/(x + y) is 1
     below = xp.exp(log_below)
     span = below + above
-    share = below / xp.where(span > 0, span, xp.ones_like(span))
-    fits = (span < 600.0) & (share > TINY)  # e^600/TINY: no part of the product over- or underflows
-    near = xp.log1p(xp.where(fits, share, 0.0) * xp.expm1(xp.where(fits, span, 0.0)))
-    log_share = log_below - xp.log(xp.where(span > 0, span, xp.ones_like(span)))
-    far = xp.logaddexp(xp.zeros_like(span), log_share + span)
-    return xp.where(fits, near, far) - below
+    some = span > 0
+    length = xp.where(some, span, 1.0)
+    share = below / length
+    near = (span < NEAR) & (share > TINY)
+    log_near = xp.log1p(xp.where(near, share, 0.0) * xp.expm1(xp.where(near, span, 0.0))) - below
+    # as log(e^-x + e^{L − x}): x may be so large that y is lost beside it
+    log_far = xp.logaddexp(-below, log_below - xp.log(length) + above)
+    return xp.where(near, log_near, log_far)
 
 
 def gap_rate(kl_w: Tensor, kl_ref: Tensor, beta: float, temperature: float) -> Tensor:
