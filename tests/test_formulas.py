@@ -58,7 +58,9 @@ def test_delta_loses_no_digits(array, log_upper, log_lower):
 
 
 @pytest.mark.parametrize("above", [1e-3, 1.0, 30.0, 599.9, 900.0, 5000.0])
-@pytest.mark.parametrize("log_below", [-5001.0, -4990.0, -720.0, -690.0, -40.0, -1.0, 2.0, 5.0, 720.0])
+@pytest.mark.parametrize(
+    "log_below", [-5001.0, -4990.0, -720.0, -690.0, -40.0, -1.0, 2.0, 5.0, 720.0]
+)
 def test_two_point_laws_whose_point_is_rarer_than_doubles(array, above, log_below):
     """x = e^-5000 underflows and ``x e^y`` does not: what (y e^-x + x e^y)/(x + y) is in 4,000 digits."""
     with mpmath.workdps(4000):
