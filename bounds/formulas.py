@@ -110,7 +110,7 @@ def chord(log_below: Tensor, above: Tensor) -> Tensor:
     near = (span < NEAR) & (share > TINY)
     log_near = xp.log1p(xp.where(near, share, 0.0) * xp.expm1(xp.where(near, span, 0.0))) - below
     # as log(e^-x + e^{L − x}): x may be so large that y is lost beside it
-    solid = below > TINY
+    solid = below > above
     log_share = -xp.log1p(above / xp.where(solid, below, 1.0))
     log_share = xp.where(solid, log_share, log_below - xp.log(length))
     log_far = xp.logaddexp(-below, log_share + above)
