@@ -25,7 +25,7 @@ from toymdp.methods.catalogue import select
 
 KEYS = {
     "experiment", "domain", "method", "variant", "seed", "user", "prompts", "pairs", "labels",
-    "outside", "value", "share", "share_matched_kl", "kl", "kl_ref", "lambda_l1", "negative_mass",
+    "outside", "value", "regret", "share", "share_matched_kl", "kl", "kl_ref", "lambda_l1", "negative_mass",
     "acceptance", "losses", "accuracy", "hyper", "oracle", "policy_evaluations", "seconds", "error",
     "status", "versions",
 }  # fmt: skip
@@ -50,6 +50,28 @@ def test_a_record_has_what_it_must_and_only_plain_numbers(some):
         assert row["error"] < 1e-9
         assert row["prompts"] in ("train", "test")
     assert {r["method"] for r in some} >= {"ref", "rlhf", "ss-explicit", "ss-implicit"}
+
+
+def test_regret_is_what_the_divergence_says_and_tables_show_it_with_its_error(some):
+    """``V_u − V^π = β KL(π‖π_u)``: the record's divergence comes by a road of its own."""
+    for row in some:
+        assert row["regret"] == pytest.approx(ultrafeedback.BETA * row["kl"], abs=1e-9)
+        assert row["regret"] / (row["V_u"] - row["V_ref"]) == pytest.approx(1.0 - row["share"])
+    ((_, grids),) = report.grids(some)
+    regret = next(grid for grid in grids if "regret" in grid.title)
+    assert regret.heads == ("method", "N = 20", "N = 80", "1 − share")
+    cells = {row[0]: row[1:] for row in regret.rows}
+    own = [
+        {r["seed"]: r[key] for r in some if r["prompts"] == "test" and r["pairs"] == n
+         and r["method"] == "rlhf-learnt"}
+        for key, n in (("regret", 20), ("regret", 80), ("share", 80))
+    ]  # fmt: skip
+    a, b, c = ([values[seed] for seed in (0, 1)] for values in own)
+    expected = [(a, sum(a) / 2), (b, sum(b) / 2), (c, 1.0 - sum(c) / 2)]
+    assert list(cells["rlhf-learnt"]) == [
+        f"{mean:.2f}±{abs(values[0] - values[1]) / 2:.2f}" for values, mean in expected
+    ]
+    assert set(cells["rlhf*"]) == {"0.00±0.00"}
 
 
 def test_losses_of_records_add_up_and_implicit_is_explicit(some):

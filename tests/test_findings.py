@@ -151,7 +151,7 @@ def test_the_page_is_self_contained_and_names_are_text(page):
     assert policy == "default-src 'none'; style-src 'unsafe-inline'"
     captions = [c.get_text() for c in soup.find_all("caption")]
     assert captions[0].startswith("What the papers report")
-    assert len(captions) == 1 + 2 * 2
+    assert len(captions) == 1 + 2 * 3
     assert len(soup.find_all("svg")) == 2 * 3
     assert soup.find("td", class_="bad").get_text() == "does not"
 

@@ -186,7 +186,7 @@ def _facts(facts: Facts) -> Record:
 
 
 NOTHING = (
-    "value", "V_u", "V_ref", "share", "share_matched_kl", "kl", "kl_ref",
+    "value", "V_u", "V_ref", "regret", "share", "share_matched_kl", "kl", "kl_ref",
     "lambda_l1", "negative_mass", "acceptance",
     "hyper", "policy_evaluations", "losses", "accuracy", "error",
 )  # fmt: skip
@@ -256,6 +256,7 @@ class Judge:
                 "value": number(float(value.value[which].mean())),
                 "V_u": number(float(self.best.value[which].mean())),
                 "V_ref": number(float(self.ref.value[which].mean())),
+                "regret": number(float((self.best.value - value.value)[which].mean())),
                 "share": own,
                 "share_matched_kl": None if stretched is None
                 else share_of(stretched.value, self, which),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -19,7 +19,8 @@ NOTES = (
     "open details are read as named; the papers' percentages (83, 88, 72 % of RLHF) are quoted, "
     "never reproduced",
     "± is the standard error over seeds, users of a seed averaged first; share is "
-    "(value − V_ref)/(V_u − V_ref); * knows the true reward or weights",
+    "(value − V_ref)/(V_u − V_ref); regret is V_u − value, and its share of V_u − V_ref is 1 − share; "
+    "* knows the true reward or weights",
 )
 NONE = "–"
 MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
@@ -35,6 +36,7 @@ HEADS = {
 }  # fmt: skip
 STYLES = {"holds": "green", "does not": "bold red", "undecided": "yellow"}  # of a finding's verdict
 Key = tuple[str, str, str]  # domain, method, variant
+Read = Callable[[Record], float | None]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def axis_of(records: Sequence[Record]) -> tuple[str, list[int]]:
 
 
 def grids(records: Sequence[Record], kind: str = "test") -> list[tuple[str, list[Grid]]]:
-    """For each domain: share against pairs, and at the largest number of pairs what else is known."""
+    """For each domain: share and regret against pairs, and at the most pairs what else is known."""
     by_method = groups(records, kind)
     axis, sizes = axis_of(records)
     sizes = sizes if len(sizes) <= MOST_COLUMNS else [*sizes[:-1:2], sizes[-1]]
@@ -113,9 +115,15 @@ def grids(records: Sequence[Record], kind: str = "test") -> list[tuple[str, list
     for domain in dict.fromkeys(key[0] for key in by_method):
         part = {key: rows for key, rows in by_method.items() if key[0] == domain}
         title = f"{domain}: share of the way from ref to RLHF on {kind} prompts"
+        short = (
+            f"{domain}: regret V_u − value on {kind} prompts, reward units; last, of V_u − V_ref"
+        )
         where = f"{domain}, means at {SIGNS[axis]} = {sizes[-1]}" if sizes else f"{domain}, means"
+        at = [(f"{SIGNS[axis]} = {size}", size) for size in sizes]
+        lost = ("1 − share", sizes[-1] if sizes else None, _lost)
         found.append((domain, [
-            _shares(title, part, axis, sizes),
+            _curves(title, part, axis, [(*x, _share) for x in at]),
+            _curves(short, part, axis, [*((*x, _regret) for x in at), lost]),
             _details(f"{where}; losses are shares of V_u − V_ref", part, axis, sizes),
         ]))  # fmt: skip
     return found
@@ -131,17 +139,35 @@ def at_size(rows: Sequence[Record], axis: str, size: int | None) -> list[Record]
     return [r for r in rows if r[axis] in (size, None)]
 
 
-def _shares(
-    title: str, by_method: dict[Key, list[Record]], axis: str, sizes: Sequence[int]
-) -> Grid:
-    heads = tuple(f"{SIGNS[axis]} = {size}" for size in sizes)
+def _curves(
+    title: str, by_method: dict[Key, list[Record]], axis: str,
+    columns: Sequence[tuple[str, int | None, Read]],
+) -> Grid:  # fmt: skip
+    """A row a method: means with their errors; columns: head, size, what is read from a record."""
+    heads = tuple(head for head, _, _ in columns)
     rows = []
     for key, own in by_method.items():
         means = (
-            over_seeds((r["seed"], r["share"]) for r in at_size(own, axis, size)) for size in sizes
+            over_seeds((r["seed"], of(r)) for r in at_size(own, axis, size))
+            for _, size, of in columns
         )
         rows.append((name_of(key, own), *(cell(mean) for mean in means)))
     return Grid(title, ("method", *heads), tuple(rows), heads)
+
+
+def _share(record: Record) -> float | None:
+    value: float | None = record["share"]
+    return value
+
+
+def _regret(record: Record) -> float | None:
+    # a file that an older release began, and this one goes on with, does not have it
+    value: float | None = record.get("regret")
+    return value
+
+
+def _lost(record: Record) -> float | None:
+    return None if record["share"] is None else 1.0 - record["share"]
 
 
 def _details(
