@@ -614,8 +614,8 @@ def test_many_pairs_of_one_attribute_find_it_and_few_do_not():
     domain = small_domain(71, attributes=6, prompts=1, train=1)
     domain = domain.with_users(np.stack([3.0 * domain.attributes[:, 4]] * 2))
     _, feedback = with_feedback(domain, 400, disputed=False)
-    assert exact.chosen_sets(domain, feedback, 1, "pooled") == [(4,)]
-    singles = {exact.chosen_sets(domain, feedback.take(n), 1, "pooled")[0] for n in range(1, 9)}
+    assert exact.chosen_sets(domain, feedback, 1, "pooled", 0) == [(4,)]
+    singles = {exact.chosen_sets(domain, feedback.take(n), 1, "pooled", 0)[0] for n in range(1, 9)}
     assert singles != {(4,)}
 
 
@@ -626,7 +626,7 @@ def test_algorithm_2_takes_the_nearest_known_prompt_and_knows_no_other():
     known = exact.memory(domain, feedback, 2)
     assert set(known) == {0, 1, 2}  # sabotage: what leaks from test prompts would be here
     unit = domain.embedding / np.linalg.norm(domain.embedding, axis=1)[:, None]
-    used = exact.chosen_sets(domain, feedback, 2, "retrieval")
+    used = exact.chosen_sets(domain, feedback, 2, "retrieval", 0)
     for p in range(5):
         assert used[p] == known[int(np.argmax(unit[:3] @ unit[p]))][0]
     for p in range(3):  # a prompt that comes twice keeps the set of largest objective
@@ -648,10 +648,10 @@ def test_pooling_by_topic_uses_the_pairs_of_the_topic_alone():
     domain = small_domain(73, attributes=5, prompts=6, train=4)
     domain = replace(domain, topic=np.array([0, 1, 0, 1, 0, 1]))
     _, feedback = with_feedback(domain, 60)
-    used = exact.chosen_sets(domain, feedback, 2, "topic-pooled")
+    used = exact.chosen_sets(domain, feedback, 2, "topic-pooled", 0)
     assert used[0] == used[2] == used[4]
     spoilt = replace(feedback, labels=np.where(feedback.prompt % 2, -1.0, 1.0) * feedback.labels)
-    again = exact.chosen_sets(domain, spoilt, 2, "topic-pooled")
+    again = exact.chosen_sets(domain, spoilt, 2, "topic-pooled", 0)
     assert again[4] == used[4]
     assert again[5] != used[5]
 
