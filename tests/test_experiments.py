@@ -103,6 +103,18 @@ def test_a_unit_is_the_same_whatever_run_it_is_part_of(some):
     assert strip(again) == strip(some)[len(some) // 2 :]
 
 
+def test_a_method_that_asks_learns_from_the_pairs_of_its_own_until_it_has_all():
+    rows = records(replace(SMALL, seeds=1, methods=("pref", "pref[active, variance]")))
+    assert max(r["error"] for r in rows) < 1e-9
+    seen = {(r["variant"], r["pairs"], r["prompts"]): r["regret"] for r in rows}
+    for kind in ("train", "test"):
+        few, all_of_them = (
+            [seen[v, n, kind] for v in ("", "active", "active, variance")] for n in (20, 80)
+        )
+        assert len(set(few)) == 3
+        assert len(set(all_of_them)) == 1
+
+
 def test_ranked_labels_without_an_outside_part_have_no_limit():
     settings = replace(
         SMALL, seeds=1, pairs=(40,), labels="rank", outside=0.0, methods=("ss-explicit",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,10 @@ from toymdp.exact.evaluate import evaluate
 from toymdp.exact.policy import Policy
 from toymdp.exact.sampling import rejection_sampler
 from toymdp.exact.tables import optimum, tilt, value_and_slope, worth
+from toymdp.learning.feedback import COLUMNS
 from toymdp.learning.logistic import climb, unpenalised
 from toymdp.methods import (
+    asking,
     collect,
     drift,
     exact,
@@ -167,8 +170,8 @@ def test_the_slope_of_the_value_is_its_derivative():
 def test_two_roads_agree_and_nothing_beats_the_optimum(method):
     for seed, worlds in ((5, 1), (6, 2)):
         domain = small_domain(seed, worlds=worlds, prompts=4, train=2)
-        bases, feedback = with_feedback(domain)
-        fitted = method.fit(domain, bases, feedback, 0)
+        bases, pool = with_feedback(domain)
+        fitted = method.fit(domain, bases, method.shown(domain, bases, pool, 40), 0)
         assert value_of(domain, fitted, 0).error < 1e-11
         assert shares(domain, fitted).max() <= 1.0 + 1e-9
 
@@ -178,7 +181,9 @@ def test_what_is_learnt_does_not_read_the_users(method):
     domain = small_domain(7, attributes=5)
     bases, feedback = with_feedback(domain)
     blind = domain.with_users(np.full_like(domain.users, np.nan))
-    seen, unseen = (method.fit(d, bases, feedback, 0) for d in (domain, blind))
+    seen, unseen = (
+        method.fit(d, bases, method.shown(d, bases, feedback, 50), 0) for d in (domain, blind)
+    )
     for a, b in zip(parts_of(seen), parts_of(unseen), strict=True):
         np.testing.assert_array_equal(a, b)
     # and it does read the pairs
@@ -542,6 +547,82 @@ def test_mod_is_on_the_simplex_and_most_likely_there():
         assert loss(w) <= loss(other) + 1e-6
 
 
+def slow_posterior(X, targets, precision):
+    """λ̂ and the covariance, by a general minimiser and the Hessian written out."""
+
+    def loss(lam):
+        z = X @ lam
+        return (np.log1p(np.exp(-z)) + (1 - targets) * z).sum() + 0.5 * precision * lam @ lam
+
+    lam = scipy.optimize.minimize(loss, np.zeros(X.shape[1]), options={"gtol": 1e-9}).x
+    hessian = precision * np.eye(X.shape[1])
+    for x in X:
+        chance = 1.0 / (1.0 + np.exp(-x @ lam))
+        hessian += chance * (1.0 - chance) * np.outer(x, x)
+    return lam, np.linalg.inv(hessian)
+
+
+@pytest.mark.parametrize("mode", ["bt", "rank"])
+def test_pref_asks_for_pairs_that_narrow_its_posterior_more_than_others(mode):
+    (active,) = select(["pref[active]"])
+    for seed in range(6):
+        domain = small_domain(seed, K=6, T=4, attributes=4)
+        bases, pool = with_feedback(domain, 400, mode=mode, seed=seed)
+        precision = float(np.mean(collect.returns(domain, bases, pool) ** 2))
+        for n in (10, 20, 40):
+            asked, passive = (
+                np.linalg.slogdet(
+                    slow_posterior(collect.returns(domain, bases, p), p.targets, precision)[1]
+                ).logabsdet
+                for p in (active.shown(domain, bases, pool, n), pool.take(n))
+            )
+            assert asked < passive - 0.1, (seed, n)
+
+
+@pytest.mark.parametrize("variant", ["active", "active, variance"])
+def test_pref_reads_the_labels_that_it_asked_for_and_no_others(variant):
+    (active,) = select([f"pref[{variant}]"])
+    domain = small_domain(3, A=4, K=6, T=4, attributes=4)
+    bases, pool = with_feedback(domain, 200)
+    X = collect.returns(domain, bases, pool)
+    many, few = (active.shown(domain, bases, pool, n) for n in (40, 11))
+    for key in COLUMNS:
+        np.testing.assert_array_equal(getattr(many.take(11), key), getattr(few, key))
+
+    def rows(pairs):
+        parts = (pairs.first, pairs.second, pairs.labels[:, None], pairs.prompt[:, None])
+        return [tuple(row) for row in np.hstack(parts)]
+
+    assert Counter(rows(many)) <= Counter(rows(pool))  # none twice
+    # each is the best by a posterior found otherwise: at λ̂ of the last fit, after the pairs since
+    own = collect.returns(domain, bases, many)
+    precision, left = float(np.mean(X**2)), Counter(rows(pool))
+    for n in range(2 * asking.REFIT + 1):
+        fitted = n - n % asking.REFIT
+        lam, covariance = slow_posterior(own[:fitted], many.targets[:fitted], precision)
+        inverse = np.linalg.inv(covariance)
+        chance = 1.0 / (1.0 + np.exp(-X @ lam))
+        for x in own[fitted:n]:
+            of_it = 1.0 / (1.0 + np.exp(-x @ lam))
+            inverse += of_it * (1.0 - of_it) * np.outer(x, x)
+        worth = np.einsum("nk,kl,nl->n", X, np.linalg.inv(inverse), X)
+        worth *= chance * (1.0 - chance) if variant == "active" else 1.0
+        known = {row: w for row, w in zip(rows(pool), worth, strict=True) if left[row]}
+        assert known[rows(many)[n]] == pytest.approx(max(known.values()), rel=1e-4)
+        left[rows(many)[n]] -= 1
+    # other labels of what was not asked lead to the same pairs, of what was asked they do not
+    taken = set(rows(many))
+    asked = np.array([row in taken for row in rows(pool)])
+    for turned, same in ((~asked, True), (asked, False)):
+        labels = np.where(turned & (np.arange(len(pool)) % 2 == 0), -pool.labels, pool.labels)
+        again = active.shown(domain, bases, replace(pool, labels=labels), 40)
+        assert np.array_equal(again.first, many.first) == same
+    # of a pool as large all are asked for, and of a smaller one too many
+    assert rows(active.shown(domain, bases, pool, 200)) == rows(pool)
+    with pytest.raises(InstanceError, match=r"1\.\.200"):
+        active.shown(domain, bases, pool, 201)
+
+
 def test_one_step_makes_souping_exact_and_successors_equal_to_it():
     """At T = 1 there are no values ahead: soup, PReF, VAS at one λ are one policy."""
     domain = small_domain(41, T=1, L=1, A=4, attributes=3, prompts=3)
@@ -614,8 +695,8 @@ def test_many_pairs_of_one_attribute_find_it_and_few_do_not():
     domain = small_domain(71, attributes=6, prompts=1, train=1)
     domain = domain.with_users(np.stack([3.0 * domain.attributes[:, 4]] * 2))
     _, feedback = with_feedback(domain, 400, disputed=False)
-    assert exact.chosen_sets(domain, feedback, 1, "pooled") == [(4,)]
-    singles = {exact.chosen_sets(domain, feedback.take(n), 1, "pooled")[0] for n in range(1, 9)}
+    assert exact.chosen_sets(domain, feedback, 1, "pooled", 0) == [(4,)]
+    singles = {exact.chosen_sets(domain, feedback.take(n), 1, "pooled", 0)[0] for n in range(1, 9)}
     assert singles != {(4,)}
 
 
@@ -626,7 +707,7 @@ def test_algorithm_2_takes_the_nearest_known_prompt_and_knows_no_other():
     known = exact.memory(domain, feedback, 2)
     assert set(known) == {0, 1, 2}  # sabotage: what leaks from test prompts would be here
     unit = domain.embedding / np.linalg.norm(domain.embedding, axis=1)[:, None]
-    used = exact.chosen_sets(domain, feedback, 2, "retrieval")
+    used = exact.chosen_sets(domain, feedback, 2, "retrieval", 0)
     for p in range(5):
         assert used[p] == known[int(np.argmax(unit[:3] @ unit[p]))][0]
     for p in range(3):  # a prompt that comes twice keeps the set of largest objective
@@ -648,10 +729,10 @@ def test_pooling_by_topic_uses_the_pairs_of_the_topic_alone():
     domain = small_domain(73, attributes=5, prompts=6, train=4)
     domain = replace(domain, topic=np.array([0, 1, 0, 1, 0, 1]))
     _, feedback = with_feedback(domain, 60)
-    used = exact.chosen_sets(domain, feedback, 2, "topic-pooled")
+    used = exact.chosen_sets(domain, feedback, 2, "topic-pooled", 0)
     assert used[0] == used[2] == used[4]
     spoilt = replace(feedback, labels=np.where(feedback.prompt % 2, -1.0, 1.0) * feedback.labels)
-    again = exact.chosen_sets(domain, spoilt, 2, "topic-pooled")
+    again = exact.chosen_sets(domain, spoilt, 2, "topic-pooled", 0)
     assert again[4] == used[4]
     assert again[5] != used[5]
 

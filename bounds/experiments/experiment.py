@@ -162,7 +162,9 @@ class Unit:
         }  # fmt: skip
         began = time.perf_counter()
         try:
-            shown = self.feedback if n is None else self.feedback.take(n)
+            shown = self.feedback
+            if n is not None:
+                shown = method.shown(self.domain, self.bases, self.feedback, n)
             fitted = method.fit(self.domain, self.bases, shown, self.ask.seed)
             seconds = time.perf_counter() - began
             rows = judge.judged(fitted)

@@ -17,6 +17,7 @@ from ..errors import InstanceError
 
 Mode = Literal["bt", "rank", "binary"]
 MODES: tuple[Mode, ...] = ("bt", "rank", "binary")
+COLUMNS = ("first", "second", "labels", "prompt")  # of feedback, a row a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +120,16 @@ class Feedback:
         if not 1 <= n <= len(self):
             rule = f"must be 1..{len(self)}, the number of pairs"
             raise InstanceError.of("pairs", n, rule, "draw more")
-        rows = {key: getattr(self, key)[:n] for key in ("first", "second", "labels", "prompt")}
-        return replace(self, **rows)
+        return self.at(np.arange(n))
+
+    def at(self, rows: IntArray) -> Self:
+        """The pairs of these rows, in their order."""
+        return replace(self, **{c: getattr(self, c)[rows] for c in COLUMNS})
 
     def followed_by(self, more: Feedback) -> Self:
         """These pairs and then ``more``, of the same user."""
-        columns = ("first", "second", "labels", "prompt")
         rows: dict[str, Any] = {
-            c: np.concatenate([getattr(self, c), getattr(more, c)]) for c in columns
+            c: np.concatenate([getattr(self, c), getattr(more, c)]) for c in COLUMNS
         }
         return replace(self, **rows)
 

@@ -11,6 +11,7 @@ from functools import partial
 
 from ..errors import InstanceError
 from . import (
+    asking,
     drift,
     exact,
     explicit,
@@ -101,6 +102,11 @@ METHODS: tuple[Method, ...] = (
         "n-grams of the preferred answers less the rejected", slow=True),
     Method("mod", "", mod.fit, "pairs", "Shi 2024", "soup at weights on the simplex"),
     Method("pref", "", pref.pref, "pairs", "Shenfeld 2025", "the optimum of the mixture that is learnt"),
+    Method("pref", "active", pref.pref, "pairs", "Shenfeld 2025",
+        "the same, of the pairs of a pool that narrow the posterior of λ most", asks=asking.narrowing),
+    Method("pref", "active, variance", pref.pref, "pairs", "Shenfeld 2025",
+        "the same, of the pairs whose margins are least certain, as printed", slow=True,
+        asks=partial(asking.narrowing, by="variance")),
     Method("pref", "simplex", pref.lore, "pairs", "Bose 2025", "the same with weights on the simplex"),
     Method("modpo", "", pref.modpo, "weights", "Zhou 2024", "the optimum for known weights"),
     Method("sf-gpi", "", successors.sf_gpi, "weights", "Barreto 2018",

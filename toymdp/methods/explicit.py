@@ -34,6 +34,13 @@ def weights_of(
     return X, cross_validated(X, feedback.targets, prior_mean(mean, bases.n))
 
 
+def width(X: Array, chosen: Chosen) -> Array | None:
+    """[K, K]: Laplace's covariance at the fit's λ; None where no pair looks."""
+    if not np.isfinite(chosen.precision):
+        return None
+    return laplace(X, chosen.mean, chosen.precision * np.eye(len(chosen.mean)))
+
+
 def soup(bases: Bases, lam: Array, facts: Facts) -> Fitted:
     """The soup at λ with β' = β: logits ``Σ λ_k Q_k/β``."""
     return Fitted(bases.mixed(lam), facts)
@@ -47,9 +54,8 @@ def fit(
     X, chosen = weights_of(domain, bases, feedback, mean)
     lam = into_budget(chosen.mean) if budget else chosen.mean
     hyper = {"ridge": chosen.ridge, "s": chosen.precision**-0.5}
-    # scaled into the budget λ is no posterior's maximum, and where no pair looks there is no width
-    known = not budget and np.isfinite(chosen.precision)
-    wide = laplace(X, lam, chosen.precision * np.eye(bases.n)) if known else None
+    # scaled into the budget λ is no posterior's maximum
+    wide = None if budget else width(X, chosen)
     return soup(bases, lam, Facts(lam, True, hyper, evaluations=bases.n + 1, covariance=wide))
 
 

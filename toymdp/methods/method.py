@@ -249,6 +249,7 @@ class Fitted:
 
 
 Fit = Callable[[Domain, Bases, Feedback, int], Fitted]
+Asks = Callable[[Domain, Bases, Feedback, int], Feedback]
 Knows = Literal["nothing", "pairs", "weights", "reward"]
 
 
@@ -259,7 +260,7 @@ class Method:
     id, variant: its names in records. fit: ``fit(domain, bases, feedback, seed)``. knows: what of the
     user it reads: the pairs of the feedback, or ``domain.users[feedback.user]`` itself ("reward"), or
     that reward's nearest mixture of the base rewards ("weights"; its strength is by the pairs). source:
-    where it is from. slow: left out of quick runs.
+    where it is from. slow: left out of quick runs. asks: chooses n pairs of a pool for the user to label.
     """
 
     id: str
@@ -269,6 +270,11 @@ class Method:
     source: str
     says: str
     slow: bool = False
+    asks: Asks | None = None
+
+    def shown(self, domain: Domain, bases: Bases, pool: Feedback, n: int) -> Feedback:
+        """The n pairs that it learns from: the pool's first, or those that it asks for."""
+        return pool.take(n) if self.asks is None else self.asks(domain, bases, pool, n)
 
     @property
     def sees_pairs(self) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..learning.feedback import Feedback
-from .explicit import weights_of
+from .explicit import weights_of, width
 from .method import Bases, Domain, Facts, Fitted
 from .mod import weights_of as simplex_weights
 from .pad import nearest_weights
@@ -24,8 +24,9 @@ def mixed(domain: Domain, weights: Array) -> tuple[Array, ...]:
 
 def pref(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
     """The optimum of ``Σ λ̂_k r_k``, λ̂ as ``ss-explicit`` learns it with prior mean 0."""
-    _, chosen = weights_of(domain, bases, feedback)
-    return Fitted(mixed(domain, chosen.mean), Facts(chosen.mean, hyper={"ridge": chosen.ridge}))
+    X, chosen = weights_of(domain, bases, feedback)
+    facts = Facts(chosen.mean, hyper={"ridge": chosen.ridge}, covariance=width(X, chosen))
+    return Fitted(mixed(domain, chosen.mean), facts)
 
 
 def lore(domain: Domain, bases: Bases, feedback: Feedback, seed: int) -> Fitted:
