@@ -105,7 +105,8 @@ def test_several_workers_give_the_same_records():
 
 
 ENDLESS = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may ignore it
 sys.path.insert(0, sys.argv[1])
 from test_runs import waits
 from bounds.runs.engine import run
@@ -137,7 +138,10 @@ def test_workers_end_with_the_run(tmp_path, ended_by):
         while len(workers := [int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()]) < 2:
             time.sleep(0.05)
         parent.send_signal(ended_by)
-        parent.wait(60)
+        try:
+            parent.wait(60)
+        finally:
+            parent.kill()
     for _ in range(600):
         if not any(alive(pid) for pid in workers):
             return
