@@ -69,7 +69,7 @@ EXPERIMENT = Experiment(
         "labels: bt, with chance σ of the difference of returns, or rank, as SS ranks",
         "the prior of λ, which SS does not name: mean 0 or 1/K, its width by cross-validation",
         "P-SOUPS: rank-2 factors of the output logits, weights and scale tuned on the same pairs",
-        "PReF, active: asks for pairs of those that the largest N has, where all have been asked for",
+        "PReF, active: chooses among the pairs of the largest N, at which it has asked for all",
         "PAD: true weights; strength by the pairs; PAD-SF: a softmax scorer on one-hot contexts",
     ),
     unit, FULL, QUICK, USERS,

@@ -115,16 +115,14 @@ def grids(records: Sequence[Record], kind: str = "test") -> list[tuple[str, list
     for domain in dict.fromkeys(key[0] for key in by_method):
         part = {key: rows for key, rows in by_method.items() if key[0] == domain}
         title = f"{domain}: share of the way from ref to RLHF on {kind} prompts"
-        short = (
-            f"{domain}: regret V_u − value on {kind} prompts, reward units; last, of V_u − V_ref"
-        )
-        where = f"{domain}, means at {SIGNS[axis]} = {sizes[-1]}" if sizes else f"{domain}, means"
+        largest = f" at {SIGNS[axis]} = {sizes[-1]}" if sizes else ""
+        short = f"{domain}: regret V_u − value on {kind} prompts, reward units; 1 − share{largest}"
         at = [(f"{SIGNS[axis]} = {size}", size) for size in sizes]
         lost = ("1 − share", sizes[-1] if sizes else None, _lost)
         found.append((domain, [
             _curves(title, part, axis, [(*x, _share) for x in at]),
             _curves(short, part, axis, [*((*x, _regret) for x in at), lost]),
-            _details(f"{where}; losses are shares of V_u − V_ref", part, axis, sizes),
+            _details(f"{domain}, means{largest}; losses are shares of V_u − V_ref", part, axis, sizes),
         ]))  # fmt: skip
     return found
 
