@@ -157,7 +157,7 @@ def _joint(p, r, beta):
         )  # fmt: skip
 
     x = [*r, max(r)]
-    for _ in range(200):
+    for _ in range(1000):
         q, v = x[:n], x[n]
         lift = [mp.exp((y - v) / beta) for y in q]
         slope = [w * (sigmoid(y) - sigmoid(c) + (e - 1) / beta)
@@ -177,8 +177,8 @@ def _joint(p, r, beta):
             step /= 2
         x = [y - step * d for y, d in zip(x, move, strict=True)]
         if max(map(abs, move)) < mp.mpf(10) ** -40:
-            break
-    return x[:n], x[n]
+            return x[:n], x[n]
+    raise Nothing("Newton's method does not end")
 
 
 def composite(truth: Truth, mix, seen) -> Pair:
