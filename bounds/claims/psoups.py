@@ -23,10 +23,13 @@ SEED = 0x50
 TURN = 0.35  # size of the entries of G_k − 1
 
 
-def factors(facts: Facts) -> tuple[Array, Array]:
+def factors(facts: Facts) -> tuple[Array, Array, float, float]:
     """``B_k`` [K, rows, A] and ``A_k`` [K, A, A] by singular values, each root on one side.
 
     A singular vector's sign is that which makes its first entry of at least half its largest positive.
+    Then, by how much rounding may turn singular vectors: the largest value over the least distance of
+    two neighbours, infinite where two are one and the vectors any of a plane. Last, in nats, what an
+    average may owe to values taken for 0: a root of each meets the largest of another specialist.
     """
     mdp = facts.mdp
     A = mdp.vocab_size
@@ -37,15 +40,21 @@ def factors(facts: Facts) -> tuple[Array, Array]:
     rows = X.shape[1]
     X = np.pad(X, ((0, 0), (0, max(0, A - rows)), (0, 0)))
     left, sigma, right = np.linalg.svd(X, full_matrices=False)
-    sigma[sigma <= RANK_TOLERANCE * sigma.max(axis=1, keepdims=True)] = (
-        0.0  # a root would show rounding
-    )
+    small = sigma <= RANK_TOLERANCE * sigma.max(axis=1, keepdims=True)
+    dropped = float(np.sqrt(sigma[small].max(initial=0.0) * sigma.max()))
+    sigma[small] = 0.0  # a root would show rounding
     large = np.abs(right) >= 0.5 * np.abs(right).max(axis=2, keepdims=True)
     first = np.take_along_axis(right, large.argmax(axis=2)[:, :, None], axis=2)
     signs = np.where(first < 0, -1.0, 1.0)
     root = np.sqrt(sigma)
+    kept = sigma > 0
+    apart = np.where(
+        kept, sigma - np.append(sigma[:, 1:], np.zeros((len(sigma), 1)), axis=1), np.inf
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = np.where(kept.any(axis=1), sigma[:, 0] / apart.min(axis=1), 1.0)
     left = left[:, :rows] * np.swapaxes(signs, 1, 2) * root[:, None]
-    return left, right * signs * root[:, :, None]
+    return left, right * signs * root[:, :, None], float(turn.max()), dropped
 
 
 def changes_of_basis(facts: Facts, rank: int) -> Array:
@@ -56,7 +65,7 @@ def changes_of_basis(facts: Facts, rank: int) -> Array:
 
 def _turned(facts: Facts) -> tuple[Array, Array, float]:
     """The factors after a change of basis, and by how much it may amplify rounding."""
-    B, A = facts.once(factors)
+    B, A, _, _ = facts.once(factors)
     G = changes_of_basis(facts, A.shape[1])
     turned: Array = np.asarray(np.linalg.solve(G, A), dtype=np.float64)
     return B @ G, turned, float(np.linalg.cond(G).max())
@@ -79,7 +88,7 @@ def gauge(facts: Facts) -> Sides:
     values, full rank; G_k seeded. lhs: largest KL at a reachable state between the policies before
     and after; rhs: 0. Terms: what the user gets of the products averaged, and of both.
     """
-    B, A = facts.once(factors)
+    B, A, turn, dropped = facts.once(factors)
     B2, A2, condition = facts.once(_turned)
     before, after = _apart(facts, B, A), _apart(facts, B2, A2)
     kl = before.divergence(after, fine=False)
@@ -89,7 +98,8 @@ def gauge(facts: Facts) -> Sides:
     exact = _policy(facts, np.tensordot(facts.mdp.w, B @ A, 1))
     named = {"V, products averaged": exact, "V, factors averaged": before, "V, after G": after}
     terms = {name: facts.regularised_value(policy, beta) for name, policy in named.items()}
-    error = rounding_of(facts, size) * (1.0 + most)
+    off = 2.0 * condition * dropped  # nats, in either policy: KL moves by less than four times this
+    error = rounding_of(facts, size) * turn * (1.0 + most) + 4.0 * off * (np.sqrt(2.0 * most) + off)
     return Sides(most, 0.0, 1.0, terms, {"t": t, "s": s}, error)
 
 

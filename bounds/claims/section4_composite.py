@@ -89,7 +89,7 @@ def composite(facts: Facts) -> Sides:
         spread = float(np.std(r))
         terms = {"V": v, "spread of Q, share of r's": float(np.std(q)) / spread if spread else 1.0}
         error = 256 * EPS * (float(np.abs(r).max()) + beta)
-        found.append(Sides(q[a], r[a], float(np.abs(r).max()), terms, {"k": k}, error))
+        found.append(Sides(q[a], r[a], float(np.abs(r).max()), terms, {"k": k, "token": a}, error))
     return max(found, key=lambda sides: abs(sides.slack))
 
 

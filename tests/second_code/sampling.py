@@ -15,6 +15,7 @@ from .solve import Mix, Truth, divergence
 SEED, DRAWS, PAIRED, LONGEST = 0x54, 64, 48, 2000  # how the toolkit draws answers from ref
 ZERO = mp.mpf(0)
 NO_STEP = mp.mpf(10) ** -12
+FAR = 10**5  # nats
 
 
 def answers(world: World) -> list[tuple[int, ...]]:
@@ -150,6 +151,8 @@ def _joint(p, r, beta):
 
     def loss(x):
         q, v = x[:n], x[n]
+        if max(q) - v > FAR * beta:
+            return mp.inf  # nothing that a step could lower
         return total(
             w * (mp.log(1 + mp.exp(-y)) * sigmoid(c) + mp.log(1 + mp.exp(y)) * sigmoid(-c)
                  + mp.exp((y - v) / beta) - (y - v) / beta)
@@ -189,7 +192,11 @@ def composite(truth: Truth, mix, seen) -> Pair:
     for k, r in enumerate(rewards):
         q, v = _joint(p, r, truth.world.beta)
         a = max(range(len(r)), key=lambda i: abs(q[i] - r[i]))
-        pairs.append(Pair(q[a], r[a], {"k": k}, {"V": v}))
+        # two tokens may be as far from r as one another
+        if seen is not None and seen.where is not None and seen.where["k"] == k:
+            b = seen.where["token"]
+            a = b if abs(abs(q[a] - r[a]) - abs(q[b] - r[b])) < mp.mpf(10) ** -12 * abs(r[a]) else a
+        pairs.append(Pair(q[a], r[a], {"k": k, "token": a}, {"V": v}))
     return max(pairs, key=lambda pair: abs(pair.lhs - pair.rhs))
 
 
