@@ -16,7 +16,7 @@ from ..claim import Claim
 from ..facts.linear_fit import RANK_TOLERANCE
 from ..facts.soup import Soup
 from ..facts.token_mdp import Facts
-from ..sides import Array, Sides
+from ..sides import EPS, Array, Sides
 from .section4_soups import one_law, rounding_of
 
 SEED = 0x50
@@ -28,8 +28,8 @@ def factors(facts: Facts) -> tuple[Array, Array, float, float]:
 
     A singular vector's sign is that which makes its first entry of at least half its largest positive.
     Then, by how much rounding may turn singular vectors: the largest value over the least distance of
-    two neighbours, infinite where two are one and the vectors any of a plane. Last, in nats, what an
-    average may owe to values taken for 0: a root of each meets the largest of another specialist.
+    two neighbours, infinite where two are one and the vectors any of a plane. Last, in nats, what
+    roots of small singular values leave open in an average.
     """
     mdp = facts.mdp
     A = mdp.vocab_size
@@ -41,7 +41,9 @@ def factors(facts: Facts) -> tuple[Array, Array, float, float]:
     X = np.pad(X, ((0, 0), (0, max(0, A - rows)), (0, 0)))
     left, sigma, right = np.linalg.svd(X, full_matrices=False)
     small = sigma <= RANK_TOLERANCE * sigma.max(axis=1, keepdims=True)
-    dropped = float(np.sqrt(sigma[small].max(initial=0.0) * sigma.max()))
+    # a root of what rounding leaves of a value, or of one taken for 0, beside the root of the largest
+    least = np.maximum(sigma[small].max(initial=0.0), 64 * EPS * sigma.max())
+    doubt = float(np.sqrt(least * sigma.max()))
     sigma[small] = 0.0  # a root would show rounding
     large = np.abs(right) >= 0.5 * np.abs(right).max(axis=2, keepdims=True)
     first = np.take_along_axis(right, large.argmax(axis=2)[:, :, None], axis=2)
@@ -54,7 +56,7 @@ def factors(facts: Facts) -> tuple[Array, Array, float, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
         turn = np.where(kept.any(axis=1), sigma[:, 0] / apart.min(axis=1), 1.0)
     left = left[:, :rows] * np.swapaxes(signs, 1, 2) * root[:, None]
-    return left, right * signs * root[:, :, None], float(turn.max()), dropped
+    return left, right * signs * root[:, :, None], float(turn.max()), doubt
 
 
 def changes_of_basis(facts: Facts, rank: int) -> Array:
@@ -88,7 +90,7 @@ def gauge(facts: Facts) -> Sides:
     values, full rank; G_k seeded. lhs: largest KL at a reachable state between the policies before
     and after; rhs: 0. Terms: what the user gets of the products averaged, and of both.
     """
-    B, A, turn, dropped = facts.once(factors)
+    B, A, turn, doubt = facts.once(factors)
     B2, A2, condition = facts.once(_turned)
     before, after = _apart(facts, B, A), _apart(facts, B2, A2)
     kl = before.divergence(after, fine=False)
@@ -98,8 +100,9 @@ def gauge(facts: Facts) -> Sides:
     exact = _policy(facts, np.tensordot(facts.mdp.w, B @ A, 1))
     named = {"V, products averaged": exact, "V, factors averaged": before, "V, after G": after}
     terms = {name: facts.regularised_value(policy, beta) for name, policy in named.items()}
-    off = 2.0 * condition * dropped  # nats, in either policy: KL moves by less than four times this
-    error = rounding_of(facts, size) * turn * (1.0 + most) + 4.0 * off * (np.sqrt(2.0 * most) + off)
+    # nats, in either policy: KL moves by less than four times this
+    off = 2.0 * condition * doubt + rounding_of(facts, size) * turn
+    error = float(rounding_of(facts, size) + 4.0 * off * (np.sqrt(2.0 * most) + off))
     return Sides(most, 0.0, 1.0, terms, {"t": t, "s": s}, error)
 
 

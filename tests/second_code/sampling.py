@@ -151,8 +151,8 @@ def _joint(p, r, beta):
 
     def loss(x):
         q, v = x[:n], x[n]
-        if max(q) - v > FAR * beta:
-            return mp.inf  # nothing that a step could lower
+        if max(q) - v > FAR * beta or max(map(abs, q)) > FAR:
+            return mp.inf  # far from r, between the least and the largest of which both lie
         return total(
             w * (mp.log(1 + mp.exp(-y)) * sigmoid(c) + mp.log(1 + mp.exp(y)) * sigmoid(-c)
                  + mp.exp((y - v) / beta) - (y - v) / beta)
@@ -173,14 +173,16 @@ def _joint(p, r, beta):
             H[i][n] = H[n][i] = -stiff
             H[n][n] += stiff
         move = [y for (y,) in solve_system(H, [[y] for y in slope])]
-        step = mp.mpf(1)
-        while (
-            loss([y - step * d for y, d in zip(x, move, strict=True)]) > loss(x) and step > NO_STEP
-        ):
-            step /= 2
-        x = [y - step * d for y, d in zip(x, move, strict=True)]
         if max(map(abs, move)) < mp.mpf(10) ** -40:
             return x[:n], x[n]
+        step = mp.mpf(1)
+        while loss([y - step * d for y, d in zip(x, move, strict=True)]) > loss(x):
+            step /= 2
+            if step < NO_STEP and max(map(abs, move)) < mp.mpf(10) ** -20:
+                return x[:n], x[n]  # the loss is flat to the last digit
+            if step < NO_STEP:
+                raise Nothing("no step lowers the loss")
+        x = [y - step * d for y, d in zip(x, move, strict=True)]
     raise Nothing("Newton's method does not end")
 
 
