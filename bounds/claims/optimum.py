@@ -16,6 +16,7 @@ from .gap import gap_rounding, gap_terms
 from .hypotheses import IN_DOMAIN
 from .kl import kl
 
+BESIDE = 1e-9  # at 0, where J has a kink, its slopes are those a little way out
 PIECES = 4096  # simplices of a branch and bound over λ ≥ 0
 CONVERGED = 1e-11  # of the returns' size: how far a climb may end below its maximum
 BETA_PRIME_FACTOR = 3.7  # how far ss.betaprime moves β'; any factor other than 1 would do
@@ -90,8 +91,8 @@ def _best_nonnegative(facts: Facts, lam: Array) -> tuple[float, Array]:
         if not start.any():
             continue
 
-        def fall(u: Array) -> tuple[float, Array]:
-            point = objective.at(u)
+        def fall(u: Array, start: Array = start) -> tuple[float, Array]:
+            point = objective.at(u if u.any() else BESIDE * start)
             return -point.value, -(point.slope + point.kink)
 
         climbed = scipy.optimize.minimize(
