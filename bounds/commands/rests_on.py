@@ -10,14 +10,13 @@ import typer
 from rich.tree import Tree
 
 from ..claims.catalogue import CLAIMS
-from ..proofs.dependence import Dependence
+from ..proofs.dependence import LEMMAS, Dependence
 from ..proofs.dependence import rests_on as dependence
+from ..proofs.walk import printed_proof
 from ..records.output import OutputFile, dump
 from ..report.console import tables_console
 from ..terminal import standard_stream
 from .options import Json, Plugin
-
-DEEPEST = 8  # levels of steps and lemmas below the claim
 
 
 def rests_on(
@@ -37,7 +36,7 @@ def rests_on(
 
 def _tree(found: Dependence) -> Tree:
     tree = Tree(f"[bold]{_named(found.claim)}[/]: {CLAIMS[found.claim].reason}")
-    _rests(tree, found, {found.claim}, 0)
+    _rests(tree, found.claim)
     if found.true_when:
         _branch(tree, f"true as printed when {found.true_when}", found.true_by)
     _branch(tree, "true in its place", found.instead)
@@ -51,30 +50,26 @@ def _tree(found: Dependence) -> Tree:
     return tree
 
 
-def _rests(tree: Tree, found: Dependence, above: set[str], depth: int) -> None:
+def _rests(tree: Tree, claim: str, above: frozenset[str] = frozenset()) -> None:
     """Add what a claim rests on, and what that rests on in turn."""
-    if found.hypotheses:
+    told, above = CLAIMS[claim], above | {claim}
+    if told.hypotheses:
         branch = tree.add("asks for")
-        for hypothesis in found.hypotheses:
+        for hypothesis in told.hypotheses:
             branch.add(f"{hypothesis.id}: {hypothesis.statement}")
-    if found.steps:
-        branch = tree.add("steps of its printed proof")
-        for step in found.steps:
-            breaks = "  [bold]breaks here[/]" if step.claim == found.breaks_at else ""
-            _below(
-                branch.add(f"{_named(step.claim)}: {step.says}{breaks}"), step.claim, above, depth
-            )
-    elif found.breaks_at:
-        tree.add(f"its printed proof breaks at {_named(found.breaks_at)}")
-    if found.lemmas:
-        branch = tree.add("its proof uses")
-        for lemma in found.lemmas:
-            _below(branch.add(f"{_named(lemma)}: {CLAIMS[lemma].reason}"), lemma, above, depth)
-
-
-def _below(branch: Tree, claim: str, above: set[str], depth: int) -> None:
-    if claim not in above and depth < DEEPEST:
-        _rests(branch, dependence(claim), above | {claim}, depth + 1)
+    steps = [(s.claim, s.says) for s in printed_proof(claim).steps]
+    lemmas = [(lemma, CLAIMS[lemma].reason) for lemma in LEMMAS.get(claim, ())]
+    for title, parts in (("steps of its printed proof", steps), ("its proof uses", lemmas)):
+        if not parts:
+            continue
+        branch = tree.add(title)
+        for part, says in parts:
+            breaks = "  [bold]breaks here[/]" if part == told.blames else ""
+            below = branch.add(f"{_named(part)}: {says}{breaks}")
+            if part not in above:
+                _rests(below, part, above)
+    if told.blames and not steps:
+        tree.add(f"its printed proof breaks at {_named(told.blames)}")
 
 
 def _branch(tree: Tree, title: str, claims: Iterable[str]) -> None:
