@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,24 +49,19 @@ def certify(
 
     output = OutputFile(json_path, [witness])
     if program is not None:
-        try:
+        with _named(witness):
             text = certificates.standalone(witness)
-        except certificates.WitnessError as error:
-            raise InstanceError(f"{witness}: {error}") from None
         _write(program, text)
         status_console().print(f"wrote {escape(str(program))}: run it with any Python")
     if coq is not None:
         _refuse_coq(witness, coq)
-    with status_console().status("enclosing ...") as status:
-        try:
-            certificate = certificates.certify(
-                witness, bits=bits, seconds=seconds,
-                progress=lambda done, waiting: status.update(
-                    f"enclosing λ*: {done} boxes done, {waiting} waiting ..."
-                ),
-            )  # fmt: skip
-        except certificates.WitnessError as error:
-            raise InstanceError(f"{witness}: {error}") from None
+    with status_console().status("enclosing ...") as status, _named(witness):
+        certificate = certificates.certify(
+            witness, bits=bits, seconds=seconds,
+            progress=lambda done, waiting: status.update(
+                f"enclosing λ*: {done} boxes done, {waiting} waiting ..."
+            ),
+        )  # fmt: skip
     tables_console(json_path).print(table(witness.stem, certificate))
     with output as out:
         out.write([dump(certificate.as_dict())])
@@ -82,9 +79,18 @@ def _refuse_coq(witness: Path, coq: Path) -> None:
     if coq.suffix != ".v" or not IDENTIFIER.fullmatch(coq.stem):
         raise InstanceError.of("--coq", str(coq), "coqc reads NAME.v, NAME of letters, digits, _",
                                "name another")  # fmt: skip
-    try:
+    with _named(witness):
         certificates.require_coq(witness)
-    except certificates.WitnessError as error:
+
+
+@contextmanager
+def _named(witness: Path) -> Iterator[None]:
+    """What the checker refuses, as bad input of that file."""
+    from ..certificates import WitnessError
+
+    try:
+        yield
+    except WitnessError as error:
         raise InstanceError(f"{witness}: {error}") from None
 
 
