@@ -20,6 +20,7 @@ from ..bank import Bank
 from ..loading import load_bank
 from ..measure.soups import SoupSettings
 from ..methods.weights import (
+    PRIOR,
     binary_rows,
     deltas_of,
     fit_batch,
@@ -30,8 +31,6 @@ from ..methods.weights import (
 from ..preferences import truthfulqa
 from ..training.default_bank import ATTRIBUTES, USER_WEIGHTS, load_default
 from .data import FIT_PAIRS, Data
-
-PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 
 
 def check_choice(option: str, value: str, known: Sequence[str]) -> None:

@@ -19,12 +19,11 @@ from toymdp.arrays import Array, IntArray
 
 from ..answers import tokenised
 from ..bank import Bank
-from ..methods.weights import deltas_of, fit_batch, into_domain, prior
+from ..methods.weights import PRIOR, deltas_of, fit_batch, into_domain, prior
 from ..preferences import Pair
 from .finished import Finished
 from .policies import SOUP, Rival, margins, reference, rivals, soup_margins
 
-PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 OWN = "Σ λ_k log π_k/ref"  # the reward that λ is fitted for
 LEAST = 8  # pairs below which halves say nothing
 

@@ -24,6 +24,8 @@ from ..bank import Bank
 from ..preferences import Pair
 from ..texts import Prompt
 
+PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
+
 
 @dataclass(frozen=True)
 class Posterior:
