@@ -252,14 +252,12 @@ def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -
 
     And the rank of the states seen: if they are independent, every field fits them.
     """
-    held_out, rank = [], 0
-    for field in fields:
-        fit = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd")
-        rank = int(fit.rank)
-        missed = field[unseen] - states[unseen] @ fit.solution
-        total = (field[unseen] ** 2).sum().clamp_min(1e-300)
-        held_out.append(1.0 - float((missed**2).sum() / total))
-    return np.array(held_out), rank
+    # all fields at once: what costs is the decomposition of the states
+    fit = torch.linalg.lstsq(states[seen], torch.cat([*fields[:, seen]], dim=1), driver="gelsd")
+    missed = torch.cat([*fields[:, unseen]], dim=1) - states[unseen] @ fit.solution
+    each = (missed**2).sum(dim=0).reshape(len(fields), -1).sum(dim=1)
+    total = (fields[:, unseen] ** 2).sum(dim=(1, 2)).clamp_min(1e-300)
+    return np.asarray(1.0 - each / total), int(fit.rank)
 
 
 @torch.no_grad()
