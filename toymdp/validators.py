@@ -32,7 +32,7 @@ ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it h
 MOST = 1e50  # of the absolute value of an entry, and of a temperature; 1/MOST is the least of one
 LARGEST = 2**31 - 1  # of any count
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
+SIMPLEX_TOLERANCE = 1e-9  # a w whose sum is further from 1 is refused
 
 
 def integer(name: str, value: Any, least: int, most: int = LARGEST) -> int:
@@ -157,12 +157,14 @@ def dense_reference(sparse: Any, A: int, S: int) -> Array:
     """Return ``ref_sparse`` as [S, A] weights."""
     keys = {"indptr", "tokens", "weights"}
     if not isinstance(sparse, Mapping) or set(sparse) != keys:
-        raise InstanceError.of("ref_sparse", sparse, f"must have keys {sorted(keys)}", "see DESIGN")
+        raise InstanceError.of("ref_sparse", sparse, f"must have keys {sorted(keys)}", "give those")
     starts, ids = (whole_numbers(f"ref_sparse.{key}", sparse[key]) for key in ("indptr", "tokens"))
     weights = table("ref_sparse.weights", sparse["weights"], (None,), most=np.inf)
     if len(starts) != S + 1:
         rule = f"must be S + 1 = {S + 1}"
-        raise InstanceError.of("length of ref_sparse.indptr", len(starts), rule, "see DESIGN")
+        raise InstanceError.of(
+            "length of ref_sparse.indptr", len(starts), rule, "give every start, and the end"
+        )
     falls = np.diff(starts, prepend=0) < 0
     if falls.any() or starts[0] != 0 or starts[-1] != len(ids):
         i = int(np.argmax(falls)) if falls.any() else (S if starts[0] == 0 else 0)
