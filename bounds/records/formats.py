@@ -55,6 +55,8 @@ _TOKEN_MDP = Format(
         Key("ref_weights", or_null(table(WEIGHT, 2)),
             "[S][A] weights of ref, normalised by row; 0 forbids a token"),
         Key("ref_sparse", or_null(_SPARSE), "the same by context: indptr [S+1], tokens, weights"),
+        Key("contexts", or_null(table(whole(0), 1)),
+            "the contexts that ref_sparse has rows for, ascending; every S is then their number"),
         Key("rewards", table(ENTRY, 2), "[K][S] on the next context, reward units", True),
         Key("beta", POSITIVE, "β, reward units per nat", True),
         Key("beta_prime", or_null(POSITIVE), "β' of the soup; β if not given"),
@@ -68,12 +70,14 @@ _TOKEN_MDP = Format(
     ),
     rules=(
         {"oneOf": [present("ref_weights"), present("ref_sparse")]},
+        {"if": present("contexts"), "then": present("ref_sparse")},
         {"if": {"properties": {"horizon": {"type": "null"}}},
          "then": {**present("eos"), "not": {"properties": {
              "features": {"properties": {"per_step": {"const": True}}, "required": ["per_step"]}}}}},
     ),
     beyond=(
         "shapes follow from A, L, T and K; tokens are below A; whole numbers have no decimal point",
+        "contexts ascend, are below A**L, and hold every context that one of them leads to",
         "abs(Σw − 1) ≤ 1e-9; largest reward ≤ 1e50 β and ≤ 1e50 β'",
         "what ref reaches: a token must follow each context, bos is never emitted, until eos each "
         "context can end; features and scales there lie in the accepted ranges",

@@ -17,7 +17,7 @@ from ..errors import InstanceError
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
-from . import until_eos
+from . import sparse, until_eos
 from .backward import Recursion, desirability, fits, soft_backward
 from .policy import Policy
 
@@ -120,16 +120,21 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
         V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
     else:
-        live = np.asarray(mdp.reach.allowed.any(axis=1))
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
+        V = _soft_backward(mdp, rewards, mdp.horizon, method)
     Q = rewards[:, None, :] + V[:, 1:, :]
     residual = _residual(mdp, Q, V)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
+
+
+def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> Array:
+    if not mdp.dense:
+        return sparse.soft_backward(mdp, rewards, T, method)
+    return soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, T, method)
 
 
 def _wrong_method(method: Method, remedy: str) -> InstanceError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups
+    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups, sparse
 
 __all__ = [
     "ROW_FLOOR",
@@ -26,6 +26,7 @@ __all__ = [
     "sampling",
     "scans",
     "soups",
+    "sparse",
 ]
 
 
