@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bounds.conformance import assert_conforms
     from bounds.proofs.ladder import ladder
     from bounds.proofs.walk import explain
+    from bounds.records.formats import schema
     from toymdp import (
         InstanceError,
         Solution,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
     "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
     "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
-    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
+    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms", "schema",
     "InstanceError", "SolverError", "__version__",
 ]  # fmt: skip
 _HOMES = {
@@ -58,6 +59,7 @@ _HOMES = {
     "bounds.conformance": ("assert_conforms",),
     "bounds.proofs.ladder": ("ladder",),
     "bounds.proofs.walk": ("explain",),
+    "bounds.records.formats": ("schema",),
     "toymdp": (
         "InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values",
         "solve", "soup_optimum",
