@@ -18,7 +18,7 @@ from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import until_eos
-from .backward import Recursion, desirability, fits, soft_backward
+from .backward import Recursion, fits, soft_backward
 from .policy import Policy
 
 Method = Recursion | Literal["linear", "nudged"]
@@ -119,14 +119,14 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
         ]
         V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
+        Q = rewards[:, None, :] + V[:, 1:, :]
     else:
         live = np.asarray(mdp.reach.allowed.any(axis=1))
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
-    Q = rewards[:, None, :] + V[:, 1:, :]
+        V, Q = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
     residual = _residual(mdp, Q, V)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
@@ -154,9 +154,9 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
     live = np.asarray(ref.any(axis=1))
-    if fits(rewards, beta, horizon):
-        return np.asarray(beta * np.log(desirability(ref, live, rewards / beta, horizon, 2)[:, 0]))
-    return np.asarray(soft_backward(ref, live, rewards, beta, horizon, "log")[:, 0])
+    method: Recursion = "exp" if fits(rewards, beta, horizon) else "log"
+    V, _ = soft_backward(ref, live, rewards, beta, horizon, method, whole=False)
+    return V[:, 0]
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:

@@ -13,19 +13,35 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups
+    from . import (
+        backward,
+        blocks,
+        boxes,
+        compiled,
+        elementary,
+        envelopes,
+        ratios,
+        rows,
+        sampling,
+        scans,
+        soups,
+        tiles,
+    )  # fmt: skip
 
 __all__ = [
     "ROW_FLOOR",
+    "backward",
     "blocks",
     "boxes",
     "compiled",
+    "elementary",
     "envelopes",
     "ratios",
     "rows",
     "sampling",
     "scans",
     "soups",
+    "tiles",
 ]
 
 
