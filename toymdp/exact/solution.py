@@ -18,7 +18,7 @@ from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import sparse, until_eos
-from .backward import Recursion, desirability, fits, soft_backward
+from .backward import Recursion, fits, soft_backward
 from .policy import Policy
 
 Method = Recursion | Literal["linear", "nudged"]
@@ -119,21 +119,22 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
         ]
         V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
+        Q = rewards[:, None, :] + V[:, 1:, :]
     else:
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V = _soft_backward(mdp, rewards, mdp.horizon, method)
-    Q = rewards[:, None, :] + V[:, 1:, :]
+        V, Q = _soft_backward(mdp, rewards, mdp.horizon, method)
     residual = _residual(mdp, Q, V)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
 
 
-def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> Array:
+def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> tuple[Array, Array]:
     if not mdp.dense:
-        return sparse.soft_backward(mdp, rewards, T, method)
+        V = sparse.soft_backward(mdp, rewards, T, method)
+        return V, rewards[:, None, :] + V[:, 1:, :]
     return soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, T, method)
 
 
@@ -159,9 +160,9 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
     live = np.asarray(ref.any(axis=1))
-    if fits(rewards, beta, horizon):
-        return np.asarray(beta * np.log(desirability(ref, live, rewards / beta, horizon, 2)[:, 0]))
-    return np.asarray(soft_backward(ref, live, rewards, beta, horizon, "log")[:, 0])
+    method: Recursion = "exp" if fits(rewards, beta, horizon) else "log"
+    V, _ = soft_backward(ref, live, rewards, beta, horizon, method, whole=False)
+    return V[:, 0]
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:

@@ -78,8 +78,8 @@ def optima(mdp: TokenMDP, rewards: Array) -> tuple[Array, Array]:
     live = mdp.reach.live
     rewards = np.ascontiguousarray(rewards)
     method: Recursion = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
-    V = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
-    return rewards[:, None, :] + V[:, 1:], V
+    V, Q = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
+    return Q, V
 
 
 def optimum(mdp: TokenMDP, reward: Array) -> Optimum:

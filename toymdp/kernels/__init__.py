@@ -13,13 +13,29 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups, sparse
+    from . import (
+        backward,
+        blocks,
+        boxes,
+        compiled,
+        elementary,
+        envelopes,
+        ratios,
+        rows,
+        sampling,
+        scans,
+        soups,
+        sparse,
+        tiles,
+    )  # fmt: skip
 
 __all__ = [
     "ROW_FLOOR",
+    "backward",
     "blocks",
     "boxes",
     "compiled",
+    "elementary",
     "envelopes",
     "ratios",
     "rows",
@@ -27,6 +43,7 @@ __all__ = [
     "scans",
     "soups",
     "sparse",
+    "tiles",
 ]
 
 

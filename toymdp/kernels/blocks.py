@@ -44,31 +44,6 @@ def block_product(columns, ahead, low, n, total):
 
 
 @njit(cache=True, nogil=True)
-def soft_backward_exp(columns, dead, gain, z):
-    """Fill ``z[m, t] = Σ_a ref·gain·z[m, t+1]``: (4) in the exponential domain, ``z = e^{V/β}``.
-
-    columns [A, S] is ref transposed; gain [M, S] = exp(r/β); z [M, R, S] holds the last slice in
-    row R-1 and is filled downwards. Linear: neither an exponential nor a logarithm is taken.
-    """
-    M, R, contexts = z.shape
-    A = columns.shape[0]
-    B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
-    for t in range(R - 2, -1, -1):
-        for low in range(0, B, CHUNK):
-            n = min(CHUNK, B - low)
-            for m in range(M):
-                for i in range(n):
-                    first = (low + i) * A
-                    for a in range(A):
-                        ahead[a, i] = gain[m, first + a] * z[m, t + 1, first + a]
-                block_product(columns, ahead, low, n, z[m, t])
-        for m in range(M):
-            for i in range(dead.shape[0]):
-                z[m, t, dead[i]] = 1.0
-
-
-@njit(cache=True, nogil=True)
 def centre(G, top, span, centred):
     """Write each block's maximum and range [T, S/A], and G [T, S] less the maximum."""
     T, blocks = top.shape
