@@ -102,7 +102,9 @@ class Catalogue(Mapping[str, Claim]):
         for claim in given:
             if not isinstance(claim, Claim):
                 rule = "must be an iterable of Claim"
-                raise InstanceError.of(source, type(claim).__name__, rule, "see CONTRIBUTING.md")
+                raise InstanceError.of(
+                    source, type(claim).__name__, rule, "give bounds.Claim objects"
+                )
             if claim.world not in KINDS:
                 rule = f"{claim.id} speaks of no known format"
                 raise InstanceError.of("world", claim.world, rule, f"one of {sorted(KINDS)}")

@@ -47,6 +47,9 @@ def certify(
     """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
     from .. import certificates  # with python-flint, which only this command needs
 
+    if witness.is_dir():
+        rule = "is a folder, and certify takes one witness"
+        raise InstanceError.of("WITNESS", str(witness), rule, "name a file in it")
     output = OutputFile(json_path, [witness])
     if program is not None:
         with _named(witness):

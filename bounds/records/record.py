@@ -1,4 +1,4 @@
-"""The ledger's record: one check on one instance, as plain values (DESIGN, file formats)."""
+"""The ledger's record: one check on one instance, as plain values (bounds.records.formats)."""
 
 from __future__ import annotations
 

@@ -154,13 +154,21 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def text_instance(
+    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: int
+) -> TokenMDP:
+    """Fit a user's own text, under n-gram or one-hot features. Raises CorpusError as the fit does."""
+    make = corpus_one_hot if one_hot else corpus_ngrams
+    return make(seed, text=text, labels=labels, **options)
+
+
 def _of_text(
     text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
 ) -> TokenMDP:
     paths = [Path(text), *([] if labels is None else [Path(labels)])]
     _unchanged(sha256, *paths)
-    make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=paths[0], labels=None if labels is None else paths[1], **options)
+    given = None if labels is None else paths[1]
+    return text_instance(paths[0], given, seed=seed, one_hot=one_hot, **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {

@@ -17,7 +17,7 @@ from ..errors import InstanceError
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
-from . import until_eos
+from . import sparse, until_eos
 from .backward import Recursion, fits, soft_backward
 from .policy import Policy
 
@@ -121,15 +121,21 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
         V = np.stack([V0, V0], axis=1)
         Q = rewards[:, None, :] + V[:, 1:, :]
     else:
-        live = np.asarray(mdp.reach.allowed.any(axis=1))
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V, Q = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
+        V, Q = _soft_backward(mdp, rewards, mdp.horizon, method)
     residual = _residual(mdp, Q, V)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
+
+
+def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> tuple[Array, Array]:
+    if not mdp.dense:
+        V = sparse.soft_backward(mdp, rewards, T, method)
+        return V, rewards[:, None, :] + V[:, 1:, :]
+    return soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, T, method)
 
 
 def _wrong_method(method: Method, remedy: str) -> InstanceError:

@@ -13,19 +13,9 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import (
-        backward,
-        blocks,
-        boxes,
-        compiled,
-        elementary,
-        envelopes,
-        ratios,
-        rows,
-        sampling,
-        scans,
-        soups,
-        tiles,
+    from . import (  # noqa: I001
+        backward, blocks, boxes, compiled, elementary, envelopes, ratios, rows, sampling, scans, soups,
+        sparse, tiles,
     )  # fmt: skip
 
 __all__ = [
@@ -41,6 +31,7 @@ __all__ = [
     "sampling",
     "scans",
     "soups",
+    "sparse",
     "tiles",
 ]
 
