@@ -10,7 +10,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .limits import ROW_FLOOR
+from .limits import NEAR, ROW_FLOOR
 
 if TYPE_CHECKING:
     from . import (  # noqa: I001
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
 
 __all__ = [
+    "NEAR",
     "ROW_FLOOR",
     "backward",
     "blocks",
