@@ -1,7 +1,8 @@
-"""The product of a few rows of ref with weights of next contexts, in registers.
+"""The two loops that kernels spend their time in, with their sums in registers.
 
-The one loop that soft backward induction spends its time in. It is written twice: as the Python that
-says what it is, and as vectors of LLVM, for numba's own vectoriser leaves the sums in memory.
+Each is written twice: as the Python that says what it is, and as vectors of LLVM, for numba's own
+vectoriser leaves the sums in memory. ``product`` is for many rewards at once, and ``dots`` for a few
+fields, with the weights of one token, ``columns[a, s]``, in order for a row of contexts.
 
         lanes: 8 or 4 rewards              with s' = y·A + a the A next contexts of a block
         ┌───────────────┐
@@ -33,12 +34,40 @@ def product(ref, first, step, last, weights, begin, lane, lanes, sums):
         sums[s, part] = ref[s] @ weights[begin : begin + A, part]
 
 
+def dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    """Write ``sums[h, to + i] = Σ_j f[at + j·step + i]·g[h, begin + j·stride + i]``, j < count.
+
+    f flat; g [·, N] and sums [·, N'], of which the first ``fields`` rows h are meant; i < lanes. Both
+    numbers are constants.
+    """
+    for h in range(fields):
+        total = 0.0
+        for j in range(count):
+            here, there = at + j * step, begin + j * stride
+            total = total + f[here : here + lanes] * g[h, there : there + lanes]
+        sums[h, to : to + lanes] = total
+
+
 @overload(product, prefer_literal=True, inline="always")
 def _compiled(ref, first, step, last, weights, begin, lane, lanes, sums):
     def call(ref, first, step, last, weights, begin, lane, lanes, sums):
         _vectors(ref, first, step, last, weights, begin, lane, lanes, sums)
 
     return call
+
+
+@overload(dots, prefer_literal=True, inline="always")
+def _compiled_dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    def call(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+        _dot_vectors(f, at, step, g, begin, stride, count, fields, lanes, sums, to)
+
+    return call
+
+
+@intrinsic(prefer_literal=True)
+def _dot_vectors(typing, f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    word = types.int64
+    return types.void(f, word, word, g, word, word, word, fields, lanes, sums, word), _emit_dots
 
 
 @intrinsic(prefer_literal=True)
@@ -96,4 +125,43 @@ def _emit(context, b, signature, args):
     b.position_at_end(done)
     for rows, total in zip(apart, grown, strict=True):
         b.store(total, b.bitcast(b.gep(target, [b.mul(rows, P)]), vector.as_pointer()), align=8)
+    return context.get_dummy_value()
+
+
+def _emit_dots(context, b, signature, args):
+    """Build the loop over j; vectors longer than the machine's are several of its own."""
+    integer = ir.IntType(64)
+    fields, lanes = (signature.args[i].literal_value for i in (7, 8))
+    vector = ir.VectorType(ir.DoubleType(), lanes)
+    f, g, sums = (context.make_array(signature.args[i])(context, b, args[i]) for i in (0, 3, 9))
+    at, step, begin, stride, count, to = (args[i] for i in (1, 2, 4, 5, 6, 10))
+
+    def place(array, row, offset):
+        """Address of entry ``offset`` of a row."""
+        start = b.mul(ir.Constant(integer, row), b.extract_value(array.shape, 1)) if row else None
+        return b.gep(array.data, [offset if start is None else b.add(start, offset)])
+
+    def load(start, offset):
+        return b.load(b.bitcast(b.gep(start, [offset]), vector.as_pointer()), align=8)
+
+    source = b.gep(f.data, [at])
+    others = [place(g, h, begin) for h in range(fields)]
+    head, loop, done = b.block, b.append_basic_block("term"), b.append_basic_block("terms.end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    j = b.phi(integer)
+    j.add_incoming(ir.Constant(integer, 0), head)
+    totals = [b.phi(vector) for _ in others]
+    factor, grown = load(source, b.mul(j, step)), []
+    for other, total in zip(others, totals, strict=True):
+        total.add_incoming(ir.Constant(vector, [0.0] * lanes), head)
+        term = b.fmul(factor, load(other, b.mul(j, stride)), flags=["contract"])
+        grown.append(b.fadd(term, total, flags=["contract"]))
+        total.add_incoming(grown[-1], loop)
+    following = b.add(j, ir.Constant(integer, 1))
+    j.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, count), loop, done)
+    b.position_at_end(done)
+    for h, total in enumerate(grown):
+        b.store(total, b.bitcast(place(sums, h, to), vector.as_pointer()), align=8)
     return context.get_dummy_value()
