@@ -13,12 +13,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, TypeVar
 
 from toymdp.errors import SolverError
 
+from .prepared import modules
 from .task import Task
 
 TRIES = 3  # of a step at which the process ended: once may have been somebody's kill -9
@@ -29,11 +31,16 @@ class Guard:
     """One process beside the caller's, begun when it is needed; a context manager.
 
     limit: seconds without an answer after which a step is given up; None: as long as it takes.
-    guarded: whether the calls of its tasks take ``skip`` and ``beat``.
+    guarded: whether the calls of its tasks take ``skip`` and ``beat``. environment: what the process
+    has beside this one's.
     """
 
-    def __init__(self, *, guarded: bool = False, limit: float | None = None) -> None:
+    def __init__(
+        self, *, guarded: bool = False, limit: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._guarded, self._limit = guarded, limit
+        self._environment = {**os.environ, **modules(), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: Connection | None = None
         self._answers: Connection | None = None
@@ -93,14 +100,10 @@ class Guard:
         answer, its_write = os.pipe()
         its_leash, self._leash = os.pipe()
         theirs = (its_read, its_write, its_leash)
-        # modules are found where this process finds them
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)
-        }
         command = [sys.executable, "-m", "bounds.runs.child", *map(str, theirs)]
         try:
             self._process = subprocess.Popen(
-                command, pass_fds=theirs, stdin=subprocess.DEVNULL, env=environment
+                command, pass_fds=theirs, stdin=subprocess.DEVNULL, env=self._environment
             )
         finally:
             for handle in theirs:
