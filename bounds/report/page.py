@@ -19,12 +19,13 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from toymdp.errors import printable
+from toymdp.shown import short
 
 from ..records.output import versions
 from ..runs.progress import OnProgress, silent
 from . import plots
 from .sections import anchor, sections
-from .summary import VERDICTS, Summary, short, weights
+from .summary import VERDICTS, Summary, weights
 
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 

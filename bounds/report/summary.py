@@ -14,21 +14,14 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from toymdp.shown import short
+
 from ..records.output import Record
 from ..records.record import is_check, rank
 
 VERDICTS = ("holds", "violated", "not-applicable", "undecided")
 REASONS = 4  # of a claim's reasons for saying nothing, how many are told
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
-
-
-def short(value: float | None) -> str:
-    """A number in at most nine characters."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
 def weights(lam: Iterable[float]) -> str:

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from toymdp import Solution, SoupOptimum
+from toymdp.shown import short
 
 from ..claim import Claim
-from .summary import VERDICTS, Summary, short
+from .summary import VERDICTS, Summary
 
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",

@@ -136,6 +136,8 @@ def _command(path: str, function: Callable[..., Any]) -> str:
 def python() -> str:
     """The names of ``import soupcheck``, with what their docstrings say."""
     parts = [_name(name, getattr(soupcheck, name)) for name in soupcheck.__all__ if name[0] != "_"]
+    parts += ["## soupcheck.plot", *paragraphs(soupcheck.plot.__doc__)]
+    parts += [_name(f"plot.{n}", getattr(soupcheck.plot, n)) for n in soupcheck.plot.__all__]
     return page(
         "# Python", "`import soupcheck` offers these names, each imported when it is first asked for. "
         "Values are in reward units, divergences in nats. Nothing here keeps memory of earlier calls: the "
