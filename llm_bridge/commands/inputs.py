@@ -5,6 +5,7 @@ Imported when a command runs, since it needs torch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -28,8 +29,7 @@ from ..methods.weights import (
     into_domain,
     prior,
 )
-from ..preferences import truthfulqa
-from ..training.default_bank import ATTRIBUTES, USER_WEIGHTS, load_default
+from ..training.bundled import Bundled, bundled
 from .data import FIT_PAIRS, Data
 
 
@@ -37,6 +37,26 @@ def check_choice(option: str, value: str, known: Sequence[str]) -> None:
     """Raise InstanceError unless the option's value is one of those known."""
     if value not in known:
         raise InstanceError.of(option, value, "unknown", f"choose from {tuple(known)}")
+
+
+def layer_numbers(text: str | None) -> tuple[int, ...]:
+    """Numbers of layers, each once and in order, from ``0,5,20-29``; none for None.
+
+    Raises InstanceError for anything else.
+    """
+    chosen: set[int] = set()
+    for part in [] if text is None else text.split(","):
+        ends = re.fullmatch(r"\s*(\d{1,4})\s*(?:-\s*(\d{1,4})\s*)?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if last < first:
+            raise InstanceError.of(
+                "--layers",
+                text,
+                f"{part.strip()!r} is no number or range",
+                "write 20-29 or 0,5,20-29",
+            )
+        chosen |= {*range(first, last + 1)}
+    return tuple(sorted(chosen))
 
 
 def numbers(text: str, K: int, what: str) -> Array:
@@ -50,17 +70,33 @@ def numbers(text: str, K: int, what: str) -> Array:
     return values
 
 
+def bank_named(
+    name: str | None, model: str | None, adapters: list[str] | None, bespoke: str | None
+) -> Bundled | None:
+    """The bundled bank that the options mean; None where they name a model and adapters of their own.
+
+    Raises InstanceError for both, or adapters without a model.
+    """
+    if name is not None and (adapters or bespoke):
+        raise InstanceError.of("--bank", name, "has its own adapters", "leave --adapter out")
+    if name is not None or model is None:
+        if adapters or bespoke:
+            raise InstanceError.of("--model", None, "is missing", "name the adapters' base model")
+        return bundled(name or "default")
+    return None
+
+
 def open_bank(
-    model: str | None, adapters: list[str] | None, bespoke: str | None, dtype: str, device: str,
-    revision: str | None, any_base: bool, *, chat: bool | None, length: int | None, truncate: bool,
+    own: Bundled | None, model: str | None, adapters: list[str] | None, bespoke: str | None,
+    dtype: str, device: str, revision: str | None, any_base: bool, *, chat: bool | None,
+    length: int | None, truncate: bool,
 ) -> Bank:  # fmt: skip
     """The bundled bank, or the one that the options name, with its way of writing texts."""
     quiet_transformers()
-    if model is None:
-        if adapters or bespoke:
-            raise InstanceError.of("--model", None, "is missing", "name the adapters' base model")
-        bank = load_default(device)
+    if own is not None:
+        bank = own.load(model, dtype=dtype, device=device)
     else:
+        assert model is not None
         bank = load_bank(
             model, adapters or [], bespoke=bespoke, dtype=dtype, device=device, revision=revision,
             any_base=any_base,
@@ -102,22 +138,19 @@ def lambda_from_data(
 
 
 def soups_asked(
-    bank: Bank, data: Data | None, w: str | None, lam: str | None, beta: float, beta_prime: float,
-    seed: int,
+    bank: Bank, data: Data, w: str | None, lam: str | None, beta: float, beta_prime: float,
+    seed: int, share: Array | None,
 ) -> tuple[SoupSettings, dict[str, Any]]:  # fmt: skip
     """The λ given; or one fitted to the user's pairs and the uniform one; and how the fit went.
 
-    data: None for the bundled bank on its own judgements, whose user is known: then his λ as well.
+    share: the user's weights [K] of the specialists where they are known: then their λ as well.
     """
     K, full = len(bank.names), beta_prime / beta
     if lam is not None:
         given = numbers(lam, K, "--lambda")
         return SoupSettings(("given",), given[None], beta, beta_prime), {}
     lams = {}
-    if data is None:
-        w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
-        data = Data(truthfulqa("train"))
-        share = np.array([USER_WEIGHTS[name] for name in ATTRIBUTES])
+    if share is not None:
         lams["(β'/β)w"] = full * share / share.sum()
     lams["fitted"], fit = lambda_from_data(bank, data, w, seed, beta, beta_prime, "batch")
     lams["uniform"] = np.full(K, beta_prime / (beta * K))

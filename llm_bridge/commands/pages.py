@@ -15,20 +15,14 @@ from ..comparison.finished import Finished
 from ..comparison.gaps import shortfalls
 from ..comparison.page import first_page
 from ..measure.diagnosis import Effort
-from ..training.default_bank import USER_WEIGHTS
 from .data import FIT_PAIRS, Data
 
 
 def page_of(
     bank: Bank, data: Data, w: str | None, report: dict[str, Any], effort: Effort, beta: float,
-    beta_prime: float, seed: int, *, bundled: bool, finished: Finished, on_progress: OnProgress,
+    beta_prime: float, seed: int, *, finished: Finished, on_progress: OnProgress,
 ) -> dict[str, Any]:  # fmt: skip
-    """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone.
-
-    bundled: the bundled bank on its own judgements, whose user is known.
-    """
-    if bundled:
-        w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
+    """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone."""
     pairs = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
     try:
         fit = cross_fit(bank, pairs, beta, beta_prime, seed, finished, on_progress)

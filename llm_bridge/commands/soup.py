@@ -13,6 +13,7 @@ from .options import (
     LEARNING,
     Adapters,
     AnyBase,
+    BankName,
     Beta,
     BetaPrime,
     Chat,
@@ -44,6 +45,7 @@ def soup(
     pairs: Annotated[Path | None, typer.Option(help="A user's pairs to learn λ from.")] = None,
     learn: Annotated[str, typer.Option(help=f"{', '.join(LEARNING)}.")] = "batch",
     w: Annotated[str | None, typer.Option(help="User weights for scored --pairs.")] = None,
+    bank_name: BankName = None,
     model: Model = None,
     adapters: Adapters = None,
     beta: Beta = DEFAULT_BETA,
@@ -72,7 +74,7 @@ def soup(
     from ..methods.request import Request
     from ..preferences import question_prompt
     from .data import FIT_PAIRS, Data
-    from .inputs import check_choice, lambda_from_data, numbers, open_bank
+    from .inputs import bank_named, check_choice, lambda_from_data, numbers, open_bank
     from .output import progress_bars, write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
@@ -88,8 +90,9 @@ def soup(
         raise InstanceError.of("--method", method, f"needs {options}", "add what is missing")
     if "lambda" in row.needs and (lam is None) == (pairs is None):
         raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    own = bank_named(bank_name, model, adapters, None)
     bank = open_bank(
-        model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
+        own, model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
         truncate=truncate,
     )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
