@@ -16,6 +16,7 @@ from ..records.store import Store
 from ..report.console import status_console, tables_console, warm_up
 from ..report.sweep_progress import line_at_the_end, sweep_progress
 from ..runs.design import read_design
+from ..runs.on_dask import on_dask
 from ..runs.prepared import prepare as make_ready
 from ..runs.prepared import prepared
 from ..runs.sweep import Engine, load_plugins, local, plan_of, shard, tasks_of
@@ -135,4 +136,6 @@ def _shard(text: str) -> tuple[int, int]:
 def _engine(name: str, workers: int | None) -> Engine:
     if name == "local":
         return local(cores() if workers is None else workers)
+    if name.startswith("dask://"):
+        return on_dask(name)
     raise InstanceError.of("--engine", name, "unknown", "local, or dask://host:port")
