@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from ..records.store import Store
 from ..report.console import status_console, tables_console, warm_up
 from ..report.sweep_progress import line_at_the_end, sweep_progress
 from ..runs.design import read_design
+from ..runs.generations import generations
 from ..runs.on_dask import on_dask
 from ..runs.prepared import prepare as make_ready
 from ..runs.prepared import prepared
@@ -24,8 +27,9 @@ from ..runs.sweep import sweep as do
 from ..threads import cores
 from .options import Json
 from .pages import check_target
-from .sweep_queries import compacted, show_gate, show_page, show_summary, show_worst
+from .sweep_queries import bred, compacted, show_gate, show_page, show_summary, show_worst
 
+BARRIER = 2.0  # seconds between two looks at what other shards have done
 KERNELS = "numba"  # of a sweep's folder: what --prepare has compiled
 SHARD = re.compile(r"(\d+)/(\d+)")
 
@@ -77,9 +81,9 @@ def sweep(
     else:
         store, plan = _asked(target, out)
     load_plugins(plan)
-    tasks = tasks_of(plan)
     console = tables_console(json_path)
     if looks:
+        tasks = {task: part for each in generations(store, plan) for task, part in each.items()}
         done = f"{sum(map(store.has, tasks)):,} of {len(tasks):,} tasks are done"
         console.print(done, highlight=False)
         if compact:
@@ -95,19 +99,33 @@ def sweep(
         if gate:
             show_gate(console, rows, done)
         return
-    ids = shard(list(tasks), *share)
     if prepare:
         make_ready(store.folder / KERNELS)
-        console.print(f"{store.folder}: planned {len(tasks):,} tasks, kernels compiled")
+        planned = f"{store.folder}: planned {len(tasks_of(plan)):,} tasks, compiled the kernels"
+        console.print(planned, highlight=False)
         return
-    for task, what in store.damaged(ids):
-        status_console().print(f"damaged, done again: {what}", highlight=False, markup=False)
-        store.path(task).unlink()
-    with prepared(store.folder / KERNELS) as environment, sweep_progress() as on_part:
+    with prepared(store.folder / KERNELS) as environment:
         if not environment:
             warm_up()
-        now = do(store, tasks, ids, engine_of, float(plan["limit"]), on_part, environment)
-    console.print(line_at_the_end(now, store.folder), highlight=False, markup=False)
+        for number, each in enumerate(generations(store, plan)):
+            ids = shard(list(each), *share)
+            for task, what in store.damaged(ids):
+                status_console().print(
+                    f"damaged, done again: {what}", highlight=False, markup=False
+                )
+                store.path(task).unlink()
+            with sweep_progress() as on_part:
+                now = do(store, each, ids, engine_of, float(plan["limit"]), on_part, environment)
+            console.print(line_at_the_end(now, store.folder), highlight=False, markup=False)
+            if plan["adaptive"] is not None:
+                _await(store, each)
+                console.print(bred(store, plan, number), highlight=False, markup=False)
+
+
+def _await(store: Store, tasks: Iterable[str]) -> None:
+    """Wait for the other shards: a generation has its parents when the one before is whole."""
+    while not all(map(store.has, tasks)):
+        time.sleep(BARRIER)
 
 
 def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
