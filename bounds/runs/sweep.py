@@ -48,6 +48,7 @@ def tasks_from(plan: Mapping[str, Any], sources: Iterable[Mapping[str, Any]]) ->
         tasks.append(Task(
             chunk, {"source": source, "claims": plan["claims"], "code": plan["code"]},
             {"paths": paths, "plugins": plan["plugins"]},
+            source["n"] if "n" in source else len(source.get("files") or source["lineages"]),
         ))  # fmt: skip
     return {task.id: task for task in tasks}
 
@@ -80,32 +81,26 @@ def sweep(
     """
     left = [task for task in ids if not store.has(task)]
     random.shuffle(left)
-    now = Progress(len(ids), len(ids) - len(left), 0, 0, sum(size_of(tasks[t]) for t in left))
+    now = Progress(len(ids), len(ids) - len(left), 0, 0, sum(tasks[t].size for t in left))
     on_part(now)
 
     def wanted() -> Iterator[Part]:
         for task in left:
             if store.has(task):
                 now.by_others += 1
-                now.left -= size_of(tasks[task])
+                now.left -= tasks[task].size
             else:
                 yield tasks[task]
 
     for task, content in engine(wanted(), limit, environment):
         store.write(task.id, content)
         now.done += 1
-        now.instances += size_of(task)
-        now.left -= size_of(task)
+        now.instances += task.size
+        now.left -= task.size
         on_part(now)
     now.done += now.by_others
     on_part(now)
     return now
-
-
-def size_of(task: Part) -> int:
-    """Number of instances of a task."""
-    source = task.args["source"]
-    return int(source["n"]) if "n" in source else len(source.get("files") or source["lineages"])
 
 
 def local(workers: int) -> Engine:

@@ -88,7 +88,7 @@ def content(folder: Path) -> Iterator[tuple[str, bytes]]:
         field = table.schema.field("seconds")
         nothing = pa.array([0.0] * table.num_rows, field.type)
         rest = table.set_column(table.column_names.index("seconds"), field, nothing)
-        yield path.name, bytes_of([rest], {})
+        yield path.name, bytes_of([rest], rest.schema, {})
 
 
 def main() -> int:
