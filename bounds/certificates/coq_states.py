@@ -31,7 +31,7 @@ class StateRows:
     def weights(self) -> str:
         """y as a Coq definition."""
         terms = [f"({number(c)}, ({s}%nat, x_{i}))"
-                 for i, (c, s) in enumerate(zip(self.y, self.contexts, strict=True)) if c]  # fmt: skip
+                 for i, (c, s) in enumerate(zip(self.y, self.contexts, strict=True)) if c != 0]  # fmt: skip
         return f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
 
 
