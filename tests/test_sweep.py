@@ -328,7 +328,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
     ids = list(tasks)
     store.write(ids[0], b"there")
 
-    def engine(left, limit):
+    def engine(left, limit, environment):
         for i, task in enumerate(left):
             done.append(task.id)
             if i == 0:
@@ -338,7 +338,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
             yield task, b"mine"
 
     seen = []
-    now = sweep(store, tasks, ids, engine, 1.0, lambda p: seen.append((p.done, p.left)))
+    now = sweep(store, tasks, ids, engine, 1.0, lambda p: seen.append((p.done, p.left)), {})
     assert len(done) == len(set(done)) == len(ids) - 1
     assert (now.by_others, now.done, now.left) == (1, len(ids), 0)
     assert now.instances == sum(size_of(t) for t in tasks.values()) - 20

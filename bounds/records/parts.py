@@ -90,23 +90,27 @@ def part_of(task: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
         elif pa.types.is_map(field.type):
             values = [None if not x else list(x.items()) for x in values]
         columns.append(pa.array(values, field.type))
-    return bytes_of(pa.Table.from_arrays(columns, schema=shape), {"task": task})
+    return bytes_of([pa.Table.from_arrays(columns, schema=shape)], {"task": task})
 
 
-def bytes_of(table: pa.Table, about: Mapping[str, str]) -> bytes:
-    """A table as Parquet that holds its own SHA-256; about: goes into the file's metadata."""
+def bytes_of(tables: Iterable[pa.Table], about: Mapping[str, str]) -> bytes:
+    """Tables, a row group each, as a Parquet file that holds its own SHA-256.
+
+    about: goes into the file's metadata.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     metadata = {
         "format": FORMAT, "versions": json.dumps(versions()), "digest": f"{MARK}{NO_DIGEST}", **about,
     }  # fmt: skip
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(metadata), sink, compression="zstd", compression_level=9,
-        write_statistics=["seed"], store_schema=True,
+    sink, shape = pa.BufferOutputStream(), schema().with_metadata(metadata)
+    with pq.ParquetWriter(
+        sink, shape, compression="zstd", compression_level=9, write_statistics=["seed"],
         use_dictionary=list(REPEATED),
-    )  # fmt: skip
+    ) as writer:  # fmt: skip
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(metadata))
     return _signed(bytes(sink.getvalue()))
 
 
@@ -135,15 +139,28 @@ def read_part(
         if _signed(content) != content:
             raise ValueError("its bytes are not those that were written")
         with pq.ParquetFile(io.BytesIO(content)) as file:
-            about = file.schema_arrow.metadata or {}
+            metadata = file.schema_arrow.metadata or {}
             table = file.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(f"{path}: {' '.join(str(error).split())}") from None
-    if about.get(b"format") != FORMAT.encode():
+    if metadata.get(b"format") != FORMAT.encode():
         raise DamagedPartError(f"{path}: is no {FORMAT} file")
-    if task is not None and about.get(b"task") != task.encode():
+    if task is not None and metadata.get(b"task") != task.encode():
         raise DamagedPartError(f"{path}: is the part of another task")
     return table
+
+
+def gathered(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of parts as one."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def about(path: Path) -> dict[str, str]:
+    """What a file says of itself. Raises DamagedPartError where it is not whole."""
+    metadata = read_part(path, columns=[]).schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
 def rows_of(table: pa.Table) -> list[Record]:

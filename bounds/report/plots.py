@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
@@ -77,6 +77,34 @@ def overview(sections: Sequence[Section]) -> Markup | None:
         1.0,
         spans,
     )
+
+
+def bands(rows: Sequence[tuple[str, Sequence[float], Mapping[str, Any]]]) -> Markup:
+    """Rows (claim, quantiles 1, 10, 50, 90, 99 % of left/right, worst): two bars, a dot, a mark."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    least = min(q for _, quantiles, _ in rows for q in quantiles if q > 0)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.8 * ROW * len(rows)), facecolor="none")
+        axes: Any = figure.subplots()
+        axes.set_facecolor("none")
+        for i, (_, quantiles, worst) in enumerate(rows):
+            q1, q10, middle, q90, q99 = (max(q, least / 10.0) for q in quantiles)
+            axes.plot([q1, q99], [i, i], color="#767676", lw=1.2, solid_capstyle="butt")
+            axes.plot([q10, q90], [i, i], color="#0072b2", lw=4.0, solid_capstyle="butt")
+            axes.plot([middle], [i], marker="o", ms=4, color="#000000", ls="none")
+            marker, ink = MARKS["violated" if worst["violated"] else "holds"]
+            axes.plot([worst["size"]], [i], marker=marker, ms=5, color=ink, mfc="none", ls="none")
+        axes.axvline(1.0, color="#000000", lw=0.8)
+        axes.set_xscale("log")
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_yticks(range(len(rows)), [claim for claim, _, _ in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", color="#767676", alpha=0.25, lw=0.6)
+        axes.set_xlabel("left side / right side")
+        title = "Left side / right side of every inequality: quantiles and the largest"
+        return drawn(figure, title, "bands")
 
 
 ARCS = {

@@ -63,6 +63,16 @@ def cases_of(source: Mapping[str, Any], paths: Mapping[str, str]) -> Iterator[Ca
     yield from from_family(source["family"], source["n"], source["first"], **source["options"])
 
 
+def case_of_row(row: Mapping[str, Any], paths: Mapping[str, str]) -> Case:
+    """The case that a row of a part is of; paths: of files, by SHA-256."""
+    if row["family"] == "file":
+        digest = next((d for d, path in paths.items() if path == row["instance"]), "")
+        return next(cases_of({"files": [digest]}, paths))
+    options = {k[2:]: v for k, v in row.items() if k.startswith("p_") and v is not None}
+    source = {"family": row["family"], "options": options, "first": row["seed"], "n": 1}
+    return next(cases_of(source, paths))
+
+
 def _rows(
     at: str, case: Case, claims: Sequence[Claim], skip: Mapping[str, str], beat: Beat
 ) -> list[Record]:

@@ -20,8 +20,8 @@ from .design import Design
 from .task import Task
 
 Part = Task[bytes]
-# does tasks, in any order: the tasks that are left, and seconds without an answer
-Engine = Callable[[Iterator[Part], float], Iterator[tuple[Part, bytes]]]
+# does tasks, in any order: those that are left, seconds without an answer, environment of workers
+Engine = Callable[[Iterator[Part], float, Mapping[str, str]], Iterator[tuple[Part, bytes]]]
 OnPart = Callable[["Progress"], None]
 
 
@@ -64,7 +64,7 @@ class Progress:
 
 def sweep(
     store: Store, tasks: Mapping[str, Part], ids: Sequence[str], engine: Engine, limit: float,
-    on_part: OnPart,
+    on_part: OnPart, environment: Mapping[str, str],
 ) -> Progress:  # fmt: skip
     """Do what is left of these tasks and write each part as soon as it is done.
 
@@ -85,7 +85,7 @@ def sweep(
             else:
                 yield tasks[task]
 
-    for task, content in engine(wanted(), limit):
+    for task, content in engine(wanted(), limit, environment):
         store.write(task.id, content)
         now.done += 1
         now.instances += size_of(task)
@@ -105,8 +105,10 @@ def size_of(task: Part) -> int:
 def local(workers: int) -> Engine:
     """Processes beside this one."""
 
-    def engine(tasks: Iterator[Part], limit: float) -> Iterator[tuple[Part, bytes]]:
-        return processes(tasks, workers, guarded=True, limit=limit)
+    def engine(
+        tasks: Iterator[Part], limit: float, environment: Mapping[str, str]
+    ) -> Iterator[tuple[Part, bytes]]:
+        return processes(tasks, workers, guarded=True, limit=limit, environment=environment)
 
     return engine
 

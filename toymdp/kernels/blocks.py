@@ -11,8 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import njit
-from .rows import divergence_term
+from .elementary import exp, log
+from .limits import ROW_FLOOR
+from .rows import divergence_term, row_weights
 
+LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
 
 
@@ -44,28 +47,92 @@ def block_product(columns, ahead, low, n, total):
 
 
 @njit(cache=True, nogil=True)
-def soft_backward_exp(columns, dead, gain, z):
-    """Fill ``z[m, t] = Σ_a ref·gain·z[m, t+1]``: (4) in the exponential domain, ``z = e^{V/β}``.
+def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
+    """Write each reward's largest ``|V − β log E_ref e^{Q/β}|`` over the marked states, and ``|V|``.
 
-    columns [A, S] is ref transposed; gain [M, S] = exp(r/β); z [M, R, S] holds the last slice in
-    row R-1 and is filled downwards. Linear: neither an exponential nor a logarithm is taken.
+    Q [M, T, S] on next contexts, V [M, T+1, S]; worst, size [M]; all in reward units. NaN is worst.
     """
-    M, R, contexts = z.shape
+    M, T, contexts = Q.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
-    for t in range(R - 2, -1, -1):
-        for low in range(0, B, CHUNK):
-            n = min(CHUNK, B - low)
-            for m in range(M):
-                for i in range(n):
-                    first = (low + i) * A
-                    for a in range(A):
-                        ahead[a, i] = gain[m, first + a] * z[m, t + 1, first + a]
-                block_product(columns, ahead, low, n, z[m, t])
+    ahead, inverse = np.zeros((A + 3, CHUNK)), 1.0 / beta
+    far, high = np.zeros((2, M, CHUNK))
+    top, total = np.empty(CHUNK), np.empty(contexts)
+    for low in range(0, B, CHUNK):
+        n = min(CHUNK, B - low)
         for m in range(M):
-            for i in range(dead.shape[0]):
-                z[m, t, dead[i]] = 1.0
+            for t in range(T):
+                field = Q[m, t, low * A : (low + n) * A]
+                token_weights(field, inverse, n, ahead, top)
+                block_product(columns, ahead, low, n, total)
+                for x1 in range(A):
+                    base = x1 * B + low
+                    past = base + n
+                    value, marked = V[m, t, base:past], states[t, base:past]
+                    if log_sums(total[base:past]):
+                        rescue(ref, marked, field, inverse, top, base, total[base:past])
+                    farthest_error(total[base:past], top, value, marked, beta, far[m], high[m])
+    for m in range(M):
+        worst[m], size[m] = 0.0, 0.0
+        for i in range(CHUNK):
+            worst[m] = worst[m] if far[m, i] <= worst[m] else far[m, i]
+            size[m] = size[m] if high[m, i] <= size[m] else high[m, i]
+
+
+@njit(cache=True, nogil=True)
+def log_sums(sums):
+    """Replace sums [n] by their logarithms; return how many may have lost terms to underflow."""
+    thin = 0
+    for i in range(sums.shape[0]):
+        thin += sums[i] < ROW_FLOOR
+    for i in range(sums.shape[0]):
+        sums[i] = log(sums[i])
+    return thin
+
+
+@njit(cache=True, nogil=True)
+def rescue(ref, marked, field, scale, top, base, logs):
+    """Write again the logarithms [n] of the marked rows whose sums may have lost terms."""
+    A = ref.shape[1]
+    logits, e, p = np.empty((3, A))
+    for i in range(logs.shape[0]):
+        if marked[i] and logs[i] < LOG_ROW_FLOOR:
+            for a in range(A):
+                logits[a], e[a] = scale * (field[i * A + a] - top[i]), 0.0
+            logs[i] = row_weights(ref[base + i], logits, e, 0.0, p)
+
+
+@njit(cache=True, nogil=True)
+def farthest_error(logs, top, value, marked, beta, far, high):
+    """Raise far and high [n] to ``|β·log + top − V|``, where marked, and ``|V|``."""
+    for i in range(logs.shape[0]):
+        error, size = abs(beta * logs[i] + top[i] - value[i]), abs(value[i])
+        error = error if marked[i] else 0.0
+        far[i] = far[i] if error <= far[i] else error
+        high[i] = high[i] if size <= high[i] else size
+
+
+@njit(cache=True, nogil=True)
+def token_weights(field, scale, n, ahead, top):
+    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A.., CHUNK].
+
+    field [n·A]; top [CHUNK]: the largest of each block.
+    """
+    A = field.shape[0] // n
+    for i in range(n):
+        block = field[i * A : i * A + A]
+        for a in range(A):
+            ahead[a, i] = block[a]
+    for i in range(n):
+        top[i] = ahead[0, i]
+    for a in range(A):
+        row = ahead[a]
+        for i in range(n):
+            top[i] = row[i] if row[i] > top[i] else top[i]
+    for a in range(A):
+        row = ahead[a]
+        for i in range(n):
+            row[i] = exp(scale * (row[i] - top[i]))
 
 
 @njit(cache=True, nogil=True)
