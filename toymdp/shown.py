@@ -17,6 +17,13 @@ def short(value: float | None) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
+def brief(value: float) -> str:
+    """A number in at most seven characters (a negative one: eight): for a glance."""
+    if value == 0:
+        return "0"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 else f"{value:.1e}"
+
+
 def html_table(title: str, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> str:
     """A table of plain texts, which may come from files: nothing in them is markup.
 

@@ -23,7 +23,9 @@ from toymdp.shown import short
 
 from ..records.output import versions
 from ..runs.progress import OnProgress, silent
+from ..verdicts import RELATION
 from . import plots
+from .glossary import GLOSSARY
 from .sections import anchor, sections
 from .summary import VERDICTS, Summary, weights
 
@@ -101,6 +103,6 @@ def render(
         instances=summary.instances, pictures=pictures, overview=plots.overview(shown),
         dependence=plots.dependence(shown),
         totals={v: sum(s.numbers.counts[v] for s in shown) for v in VERDICTS}, verdicts=VERDICTS,
-        broken=broken, statuses=sorted({s.claim.status for s in shown}),
+        broken=broken, relation=RELATION, glossary=GLOSSARY, statuses=sorted({s.claim.status for s in shown}),
         certificates=certificates or {},
     )  # fmt: skip

@@ -208,8 +208,9 @@ def corpus_lines(mdp: Any) -> list[str]:
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
     reference = (
-        f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "
-        f"{meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
+        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens (frequent "
+        f"words, and classes of the others); held-out perplexity {meta['perplexity']:.2f} (of single "
+        f"words {meta['perplexity_unigram']:.2f})"
     )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "
