@@ -81,8 +81,8 @@ def diagnose(
     from ..measure.diagnosis import Effort, answers_of, diagnose_bank
     from ..preferences import truthfulqa
     from . import tables
-    from .data import Data
-    from .inputs import open_bank, soups_asked
+    from .data import Data, User
+    from .inputs import bundled_user, open_bank, soups_asked
     from .output import progress_bars, write_json
     from .pages import page_of
 
@@ -96,7 +96,8 @@ def diagnose(
     )  # fmt: skip
     bundled = data is None and model is None
     prime = beta if beta_prime is None else beta_prime
-    settings, fit = soups_asked(bank, None if bundled else preferences, w, lam, beta, prime, seed)
+    user = bundled_user(bank, seed) if bundled else User(bank, preferences, w, seed)
+    settings, fit = soups_asked(user, lam, beta, prime, bundled=bundled)
     answers = answers_of(bank, preferences.held, items, seed, preferences.counts)
     run = hashlib.sha256((fingerprint(bank, answers, settings) + precision).encode()).hexdigest()
     cache = user_cache_path("soupcheck", appauthor=False) / "llm"
@@ -109,10 +110,9 @@ def diagnose(
             bank, answers, settings, effort=effort, seed=seed, precision=dtype_of(precision),
             chunks=place, tokens=chunks is not None, on_progress=on_progress,
         )  # fmt: skip
-        user = Data(truthfulqa("train")) if bundled else preferences
         steps = place.with_suffix(".steps")
         page = page_of(
-            bank, user, w, report, effort, beta, prime, seed, bundled=bundled,
+            user, report, effort, beta, prime,
             finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
         )  # fmt: skip
     report |= {

@@ -57,7 +57,6 @@ def export(
 
     from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
-    from toymdp import InstanceError
 
     from ..base_content import content_of, folder_of
     from ..comparison.export import export as write
@@ -65,23 +64,19 @@ def export(
     from ..measure.soups import soup_weights
     from ..preferences import truthfulqa
     from ..training.default_bank import BASE, folder
-    from .data import Data
-    from .inputs import lambda_from_data, numbers, open_bank
+    from .data import Data, User
+    from .inputs import check_lambda_or_pairs, lambda_asked, open_bank
     from .output import write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
-    if (lam is None) == (pairs is None):
-        raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    check_lambda_or_pairs(lam, pairs)
     data = Data(truthfulqa("test")) if pairs is None else Data.read(pairs, format, split)
     bank = open_bank(
         model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
         truncate=truncate,
     )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
-    if lam is not None:
-        vector = numbers(lam, len(bank.names), "--lambda")
-    else:
-        vector, _ = lambda_from_data(bank, data, w, seed, beta, prime, "batch")
+    vector, _ = lambda_asked(bank, lam, User(bank, data, w, seed), beta, prime, "batch")
     answers = answers_of(bank, data.held, items, seed, data.counts)
     place = str(folder() / BASE) if model is None else model
     held = folder_of(place, revision)
