@@ -59,30 +59,34 @@ def allowed_tokens(reference: Tensor) -> Tensor:
     return reference > torch.finfo(reference.dtype).min / 8
 
 
-def _differences(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """``z_i − z_ref`` [R, N, c], 0 where ref forbids; the mask; and the same or None where all is live.
+def _mask(reference: Tensor) -> Tensor | None:
+    """``allowed_tokens``, or None where that is all of them: then nothing need be copied.
 
-    Without a mask nothing is copied; a compiled pass cannot ask, and copies nothing either way.
+    A compiled pass cannot ask, and copies nothing either way.
     """
-    live = allowed_tokens(z[0])
-    mask = live if torch.compiler.is_compiling() or not bool(live.all()) else None
-    return _where(mask, z[1:] - _where(mask, z[0], 0.0), 0.0), live, mask
+    live = allowed_tokens(reference)
+    return live if torch.compiler.is_compiling() or not bool(live.all()) else None
 
 
 def _where(mask: Tensor | None, values: Tensor, other: float) -> Tensor:
     return values if mask is None else torch.where(mask, values, other)
 
 
-def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
-    """``z_i − z_ref`` [R, N, c] from raw logits [R+1, N, c], 0 where ref forbids; and the mask.
+def _differences(z: Tensor, mask: Tensor | None) -> Tensor:
+    """``z_i − z_ref`` [R, N, c] from raw logits [R+1, N, c], 0 where ref forbids.
 
     Forbidden tokens go before anything is mixed: ``−inf − (−inf)``, or a negative weight on −inf,
-    is NaN or +inf. Raises InstanceError where a policy forbids what ref allows.
+    is NaN or +inf.
     """
-    d, live, _ = _differences(z)
+    return _where(mask, z[1:] - _where(mask, z[0], 0.0), 0.0)
+
+
+def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
+    """``_differences``, and the mask of what ref allows. Raises InstanceError where one is infinite."""
+    d = _differences(z, _mask(z[0]))
     if not bool(torch.isfinite(d.sum())) and bool(torch.isinf(d).any()):
         raise _forbids()
-    return d, live
+    return d, allowed_tokens(z[0])
 
 
 def _forbids() -> InstanceError:
@@ -92,26 +96,30 @@ def _forbids() -> InstanceError:
     )  # fmt: skip
 
 
-def _policies(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Of one slice: ref's logits [N, c], −inf where it forbids; d [R, N, c], soups last; the mask."""
-    d, _, mask = _differences(z.to(weights.dtype))
+def _policies(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Of one slice: logits [P, N, c], −inf where ref forbids; d [P−1, N, c]; of soups [M, N, c]; the mask.
+
+    Policies and soups stay apart, and ref's logits too: a compiled pass reads rows of one tensor
+    faster than rows of several in one.
+    """
+    z, mask = z.to(weights.dtype), _mask(z[0])
+    d = _differences(z, mask)
     M, K = weights.shape
     if M and torch.compiler.is_compiling():  # a product of matrices would end what can be fused
-        soups = [sum(weights[m, k] * d[k] for k in range(K)) for m in range(M)]
-        d = torch.cat([d, torch.stack(soups)])
-    elif M:
-        d = torch.cat([d, torch.einsum("mk,knc->mnc", weights, d[:K])])
-    return _where(mask, z[0].to(weights.dtype), -torch.inf), d, mask
+        soups = torch.stack([sum(weights[m, k] * d[k] for k in range(K)) for m in range(M)])
+    else:
+        soups = torch.einsum("mk,knc->mnc", weights, d[:K])
+    return _where(mask, z, -torch.inf), d, soups, mask
 
 
 def _first(z: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     """``log Z`` [R+1, N], ``log Σ e^{z_ref − d}`` [P−1, N], largest and least d [R, N] of one slice."""
-    base, d, mask = _policies(z, weights)
+    z, d, soups, mask = _policies(z, weights)
     return (
-        torch.logsumexp(torch.cat([base[None], base + d]), dim=2),
-        torch.logsumexp(base - d[: len(z) - 1], dim=2),
-        _where(mask, d, -torch.inf).amax(dim=2),
-        _where(mask, d, torch.inf).amin(dim=2),
+        torch.cat([torch.logsumexp(z, dim=2), torch.logsumexp(z[0] + soups, dim=2)]),
+        torch.logsumexp(z[0] - d, dim=2),
+        torch.cat([_where(mask, each, -torch.inf).amax(dim=2) for each in (d, soups)]),
+        torch.cat([_where(mask, each, torch.inf).amin(dim=2) for each in (d, soups)]),
     )
 
 
@@ -122,15 +130,16 @@ def _second(
 
     The ends are [M, N] each, [0, N] without a bespoke policy.
     """
-    base, d, mask = _policies(z, weights)
-    P, R = len(z), len(d)
-    ell = _where(mask, d - (log_z[1:] - log_z[:1])[:, :, None], 0.0)
-    probs = torch.exp(torch.cat([base[None], base + d]) - log_z[:, :, None])
-    rows = torch.cat([probs, probs[0] * ell[: P - 1]])
-    products = torch.einsum("inc,jnc->nij", rows, ell)
-    raw = d[: P - 1]
-    apart = torch.minimum(raw - low[: P - 1, :, None], high[: P - 1, :, None] - raw)
-    error = ell[P - 2] - ell[P - 1 :] if bespoke else ell[:0]
+    z, d, soups, mask = _policies(z, weights)
+    P, R = len(z), len(z) - 1 + len(soups)
+    shift = (log_z[1:] - log_z[:1])[:, :, None]
+    ell = _where(mask, d - shift[: P - 1], 0.0)
+    ell_soups = _where(mask, soups - shift[P - 1 :], 0.0)
+    probs = torch.exp(z - log_z[:P, :, None])
+    rows = torch.cat([probs, torch.exp(z[0] + soups - log_z[P:, :, None]), probs[0] * ell])
+    products = torch.einsum("inc,jnc->nij", rows, torch.cat([ell, ell_soups]))
+    apart = torch.minimum(d - low[: P - 1, :, None], high[: P - 1, :, None] - d)
+    error = ell[P - 2] - ell_soups if bespoke else ell[:0]
     return (
         products[:, : R + 1],
         products[:, R + 1 :, : P - 1].sum(dim=0),
