@@ -7,17 +7,15 @@ pass come ``log Z``, the extremes of d and ``log E_ref e^{−d}``; from a second
 log-ratios, which are small, and not of logits, which are not. A soup is one more policy with
 ``ℓ = Σ_k weights_k ℓ_k`` up to a constant and ``weights = λβ/β'`` (measure/soups.py).
 
-A CPU takes the vocabulary in slices that stay in its cache. A GPU has no such cache, and by itself torch
-would write and read each intermediate: there the same two passes go through ``torch.compile``, which
-reads the logits and keeps the rest in registers.
+A CPU takes the vocabulary in slices that stay in its cache. A GPU would write and read each intermediate:
+there the same two passes are one kernel each (measure/fused.py), where the vocabulary is worth it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from bounds import formulas
@@ -60,12 +58,9 @@ def allowed_tokens(reference: Tensor) -> Tensor:
 
 
 def _mask(reference: Tensor) -> Tensor | None:
-    """``allowed_tokens``, or None where that is all of them: then nothing need be copied.
-
-    A compiled pass cannot ask, and copies nothing either way.
-    """
+    """``allowed_tokens``, or None where that is all of them: then nothing need be copied."""
     live = allowed_tokens(reference)
-    return live if torch.compiler.is_compiling() or not bool(live.all()) else None
+    return None if bool(live.all()) else live
 
 
 def _where(mask: Tensor | None, values: Tensor, other: float) -> Tensor:
@@ -97,18 +92,10 @@ def _forbids() -> InstanceError:
 
 
 def _policies(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Of one slice: logits [P, N, c], −inf where ref forbids; d [P−1, N, c]; of soups [M, N, c]; the mask.
-
-    Policies and soups stay apart, and ref's logits too: a compiled pass reads rows of one tensor
-    faster than rows of several in one.
-    """
+    """Of one slice: logits [P, N, c], −inf where ref forbids; d [P−1, N, c]; of soups [M, N, c]; the mask."""
     z, mask = z.to(weights.dtype), _mask(z[0])
     d = _differences(z, mask)
-    M, K = weights.shape
-    if M and torch.compiler.is_compiling():  # a product of matrices would end what can be fused
-        soups = torch.stack([sum(weights[m, k] * d[k] for k in range(K)) for m in range(M)])
-    else:
-        soups = torch.einsum("mk,knc->mnc", weights, d[:K])
+    soups = torch.einsum("mk,knc->mnc", weights, d[: weights.shape[1]])
     return _where(mask, z, -torch.inf), d, soups, mask
 
 
@@ -149,25 +136,11 @@ def _second(
     )
 
 
-@cache
-def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Both passes, each compiled once for every bank of as many policies and soups."""
-
-    def run(
-        one_pass: Callable[..., Any], z: Tensor, weights: Tensor, *of: Tensor, **how: bool
-    ) -> Any:
-        for each in (z, *of):  # chunks differ in their number of states
-            torch._dynamo.maybe_mark_dynamic(each, 1)
-        return one_pass(z, weights, *of, **how)
-
-    first, second = (torch.compile(each, fullgraph=True) for each in (_first, _second))
-    return partial(run, first), partial(run, second)
-
-
-def _fused(z: Tensor) -> bool:
-    """Whether to compile: on a GPU, for a vocabulary that is worth it, where a C compiler is at hand."""
-    worth = z.is_cuda and z.shape[2] > SLICE
-    return worth and shutil.which("cc") is not None and torch.utils._triton.has_triton()
+def _fused(z: Tensor, precision: Any) -> bool:
+    """Whether the kernels of measure/fused.py can take these logits: Triton needs a C compiler too."""
+    worth = z.is_cuda and z.shape[2] > SLICE and z.dtype is not torch.float64
+    at_hand = find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+    return worth and precision is torch.float32 and at_hand
 
 
 def measure(
@@ -180,13 +153,15 @@ def measure(
     P, A = len(z), z.shape[2]
     weights = weights.to(device=z.device, dtype=precision)
     first, second, size = _first, _second, SLICE
-    if _fused(z):
-        (first, second), size = _compiled(), A
+    if _fused(z, precision):
+        from . import fused  # Triton comes with torch for GPUs alone
+
+        first, second, size, z = fused.first, fused.second, A, z.contiguous()
     slices = [z[:, :, start : start + size] for start in range(0, A, size)]
     found = [torch.stack(each) for each in zip(*(first(s, weights) for s in slices), strict=True)]
     log_z, log_z_neg = (torch.logsumexp(each, dim=0) for each in found[:2])
     high, low = found[2].amax(dim=0), found[3].amin(dim=0)
-    if not bool(torch.isfinite(high - low).all()):
+    if not bool((torch.isfinite(high - low).all(dim=0) & torch.isfinite(log_z).all(dim=0)).all()):
         raise _forbids()
     shift = log_z[1:] - log_z[:1]  # log E_ref e^{d}
     sums = [second(s, weights, log_z, high, low, bespoke=bespoke) for s in slices]
