@@ -43,7 +43,9 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
             if bool(torch.isnan(scores).any()):
                 raise InstanceError.of(
                     "logits while drawing", "NaN", "must be finite or −inf",
-                    "load with --dtype float32: some architectures cannot pad in others",
+                    # softmax of attention is taken in float32, where the mask of a float64 overflows
+                    "load with --dtype float32: with attention as in Gemma-2, transformers cannot pad in "
+                    "float64",
                 )  # fmt: skip
             logits = self.mixture(z.double(), input_ids[::P])
         except Exception as error:
