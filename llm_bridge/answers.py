@@ -131,15 +131,34 @@ def answer_log_probs(bank: Bank, answers: Sequence[Answer]) -> Tensor:
     return taken_tokens(bank, answers).totals(len(answers))
 
 
+def distinct(answers: Sequence[Answer]) -> tuple[list[Answer], list[int]]:
+    """The answers that differ, shortest first, and where in that list each of those given is."""
+    found = sorted(dict.fromkeys(answers), key=lambda answer: len(answer.ids))
+    place = {answer: i for i, answer in enumerate(found)}
+    return found, [place[answer] for answer in answers]
+
+
 @torch.no_grad()
-def answer_log_ratios(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
+def log_probs(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
+    """``log π(answer)`` [N] of the policy that is active, float32; equal answers are read once."""
+    once, places = distinct(answers)
+    parts = [
+        answer_log_probs(bank, once[start : start + batch]).cpu()
+        for start in range(0, len(once), batch)
+    ]
+    return torch.cat(parts)[places]
+
+
+def every_log_prob(bank: Bank, answers: Sequence[Answer]) -> Tensor:
+    """``log π(answer)`` [P, N] of every policy of the bank, float32."""
+    rows = []
+    for policy in bank.policies:
+        with bank.using(policy):
+            rows.append(log_probs(bank, answers))
+    return torch.stack(rows)
+
+
+def answer_log_ratios(bank: Bank, answers: Sequence[Answer]) -> Tensor:
     """``log π_k/ref`` of whole answers for every adapter: [P−1, N], nats."""
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
-    log_probs = torch.zeros((len(bank.policies), len(answers)))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        part = [answers[i] for i in chosen]
-        for row, policy in enumerate(bank.policies):
-            with bank.using(policy):
-                log_probs[row, chosen] = answer_log_probs(bank, part).cpu()
-    return log_probs[1:] - log_probs[0]
+    every = every_log_prob(bank, answers)
+    return every[1:] - every[0]

@@ -106,9 +106,7 @@ def test_every_path_says_what_plain_models_say(tmp_path, name, kind):
 @pytest.mark.parametrize("loss", ["bt", "binary"])
 def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, loss, monkeypatch):
     """The loss and its gradient at one adapter, by hand; logits are taken two states at a time."""
-    from llm_bridge import bank as banks
-
-    monkeypatch.setitem(banks.BYTES, "cpu", 8 * 2 * 96 * 2)
+    monkeypatch.setattr("llm_bridge.bank.BYTES", 8 * 2 * 96 * 2)
     root = write_bank(tmp_path, name, kind)
     bank, (reference, model, _) = bank_of(root), plain_policies(root)
     bank.model.base_model.set_adapter(["a"])
@@ -162,7 +160,6 @@ def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, l
 def test_memory_of_a_loss_is_bounded_by_slices_of_states(tmp_path, monkeypatch):
     """No tensor of logits is larger than the bytes allow, on the way back as well."""
     from llm_bridge import answers
-    from llm_bridge import bank as banks
 
     bank = bank_of(write_bank(tmp_path, "Llama", "all linear"))
     bank.model.base_model.set_adapter(["a"])
@@ -170,7 +167,7 @@ def test_memory_of_a_loss_is_bounded_by_slices_of_states(tmp_path, monkeypatch):
     monkeypatch.setattr(
         answers, "logits_of", lambda base, s: (sizes.append(len(s)), real(base, s))[1]
     )
-    monkeypatch.setitem(banks.BYTES, "cpu", 8 * 2 * 96 * 3)
+    monkeypatch.setattr("llm_bridge.bank.BYTES", 8 * 2 * 96 * 3)
     pair = [Answer((2, *range(3, 33)), 3), Answer((2, *range(40, 60)), 3)]
     part = [[(pair[0], 1.0), (pair[1], 0.0)]]
     _loss(bank, part, Recipe(), None, Reference(), None)[0].backward()

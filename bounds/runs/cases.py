@@ -14,6 +14,7 @@ from typing import Any, Literal
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.families.offspring import offspring
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
@@ -27,7 +28,7 @@ CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
 
-Origin = Literal["file", "witness-file", "family", "witness", "classic", "text"]
+Origin = Literal["file", "witness-file", "family", "offspring", "witness", "classic", "text"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ def from_family(family: str, n: int, seed: int, **options: Any) -> Iterator[Case
     """N instances of a named family, seeds ``seed, seed + 1, ...``."""
     for i in range(seed, seed + n):
         yield Case(f"{family}-{i}", family, "family", {"family": family, "seed": i, **options})
+
+
+def from_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> Case:
+    """A world of a family after some changes (see ``toymdp.families.offspring``)."""
+    name = f"{family}-{seed}~{len(steps)}.{steps[-1]:x}"
+    return Case(
+        name, family, "offspring", {"family": family, "seed": seed, "steps": list(steps), **options}
+    )
 
 
 def from_witnesses() -> Iterator[Case]:
@@ -146,6 +155,10 @@ def _of_family(family: str, seed: int, **options: Any) -> Any:
     return ALL_FAMILIES[family](seed, **options)
 
 
+def _of_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> TokenMDP:
+    return offspring(TOKEN_FAMILIES[family](seed, **options), steps)
+
+
 def _of_witness(name: str) -> Any:
     return stored_witness(name).instance
 
@@ -154,17 +167,26 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def text_instance(
+    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: int
+) -> TokenMDP:
+    """Fit a user's own text, under n-gram or one-hot features. Raises CorpusError as the fit does."""
+    make = corpus_one_hot if one_hot else corpus_ngrams
+    return make(seed, text=text, labels=labels, **options)
+
+
 def _of_text(
     text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
 ) -> TokenMDP:
     paths = [Path(text), *([] if labels is None else [Path(labels)])]
     _unchanged(sha256, *paths)
-    make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=paths[0], labels=None if labels is None else paths[1], **options)
+    given = None if labels is None else paths[1]
+    return text_instance(paths[0], given, seed=seed, one_hot=one_hot, **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
-    "file": _of_file, "witness-file": _of_file, "family": _of_family, "witness": _of_witness,
+    "file": _of_file, "witness-file": _of_file, "family": _of_family, "offspring": _of_lineage,
+    "witness": _of_witness,
     "classic": _of_classics, "text": _of_text,
 }  # fmt: skip
 
@@ -186,8 +208,9 @@ def corpus_lines(mdp: Any) -> list[str]:
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
     reference = (
-        f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "
-        f"{meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
+        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens (frequent "
+        f"words, and classes of the others); held-out perplexity {meta['perplexity']:.2f} (of single "
+        f"words {meta['perplexity_unigram']:.2f})"
     )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "

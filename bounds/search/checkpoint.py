@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import InstanceError
+from toymdp import InstanceError, TokenMDP
 
 from ..records.witness import Witness
 from .engine import State, lead_of
@@ -36,7 +36,8 @@ def summary(state: State, factor: float) -> dict[str, Any]:
     asked = {} if state.ordinary is None else {"natural": state.ordinary.as_record()}
     return asked | {
         "found": state.breaks_by(factor), "factor": factor, "rounds": state.rounds,
-        "looks": state.looks, "seconds": round(state.seconds, 3), "tried": dict(state.tried),
+        "looks": state.looks, "met": state.met,
+        "seconds": round(state.seconds, 3), "tried": dict(state.tried),
     }  # fmt: skip
 
 
@@ -69,8 +70,10 @@ def resume(stored: StoredSearch) -> State:
     witness = stored.witness
     lam = None if witness.lam is None else np.array(witness.lam)
     state = State(witness.claim, witness.seed, stored.ordinary)
+    assert isinstance(witness.instance, TokenMDP)  # read_search has seen to it
     state.take(verdict(witness.instance, witness.claim, lam, witness.seed))
-    state.rounds, state.looks, state.seconds = stored.rounds, stored.looks, stored.seconds
+    state.rounds, state.looks, state.met = stored.rounds, stored.looks, stored.met
+    state.seconds = stored.seconds
     state.tried = dict(stored.tried)
     if stored.lead is not None:
         lead = stored.lead

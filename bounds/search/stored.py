@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import InstanceError
+from toymdp import InstanceError, TokenMDP
 from toymdp.validators import check_memory, integer, number, table
 
 from ..records.witness import Witness, load_witness
@@ -42,6 +42,7 @@ class StoredSearch:
     witness: Witness
     rounds: int
     looks: int
+    met: int
     seconds: float
     tried: dict[str, int]
     lead: StoredLead | None
@@ -55,14 +56,18 @@ def read_search(path: Path, claim: str) -> StoredSearch:
         raise InstanceError.of(
             f"{path}: claim", witness.claim, f"is not {claim}", "resume with the claim of the file"
         )
-    stored = witness.instance.meta.get("search")
+    mdp = witness.instance
+    if not isinstance(mdp, TokenMDP):
+        raise InstanceError(f"{path}: instance: search knows token MDPs only; {REMEDY}")
+    stored = mdp.meta.get("search")
     if not isinstance(stored, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(stored):
         raise InstanceError(
             f"{path}: meta.search is missing: not written by `search`; drop --resume"
         )
     label = f"{path}: meta.search."
-    rounds, looks = (
-        integer(label + key, stored[key], 0, MOST_LOOKS) for key in ("rounds", "looks")
+    effort = {"met": 0} | stored  # older files do not say
+    rounds, looks, met = (
+        integer(label + key, effort[key], 0, MOST_LOOKS) for key in ("rounds", "looks", "met")
     )
     seconds, tried = number(label + "seconds", stored["seconds"]), stored["tried"]
     if seconds < 0:
@@ -73,12 +78,12 @@ def read_search(path: Path, claim: str) -> StoredSearch:
     lead = _lead(stored["lead"], label + "lead") if "lead" in stored else None
     ordinary = _ordinary(stored["natural"], label + "natural") if "natural" in stored else None
     if ordinary is not None:
-        if not ordinary.admits(witness.instance):
+        if not ordinary.admits(mdp):
             raise InstanceError(f"{path}: its instance leaves meta.search.natural; {REMEDY}")
         if lead is not None and lead.sizes[3] != ordinary.rewards:
             rule = f"must be the {ordinary.rewards} of meta.search.natural"
             raise InstanceError.of(label + "lead.sizes[3]", lead.sizes[3], rule, REMEDY)
-    return StoredSearch(witness, rounds, looks, seconds, counts, lead, ordinary)
+    return StoredSearch(witness, rounds, looks, met, seconds, counts, lead, ordinary)
 
 
 def _ordinary(stored: Any, label: str) -> Ordinary:

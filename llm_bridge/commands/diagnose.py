@@ -83,7 +83,7 @@ def diagnose(
     from ..measure.diagnosis import Effort, answers_of, diagnose_bank
     from ..preferences import truthfulqa
     from . import tables
-    from .data import Data
+    from .data import Data, User
     from .inputs import bank_named, open_bank, soups_asked
     from .output import progress_bars, write_json
     from .pages import page_of
@@ -98,12 +98,13 @@ def diagnose(
         truncate=truncate,
     )  # fmt: skip
     # the user of a bundled bank is known, and was trained on other questions than those measured
-    user, share = preferences, None
+    held, share = preferences, None
     if own is not None and data is None:
-        user = Data(truthfulqa("train"))
+        held = Data(truthfulqa("train"))
         w, share = (own.w, own.share) if w is None else (w, None)
     prime = beta if beta_prime is None else beta_prime
-    settings, fit = soups_asked(bank, user, w, lam, beta, prime, seed, share)
+    user = User(bank, held, w, seed)
+    settings, fit = soups_asked(user, lam, beta, prime, share)
     answers = answers_of(bank, preferences.held, items, seed, preferences.counts)
     run = hashlib.sha256((fingerprint(bank, answers, settings) + precision).encode()).hexdigest()
     cache = user_cache_path("soupcheck", appauthor=False) / "llm"
@@ -118,7 +119,7 @@ def diagnose(
         )  # fmt: skip
         steps = place.with_suffix(".steps")
         page = page_of(
-            bank, user, w, report, effort, beta, prime, seed,
+            user, report, effort, beta, prime,
             finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
         )  # fmt: skip
     report |= {

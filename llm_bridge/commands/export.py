@@ -59,20 +59,18 @@ def export(
 
     from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
-    from toymdp import InstanceError
 
     from ..base_content import content_of, folder_of
     from ..comparison.export import export as write
     from ..measure.diagnosis import answers_of
     from ..measure.soups import soup_weights
     from ..preferences import truthfulqa
-    from .data import Data
-    from .inputs import bank_named, lambda_from_data, numbers, open_bank
+    from .data import Data, User
+    from .inputs import bank_named, check_lambda_or_pairs, lambda_asked, open_bank
     from .output import write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
-    if (lam is None) == (pairs is None):
-        raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    check_lambda_or_pairs(lam, pairs)
     data = Data(truthfulqa("test")) if pairs is None else Data.read(pairs, format, split)
     own = bank_named(bank_name, model, adapters, None)
     bank = open_bank(
@@ -80,10 +78,7 @@ def export(
         truncate=truncate,
     )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
-    if lam is not None:
-        vector = numbers(lam, len(bank.names), "--lambda")
-    else:
-        vector, _ = lambda_from_data(bank, data, w, seed, beta, prime, "batch")
+    vector, _ = lambda_asked(bank, lam, User(bank, data, w, seed), beta, prime, "batch")
     answers = answers_of(bank, data.held, items, seed, data.counts)
     place = model if own is None else own.place(model)
     assert place is not None
