@@ -101,9 +101,9 @@ def test_fit_finds_an_exact_nu():
 def test_a_fit_with_as_many_unknowns_as_equations_says_nothing(states, enough):
     """A state of 16 numbers, four tokens a state: three equations each, 15 or 18 of them."""
     bank = tiny_bank(dtype=torch.float64)
-    prefixes = sampled_prefixes(random_answers(12), states, 0)
+    reached = reach(bank, sampled_prefixes(random_answers(12), states, 0))
     settings = two_soups()
-    found = feature_checks(bank, prefixes, settings, None, top=4, precision=torch.float64)
+    found = feature_checks(bank, reached, settings, None, top=4, precision=torch.float64)
     fit = found.fit
     assert (fit.rows, fit.rank) == (3 * states, min(3 * states, 16))
     assert fit.enough == enough
@@ -121,10 +121,10 @@ def test_a_fit_with_as_many_unknowns_as_equations_says_nothing(states, enough):
 def test_states_no_more_than_their_numbers_tell_no_r2():
     bank = tiny_bank(target="output", dtype=torch.float64)
     answers = random_answers(12)
-    assert state_linearity(bank, sampled_prefixes(answers, 32, 0)) is None  # 16 fitted
-    found = state_linearity(bank, sampled_prefixes(answers, 36, 0))
+    assert state_linearity(bank, reach(bank, sampled_prefixes(answers, 32, 0))) is None  # 16 fitted
+    found = state_linearity(bank, reach(bank, sampled_prefixes(answers, 36, 0)))
     assert found is not None
     assert (found > 1 - 1e-9).all()
-    fit = fit_linear(after_states(bank, sampled_prefixes(answers, 40, 0), 8,
-                                  torch.zeros((0, 2)), precision=torch.float64))  # fmt: skip
+    reached = reach(bank, sampled_prefixes(answers, 40, 0))
+    fit = fit_linear(after_states(bank, reached, 8, torch.zeros((0, 2)), precision=torch.float64))
     assert too_few(fit, found, 18, 16) is None
