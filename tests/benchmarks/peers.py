@@ -8,6 +8,7 @@ product of S/A stochastic blocks with A·M numbers each. Who knows nothing of it
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import SimpleNamespace
@@ -205,6 +206,7 @@ def quantecon(w: World, cost: np.ndarray) -> Callable[[], np.ndarray]:
     s, a = np.repeat(np.arange(w.S), w.A), np.tile(np.arange(w.A), w.S)
     nexts = (s * w.A + a) % w.S
     law = sp.csr_matrix((np.ones(len(s)), (np.arange(len(s)), nexts)), shape=(len(s), w.S))
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "infinite horizon")  # which is not what is asked
         ddp = markov.DiscreteDP(-cost[nexts], law, 1.0, s, a)
     return lambda: -np.asarray(markov.backward_induction(ddp, w.T)[0][0])

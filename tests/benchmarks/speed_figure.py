@@ -51,4 +51,5 @@ def draw(sweeps: dict[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.minorticks_off()
+    figure.subplots_adjust(wspace=0.32)
     figure.savefig(path, dpi=200, bbox_inches="tight")
