@@ -24,7 +24,7 @@ class Kind:
     """
 
     instance: type[Instance]
-    families: Mapping[str, Callable[[int], Instance]]
+    families: Mapping[str, Callable[..., Instance]]
     classics: Mapping[str, Callable[[], Instance]]
 
 

@@ -47,4 +47,4 @@ def compile_kernels() -> None:
     rejection_sampler(sol.bespoke, sol.bespoke, logits)
     hard_minimum(mdp, logits, logits, 1.0)
     policy.value(logits)
-    assert policy.occupancy
+    _ = policy.occupancy

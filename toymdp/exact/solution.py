@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import kernels
 from ..errors import InstanceError
+from ..shown import html_table, short
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -52,6 +53,14 @@ class Solution:
     residual: float
     status: str
     method: Method
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("V_w, bespoke", short(self.value_w)),
+            ("V_k, specialists", "  ".join(map(short, self.values))),
+            ("status", f"{self.status}, residual {self.residual:.1e} (by {self.method})"),
+        ]
+        return html_table(f"Solution of {self.mdp.name or 'an instance'}", rows)
 
     @property
     def value_w(self) -> float:
