@@ -100,12 +100,8 @@ class SoupObjective:
         mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
         if self.by_policy:
             return np.array([self._of_policy(mu)[0] for mu in mus])
-        out = np.empty(len(mus))
-        kernels.soups.soup_values(
-            mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context,
-            mus, out,
-        )  # fmt: skip
-        return out
+        tables, begin = self._tables(), mdp.start_context
+        return np.array([self._backward(mu, tables)[1][0, begin] for mu in mus])
 
     def at(self, u: Array) -> SoupPoint:
         """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
@@ -125,23 +121,32 @@ class SoupObjective:
         slope, kink = slope / mdp.beta, eta * eta * cost / mdp.beta
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
 
+    def _tables(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Room for what soup_backward writes: G, U, KL, inverse and mean."""
+        mdp = self.sol.mdp
+        G, kl, inverse, mean = np.empty((4, mdp.steps, mdp.n_contexts))
+        return G, np.zeros((mdp.steps + 1, mdp.n_contexts)), kl, inverse, mean
+
+    def _backward(self, mu: Array, tables: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tables of the soup at mu; at 0 those of ``ref``."""
+        mdp, size = self.sol.mdp, float(np.abs(mu).sum())
+        back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mu, mdp.reward_w
+        kernels.soups.soup_backward(*back, 1.0 / size if size > 0 else 0.0, *tables)
+        return tables
+
     def _by_kernels(self, mu: Array, eta: float) -> tuple[float, Array, float]:
         """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu."""
-        mdp, Q, states = self.sol.mdp, self.sol.Q, self.sol.mdp.reach.states
-        tables = np.empty((4, *Q.shape[1:]))
-        U, d = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.zeros(mdp.n_contexts)
+        mdp, Q, tables = self.sol.mdp, self.sol.Q, self._tables()
+        U, d, slope = tables[1], np.zeros(mdp.n_contexts), np.empty(len(self.sol.Q))
+        d[mdp.start_context] = 1.0
+        value = None
         if mdp.horizon is None:
             value, _, stationary, _, visits = self._of_policy(mu)
             U[1], d = stationary[1], visits[0]
-        back = mdp.ref, mdp.columns, states, Q
-        G, kl, inverse, mean = tables
-        kernels.soups.soup_backward(*back, mu, mdp.reward_w, eta, G, U, kl, inverse, mean)
-        if mdp.horizon is not None:
-            value, d[mdp.start_context] = float(U[0, mdp.start_context]), 1.0
-        slope = np.empty(len(Q))
-        tail = G, U, kl, inverse, mean, d, slope
-        cost = kernels.soups.soup_slope(*back, mdp.reward_w, eta, *tail)
-        return value, slope, float(cost)
+        self._backward(mu, tables)
+        back = mdp.ref, mdp.columns, mdp.reach.states, Q, mdp.reward_w, eta
+        cost = kernels.soups.soup_slope(*back, *tables, d, slope)
+        return float(U[0, mdp.start_context]) if value is None else value, slope, float(cost)
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
