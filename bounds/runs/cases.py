@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
-from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.families.corpus import BUNDLED, corpus_ngrams, corpus_one_hot
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
@@ -26,6 +26,7 @@ RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
+BUNDLED_TEXT = "bundled"  # what is given for the path of the text that comes with the package
 
 Origin = Literal["file", "witness-file", "family", "witness", "classic", "text"]
 
@@ -92,13 +93,15 @@ def from_witnesses() -> Iterator[Case]:
 
 
 def from_text(
-    text: Path, labels: Path | None, *, vocab_size: int, order: int, seed: int
+    text: Path, labels: Path | None, seed: int, fitting: Mapping[str, Any]
 ) -> Iterator[Case]:
-    """A user's own text under both feature maps."""
+    """A user's own text, or the bundled one by its name, under both feature maps.
+
+    fitting: options of toymdp.families.corpus.corpus_fields.
+    """
     options = {
-        "text": str(text), "labels": None if labels is None else str(labels),
-        "vocab_size": vocab_size, "order": order, "seed": seed,
-        "sha256": _sha256(text, *([] if labels is None else [labels])),
+        "text": str(text), "labels": None if labels is None else str(labels), "seed": seed,
+        "sha256": _sha256(*_paths(str(text), labels)), **fitting,
     }  # fmt: skip
     yield Case(text.stem, "corpus", "text", {**options, "one_hot": False})
     yield Case(f"{text.stem}-1hot", "corpus-one-hot", "text", {**options, "one_hot": True})
@@ -154,13 +157,19 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def _paths(text: str, labels: str | Path | None) -> list[Path]:
+    """The files that a text and its labels are read from."""
+    named = BUNDLED if text == BUNDLED_TEXT else Path(text)
+    return [named, *([] if labels is None else [Path(labels)])]
+
+
 def _of_text(
-    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
+    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: Any
 ) -> TokenMDP:
-    paths = [Path(text), *([] if labels is None else [Path(labels)])]
-    _unchanged(sha256, *paths)
+    _unchanged(sha256, *_paths(text, labels))
     make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=paths[0], labels=None if labels is None else paths[1], **options)
+    given = None if text == BUNDLED_TEXT else Path(text)
+    return make(seed, text=given, labels=None if labels is None else Path(labels), **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
@@ -185,10 +194,16 @@ def corpus_lines(mdp: Any) -> list[str]:
     # meta is free data: only what corpus_fields itself wrote is read
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
-    reference = (
-        f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "
-        f"{meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
-    )
+    if meta["perplexity"] is None:
+        fit = "no held-out token covered"
+    else:
+        fit = f"held-out perplexity {meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
+    reference = f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, {fit}"
+    if "coverage" in meta:
+        reference += (
+            f" on the {meta['coverage']:.1%} of held-out tokens that are covered; {mdp.n_contexts} "
+            f"reachable contexts, {len(mdp.rows.ref)} allowed tokens, at most {meta['most']} a context"
+        )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "
         f"(majority {r['accuracy_majority']:.3f}), AUC {r['auc']:.3f}"
