@@ -32,7 +32,7 @@ ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it h
 MOST = 1e50  # of the absolute value of an entry, and of a temperature; 1/MOST is the least of one
 LARGEST = 2**31 - 1  # of any count
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
+SIMPLEX_TOLERANCE = 1e-9  # a w whose sum is further from 1 is refused
 
 
 def integer(name: str, value: Any, least: int, most: int = LARGEST) -> int:

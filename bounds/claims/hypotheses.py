@@ -13,6 +13,8 @@ from ..facts.soup import Soup
 from ..facts.token_mdp import Facts, InstanceFacts
 from ..sides import EPS, Array, Mask
 
+FULL = 1e-12  # share of the budget by which a full one may be missed
+
 Rows = tuple[Array, Array, IntArray]
 
 
@@ -164,6 +166,14 @@ def in_domain(soup: Soup) -> Outcome:
     return False, f"β|λ|₁ = {used:.6g} β' is outside the domain"
 
 
+def full_budget(soup: Soup) -> Outcome:
+    """``β|λ|₁ = β'``, but for the rounding of a λ that is scaled to it."""
+    used = soup.budget_used
+    if abs(used - 1.0) <= FULL:
+        return True, ""
+    return False, f"β|λ|₁ = {used:.6g} β' is not the full budget"
+
+
 def nonzero_weights(soup: Soup) -> Outcome:
     """``λ ≠ 0``, where ``|λ|₁`` divides."""
     if soup.lam.any():
@@ -223,6 +233,7 @@ DISTINCT_FEATURES = Hypothesis(
     "features-distinct", "different contexts have different features", distinct_features
 )
 IN_DOMAIN = Hypothesis("lambda-in-domain", "β|λ|₁ ≤ β'", in_domain, "lambda")
+FULL_BUDGET = Hypothesis("lambda-full-budget", "β|λ|₁ = β'", full_budget, "lambda")
 NONZERO_LAMBDA = Hypothesis("lambda-nonzero", "λ ≠ 0", nonzero_weights, "lambda")
 NONNEGATIVE_REWARDS = Hypothesis("rewards-nonnegative", "r_k ≥ 0", nonnegative_rewards)
 NONNEGATIVE_VALUES = Hypothesis("values-nonnegative", "V_k ≥ 0 at the start", nonnegative_values)

@@ -21,16 +21,16 @@ from ..report import tables
 from ..report.console import progress_bar, tables_console, warm_up
 from ..report.summary import Summary
 from ..runs import cases as instances
-from ..runs.cases import CORPUS_FAMILIES, Case
+from ..runs.cases import Case
 from ..runs.engine import run
 from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
-from .options import Plugin, Seed, numbers
+from .options import Plugin, Seed, family_options, numbers
 from .pages import check_target, write_page
 
-DETAIL_LIMIT = 3  # instances up to which every check is shown
+MORE = "each check: -v; every number: --json LEDGER; as a page: --html PAGE"
 
 
 def verify(
@@ -46,6 +46,10 @@ def verify(
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
     seed: Seed = 0,
+    settings: Annotated[
+        str | None,
+        typer.Option("--set", help="Parameters of the family by commas, say beta=0.25,T=8."),
+    ] = None,
     lam: Annotated[
         str | None,
         typer.Option("--lambda", help="Your own λ, K numbers by commas, to judge claims at."),
@@ -86,6 +90,9 @@ def verify(
             help="--gate, and exit 1 if a proved claim was applicable on no instance.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also every check of every instance.")
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
@@ -96,7 +103,7 @@ def verify(
     check_target(html, json_path, inputs)
     ledger_file = OutputFile(json_path, inputs)
     fitting = {"vocab_size": vocab_size, "order": order, "tokens": "bpe" if subwords else "words"}
-    cases = list(_cases(paths, family, n, seed, text, labels, fitting, weights))
+    cases = list(_cases(paths, family, n, seed, settings, text, labels, fitting, weights))
     warm_up()
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims))
@@ -117,10 +124,12 @@ def verify(
                 case = task.args["case"]
                 worst.add(case, checks)
                 result.add(about, checks)
-                if len(cases) <= DETAIL_LIMIT or case.family in CORPUS_FAMILIES:
+                if verbose or len(cases) == 1:
                     shown.append(tables.detail(_title(about), checks))
-        for table in [*shown, *([tables.summary(summary)] if len(cases) > 1 else [])]:
+        for table in [*([tables.summary(summary)] if len(cases) > 1 else []), *shown]:
             console.print(table)
+        if len(cases) > 1 and not verbose:
+            console.print(MORE, style="dim", highlight=False)
         if html is not None:
             with progress_bar() as on_progress:
                 write_page(html, _page(summary, worst, on_progress))
@@ -150,14 +159,16 @@ def _title(about: Record) -> str:
 
 
 def _cases(
-    files: list[Path], family: str | None, n: int, seed: int, text: Path | None,
-    labels: Path | None, fitting: Mapping[str, Any], lam: list[float] | None,
+    files: list[Path], family: str | None, n: int, seed: int, settings: str | None,
+    text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: list[float] | None,
 ) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
         raise InstanceError("FILES, --family and --text: give one of the three, not more")
     if labels is not None and text is None:
         raise InstanceError("--labels: belongs to --text; give that file too")
+    if settings is not None and family is None:
+        raise InstanceError("--set: belongs to --family; name one")
     if files:
         return instances.from_files(files, lam)
     if family is not None:
@@ -165,7 +176,7 @@ def _cases(
             raise InstanceError.of(
                 "--family", family, "unknown", f"choose from {list(ALL_FAMILIES)}"
             )
-        return instances.from_family(family, n, seed)
+        return instances.from_family(family, n, seed, **family_options(settings, family))
     if text is not None:
         return instances.from_text(text, labels, seed, fitting)
     return instances.default_suite(n, seed)

@@ -18,9 +18,6 @@ from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import sparse, until_eos
 
-# Below this many nats a divergence is summed again from non-negative terms: at logits less than
-# 0.1 apart (KL ≤ 0.1²/8) the short form would cancel digits.
-NEAR = 1e-6
 LARGEST = 1.0 / kernels.ROW_FLOOR  # a normaliser's reciprocal beyond which terms may be lost
 
 
@@ -159,7 +156,7 @@ class Policy:
         kernels.blocks.tilted_divergence(
             columns, self.weights, *centred, inverse, log_sums, other.scales[1], kl
         )
-        near = states & (kl < NEAR)
+        near = states & (kl < kernels.NEAR)
         if fine and near.any():
             logits, log_z = (self.logits, other.logits), (self.log_partition, other.log_partition)
             kernels.blocks.near_divergence(

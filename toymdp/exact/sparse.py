@@ -73,6 +73,15 @@ def means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
     return log_z, mean
 
 
+def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
+    """The largest ``|V − β log E_ref exp(Q/β)|`` [M] of Q [M, T, S] and V [M, T+1, S]."""
+    worst, none = np.zeros(len(Q)), np.empty((0, *Q.shape[1:]))
+    for m, (q, v) in enumerate(zip(Q, V, strict=True)):
+        error = np.abs(mdp.beta * means(mdp, q / mdp.beta, none)[0] - v[:-1])
+        worst[m] = np.where(mdp.reach.states, error, 0.0).max()
+    return worst
+
+
 def divergence(mdp: TokenMDP, G: Array, H: Array) -> Array:
     """``KL(π_G ‖ π_H)`` [T, S] in nats."""
     rows, kl = mdp.rows, np.empty(G.shape)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -208,11 +208,13 @@ def corpus_fields(
     return fields
 
 
+@wraps(corpus_fields, assigned=(), updated=())  # whose options it takes
 def corpus_ngrams(seed: int = 0, **options: Any) -> TokenMDP:
     """Real text and human labels: see ``corpus_fields`` for the options."""
     return TokenMDP(**_fitted(seed, options))
 
 
+@wraps(corpus_fields, assigned=(), updated=())
 def corpus_one_hot(seed: int = 0, **options: Any) -> TokenMDP:
     """The corpus world under per-step one-hot features, where Lemma 1 is exact."""
     fields = _fitted(seed, options)

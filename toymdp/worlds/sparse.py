@@ -138,7 +138,7 @@ def read_sparse(contexts: Any, given: Any, A: int, L: int) -> SparseReference:
         rule = f"A**L is over 2**53 with A = {A}: a context has no index that a file can hold"
         raise InstanceError.of("order", L, rule, "reduce A or L")
     if not isinstance(given, Mapping) or set(given) != set(KEYS):
-        raise InstanceError.of("ref_sparse", given, f"must have keys {list(KEYS)}", "see DESIGN")
+        raise InstanceError.of("ref_sparse", given, f"must have keys {list(KEYS)}", "give those")
     codes = np.arange(A**L) if contexts is None else _contexts(contexts, A**L)
     starts, ids = (whole_numbers(f"ref_sparse.{key}", given[key]) for key in KEYS[:2])
     weights = table("ref_sparse.weights", given["weights"], (None,), most=np.inf)
@@ -175,7 +175,8 @@ def _check_rows(starts: IntArray, ids: IntArray, weights: Array, n: int, A: int)
     """Raise InstanceError unless the three lists are n rows of tokens below A."""
     if len(starts) != n + 1:
         rule = f"must be {n + 1}, one more than there are contexts"
-        raise InstanceError.of("length of ref_sparse.indptr", len(starts), rule, "see DESIGN")
+        remedy = "give every start, and the end"
+        raise InstanceError.of("length of ref_sparse.indptr", len(starts), rule, remedy)
     falls = np.diff(starts, prepend=0) < 0
     if falls.any() or starts[0] != 0 or starts[-1] != len(ids):
         i = int(np.argmax(falls)) if falls.any() else (n if starts[0] == 0 else 0)
