@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bounds import check
+from bounds.records.queries import Rows
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
@@ -24,10 +25,25 @@ if TYPE_CHECKING:
 
 CAPTION = "true gap against the printed, the minimal and the Bennett bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
+# and of families that only a sweep has
+SHAPES = {
+    **FAMILIES, "witness": "X", "softmax": "v", "low-rank": "D", "corpus": "P", "corpus-one-hot": "p",
+}  # fmt: skip
 BOUNDS = {
     "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.bennett": "Bennett",
 }  # fmt: skip
 VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
+MOST = (
+    2000  # points of a sweep for each bound: more would be one blot, and a file of many megabytes
+)
+# a fair sample: the hashes of the worlds know nothing of their gaps
+WORLDS = f"""
+SELECT family, instance, claim AS bound, lhs AS gap, rhs AS value, verdict FROM rows
+WHERE list_contains(?, claim) AND verdict IN ('holds', 'violated') AND lhs >= ? AND rhs > 0
+  AND steps IS NULL
+QUALIFY row_number() OVER (PARTITION BY claim ORDER BY sha256) <= {MOST}
+ORDER BY bound, sha256
+"""
 QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
 
 
@@ -61,6 +77,12 @@ def bounds_on(family: str, seed: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def from_parts(parts: Rows) -> list[Row]:
+    """The same rows, of the instances of a sweep."""
+    found = parts.ask(WORLDS, list(BOUNDS), VISIBLE)
+    return [{**row, "bound": BOUNDS[row["bound"]]} for row in found]
+
+
 def draw(rows: list[Row], width: float) -> Figure:
     """One panel, log-log: colour is the bound, shape the family."""
     figure, axes = canvas(width, 0.86)
@@ -68,7 +90,7 @@ def draw(rows: list[Row], width: float) -> Figure:
     low = min(min(r["gap"], r["value"]) for r in rows)
     high = max(max(r["gap"], r["value"]) for r in rows)
     for bound, ink in inks.items():
-        for family, marker in {**FAMILIES, "witness": "X"}.items():
+        for family, marker in SHAPES.items():
             chosen = [r for r in rows if (r["bound"], r["family"]) == (bound, family)]
             # the repair is hollow: in print without colour the three look alike
             hollow = bound == "minimal"
@@ -89,11 +111,13 @@ def draw(rows: list[Row], width: float) -> Figure:
         "violated", (0.97, 0.05), xycoords="axes fraction", ha="right", color="0.3", style="italic"
     )
     axes.set(xlabel=r"true gap $V_w - J(\lambda^*)$, reward units", ylabel="bound on it")
-    figure.legend(handles=_legend(inks), ncols=4, loc="outside upper center")
+    figure.legend(
+        handles=_legend(inks, {r["family"] for r in rows}), ncols=4, loc="outside upper center"
+    )
     return figure
 
 
-def _legend(inks: dict[str, str]) -> list[Line2D]:
+def _legend(inks: dict[str, str], families: set[str]) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     def mark(marker: str, ink: str, label: str) -> Line2D:
@@ -103,7 +127,9 @@ def _legend(inks: dict[str, str]) -> list[Line2D]:
         return Line2D([], [], ls="none", label=label, **look)
 
     bounds = [mark("o", ink, {"printed": "printed (10)"}.get(b, b)) for b, ink in inks.items()]
-    shapes = [mark(m, "0.45", f) for f, m in {**FAMILIES, "witness": "X"}.items()]
-    # columns fill downwards: bounds in the first row, families in the second
+    shapes = [mark(m, "0.45", f) for f, m in SHAPES.items() if f in families]
+    # columns fill downwards: bounds in the first row, families in those below
     blank = Line2D([], [], ls="none", label=" ")
-    return [x for pair in zip([*bounds, blank], shapes, strict=True) for x in pair]
+    columns = -(-len(shapes) // 4) + 1
+    cells = [*bounds, blank, *shapes, *[blank] * (4 * columns - 4 - len(shapes))]
+    return [cells[4 * row + column] for column in range(4) for row in range(columns)]

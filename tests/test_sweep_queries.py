@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 
@@ -332,3 +333,20 @@ def test_an_adaptive_table_that_cannot_be_is_one_line(tmp_path, text, says):
     path.write_text(ADAPTIVE.split("[adaptive]")[0] + "[adaptive]\n" + text, encoding="utf-8")
     with pytest.raises(InstanceError, match=says):
         read_design(path)
+
+
+def test_a_figure_of_a_sweep(swept, tmp_path):
+    store, rows = swept
+    done = command("figures", "tightness", "--from", store.folder, "--out", tmp_path / "f")
+    assert done.exit_code == 0, done.stderr
+    with (tmp_path / "f" / "tightness.csv").open(encoding="utf-8") as file:
+        drawn = sorted(
+            (float(r["gap"]), float(r["value"]), r["verdict"]) for r in csv.DictReader(file)
+        )
+    assert drawn == sorted(
+        (r["lhs"], r["rhs"], r["verdict"])
+        for r in rows
+        if r["claim"] == "ss.thm1.gap" and r["verdict"] in ("holds", "violated")
+    )
+    refused = command("figures", "delta", "--from", store.folder, "--out", tmp_path / "f")
+    assert (refused.exit_code, "choose from ['tightness']" in refused.stderr) == (2, True)
