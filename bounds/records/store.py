@@ -126,7 +126,7 @@ class Store:
         for task in tasks:
             try:
                 if self.path(task).exists():
-                    read_part(self.path(task), task)
+                    read_part(self.path(task), task, columns=[])
             except DamagedPartError as error:
                 yield task, str(error)
 
