@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bounds.experiments import comparison
 from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import canvas
-from .methods import LOOKS, TITLES, look_of, of_column
+from .methods import LOOKS, TITLES, along_pairs, line_of, look_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,27 +59,15 @@ def draw(rows: list[Row], width: float) -> Figure:
         for method in dict.fromkeys(r["method"] for r in own):
             of_method = [r for r in own if r["method"] == method]
             look = look_of(method)
-            level = of_method[0]["pairs"] is None
-            seen = [
-                of_column([r for r in of_method if level or r["pairs"] == n], "share")
-                for n in sizes
-            ]
-            mean, error = np.array(seen).T
-            if not level:
-                panel.fill_between(
-                    sizes, mean - error, mean + error, color=look.ink, alpha=0.15, lw=0
-                )
-            (named[look.label],) = panel.plot(
-                sizes, mean, color=look.ink, marker=look.marker or None, ms=2.8,
-                ls="--" if of_method[0]["oracle"] else "-", lw=0.9,
-            )  # fmt: skip
+            style = "--" if of_method[0]["oracle"] else "-"
+            named[look.label] = line_of(
+                panel, of_method, "share", sizes, look.ink, look.marker, style
+            )
         panel.set_title(TITLES[domain])
         panel.axhline(1.0, color="0.6", lw=0.6, zorder=1)
         panel.axhline(0.0, color="0.6", lw=0.6, zorder=1)
-        panel.set(xscale="log", ylim=(LOWEST, 1.05))
-        panel.set_xticks([n for n in (20, 160, 1280) if n in sizes])
-        panel.xaxis.set_major_formatter("{x:.0f}")
-        panel.minorticks_off()
+        panel.set(ylim=(LOWEST, 1.05))
+        along_pairs(panel, sizes)
         if place % columns == 0:
             panel.set_ylabel("share")
         if place // columns == lines - 1:

@@ -14,6 +14,7 @@ COLUMN = WIDTHS["icml-column"]
 # Okabe–Ito, different in lightness as well, and never without a marker, line style or hatch
 BLUE, VERMILION, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#767676"
+OTHERS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION)  # for what has no colour of its own
 HEAT = "cividis"  # even in lightness, the same to colour-blind readers
 
 

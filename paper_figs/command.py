@@ -29,9 +29,9 @@ from .canvas import WIDTHS
 
 # one module each, with its CAPTION
 FIGURES = (
-    "tightness", "violation", "natural", "waterfall", "rungs", "disagreement", "lemma1",
-    "desirability", "landscape", "delta", "bases", "adaptation", "ranking", "losses", "labels",
-    "topics", "implicit",
+    "tightness", "violation", "natural", "waterfall", "rungs", "ladder", "disagreement",
+    "lemma1", "desirability", "landscape", "delta", "bases", "adaptation", "ranking", "losses",
+    "labels", "topics", "implicit",
 )  # fmt: skip
 
 

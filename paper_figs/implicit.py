@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bounds.experiments import comparison
 from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import BLUE, GREEN, SKY, VERMILION, canvas
-from .methods import of_column
+from .methods import along_pairs, line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,13 +54,8 @@ def draw(rows: list[Row], width: float) -> Figure:
     for panel, lines, label in ((left, shares, "share"), (right, rates, "accepted")):
         for method, column, ink, marker, style, name in lines:
             own = [r for r in rows if r["method"] == method]
-            seen = [of_column([r for r in own if r["pairs"] == n], str(column)) for n in sizes]
-            mean, error = np.array(seen).T
-            panel.fill_between(sizes, mean - error, mean + error, color=ink, alpha=0.15, lw=0)
-            panel.plot(sizes, mean, color=ink, marker=marker, ls=style, ms=3.2, lw=0.9, label=name)
-        panel.set(xscale="log", xlabel="pairs $N$", ylabel=label, ylim=(0.0, 1.0))
-        panel.set_xticks([n for n in (20, 160, 1280) if n in sizes])
-        panel.xaxis.set_major_formatter("{x:.0f}")
-        panel.minorticks_off()
+            line_of(panel, own, str(column), sizes, ink, marker, style, 3.2).set_label(name)
+        panel.set(xlabel="pairs $N$", ylabel=label, ylim=(0.0, 1.0))
+        along_pairs(panel, sizes)
         panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from bounds.experiments import comparison
 from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import BLACK, BLUE, GREEN, SKY, canvas
-from .methods import of_column
+from .methods import along_pairs, line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,22 +48,15 @@ def draw(rows: list[Row], width: float) -> Figure:
     """A panel for each way to answer; means, bands one standard error over seeds on each side."""
     figure, axes = canvas(width, 0.9, 1, 2, sharey=True)
     named: dict[str, Line2D] = {}
+    sizes = sorted({r["pairs"] for r in rows})
     for panel, (mode, title) in zip(axes, TITLES.items(), strict=True):
         for method, (ink, marker, style, label) in LOOKS.items():
             own = [r for r in rows if (r["labels"], r["method"]) == (mode, method)]
-            sizes = sorted({r["pairs"] for r in own})
-            seen = [of_column([r for r in own if r["pairs"] == n], "share") for n in sizes]
-            mean, error = np.array(seen).T
-            panel.fill_between(sizes, mean - error, mean + error, color=ink, alpha=0.15, lw=0)
-            (named[label],) = panel.plot(
-                sizes, mean, color=ink, marker=marker, ls=style, ms=2.8, lw=0.9
-            )
+            named[label] = line_of(panel, own, "share", sizes, ink, marker, style)
         for level in (0.0, 1.0):
             panel.axhline(level, color="0.6", lw=0.6, zorder=1)
-        panel.set(xscale="log", xlabel="pairs $N$", title=title, ylim=(LOWEST, 1.05))
-        panel.set_xticks([n for n in (20, 160, 1280) if n in sizes])
-        panel.xaxis.set_major_formatter("{x:.0f}")
-        panel.minorticks_off()
+        panel.set(xlabel="pairs $N$", title=title, ylim=(LOWEST, 1.05))
+        along_pairs(panel, sizes)
     axes[0].set_ylabel("share")
     figure.legend(
         list(named.values()), list(named), ncols=2 if width < 5 else 4, loc="outside upper center",

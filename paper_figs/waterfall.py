@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bounds.proofs.walk import explain
+from bounds.proofs.walk import Explanation, explain
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
@@ -49,8 +49,12 @@ def compute(
 def walked(claim: str, rarity: int) -> list[Row]:
     """The rows of one claim's proof on the witness of this rarity."""
     sol = solve(rare_first_token(rarity))
-    walk = explain(sol, claim, soup_optimum(sol.mdp, sol))
-    gap, bound = walk.claim.lhs, walk.claim.rhs
+    return steps_of(explain(sol, claim, soup_optimum(sol.mdp, sol)))
+
+
+def steps_of(walk: Explanation) -> list[Row]:
+    """The rows of a proof that was walked."""
+    gap, bound, claim = walk.claim.lhs, walk.claim.rhs, walk.claim.claim
     assert gap is not None
     assert bound is not None
     level, rows = gap, [_row("gap", claim, "true gap", gap, gap, "")]

@@ -12,15 +12,18 @@ from math import exp, log
 import numpy as np
 import pytest
 
+from bounds import check
 from bounds.experiments import comparison, ultrafeedback
 from bounds.experiments.catalogue import EXPERIMENTS
 from bounds.experiments.experiment import Ask
+from bounds.proofs.ladder import BRANCHES, RUNGS
 from paper_figs import (
     adaptation,
     desirability,
     disagreement,
     implicit,
     labels,
+    ladder,
     landscape,
     lemma1,
     natural,
@@ -28,6 +31,7 @@ from paper_figs import (
     topics,
 )
 from paper_figs.command import FIGURES, settings
+from toymdp import soup_optimum
 from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 from toymdp.methods.catalogue import select
@@ -92,7 +96,9 @@ def soup_value(mdp, Qs, nu):
 def test_a_table_is_made_of_tasks_that_can_be_sent(name, monkeypatch):
     module = import_module(f"paper_figs.{name}")
     sent = []
-    monkeypatch.setattr(module, "rows_of", lambda tasks, stage, on_progress: sent.extend(tasks))
+    monkeypatch.setattr(
+        module, "rows_of", lambda tasks, stage, on_progress: sent.extend(tasks) or []
+    )
     module.compute(**settings(module, module.QUICK))
     assert sent
     assert len({task.id for task in sent}) == len(sent)
@@ -335,6 +341,30 @@ def test_rungs():
         if r["ratio"] is not None and r["rung"] != "printed (10)":
             assert r["ratio"] >= 1 - 1e-6
     assert witness["identity"] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_the_ladder_in_numbers():
+    rows = {(r["family"], r["rung"]): r for r in ladder.compute(n=7)}
+    assert len(rows) == len(ladder.FAMILIES) * len(RUNGS)
+    for family in ladder.FAMILIES:
+        for branch in BRANCHES:  # ordered on each instance, hence in each quantile
+            for lower, upper in itertools.pairwise(rows[family, rung] for rung in branch):
+                if upper["median"] is not None:
+                    assert upper["median"] >= lower["median"] * (1 - 1e-6)
+                    assert upper["p90"] >= lower["p90"] * (1 - 1e-6)
+        assert rows[family, "identity"]["p90"] == pytest.approx(1.0, abs=1e-6)
+        assert (rows[family, "features"]["applies"] > 0) == (family not in ("softmax", "low-rank"))
+    ratios = []
+    for seed in range(7):
+        mdp = generate("tree", seed)
+        opt = soup_optimum(mdp)
+        if opt.gap >= ladder.VISIBLE and opt.lam.any():
+            (found,) = check(mdp, "ss.thm1.gap.chord", lam=opt.lam, optimum=opt)
+            ratios.append(found.rhs / found.lhs)
+    row = rows["tree", "chord"]
+    assert (row["drawn"], row["visible"], row["applies"]) == (7, len(ratios), len(ratios))
+    assert row["median"] == pytest.approx(np.median(ratios), rel=1e-6)
+    assert row["p90"] == pytest.approx(np.quantile(ratios, 0.9), rel=1e-6)
 
 
 def test_disagreement_is_of_fourth_order():

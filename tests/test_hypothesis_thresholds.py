@@ -40,6 +40,9 @@ def test_the_domain_ends_at_full_budget(name):
     assert outcome("lambda-in-domain", mdp, full) is True
     assert outcome("lambda-in-domain", mdp, (1 - 1e-9) * full) is True
     assert outcome("lambda-in-domain", mdp, (1 + 1e-9) * full) is False
+    assert outcome("lambda-full-budget", mdp, full) is True
+    for share in (1 - 1e-9, 1 + 1e-9):
+        assert outcome("lambda-full-budget", mdp, share * full) is False
 
 
 def test_any_weight_but_zero_is_nonzero():

@@ -227,6 +227,62 @@ def test_plain_forms_meet_what_they_promise(laws):
     assert judged(CLAIMS["ss.lemma1"], solve(mdp)).hypotheses["ss.asm1"]
 
 
+def searchable():
+    return [
+        c.id for c in CLAIMS.values()
+        if c.world == "token-mdp/1" and c.status not in ("hypothesis", "set-up") and c.hypotheses
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", searchable())
+def test_plain_draws_meet_the_hypotheses(claim):
+    """Else no search of the claim would say anything, however long it looked."""
+    for i in range(60):
+        rng = np.random.default_rng([7, i])
+        form = plain.random_form(rng, CLAIMS[claim])
+        check = plain.judged(CLAIMS[claim], *form.instance(rng.normal(size=form.width))).check
+        if all(check.hypotheses[h.id] for h in CLAIMS[claim].hypotheses):
+            return
+    pytest.fail(f"{claim}: none of 60 draws meets {[h.id for h in CLAIMS[claim].hypotheses]}")
+
+
+CONDITIONAL = "ss.thm1.gap.constant-norm.conditional"
+
+
+def test_what_a_claim_asks_holds_of_every_draw():
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        form = plain.random_form(rng, CLAIMS[CONDITIONAL])
+        mdp, lam = form.instance(rng.normal(size=form.width))
+        found = plain.judged(CLAIMS[CONDITIONAL], mdp, lam).check
+        assert all(found.hypotheses[h.id] for h in CLAIMS[CONDITIONAL].hypotheses)
+        assert found.lhs is not None
+    form = plain.random_form(rng, CLAIMS["ss.thm1.gap"])
+    assert form.nonnegative
+    assert form.instance(rng.normal(size=form.width))[0].rewards.min() >= 0
+
+
+def test_the_search_aims_at_constant_norms_on_the_full_budget():
+    """Its objective is the claim's ratio at the features that it builds, and all of it counts."""
+    state = State(CONDITIONAL, 0)
+    search(state, Budget(3000.0, clock=lambda: float(state.looks)), 1.0, lambda state: None)
+    assert state.met == state.looks > 0
+    assert 0.5 < state.strength < 1.0
+    (again,) = check(state.best.mdp, CONDITIONAL, lam=state.best.lam)
+    assert again.verdict == "holds"
+    world, theta = population(3, T=4)
+    with torch.no_grad():
+        batch, lam = world.solve(theta, world.reach())
+        objective = OBJECTIVES[CONDITIONAL]
+        f = batch_facts(batch, objective.soup(world, batch, lam))
+        places = objective.places(f)[:, 0, 0].exp().numpy()
+    for i in range(len(theta)):
+        mdp = world.instance(theta, i)[0]
+        (built,) = features.constant_norm(solve(mdp), f.lam[i].numpy())
+        sides = sides_of(CLAIMS[CONDITIONAL], solve(built), f.lam[i].numpy())
+        assert sides.lhs / sides.rhs == pytest.approx(places[i], rel=5e-3)
+
+
 def test_score_is_positive_exactly_where_the_claim_fails():
     claim = CLAIMS["ss.proof.A"]
     for seed in range(12):

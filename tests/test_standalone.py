@@ -102,12 +102,21 @@ def test_the_command_and_what_it_refuses(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["certify", str(WITNESSES / "lemma1-softmax.json"), "--standalone", str(out)])
     assert stop.value.code == 0
-    assert f"wrote {out}" in "".join(capsys.readouterr().err.split("\n"))
+    assert f"{out}: the proof" in "".join(capsys.readouterr().err.split("\n"))
     code, printed = run(out.read_text(encoding="utf-8"), tmp_path)
     assert (code, "PROVED: ss.lemma1 is false" in printed) == (0, True)
     for name, says in (("delta-low-anchor", "programs are written for"),):
         with pytest.raises(WitnessError, match=says):
             standalone(WITNESSES / f"{name}.json")
+    false = json.loads((WITNESSES / "lemma1-softmax.json").read_text(encoding="utf-8"))
+    false["instance"]["rewards"] = [[0.0] * len(r) for r in false["instance"]["rewards"]]
+    path = tmp_path / "false.json"
+    path.write_text(json.dumps(false), encoding="utf-8")
+    files = tmp_path / "none.py", tmp_path / "none.v"
+    with pytest.raises(SystemExit) as stop:
+        main(["certify", str(path), "--standalone", str(files[0]), "--coq", str(files[1])])
+    assert stop.value.code == 1
+    assert not any(file.exists() for file in files), "written though nothing is proved"
     other = json.loads((WITNESSES / "gap-natural-T2.json").read_text(encoding="utf-8"))
     other["instance"]["eos"] = 2
     path = tmp_path / "eos.json"

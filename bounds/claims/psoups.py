@@ -11,6 +11,7 @@ import numpy as np
 
 from toymdp.exact.policy import Policy
 from toymdp.exact.scans import farthest
+from toymdp.learning.factors import Factors, Merge
 
 from ..claim import Claim
 from ..facts.linear_fit import RANK_TOLERANCE
@@ -23,8 +24,8 @@ SEED = 0x50
 TURN = 0.35  # size of the entries of G_k − 1
 
 
-def factors(facts: Facts) -> tuple[Array, Array, float, float]:
-    """``B_k`` [K, rows, A] and ``A_k`` [K, A, A] by singular values, each root on one side.
+def by_singular_values(facts: Facts) -> tuple[Factors, float, float]:
+    """``B_k`` [K, rows, A] and ``A_k`` [K, A, A], each with one root of the singular values.
 
     A singular vector's sign is that which makes its first entry of at least half its largest positive.
     Then, by how much rounding may turn singular vectors: the largest value over the least distance of
@@ -32,7 +33,7 @@ def factors(facts: Facts) -> tuple[Array, Array, float, float]:
     roots of small singular values leave open in an average.
     """
     mdp = facts.mdp
-    A = mdp.vocab_size
+    A = mdp.ref.shape[1]  # which says so where there is no table
     X = np.where(mdp.reach.nexts, facts.exponents, 0.0).reshape(mdp.n_rewards, -1, A)
     count = np.maximum(mdp.reach.nexts.reshape(-1, A).sum(axis=1), 1)
     mean = X.sum(axis=2) / count
@@ -56,7 +57,7 @@ def factors(facts: Facts) -> tuple[Array, Array, float, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
         turn = np.where(kept.any(axis=1), sigma[:, 0] / apart.min(axis=1), 1.0)
     left = left[:, :rows] * np.swapaxes(signs, 1, 2) * root[:, None]
-    return left, right * signs * root[:, :, None], float(turn.max()), doubt
+    return Factors(left, right * signs * root[:, :, None]), float(turn.max()), doubt
 
 
 def changes_of_basis(facts: Facts, rank: int) -> Array:
@@ -65,22 +66,18 @@ def changes_of_basis(facts: Facts, rank: int) -> Array:
     return np.asarray(np.eye(rank) + draws)
 
 
-def _turned(facts: Facts) -> tuple[Array, Array, float]:
+def _turned(facts: Facts) -> tuple[Factors, float]:
     """The factors after a change of basis, and by how much it may amplify rounding."""
-    B, A, _, _ = facts.once(factors)
-    G = changes_of_basis(facts, A.shape[1])
-    turned: Array = np.asarray(np.linalg.solve(G, A), dtype=np.float64)
-    return B @ G, turned, float(np.linalg.cond(G).max())
+    plain, _, _ = facts.once(by_singular_values)
+    G = changes_of_basis(facts, plain.A.shape[1])
+    turned = np.linalg.solve(G, plain.A).astype(np.float64)
+    return Factors(plain.B @ G, turned), float(np.linalg.cond(G).max())
 
 
-def _policy(facts: Facts, rows: Array) -> Policy:
+def _merged(facts: Facts, factors: Factors, merge: Merge) -> Policy:
+    """The policy of the average with the user's weights."""
+    rows = factors.merged(facts.mdp.w, merge)
     return Policy(facts.mdp, np.ascontiguousarray(rows.reshape(facts.sol.Q_w.shape)))
-
-
-def _apart(facts: Facts, B: Array, A: Array) -> Policy:
-    """The policy of factors averaged apart with the user's weights."""
-    w = facts.mdp.w
-    return _policy(facts, np.tensordot(w, B, 1) @ np.tensordot(w, A, 1))
 
 
 def gauge(facts: Facts) -> Sides:
@@ -90,14 +87,14 @@ def gauge(facts: Facts) -> Sides:
     values, full rank; G_k seeded. lhs: largest KL at a reachable state between the policies before
     and after; rhs: 0. Terms: what the user gets of the products averaged, and of both.
     """
-    B, A, turn, doubt = facts.once(factors)
-    B2, A2, condition = facts.once(_turned)
-    before, after = _apart(facts, B, A), _apart(facts, B2, A2)
+    plain, turn, doubt = facts.once(by_singular_values)
+    turned, condition = facts.once(_turned)
+    before, after = (_merged(facts, factors, "factors") for factors in (plain, turned))
     kl = before.divergence(after, fine=False)
     most, (t, s) = farthest(kl, np.zeros_like(kl), facts.mdp.reach.states)
     size = condition * facts.size_of_values / facts.mdp.beta
     beta = facts.mdp.beta
-    exact = _policy(facts, np.tensordot(facts.mdp.w, B @ A, 1))
+    exact = _merged(facts, plain, "delta")
     named = {"V, products averaged": exact, "V, factors averaged": before, "V, after G": after}
     terms = {name: facts.regularised_value(policy, beta) for name, policy in named.items()}
     # nats, in either policy: KL moves by less than four times this
@@ -115,10 +112,9 @@ def delta(facts: Facts) -> Sides:
     Judged after a change of basis. lhs: ``log policy/ref``, rhs: ``log π~_λ/ref`` (nats), at the token where
     they are farthest apart; where that is rounding, at the one that the soup raises most.
     """
-    B, A, condition = facts.once(_turned)
-    merged = _policy(facts, np.tensordot(facts.mdp.w, B @ A, 1))
+    turned, condition = facts.once(_turned)
     soup = Soup(facts, facts.mdp.beta_prime / facts.mdp.beta * facts.mdp.w)
-    return one_law(soup, merged, condition)
+    return one_law(soup, _merged(facts, turned, "delta"), condition)
 
 
 TABLE = (

@@ -44,15 +44,20 @@ def certify(
     ] = None,
     json_path: Json = None,
 ) -> None:
-    """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."""
+    """Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED.
+
+    Files of the proof are written when it is PROVED.
+    """
     from .. import certificates  # with python-flint, which only this command needs
 
+    if witness.is_dir():
+        rule = "is a folder, and certify takes one witness"
+        raise InstanceError.of("WITNESS", str(witness), rule, "name a file in it")
     output = OutputFile(json_path, [witness])
+    text = ""
     if program is not None:
         with _named(witness):
             text = certificates.standalone(witness)
-        _write(program, text)
-        status_console().print(f"wrote {escape(str(program))}: run it with any Python")
     if coq is not None:
         _refuse_coq(witness, coq)
     with status_console().status("enclosing ...") as status, _named(witness):
@@ -67,6 +72,9 @@ def certify(
         out.write([dump(certificate.as_dict())])
     if not certificate.proved:
         raise typer.Exit(1)
+    if program is not None:
+        _write(program, text)
+        status_console().print(f"{escape(str(program))}: the proof; any Python runs it")
     if coq is not None:
         _write(coq, certificates.coq_file(witness, certificate))
         status_console().print(f"{escape(str(coq))}: the proof; `coqc` checks it")

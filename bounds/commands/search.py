@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.shown import short
 
 from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
-from ..report.summary import short
 from ..search.budget import Budget
 from ..search.ordinary import CONFINED, Measured, Ordinary
 from ..search.packages import require_packages
@@ -201,6 +201,7 @@ def _show(console: Console, state: State, broken: bool, shrinker: Shrinker | Non
         ("its world", Measured.of(best.mdp).in_words()),
         ("hypotheses", ", ".join(f"{h} {v}" for h, v in best.check.hypotheses.items())),
         ("effort", f"{state.seconds:.1f} s, {state.rounds} rounds, {state.looks:,} instances"),
+        ("met its hypotheses", f"{state.met:,} of them"),
         ("shrinking", "none" if shrinker is None else shrinker.outcome),
     ):
         table.add_row(name, value)
@@ -228,6 +229,7 @@ def _result(
             "A": mdp.vocab_size, "L": mdp.order, "T": mdp.horizon, "K": mdp.n_rewards,
         },
         "seed": state.seed, "seconds": state.seconds, "rounds": state.rounds,
-        "instances": state.looks, "edits_tried": edits_tried, "interrupted": state.interrupted,
+        "instances": state.looks, "instances_met": state.met,
+        "edits_tried": edits_tried, "interrupted": state.interrupted,
         "out": None if out is None else str(out),
     }  # fmt: skip

@@ -21,7 +21,7 @@ from ..report import tables
 from ..report.console import progress_bar, tables_console, warm_up
 from ..report.summary import Summary
 from ..runs import cases as instances
-from ..runs.cases import CORPUS_FAMILIES, Case
+from ..runs.cases import Case
 from ..runs.engine import run
 from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
@@ -30,7 +30,7 @@ from ..runs.task import Task
 from .options import Plugin, Seed, family_options, numbers
 from .pages import check_target, write_page
 
-DETAIL_LIMIT = 3  # instances up to which every check is shown
+MORE = "each check: -v; every number: --json LEDGER; as a page: --html PAGE"
 
 
 def verify(
@@ -82,6 +82,9 @@ def verify(
             help="--gate, and exit 1 if a proved claim was applicable on no instance.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also every check of every instance.")
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
@@ -112,10 +115,12 @@ def verify(
                 case = task.args["case"]
                 worst.add(case, checks)
                 result.add(about, checks)
-                if len(cases) <= DETAIL_LIMIT or case.family in CORPUS_FAMILIES:
+                if verbose or len(cases) == 1:
                     shown.append(tables.detail(_title(about), checks))
-        for table in [*shown, *([tables.summary(summary)] if len(cases) > 1 else [])]:
+        for table in [*([tables.summary(summary)] if len(cases) > 1 else []), *shown]:
             console.print(table)
+        if len(cases) > 1 and not verbose:
+            console.print(MORE, style="dim", highlight=False)
         if html is not None:
             with progress_bar() as on_progress:
                 write_page(html, _page(summary, worst, on_progress))

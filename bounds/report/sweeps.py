@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from toymdp.shown import short
+
 from ..claims.catalogue import CLAIMS
 from ..records.output import Record
 from ..records.queries import VERDICTS
 from .grid import Grid
-from .summary import short
 
 if TYPE_CHECKING:
     from markupsafe import Markup

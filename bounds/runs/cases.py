@@ -167,13 +167,21 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def text_instance(
+    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: int
+) -> TokenMDP:
+    """Fit a user's own text, under n-gram or one-hot features. Raises CorpusError as the fit does."""
+    make = corpus_one_hot if one_hot else corpus_ngrams
+    return make(seed, text=text, labels=labels, **options)
+
+
 def _of_text(
     text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
 ) -> TokenMDP:
     paths = [Path(text), *([] if labels is None else [Path(labels)])]
     _unchanged(sha256, *paths)
-    make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=paths[0], labels=None if labels is None else paths[1], **options)
+    given = None if labels is None else paths[1]
+    return text_instance(paths[0], given, seed=seed, one_hot=one_hot, **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
@@ -200,8 +208,9 @@ def corpus_lines(mdp: Any) -> list[str]:
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
     reference = (
-        f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "
-        f"{meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
+        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens (frequent "
+        f"words, and classes of the others); held-out perplexity {meta['perplexity']:.2f} (of single "
+        f"words {meta['perplexity_unigram']:.2f})"
     )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "

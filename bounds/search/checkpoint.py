@@ -36,7 +36,8 @@ def summary(state: State, factor: float) -> dict[str, Any]:
     asked = {} if state.ordinary is None else {"natural": state.ordinary.as_record()}
     return asked | {
         "found": state.breaks_by(factor), "factor": factor, "rounds": state.rounds,
-        "looks": state.looks, "seconds": round(state.seconds, 3), "tried": dict(state.tried),
+        "looks": state.looks, "met": state.met,
+        "seconds": round(state.seconds, 3), "tried": dict(state.tried),
     }  # fmt: skip
 
 
@@ -70,7 +71,8 @@ def resume(stored: StoredSearch) -> State:
     lam = None if witness.lam is None else np.array(witness.lam)
     state = State(witness.claim, witness.seed, stored.ordinary)
     state.take(verdict(witness.instance, witness.claim, lam, witness.seed))
-    state.rounds, state.looks, state.seconds = stored.rounds, stored.looks, stored.seconds
+    state.rounds, state.looks, state.met = stored.rounds, stored.looks, stored.met
+    state.seconds = stored.seconds
     state.tried = dict(stored.tried)
     if stored.lead is not None:
         lead = stored.lead

@@ -101,7 +101,7 @@ def ascend(
     rivals: Tensor | None = None
     for step in range(steps):
         batch, lam = population.solve(theta, reach)
-        f = batch_facts(batch, population.candidate(batch, lam) if objective.matched else lam)
+        f = batch_facts(batch, objective.soup(population, batch, lam))
         if objective.matched:
             if step % REFRESH == 0:
                 far = challengers(batch, grid)
@@ -161,7 +161,7 @@ def _values(
 ) -> tuple[Array, Array]:
     with torch.no_grad():
         batch, lam = copies.solve(theta, reach)
-        f = batch_facts(batch, copies.candidate(batch, lam) if objective.matched else lam)
+        f = batch_facts(batch, objective.soup(copies, batch, lam))
         rivals = None
         if objective.matched:
             rivals = torch.cat([challengers(batch, grid), neighbours(f.lam)], dim=1)

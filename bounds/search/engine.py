@@ -39,6 +39,8 @@ ORDINARY_CYCLE = CYCLE[:4]  # the plain rounds draw worlds of every kind
 class State:
     """What a search has done: best judged find, best ranked point, rounds, looks, seconds.
 
+    met: looks at which the claim said something: no hypothesis false, and sides there.
+
     ordinary: the limits that every instance keeps, None for worlds of every kind.
     """
 
@@ -49,6 +51,7 @@ class State:
     lead: Ranked | None = None
     rounds: int = 0
     looks: int = 0
+    met: int = 0
     seconds: float = 0.0
     interrupted: bool = False
     tried: dict[str, int] = field(default_factory=dict)
@@ -118,8 +121,8 @@ def _round(state: State, kind: str, over: Callable[[], bool]) -> Iterator[Find |
     """Judged finds of one round, the objective's best first."""
     rng = np.random.default_rng([state.seed, state.rounds])
     if kind == "plain":
-        find, looks = plain.climb(CLAIMS[state.claim], rng, LOOKS, over)
-        state.looks += looks
+        find, looks, met = plain.climb(CLAIMS[state.claim], rng, LOOKS, over)
+        state.looks, state.met = state.looks + looks, state.met + met
         if find is not None and find.broken:  # once more, with every start
             find = verdict(find.mdp, state.claim, find.lam, state.seed)
         yield find
@@ -152,7 +155,7 @@ def _ranked(
         """``over``, which is asked once for each step, and counts the instances of the step."""
 
         def stop() -> bool:
-            state.looks += looks
+            state.looks, state.met = state.looks + looks, state.met + looks
             return over()
 
         return stop

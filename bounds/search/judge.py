@@ -162,6 +162,8 @@ def instances_of(
     objective = objective_of(claim, ordinary)
     assert objective is not None
     mdp, lam = ranked.population.instance(ranked.theta, 0)
+    if objective.full:
+        lam = lam / np.abs(lam).sum()
     place = (0, mdp.start_context)
     if objective.everywhere:
         place = _worst_place(objective, ranked)
@@ -198,7 +200,8 @@ def with_features(
 def _worst_place(objective: Objective, ranked: Ranked) -> tuple[int, int]:
     with torch.no_grad():
         batch, lam = ranked.population.solve(ranked.theta, ranked.population.reach())
-        table = objective.places(batch_facts(batch, lam))[0]
+        soup = objective.soup(ranked.population, batch, lam)
+        table = objective.places(batch_facts(batch, soup))[0]
     t, s = divmod(int(table.argmax()), table.shape[1])
     return t, s
 

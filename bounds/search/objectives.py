@@ -39,6 +39,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .batch_solver import FORBIDDEN, Batch, Tensor, occupancy, soup_values
+from .population import Population
 
 SMALL = 1e-12
 TINY = 1e-4  # nats: what a right side is worth looking at where rewards are of ordinary size
@@ -125,6 +126,7 @@ class Objective:
 
     lhs, rhs: [B, T, S] where ``everywhere`` (the worst reachable state counts), else [B].
     matched: the claim is about λ*, searched at λ = w; else λ is free in the domain.
+    full: λ is free on the full budget alone.
     mass: whose feature norms the right side averages (of ref, user, soup): the one-hot features built
     for a found instance are the best for them. constant: features of constant norm instead. norm_ratio:
     largest norm over smallest that features of ``mass`` may have; None: any one-hots.
@@ -137,6 +139,13 @@ class Objective:
     mass: tuple[str, ...] = ()
     constant: bool = False
     norm_ratio: float | None = None
+    full: bool = False
+
+    def soup(self, population: Population, batch: Batch, lam: Tensor) -> Tensor:
+        """The soups [B, K] that are judged: those that stand for λ*, or lam itself, where it may lie."""
+        if self.matched:
+            return population.candidate(batch, lam)
+        return lam / lam.abs().sum(dim=1, keepdim=True).clamp_min(SMALL) if self.full else lam
 
     def places(self, f: BatchFacts) -> Tensor:
         """Log-ratio [B, T, S] at every reachable state, or [B, 1, 1] where only one counts."""
@@ -182,6 +191,12 @@ def _sup(f: BatchFacts) -> Tensor:
     return largest(f.batch, f.e)
 
 
+def _conditional(f: BatchFacts) -> Tensor:
+    """``min(2T, T·sup|e|/2)·sup|e|``: features of norm c have ``cn ≥ sup|e|``, and come close."""
+    sup, T = _sup(f), f.batch.sizes.T
+    return (0.5 * T * sup).clamp_max(2.0 * T) * sup
+
+
 def _twice_sup(f: BatchFacts) -> Tensor:
     return 2.0 * _sup(f)[:, None, None].expand_as(f.kl_from_w)
 
@@ -202,6 +217,9 @@ OBJECTIVES: dict[str, Objective] = {
     "ss.thm1.kl.constant-norm": Objective(_kl, _twice_sup, everywhere=True, constant=True),
     "ss.thm1.gap": _one_hot(_gap, "ref", start=True),
     "ss.thm1.gap.constant-norm": Objective(_gap, _sup, matched=True, constant=True),
+    "ss.thm1.gap.constant-norm.conditional": Objective(
+        _gap, _conditional, constant=True, full=True
+    ),
     "ss.thm1.gap.sharp": Objective(_gap, span_rate),
     "ss.proof.C.lipschitz": _one_hot(_drop, "ref"),
     "ss.proof.C.lipschitz.repaired": _one_hot(_drop, "user"),

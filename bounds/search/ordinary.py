@@ -21,7 +21,7 @@ ROUNDING = 1e-12  # share by which a limit may be missed: ref is a quotient of r
 CONFINED = (
     "ss.thm1.kl", "ss.thm1.kl.any", "ss.thm1.kl.repaired", "ss.thm1.kl.constant-norm",
     "ss.thm1.gap", "ss.thm1.gap.constant-norm", "ss.thm1.gap.sharp",
-    "ss.proof.C.lipschitz", "ss.proof.C.lipschitz.repaired",
+    "ss.thm1.gap.constant-norm.conditional", "ss.proof.C.lipschitz", "ss.proof.C.lipschitz.repaired",
 )  # fmt: skip
 MOST = 1e4  # norm ratio and r/β: beyond it no world is ordinary
 MOST_SPECIALISTS = 5

@@ -42,6 +42,7 @@ class StoredSearch:
     witness: Witness
     rounds: int
     looks: int
+    met: int
     seconds: float
     tried: dict[str, int]
     lead: StoredLead | None
@@ -61,8 +62,9 @@ def read_search(path: Path, claim: str) -> StoredSearch:
             f"{path}: meta.search is missing: not written by `search`; drop --resume"
         )
     label = f"{path}: meta.search."
-    rounds, looks = (
-        integer(label + key, stored[key], 0, MOST_LOOKS) for key in ("rounds", "looks")
+    effort = {"met": 0} | stored  # older files do not say
+    rounds, looks, met = (
+        integer(label + key, effort[key], 0, MOST_LOOKS) for key in ("rounds", "looks", "met")
     )
     seconds, tried = number(label + "seconds", stored["seconds"]), stored["tried"]
     if seconds < 0:
@@ -78,7 +80,7 @@ def read_search(path: Path, claim: str) -> StoredSearch:
         if lead is not None and lead.sizes[3] != ordinary.rewards:
             rule = f"must be the {ordinary.rewards} of meta.search.natural"
             raise InstanceError.of(label + "lead.sizes[3]", lead.sizes[3], rule, REMEDY)
-    return StoredSearch(witness, rounds, looks, seconds, counts, lead, ordinary)
+    return StoredSearch(witness, rounds, looks, met, seconds, counts, lead, ordinary)
 
 
 def _ordinary(stored: Any, label: str) -> Ordinary:

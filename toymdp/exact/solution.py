@@ -13,12 +13,14 @@ from typing import Literal
 
 import numpy as np
 
+from .. import kernels
 from ..errors import InstanceError
+from ..shown import html_table, short
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
-from . import until_eos
-from .backward import Recursion, desirability, fits, soft_backward
+from . import sparse, until_eos
+from .backward import Recursion, fits, soft_backward
 from .policy import Policy
 
 Method = Recursion | Literal["linear", "nudged"]
@@ -51,6 +53,14 @@ class Solution:
     residual: float
     status: str
     method: Method
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("V_w, bespoke", short(self.value_w)),
+            ("V_k, specialists", "  ".join(map(short, self.values))),
+            ("status", f"{self.status}, residual {self.residual:.1e} (by {self.method})"),
+        ]
+        return html_table(f"Solution of {self.mdp.name or 'an instance'}", rows)
 
     @property
     def value_w(self) -> float:
@@ -95,7 +105,6 @@ def other_road(sol: Solution) -> Solution:
     return solve(sol.mdp, method=_SECOND[sol.method])
 
 
-@one_blas_thread()
 def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
     """Solve all K rewards and ``r_w``.
 
@@ -113,23 +122,30 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
             raise _wrong_method(method, "without a horizon use 'linear' or 'nudged'")
         names = [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"]
         nudge = 1.0 + np.finfo(float).eps if method == "nudged" else 1.0
-        values = [
-            until_eos.soft_value(mdp, nudge * reward, name)
-            for reward, name in zip(rewards, names, strict=True)
-        ]
+        with one_blas_thread():
+            values = [
+                until_eos.soft_value(mdp, nudge * reward, name)
+                for reward, name in zip(rewards, names, strict=True)
+            ]
         V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
+        Q = rewards[:, None, :] + V[:, 1:, :]
     else:
-        live = np.asarray(mdp.reach.allowed.any(axis=1))
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
-    Q = rewards[:, None, :] + V[:, 1:, :]
+        V, Q = _soft_backward(mdp, rewards, mdp.horizon, method)
     residual = _residual(mdp, Q, V)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
+
+
+def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> tuple[Array, Array]:
+    if not mdp.dense:
+        V = sparse.soft_backward(mdp, rewards, T, method)
+        return V, rewards[:, None, :] + V[:, 1:, :]
+    return soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, T, method)
 
 
 def _wrong_method(method: Method, remedy: str) -> InstanceError:
@@ -154,9 +170,9 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
     live = np.asarray(ref.any(axis=1))
-    if fits(rewards, beta, horizon):
-        return np.asarray(beta * np.log(desirability(ref, live, rewards / beta, horizon, 2)[:, 0]))
-    return np.asarray(soft_backward(ref, live, rewards, beta, horizon, "log")[:, 0])
+    method: Recursion = "exp" if fits(rewards, beta, horizon) else "log"
+    V, _ = soft_backward(ref, live, rewards, beta, horizon, method, whole=False)
+    return V[:, 0]
 
 
 def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
@@ -165,20 +181,27 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
     Where β is so large beside the rewards that 1 + r/β has lost them, both sides agree on nothing:
     then it is the share that this rounding may be.
     """
-    rewards = float(np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max())
+    met = mdp.reach.any_next
+    rewards = max(float(kernels.scans.largest(reward, met)) for reward in mdp.rewards)
     hidden = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
-    sizes = np.maximum(np.abs(V).max(axis=(1, 2)), rewards)
-    errors = bellman_errors(mdp, Q, V)
+    errors, sizes = _errors_and_sizes(mdp, Q, V)
+    sizes = np.maximum(sizes, rewards)
     return max(hidden, float((errors / np.where(sizes > 0, sizes, mdp.beta)).max()))
 
 
 def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
-    """Return the largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel.
+    """Return the largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by another kernel.
 
     Q: [M, T, S]; V: [M, T+1, S]. Returns [M] in reward units.
     """
-    worst = np.zeros(len(Q))
-    for m, (q, v) in enumerate(zip(Q, V, strict=True)):
-        error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
-        worst[m] = np.where(mdp.reach.states, error, 0.0).max()
-    return worst
+    return _errors_and_sizes(mdp, Q, V)[0]
+
+
+def _errors_and_sizes(mdp: TokenMDP, Q: Array, V: Array) -> tuple[Array, Array]:
+    if not mdp.dense:
+        return sparse.bellman_errors(mdp, Q, V), np.abs(V).max(axis=(1, 2))
+    errors, sizes = np.empty((2, len(Q)))
+    tables = np.ascontiguousarray(Q), np.ascontiguousarray(V)
+    reach = mdp.reach.states
+    kernels.blocks.bellman_errors(mdp.ref, mdp.columns, reach, *tables, mdp.beta, errors, sizes)
+    return errors, sizes

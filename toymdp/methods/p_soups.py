@@ -8,51 +8,20 @@ not averaging the products, and depends on how the factors were initialised (ss.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
-from ..cached import cached_property
+from ..learning.factors import Factors, Merge
 from ..learning.feedback import Feedback
 from ..learning.logistic import Bounds, Climbed, climb
 from .collect import visits
 from .method import Bases, Domain, Facts, Fitted
 from .pad import STRENGTHS
 
-Merge = Literal["factors", "delta", "equal"]
 SWEEPS = 40  # of alternating least squares: the factors are at rest long before
 RIDGE = 1e-10  # of its normal equations, relative to their size
-
-
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """``B_k`` [K, rows, ρ] and ``A_k`` [K, ρ, A] with ``B_kA_k`` ≈ Q_k/β in nats, rows centred."""
-
-    B: Array
-    A: Array
-
-    @cached_property
-    def products(self) -> Array:
-        """``B_kA_k`` [K, rows, A]: the specialists' own logits."""
-        return np.asarray(self.B @ self.A)
-
-    def merged(self, w: Array, merge: Merge) -> Array:
-        """The logits [rows, A] of the average with weights w [K]."""
-        if merge == "delta":
-            return np.tensordot(w, self.products, 1)
-        return np.asarray(np.tensordot(w, self.B, 1) @ np.tensordot(w, self.A, 1))
-
-    def gradient(self, w: Array, merge: Merge, slope: Array) -> Array:
-        """Gradient [K] by w of a function of the merged logits with gradient slope [rows, A]."""
-        if merge == "delta":
-            return np.tensordot(self.products, slope, 2)
-        B, A = np.tensordot(w, self.B, 1), np.tensordot(w, self.A, 1)
-        return np.asarray(
-            np.tensordot(self.B, slope @ A.T, 2) + np.tensordot(self.A, B.T @ slope, 2)
-        )
 
 
 def factorise(
