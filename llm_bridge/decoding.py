@@ -38,6 +38,8 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         """
         P, A = self.policies, scores.shape[1]
         self.failed |= bool(torch.isnan(scores).any())
+        if self.failed:
+            return torch.zeros_like(scores)
         z = scores.reshape(-1, P, A).transpose(0, 1)
         logits = self.mixture(z.double(), input_ids[::P])
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax
@@ -56,14 +58,14 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
 
 
 class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
-    """Mix what the reference says, which generates, with what each specialist says in its own pass.
+    """Mix what the reference says, which generates, with what each other policy says in its own pass.
 
-    mask: [B, n] of the left-padded prompts. Each specialist keeps its cache, where the model has one.
+    mask: [B, n] of the left-padded prompts. Each policy keeps its cache, where the model has one.
     """
 
-    def __init__(self, bank: Bank, mixer: Mixer, mask: Tensor):
+    def __init__(self, bank: Bank, policies: Sequence[str], mixer: Mixer, mask: Tensor):
         self.bank, self.mixer, self.mask = bank, mixer, mask
-        self.caches: dict[str, Any] = dict.fromkeys(bank.names)
+        self.caches: dict[str, Any] = dict.fromkeys(policies)
         self.placed = "position_ids" in inspect.signature(bank.base.forward).parameters
 
     def _pass(self, name: str, ids: Tensor, mask: Tensor) -> Tensor:
@@ -81,7 +83,7 @@ class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
         """Scores [B, A] of the reference with every token but the drawn one at −inf."""
         new = input_ids.shape[1] - self.mask.shape[1]
         mask = torch.nn.functional.pad(self.mask, (0, new), value=1)
-        rows = [scores, *(self._pass(name, input_ids, mask).to(scores) for name in self.bank.names)]
+        rows = [scores, *(self._pass(name, input_ids, mask).to(scores) for name in self.caches)]
         forced = self.mixer(
             input_ids.repeat_interleave(len(rows), dim=0), torch.stack(rows, dim=1).flatten(0, 1)
         )
@@ -96,20 +98,22 @@ def generate(
     tokens: int,
     seed: int,
     single: Any = None,
+    policies: Sequence[str] | None = None,
 ) -> list[list[int]]:
     """Draw one answer for each prompt (token ids) with the rows ref, specialists 1..K.
 
-    single: a model that is one policy by itself (a soup in weight space); then the mixture sees that
-    one row alone. See draw_rows.
+    policies: other rows, ref first. single: a model that is one policy by itself (a soup in weight
+    space); then the mixture sees that one row alone. See draw_rows.
     """
     sizes: dict[str, Any] = {"tokens": tokens, "seed": seed}
     if single is not None:
         return draw_rows(bank, single, [[prompt] for prompt in prompts], mixture, **sizes)
-    if not bank.mixes_rows:
+    _, *others = policies or (REF, *bank.names)
+    if not bank.mixes_rows or not others:
         rows = [[prompt] for prompt in prompts]
         with bank.using(REF) as base:
-            return draw_rows(bank, base, rows, mixture, apart=True, **sizes)
-    names = ["__base__", *map(peft_name, bank.names)]
+            return draw_rows(bank, base, rows, mixture, apart=others, **sizes)
+    names = ["__base__", *map(peft_name, others)]
     rows = [[prompt] * len(names) for prompt in prompts]
     return draw_rows(bank, bank.model, rows, mixture, adapter_names=names * len(prompts), **sizes)
 
@@ -122,14 +126,14 @@ def draw_rows(
     *,
     tokens: int,
     seed: int,
-    apart: bool = False,
+    apart: Sequence[str] = (),
     **options: Any,
 ) -> list[list[int]]:
     """Draw one answer for each group of P prompts, mixed token by token.
 
     rows: [B][P] token ids; a group's rows may differ in their prompts. Answers end with the end token
-    or after ``tokens``. apart: the model is the reference, and the specialists' logits at its tokens are
-    taken in passes of their own.
+    or after ``tokens``. apart: policies whose logits at the model's tokens are taken in passes of their
+    own.
     Raises InstanceError for prompts longer than the context less ``tokens``, in training mode, or for NaN.
     """
     if bank.model.training:
@@ -144,8 +148,8 @@ def draw_rows(
     for i, prompt in enumerate(flat):  # left-padded: generation goes on at the right
         ids[i, n - len(prompt) :] = torch.as_tensor(prompt)
         mask[i, n - len(prompt) :] = 1
-    mixer = Mixer(mixture, 1 + len(bank.names) if apart else P, seed, bank.device)
-    draws = Apart(bank, mixer, mask.to(bank.device)) if apart else mixer
+    mixer = Mixer(mixture, P + len(apart), seed, bank.device)
+    draws = Apart(bank, apart, mixer, mask.to(bank.device)) if apart else mixer
     config = transformers.GenerationConfig(
         max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.ends) or None,
         pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),

@@ -33,7 +33,7 @@ ORDER = {
     ),
     "llm_bridge": (
         ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"),
-        ("adapter_loading", "answers"),
+        ("adapter_loading", "answers", "gguf_model"),
         ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
         ("measure",), ("methods", "training"), ("comparison",), ("studies",),
         ("commands",),

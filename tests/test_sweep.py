@@ -25,7 +25,7 @@ from bounds.runs.chunk import chunk
 from bounds.runs.design import read_design
 from bounds.runs.judging import judge
 from bounds.runs.progress import Estimate
-from bounds.runs.sweep import plan_of, shard, size_of, sweep, tasks_of
+from bounds.runs.sweep import plan_of, shard, sweep, tasks_of
 from bounds.sides import Sides
 from toymdp import InstanceError
 from toymdp.errors import OutputError, SolverError
@@ -341,7 +341,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
     now = sweep(store, tasks, ids, engine, 1.0, lambda p: seen.append((p.done, p.left)), {})
     assert len(done) == len(set(done)) == len(ids) - 1
     assert (now.by_others, now.done, now.left) == (1, len(ids), 0)
-    assert now.instances == sum(size_of(t) for t in tasks.values()) - 20
+    assert now.instances == sum(t.size for t in tasks.values()) - 20
     assert seen[0] == (1, 10 * (len(ids) - 1))
     assert store.path(ids[0]).read_bytes() == b"there"
 

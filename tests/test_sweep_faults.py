@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import run as command
 
 from bounds.records.parts import read_part, rows_of
 from bounds.records.store import Store
@@ -144,3 +146,39 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_an_experiment_in_parts_is_the_experiment(tmp_path):
+    """Two shares of its units, then all from the folder: the records of a run in one process."""
+    asked = [
+        "experiment",
+        "sleep",
+        "--quick",
+        "--seeds",
+        2,
+        "--users",
+        1,
+        "--methods",
+        "ref,oracle*",
+    ]
+    lines, again, out = tmp_path / "lines.jsonl", tmp_path / "parts.jsonl", tmp_path / "out"
+    assert command(*asked, "--workers", 1, "--json", lines).exit_code == 0
+    first = command(*asked, "--out", out, "--shard", "1/2", "--workers", 1)
+    assert "1 of 1 tasks are done, 1 instances" in first.stdout
+    for _ in range(2):
+        done = command(*asked, "--out", out, "--workers", 1, "--json", again)
+    assert "2 of 2 tasks are done, 0 instances" in done.stdout
+    own = ("seconds", "unit", "part")  # the place of a record in a file of lines
+    mine, theirs = (
+        [
+            {k: v for k, v in json.loads(line).items() if k not in own}
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        for path in (again, lines)
+    )
+    assert mine == theirs
+    columns = read_part(next(out.rglob("part-*"))).to_pylist()[0]
+    assert columns["method"] == json.loads(columns["record"])["method"]
+    for options, says in ((["--shard", "0/2"], "--out"), (["--out", out, "--resume"], "by itself")):
+        refused = command(*asked, *options)
+        assert (refused.exit_code, says in refused.stderr) == (2, True)

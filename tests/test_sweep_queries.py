@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from command_line import run as command
 
+from bounds.records.output import content_hash
 from bounds.records.parts import FORMAT, part_of
-from bounds.records.queries import QUANTILES, VERDICTS, summary, worst
+from bounds.records.queries import QUANTILES, VERDICTS, summary, tightest, worst
 from bounds.records.store import Store
 from bounds.report import sweeps
 from bounds.runs.design import read_design
+from bounds.runs.generations import generations
 from bounds.runs.sweep import plan_of, tasks_of
 from toymdp import InstanceError
 from toymdp.families import generate
+from toymdp.families.offspring import offspring
 
 DESIGN = """
 claims = "ss.thm1.gap, ss.thm1.gap.sharp, ss.eq13"
@@ -233,3 +236,99 @@ def test_without_duckdb_the_remedy_is_said(swept, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(InstanceError, match=r"soupcheck\[sweep\]"):
         worst(store.rows([rows[0]["task"]]), "ss.eq13", 1)
+
+
+ADAPTIVE = """
+claims = "ss.eq13, ss.thm1.gap"
+chunk = 3
+[[grid]]
+family = "dirichlet"
+seeds = 6
+A = 2
+T = 2
+L = 1
+[adaptive]
+claim = "ss.thm1.gap"
+generations = 2
+keep = 2
+children = 2
+"""
+
+
+def bred(folder, plan):
+    """A folder in which each generation is done in this process, and their tasks."""
+    store, all_of_it = Store(folder), []
+    for each in generations(store, plan):
+        for task, part in each.items():
+            store.write(task, part.run(skip={}, beat=lambda at: None))
+        all_of_it.append(list(each))
+    return store, all_of_it
+
+
+def test_generations_follow_from_the_parts_alone(tmp_path):
+    path = tmp_path / "design.toml"
+    path.write_text(ADAPTIVE, encoding="utf-8")
+    plan = plan_of(read_design(path))
+    store, first = bred(tmp_path / "a", plan)
+    assert [len(tasks) for tasks in first] == [2, 2, 2]
+    assert bred(tmp_path / "b", plan)[1] == first
+    best = []
+    for i in range(1, 4):
+        done = [task for tasks in first[:i] for task in tasks]
+        rows = tightest(store.rows(done), "ss.thm1.gap", 100)
+        sizes = [row["size"] for row in rows]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len({row["sha256"] for row in rows}) == len(rows)
+        best.append(sizes[0])
+        children = [row for row in rows if row["steps"]]
+        assert {len(row["steps"]) for row in children} <= set(range(1, i))
+        # a child's parent is one of the two tightest of the generations before
+        if i == 2:
+            parents = {(r["family"], r["seed"]) for r in rows if not r["steps"]}
+            assert {(r["family"], r["seed"]) for r in children} <= parents
+            assert len({(r["family"], r["seed"]) for r in children}) <= 2
+    assert best == sorted(best)
+    # what is bred is no part of a distribution, and is made again from its row
+    (gap,) = (r for r in summary(store.rows(done)) if r["claim"] == "ss.thm1.gap")
+    assert gap["n"] == 6
+    done = command(
+        "sweep", tmp_path / "a", "--worst", "ss.thm1.gap", "--n", 9, "--out", tmp_path / "w"
+    )
+    assert done.exit_code == 2  # no plan: no folder of a sweep
+    store.write_plan(plan)
+    done = command(
+        "sweep", tmp_path / "a", "--worst", "ss.thm1.gap", "--n", 9, "--out", tmp_path / "w"
+    )
+    assert (done.exit_code, len(list((tmp_path / "w").iterdir()))) == (0, 9)
+    assert "~" in done.stdout
+    # without its first part there is no second generation, nor anybody's guess at it
+    store.path(first[0][0]).unlink()
+    assert [list(each) for each in generations(store, plan)] == first[:1]
+
+
+@pytest.mark.parametrize("family", ["dirichlet", "softmax", "tree", "low-rank"])
+def test_offspring_differ_and_are_worlds(family):
+    world = generate(family, 3)
+    children = [offspring(world, [step]) for step in range(30)]
+    assert len({content_hash(child) for child in children}) == 30
+    again = offspring(offspring(world, [4]), [9])
+    assert content_hash(again) == content_hash(offspring(world, [4, 9]))
+    for child in children:  # what was forbidden stays so, what was not negative too
+        assert ((child.ref > 0) == (world.ref > 0)).all()
+        assert (child.rewards >= 0).all() or not (world.rewards >= 0).all()
+    for field in ("ref", "rewards", "w"):
+        assert any(not np.array_equal(getattr(c, field), getattr(world, field)) for c in children)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("claim = 'ss.thm1.gap'\nclaims = 3", "no key"), ("claim = 'ss.delta'", "one of this sweep's"),
+        ("claim = 'ss.thm1.gap'\nkeep = 0", "integer"),
+    ],
+)  # fmt: skip
+def test_an_adaptive_table_that_cannot_be_is_one_line(tmp_path, text, says):
+    path = tmp_path / "design.toml"
+    path.write_text(ADAPTIVE.split("[adaptive]")[0] + "[adaptive]\n" + text, encoding="utf-8")
+    with pytest.raises(InstanceError, match=says):
+        read_design(path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +14,19 @@ from toymdp.errors import InstanceError
 from ..records.output import OutputFile
 from ..records.parts import require_pyarrow
 from ..records.store import Store
-from ..report.console import status_console, tables_console, warm_up
-from ..report.sweep_progress import line_at_the_end, sweep_progress
+from ..report.console import tables_console, warm_up
 from ..runs.design import read_design
+from ..runs.generations import generations
 from ..runs.prepared import prepare as make_ready
 from ..runs.prepared import prepared
-from ..runs.sweep import Engine, load_plugins, local, plan_of, shard, tasks_of
-from ..runs.sweep import sweep as do
-from ..threads import cores
+from ..runs.sweep import load_plugins, plan_of, shard, tasks_of
+from .engines import EngineName, Share, Workers, engine_named, finish, share_of
 from .options import Json
 from .pages import check_target
-from .sweep_queries import compacted, show_gate, show_page, show_summary, show_worst
+from .sweep_queries import bred, compacted, show_gate, show_page, show_summary, show_worst
 
+BARRIER = 2.0  # seconds between two looks at what other shards have done
 KERNELS = "numba"  # of a sweep's folder: what --prepare has compiled
-SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 def sweep(
@@ -34,13 +34,9 @@ def sweep(
         Path, typer.Argument(help="A design (TOML), or the folder of a sweep: go on with it.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep.")] = None,
-    engine: Annotated[str, typer.Option(help="local, or dask://host:port.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of this machine; default: one a core.")
-    ] = None,
-    of: Annotated[
-        str, typer.Option("--shard", help="i/n: the i-th of n shares of the tasks, i from 0.")
-    ] = "0/1",
+    engine: EngineName = "local",
+    workers: Workers = None,
+    of: Share = "0/1",
     summary: Annotated[
         bool, typer.Option("--summary", help="Verdicts and quantiles of what is done, by claim.")
     ] = False,
@@ -68,7 +64,7 @@ def sweep(
     With --summary, --worst, --gate, --html or --compact nothing is run: what is done is looked at.
     """
     require_pyarrow()
-    share, engine_of = _shard(of), _engine(engine, workers)
+    share, engine_of = share_of(of), engine_named(engine, workers)
     check_target(html, json_path, [target])
     looks = summary or gate or compact or worst is not None or html is not None
     if looks:
@@ -76,9 +72,9 @@ def sweep(
     else:
         store, plan = _asked(target, out)
     load_plugins(plan)
-    tasks = tasks_of(plan)
     console = tables_console(json_path)
     if looks:
+        tasks = {task: part for each in generations(store, plan) for task, part in each.items()}
         done = f"{sum(map(store.has, tasks)):,} of {len(tasks):,} tasks are done"
         console.print(done, highlight=False)
         if compact:
@@ -94,19 +90,26 @@ def sweep(
         if gate:
             show_gate(console, rows, done)
         return
-    ids = shard(list(tasks), *share)
     if prepare:
         make_ready(store.folder / KERNELS)
-        console.print(f"{store.folder}: planned {len(tasks):,} tasks, kernels compiled")
+        planned = f"{store.folder}: planned {len(tasks_of(plan)):,} tasks, compiled the kernels"
+        console.print(planned, highlight=False)
         return
-    for task, what in store.damaged(ids):
-        status_console().print(f"damaged, done again: {what}", highlight=False, markup=False)
-        store.path(task).unlink()
-    with prepared(store.folder / KERNELS) as environment, sweep_progress() as on_part:
+    with prepared(store.folder / KERNELS) as environment:
         if not environment:
             warm_up()
-        now = do(store, tasks, ids, engine_of, float(plan["limit"]), on_part, environment)
-    console.print(line_at_the_end(now, store.folder), highlight=False, markup=False)
+        for number, each in enumerate(generations(store, plan)):
+            ids = shard(list(each), *share)
+            finish(console, store, each, ids, engine_of, float(plan["limit"]), environment)
+            if plan["adaptive"] is not None:
+                _await(store, each)
+                console.print(bred(store, plan, number), highlight=False, markup=False)
+
+
+def _await(store: Store, tasks: Iterable[str]) -> None:
+    """Wait for the other shards: a generation has its parents when the one before is whole."""
+    while not all(map(store.has, tasks)):
+        time.sleep(BARRIER)
 
 
 def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
@@ -122,17 +125,3 @@ def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
     store = Store(out)
     store.write_plan(plan)
     return store, plan
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = SHARD.fullmatch(text)
-    if not found or not int(found[1]) < int(found[2]):
-        rule = "must be i/n with 0 ≤ i < n"
-        raise InstanceError.of("--shard", text, rule, "say 0/4, 1/4, 2/4, 3/4")
-    return int(found[1]), int(found[2])
-
-
-def _engine(name: str, workers: int | None) -> Engine:
-    if name == "local":
-        return local(cores() if workers is None else workers)
-    raise InstanceError.of("--engine", name, "unknown", "local, or dask://host:port")

@@ -13,11 +13,13 @@ from toymdp.errors import InstanceError, OutputError
 
 from ..claims.catalogue import claim_named
 from ..records.output import OutputFile, Record, content_hash, dump
-from ..records.queries import GATE, Rows, summary, worst
+from ..records.queries import GATE, Rows, summary, tightest, worst
 from ..records.store import Store
 from ..report import sweeps
+from ..report.summary import short
 from ..runs.chunk import case_of_row
 from ..runs.gate import Gate
+from ..runs.generations import generations
 from .pages import write_page
 
 
@@ -84,7 +86,8 @@ def show_gate(console: Console, rows: Rows, done: str) -> None:
         console.print(line, style="bold red", highlight=False, markup=False)
     for line in [done, *gate.lines()]:
         console.print(f"gate: {line}", highlight=False, markup=False)
-    console.print(f"gate: {'failed' if shut_by else 'passed'}", highlight=False)
+    word = "passed" if gate.claims else "nothing to check"
+    console.print(f"gate: {'failed' if shut_by else word}", highlight=False)
     if shut_by:
         raise typer.Exit(1)
 
@@ -99,3 +102,16 @@ def compacted(console: Console, store: Store, tasks: list[str]) -> None:
     """Many parts into few files."""
     parts, files = store.compact(tasks)
     console.print(f"{store.folder}: {parts:,} parts are now {files:,} files", highlight=False)
+
+
+def bred(store: Store, plan: Mapping[str, Any], number: int) -> str:
+    """The tightest world after a generation."""
+    claim = plan["adaptive"]["claim"]
+    done = [task for each in generations(store, plan) for task in each if store.has(task)]
+    found = tightest(store.rows(done), claim, 1)
+    if not found:
+        return f"generation {number}: {claim} is told apart nowhere, so there are no parents"
+    row = found[0]
+    return (
+        f"generation {number}: {claim} {row['verdict']}, {short(row['size'])} on {row['instance']}"
+    )

@@ -30,11 +30,18 @@ SELECT claim, {{by}} any_value(status) AS status, any_value(kind) AS kind, count
   quantile_cont(ratio, {list(QUANTILES)}) AS quantiles,
   max(struct_pack(violated := verdict = 'violated', size := {SIZE}, family := family, seed := seed,
     instance := instance)) FILTER ({DECIDED} AND {SIZE} IS NOT NULL) AS worst
-FROM rows GROUP BY ALL ORDER BY ALL
+FROM rows WHERE steps IS NULL GROUP BY ALL ORDER BY ALL
 """
 WORST = f"""
 SELECT *, {SIZE} AS size FROM rows WHERE claim = ? AND {DECIDED} AND {SIZE} IS NOT NULL
 ORDER BY verdict = 'violated' DESC, size DESC, family, seed, sha256 LIMIT ?
+"""
+# each world once: a child may be what another is
+TIGHTEST = f"""
+SELECT COLUMNS('^(family|seed|steps|instance|sha256|p_.*)$'), {SIZE} AS size, verdict
+FROM rows WHERE claim = ? AND family <> 'file' AND {DECIDED} AND {SIZE} IS NOT NULL
+QUALIFY row_number() OVER (PARTITION BY sha256 ORDER BY instance, task) = 1
+ORDER BY verdict = 'violated' DESC, {SIZE} DESC, sha256 LIMIT ?
 """
 GATE = """
 SELECT claim, verdict, count(*) AS n, min(reason) AS reason, min(instance) AS instance
@@ -80,7 +87,8 @@ class Rows:
 
 
 def summary(rows: Rows, by: Sequence[str] = ()) -> list[Record]:
-    """A record for each claim, and for each value of the columns ``by``.
+    """A record for each claim, and for each value of the columns ``by``; of the grids and files alone,
+    for worlds that were bred to be tight say nothing of a distribution.
 
     Raises InstanceError for a column that is none of family and the parameters.
     """
@@ -94,3 +102,8 @@ def summary(rows: Rows, by: Sequence[str] = ()) -> list[Record]:
 def worst(rows: Rows, claim: str, n: int) -> list[Record]:
     """The n rows of a claim to look at first, as a part holds them."""
     return rows.ask(WORST, claim, n)
+
+
+def tightest(rows: Rows, claim: str, n: int) -> list[Record]:
+    """The n worlds of families where a claim is tightest, or broken, each with what makes it."""
+    return rows.ask(TIGHTEST, claim, n)

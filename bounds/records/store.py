@@ -24,7 +24,7 @@ from toymdp.errors import InstanceError, OutputError
 from toymdp.files import read_json, write_whole
 
 from ..terminal import say
-from .parts import DamagedPartError, about, bytes_of, gathered, read_part
+from .parts import DamagedPartError, about, bytes_of, gathered, read_part, schema
 from .queries import Rows
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Store:
             for i in range(0, len(tasks), GROUP):
                 yield gathered([read_part(self.path(t), t) for t in tasks[i : i + GROUP]])
 
-        content = bytes_of(groups(), {"tasks": json.dumps(list(tasks))})
+        content = bytes_of(groups(), schema(), {"tasks": json.dumps(list(tasks))})
         name = hashlib.sha256(content).hexdigest()
         path = self.folder / "compact" / f"compact-{name}.parquet"
         self._put(path, content)

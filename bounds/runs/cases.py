@@ -14,6 +14,7 @@ from typing import Any, Literal
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
 from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.families.offspring import offspring
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
@@ -27,7 +28,7 @@ CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
 
-Origin = Literal["file", "witness-file", "family", "witness", "classic", "text"]
+Origin = Literal["file", "witness-file", "family", "offspring", "witness", "classic", "text"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,14 @@ def from_family(family: str, n: int, seed: int, **options: Any) -> Iterator[Case
     """N instances of a named family, seeds ``seed, seed + 1, ...``."""
     for i in range(seed, seed + n):
         yield Case(f"{family}-{i}", family, "family", {"family": family, "seed": i, **options})
+
+
+def from_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> Case:
+    """A world of a family after some changes (see ``toymdp.families.offspring``)."""
+    name = f"{family}-{seed}~{len(steps)}.{steps[-1]:x}"
+    return Case(
+        name, family, "offspring", {"family": family, "seed": seed, "steps": list(steps), **options}
+    )
 
 
 def from_witnesses() -> Iterator[Case]:
@@ -146,6 +155,10 @@ def _of_family(family: str, seed: int, **options: Any) -> Any:
     return ALL_FAMILIES[family](seed, **options)
 
 
+def _of_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> TokenMDP:
+    return offspring(TOKEN_FAMILIES[family](seed, **options), steps)
+
+
 def _of_witness(name: str) -> Any:
     return stored_witness(name).instance
 
@@ -172,7 +185,8 @@ def _of_text(
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
-    "file": _of_file, "witness-file": _of_file, "family": _of_family, "witness": _of_witness,
+    "file": _of_file, "witness-file": _of_file, "family": _of_family, "offspring": _of_lineage,
+    "witness": _of_witness,
     "classic": _of_classics, "text": _of_text,
 }  # fmt: skip
 

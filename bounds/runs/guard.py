@@ -7,6 +7,7 @@ sent again with a note of the steps that it must not take any more (``skip``: st
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import signal
@@ -124,7 +125,7 @@ class Guard:
     def _next(self, step: Step) -> Any:
         """What the process says next. Raises TimeoutError where that has no end."""
         assert self._answers is not None
-        limit = self._limit if step.at else None
+        limit = self._limit if step.at and self._limit != math.inf else None
         if limit is not None and step.spent > limit:
             raise TimeoutError
         if not self._answers.poll(None if limit is None else SILENCE * limit):

@@ -128,6 +128,10 @@ class LinearFit:
     held_out: [P−1], R² on states that the fit has not seen (one half fitted, the other judged).
     residual: [P−1], largest |residual| of the fit on all states, nats; size: [P−1], largest |field|.
     rows, rank: equations and the rank of psi in them.
+
+    Where the rank is the number of equations a fit leaves no residual, whatever the field: ``enough`` and
+    ``half_enough`` say whether there are more, so that residual and R² mean anything. half: rows and rank
+    of the half that R² is fitted on.
     """
 
     nu: Array
@@ -136,6 +140,17 @@ class LinearFit:
     size: Array
     rows: int
     rank: int
+    half: tuple[int, int]
+
+    @property
+    def enough(self) -> bool:
+        """Whether all states together are more equations than unknowns that they determine."""
+        return self.rank < self.rows
+
+    @property
+    def half_enough(self) -> bool:
+        """Whether those of the half that R² is fitted on are."""
+        return self.half[1] < self.half[0]
 
 
 def centred(values: Array, live: Array) -> Array:
@@ -162,14 +177,16 @@ def fit_linear(states: AfterStates, seed: int = 0) -> LinearFit:
         nu, _, rank, _ = np.linalg.lstsq(rows, target.T, rcond=1e-10)
         return np.asarray(nu.T), int(rank)
 
-    half, _ = solve(seen)
-    missed = fields[:, unseen] - np.einsum("pd,nmd->pnm", half, psi[unseen])
+    first, half_rank = solve(seen)
+    missed = fields[:, unseen] - np.einsum("pd,nmd->pnm", first, psi[unseen])
     total = (fields[:, unseen] ** 2).sum(axis=(1, 2))
     held_out = 1.0 - (missed**2).sum(axis=(1, 2)) / np.where(total > 0, total, 1.0)
     nu, rank = solve(np.arange(N))
     residual = np.abs(fields - np.einsum("pd,nmd->pnm", nu, psi)).max(axis=(1, 2))
     size = np.abs(fields).max(axis=(1, 2))
-    return LinearFit(nu, held_out, residual, size, int(states.live.sum()) - N, rank)
+    equations = states.live.sum(axis=1) - 1  # a state's constant takes one
+    half = int(equations[seen].sum()), half_rank
+    return LinearFit(nu, held_out, residual, size, int(equations.sum()), rank, half)
 
 
 def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
@@ -195,33 +212,54 @@ COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judge
 
 
 @torch.no_grad()
-def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0) -> Array:
+def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0) -> Array | None:
     """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
 
     For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
     state, and R² is 1 as soon as half of the states determine that map. Judged on up to 2048 tokens, drawn.
+    None where that half's states are linearly independent: then nothing is overdetermined.
     """
+    half = len(prefixes) // 2
     rng = np.random.default_rng(seed)
-    columns = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    columns = drawn_tokens(bank, rng)
     psi, fields = [], []
     for start in range(0, len(prefixes), 16):
         ids, mask = pad(prefixes[start : start + 16], bank.device)
         hidden = bank.hidden(ids, mask)[:, torch.arange(len(ids)), mask.sum(dim=1) - 1]
-        z = bank.logits(hidden)[:, :, columns.to(bank.device)].double().cpu()
-        d, live = log_ratios(z)
-        count = live.sum(dim=1, keepdim=True).clamp_min(1)
-        fields.append(torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0))
+        fields.append(centred_ratios(bank.logits(hidden)[:, :, columns]))
         psi.append(hidden[0].double().cpu())
     states, every = torch.cat(psi), torch.cat(fields, dim=1)
     order = torch.from_numpy(rng.permutation(len(prefixes)))
-    seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
-    held_out = []
-    for field in every:
-        nu = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd").solution
-        missed = field[unseen] - states[unseen] @ nu
+    share, rank = linear_share(states, every, order[:half], order[half:])
+    return share if rank < half else None
+
+
+def drawn_tokens(bank: Bank, rng: np.random.Generator) -> Tensor:
+    """Up to 2048 token ids."""
+    every = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    return every.to(bank.device)
+
+
+def centred_ratios(z: Tensor) -> Tensor:
+    """Log-ratios [P−1, N, c] less their mean over the c tokens of a state, from logits [P, N, c]."""
+    d, live = log_ratios(z.double().cpu())
+    count = live.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0)
+
+
+def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Array, int]:
+    """R² [P−1] on states ``unseen`` of fields [P−1, N, c] fitted linearly in states [N, d] on ``seen``.
+
+    And the rank of the states seen: if they are independent, every field fits them.
+    """
+    held_out, rank = [], 0
+    for field in fields:
+        fit = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd")
+        rank = int(fit.rank)
+        missed = field[unseen] - states[unseen] @ fit.solution
         total = (field[unseen] ** 2).sum().clamp_min(1e-300)
         held_out.append(1.0 - float((missed**2).sum() / total))
-    return np.array(held_out)
+    return np.array(held_out), rank
 
 
 @torch.no_grad()

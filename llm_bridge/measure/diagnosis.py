@@ -20,7 +20,7 @@ from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from .after_states import decodability, norm_bound, state_linearity
+from .after_states import LinearFit, decodability, norm_bound, state_linearity
 from .chunks import fingerprint, tally_answers
 from .rollout_gap import ASSUMED, rollout_gap
 from .soups import SoupSettings
@@ -28,6 +28,7 @@ from .stream import rounding_unit, stream
 from .totals import Tally, effective_rank, explained_shares
 from .verdicts import feature_checks, stream_checks
 
+MOST_STATES = 2400  # on which log-ratios are fitted linearly in the state
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
 
 
@@ -127,13 +128,14 @@ def diagnose_bank(
     checks += features.checks
     on_progress("states after a token", 1, 3)
     width = bank.width
-    linear = state_linearity(bank, sampled_prefixes(answers, min(4 * width, 1024), seed), seed)
+    states = sampled_prefixes(answers, min(4 * width, MOST_STATES), seed)
+    linear = state_linearity(bank, states, seed)
     on_progress("states after a token", 2, 3)
     windows = sampled_prefixes(answers, effort.window_states, seed + 1)
     longest = max(map(len, windows))
     defect = decodability(bank, windows, [L for L in LENGTHS if longest > L])
     on_progress("states after a token", 3, 3)
-    norms = features.states.norms[features.states.live]
+    norms, fit = features.states.norms[features.states.live], features.fit
     gaps = gap_rows(bank, answers, settings, effort, seed, precision, on_progress)
     digest = fingerprint(bank, answers, settings)
     return {
@@ -154,10 +156,11 @@ def diagnose_bank(
                 np.where(features.states.live, np.exp(features.states.log_probs[0]), 0.0)
                 .sum(axis=1).mean()
             ),
-            "held-out R² on psi((s,a))": _by_policy(bank, features.fit.held_out),
-            "largest residual": _by_policy(bank, features.fit.residual),
-            "equations": features.fit.rows, "rank": features.fit.rank,
-            "held-out R² on psi(s)": _by_policy(bank, linear),
+            "held-out R² on psi((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
+            "largest residual": _by_policy(bank, fit.residual if fit.enough else None),
+            "equations": fit.rows, "rank": fit.rank if fit.enough else None,
+            "held-out R² on psi(s)": _by_policy(bank, linear), "width": width,
+            "not told": too_few(fit, linear, len(states) // 2, width),
             "logit error": dict(features.logit_error),
         },
         "decodability defect": {str(L): v for L, v in defect.items()},
@@ -171,8 +174,24 @@ def diagnose_bank(
     }  # fmt: skip
 
 
-def _by_policy(bank: Bank, values: Array) -> dict[str, float | None]:
-    return {n: number(float(v)) for n, v in zip(bank.policies[1:], values, strict=True)}
+def too_few(fit: LinearFit, linear: Array | None, states: int, width: int) -> str | None:
+    """Which linear fits have no more equations than unknowns, and so say nothing; None where all do."""
+    rows = (
+        ("residual and rank on psi((s,a))", fit.rows, fit.enough),
+        ("held-out R² on psi((s,a))", fit.half[0], fit.half_enough),
+        ("held-out R² on psi(s)", states, linear is not None),
+    )
+    said = [f"{what}: {n} equations" for what, n, enough in rows if not enough]
+    if not said:
+        return None
+    return f"{'; '.join(said)}, of up to {width} unknowns; give more prompts"
+
+
+def _by_policy(bank: Bank, values: Array | None) -> dict[str, float | None]:
+    names = bank.policies[1:]
+    if values is None:
+        return dict.fromkeys(names)
+    return {n: number(float(v)) for n, v in zip(names, values, strict=True)}
 
 
 def measured(tally: Tally, bank: Bank, settings: SoupSettings) -> dict[str, Any]:

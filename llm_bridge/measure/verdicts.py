@@ -96,8 +96,9 @@ def feature_checks(
         {"k": worst}, note="residual of the centred fit",
     )  # fmt: skip
     lemma = check_of("ss.lemma1", sides, eps, [OPTIMAL, SAMPLED])
-    if lemma.verdict == "holds" and fit.rank >= fit.rows:
-        lemma = replace(lemma, verdict="undecided", reason="as many features as equations")
+    if not fit.enough:
+        reason = f"{fit.rows} equations, no more than unknowns: no residual whatever is true"
+        lemma = replace(lemma, verdict="undecided", reason=reason)
     if bank.bespoke is None or kl is None:
         return FeatureReport(states, fit, [lemma], bound, {})
     linear = nu is not None or lemma.verdict == "holds"
@@ -105,6 +106,8 @@ def feature_checks(
         f"q-linear: no nu, largest residual {sides.lhs:.3g} nats of {fit.size[worst]:.3g}, "
         f"held-out R² {fit.held_out[worst]:.3f}"
     )
+    if not fit.enough:
+        reason = f"q-linear: {lemma.reason}"
     vectors = settings.beta * fit.nu if nu is None else nu
     errors: dict[str, float] = {}
     rows: dict[str, list[Sides]] = {"ss.thm1.kl.any": [], "ss.thm1.kl.repaired": []}

@@ -78,6 +78,6 @@ def answers(bank: Bank, request: Request) -> Answers:
     """Draws from the soup by rejection, with acceptance rates."""
     noise = torch.Generator(device=bank.device).manual_seed(request.seed)
     sampler = Implicit(request.weights, noise, request.cap)
-    options = {"tokens": request.tokens, "seed": request.seed}
+    options: dict[str, Any] = {"tokens": request.tokens, "seed": request.seed}
     drawn = generate(bank, request.prompts, sampler, **options)
     return drawn, dict(sampler.report())

@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from bounds.records.parts import bytes_of, read_part
 
 DESIGN = """
@@ -83,11 +85,10 @@ def content(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Every part without its seconds: name and bytes."""
     for path in sorted(folder.glob("parts/*/*")):
         table = read_part(path, path.stem.removeprefix("part-"))
-        rest = table.set_column(
-            table.column_names.index("seconds"), table.schema.field("seconds"),
-            [[0.0] * table.num_rows],
-        )  # fmt: skip
-        yield path.name, bytes_of([rest], {})
+        field = table.schema.field("seconds")
+        nothing = pa.array([0.0] * table.num_rows, field.type)
+        rest = table.set_column(table.column_names.index("seconds"), field, nothing)
+        yield path.name, bytes_of([rest], rest.schema, {})
 
 
 def main() -> int:

@@ -47,12 +47,23 @@ def soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> A
     return v
 
 
-def laws(mdp: TokenMDP, G: Array) -> Array:
-    """π itself as [T, E], an entry for each allowed token of each context."""
+def law(mdp: TokenMDP, G: Array, t: int) -> Array:
+    """π itself at step t as [E], an entry for each allowed token of each context."""
     rows = mdp.rows
-    out = np.empty((len(G), len(rows.ref)))
-    kernels.sparse.laws(*rows.csr, mdp.reach.states, G, out)
+    out = np.empty(len(rows.ref))
+    kernels.sparse.law_of_step(*rows.csr, mdp.reach.states[t], G[t], out)
     return out
+
+
+def rejection_sampler(
+    target: Array, ratio: Array, shift: Array, mdp: TokenMDP
+) -> tuple[Array, Array]:
+    """As toymdp.exact.sampling.rejection_sampler, of the policies with logits target and ratio [T, S]."""
+    apart, accepted = np.empty((2, *shift.shape))
+    kernels.sparse.accepted_rows(
+        *mdp.rows.csr, mdp.reach.states, ratio, shift, target, apart, accepted
+    )
+    return apart, accepted
 
 
 def means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:

@@ -14,6 +14,7 @@ from .compiled import njit
 from .elementary import exp, log
 from .limits import ROW_FLOOR
 from .rows import divergence_term, row_weights
+from .tiles import dots
 
 LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
@@ -23,27 +24,17 @@ CHUNK = 64  # contexts y handled together: A columns of that many doubles stay i
 def block_product(columns, ahead, low, n, total):
     """Write ``total[x1·B + y] = Σ_a ref[s, a]·ahead[a, y − low]`` for the n values of y from low.
 
-    columns [A, S] is ref transposed; ahead [A+3, CHUNK] has zeros in its last three rows.
+    columns [A, S] is ref transposed; ahead [A, CHUNK].
     """
-    A = columns.shape[0]
-    B = columns.shape[1] // A
-    for x1 in range(A):
-        base = x1 * B + low
-        part = total[base : base + n]
-        part[:] = 0.0
-        for a in range(0, A, 4):
-            # four tokens at once: one load and one store of the total for each
-            c0 = columns[a, base : base + n]
-            c1 = columns[min(a + 1, A - 1), base : base + n]
-            c2 = columns[min(a + 2, A - 1), base : base + n]
-            c3 = columns[min(a + 3, A - 1), base : base + n]
-            for i in range(n):
-                part[i] += (
-                    c0[i] * ahead[a, i]
-                    + c1[i] * ahead[a + 1, i]
-                    + c2[i] * ahead[a + 2, i]
-                    + c3[i] * ahead[a + 3, i]
-                )
+    A, contexts = columns.shape
+    flat, weights, sums = columns.ravel(), ahead.reshape(1, -1), total.reshape(1, -1)
+    for base in range(low, contexts, contexts // A):
+        for i in range(0, n - 31, 32):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 32, sums, base + i)
+        for i in range(n - n % 32, n - n % 8, 8):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 8, sums, base + i)
+        for i in range(n - n % 8, n):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 1, sums, base + i)
 
 
 @njit(cache=True, nogil=True)
@@ -55,23 +46,29 @@ def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
     M, T, contexts = Q.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead, inverse = np.zeros((A + 3, CHUNK)), 1.0 / beta
+    ahead, inverse = np.empty((A, CHUNK)), 1.0 / beta
     far, high = np.zeros((2, M, CHUNK))
-    top, total = np.empty(CHUNK), np.empty(contexts)
-    for low in range(0, B, CHUNK):
-        n = min(CHUNK, B - low)
+    width = min(CHUNK if A <= 64 else 8, B)
+    top, total, near = np.empty(CHUNK), np.empty(A * width), np.empty((A, A * width))
+    for low in range(0, B, width):
+        n = min(width, B - low)
+        for a in range(A):  # out of rows that lie a power of 2 apart, which caches cannot hold
+            for x1 in range(A):
+                here, there = near[a, x1 * width :], columns[a, x1 * B + low :]
+                for i in range(n):
+                    here[i] = there[i]
         for m in range(M):
             for t in range(T):
                 field = Q[m, t, low * A : (low + n) * A]
                 token_weights(field, inverse, n, ahead, top)
-                block_product(columns, ahead, low, n, total)
+                block_product(near, ahead, 0, n, total)
                 for x1 in range(A):
                     base = x1 * B + low
-                    past = base + n
-                    value, marked = V[m, t, base:past], states[t, base:past]
-                    if log_sums(total[base:past]):
-                        rescue(ref, marked, field, inverse, top, base, total[base:past])
-                    farthest_error(total[base:past], top, value, marked, beta, far[m], high[m])
+                    value, marked = V[m, t, base : base + n], states[t, base : base + n]
+                    sums = total[x1 * width : x1 * width + n]
+                    if log_sums(sums):
+                        rescue(ref, marked, field, inverse, top, base, sums)
+                    farthest_error(sums, top, value, marked, beta, far[m], high[m])
     for m in range(M):
         worst[m], size[m] = 0.0, 0.0
         for i in range(CHUNK):
@@ -114,11 +111,11 @@ def farthest_error(logs, top, value, marked, beta, far, high):
 
 @njit(cache=True, nogil=True)
 def token_weights(field, scale, n, ahead, top):
-    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A.., CHUNK].
+    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A, CHUNK].
 
     field [n·A]; top [CHUNK]: the largest of each block.
     """
-    A = field.shape[0] // n
+    A = ahead.shape[0]
     for i in range(n):
         block = field[i * A : i * A + A]
         for a in range(A):
@@ -162,7 +159,7 @@ def tilted_sums(columns, e, f, out):
     T, contexts = f.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
@@ -184,7 +181,7 @@ def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
@@ -260,7 +257,7 @@ def tilted_backward(columns, e, inverse, payoff, extra, U):
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for t in range(T - 1, -1, -1):
         gain = payoff[min(t, payoff.shape[0] - 1)]
         for low in range(0, B, CHUNK):
