@@ -10,13 +10,13 @@ import typer
 from rich.console import Console
 
 from toymdp.errors import InstanceError, OutputError
+from toymdp.shown import short
 
 from ..claims.catalogue import claim_named
 from ..records.output import OutputFile, Record, content_hash, dump
 from ..records.queries import GATE, Rows, summary, tightest, worst
 from ..records.store import Store
 from ..report import sweeps
-from ..report.summary import short
 from ..runs.chunk import case_of_row
 from ..runs.gate import Gate
 from ..runs.generations import generations
