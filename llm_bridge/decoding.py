@@ -29,19 +29,28 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
     def __init__(self, mixture: Mixture, policies: int, seed: int, device: Any):
         self.mixture, self.policies = mixture, policies
         self.noise = torch.Generator(device=device).manual_seed(seed)
-        self.failed = False
+        self.failed: Exception | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B·P, A] with every token but the drawn one at −inf.
 
-        A NaN would be drawn as a token: it is remembered, and ``draw_rows`` ends with it.
+        What fails is remembered, and ``draw_rows`` ends with it: peft leaves its hooks behind where an
+        error leaves ``generate``. So is NaN, which would be drawn as a token.
         """
         P, A = self.policies, scores.shape[1]
-        self.failed |= bool(torch.isnan(scores).any())
-        if self.failed:
-            return torch.zeros_like(scores)
         z = scores.reshape(-1, P, A).transpose(0, 1)
-        logits = self.mixture(z.double(), input_ids[::P])
+        try:
+            if bool(torch.isnan(scores).any()):
+                raise InstanceError.of(
+                    "logits while drawing", "NaN", "must be finite or −inf",
+                    # softmax of attention is taken in float32, where the mask of a float64 overflows
+                    "load with --dtype float32: with attention as in Gemma-2, transformers cannot pad in "
+                    "float64",
+                )  # fmt: skip
+            logits = self.mixture(z.double(), input_ids[::P])
+        except Exception as error:
+            self.failed = error
+            return torch.zeros_like(scores)
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax
         gumbel = -torch.empty_like(logits).exponential_(generator=self.noise).log()
         token = (logits + gumbel).argmax(dim=1).repeat_interleave(P)
@@ -50,11 +59,8 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         return forced
 
     def stop(self, input_ids: Tensor, scores: Any, **other: Any) -> Tensor:
-        """Whether each row [B·P] is to end now: all, once something failed.
-
-        peft leaves its hooks behind where an error leaves ``generate``, so none is raised inside it.
-        """
-        return torch.full((len(input_ids),), self.failed, device=input_ids.device)
+        """Whether each row [B·P] is to end now: all, once something failed."""
+        return torch.full((len(input_ids),), self.failed is not None, device=input_ids.device)
 
 
 class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
@@ -161,11 +167,8 @@ def draw_rows(
             logits_processor=transformers.LogitsProcessorList([draws]),
             stopping_criteria=transformers.StoppingCriteriaList([mixer.stop]), **options,
         )  # fmt: skip
-    if mixer.failed:
-        raise InstanceError.of(
-            "logits while drawing", "NaN", "must be finite or −inf",
-            "load with --dtype float32: some architectures cannot pad in others",
-        )  # fmt: skip
+    if mixer.failed is not None:
+        raise mixer.failed
     answers = []
     for answer in out[::P, n:].tolist():
         ends = [i for i, token in enumerate(answer) if token in bank.ends]

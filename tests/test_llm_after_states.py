@@ -13,7 +13,9 @@ from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
     decodability,
     fit_linear,
+    longest_runs,
     norm_bound,
+    reach,
     state_linearity,
 )
 from llm_bridge.measure.diagnosis import sampled_prefixes  # noqa: E402
@@ -23,8 +25,9 @@ def test_the_norm_bound_is_a_bound_and_nearly_met():
     bank = tiny_bank(dtype=torch.float64)
     bound = norm_bound(bank)
     prefixes = sampled_prefixes(random_answers(6), 20, 0)
+    reached = reach(bank, prefixes)
     few, every = (
-        after_states(bank, prefixes, top, torch.zeros((0, 2)), precision=torch.float64)
+        after_states(bank, reached, top, torch.zeros((0, 2)), precision=torch.float64)
         for top in (8, 64)
     )
     assert 0.3 * bound < every.norms.max() <= bound
@@ -46,10 +49,27 @@ def test_the_norm_bound_is_a_bound_and_nearly_met():
     assert rest.min() > 0.01
 
 
+def test_one_pass_reaches_every_prefix_of_a_text(monkeypatch):
+    bank = tiny_bank(dtype=torch.float64)
+    prefixes = [(2, 5, 6), (2, 5), (2, 9, 4, 4), (2, 5, 7), (2, 9, 4, 4), (2,), (2, 5, 6, 8, 11)]
+    runs, of = longest_runs(prefixes)
+    assert sorted(runs) == [(2, 5, 6, 8, 11), (2, 5, 7), (2, 9, 4, 4)]
+    assert all(runs[i][: len(p)] == p for p, i in zip(prefixes, of, strict=True))
+    seen, hidden = [], type(bank).hidden
+    monkeypatch.setattr(
+        type(bank), "hidden", lambda b, ids, mask: (seen.append(len(ids)), hidden(b, ids, mask))[1]
+    )
+    found = reach(bank, prefixes, batch=2).hidden
+    assert sum(seen) == 3
+    for n, prefix in enumerate(prefixes):
+        alone = hidden(bank, torch.tensor([prefix]), torch.ones((1, len(prefix))))[:, 0, -1]
+        torch.testing.assert_close(found[:, n], alone)
+
+
 @pytest.mark.parametrize(("target", "exact"), [("output", True), ("all", False)])
 def test_output_layer_ratios_are_linear_in_the_state(target, exact):
     bank = tiny_bank(target=target, dtype=torch.float64)
-    found = state_linearity(bank, sampled_prefixes(random_answers(12), 80, 0))
+    found = state_linearity(bank, reach(bank, sampled_prefixes(random_answers(12), 80, 0)))
     assert (found > 1 - 1e-9).all() if exact else (found < 0.999).all()
 
 
@@ -63,8 +83,8 @@ def test_windows_as_long_as_the_prefix_lose_nothing():
 
 def test_fit_finds_an_exact_nu():
     bank = tiny_bank(dtype=torch.float64)
-    prefixes = sampled_prefixes(random_answers(12), 40, 0)
-    found = after_states(bank, prefixes, 8, torch.zeros((0, 2)), precision=torch.float64)
+    reached = reach(bank, sampled_prefixes(random_answers(12), 40, 0))
+    found = after_states(bank, reached, 8, torch.zeros((0, 2)), precision=torch.float64)
     nu = np.random.default_rng(0).normal(size=(3, 16))
     shift = np.random.default_rng(1).normal(size=(3, 40, 1))  # V of each state
     planted = type(found)(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,14 +11,11 @@ torch = pytest.importorskip("torch")
 
 from llm_models import random_answers, tiny_bank, two_soups  # noqa: E402
 
-from llm_bridge.measure import measures  # noqa: E402
 from llm_bridge.measure.chunks import ChunkFile, exclusive_path, tally_answers  # noqa: E402
 from llm_bridge.measure.soups import SoupSettings  # noqa: E402
 from llm_bridge.measure.stream import stream  # noqa: E402
 from llm_bridge.measure.totals import Tally, effective_rank, explained_shares  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
-
-COMPILE = torch.compile
 
 
 def test_ranks():
@@ -156,21 +152,3 @@ def test_token_records_number_the_answers_of_the_whole_run(tmp_path):
     k = where["k"]
     slack = judged["delta"][k] - judged["renyi"][k]
     assert slack == pytest.approx(tally.sides["ss.delta"].slack)
-
-
-@pytest.mark.parametrize("bespoke", [True, False])
-def test_a_compiled_pass_is_one_graph_with_the_same_numbers(bespoke, monkeypatch):
-    """What a GPU compiles, traced here: nothing in it asks for a value, and it says the same."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn((5, 6, 40), generator=generator, dtype=torch.float64)
-    z[:, 2:4, 7:20] = -torch.inf
-    weights = two_soups().weights[:, :1].expand(-1, 3 if bespoke else 4)
-    found = []
-    for fused in (False, True):
-        monkeypatch.setattr(measures, "_fused", lambda z, fused=fused: fused)
-        monkeypatch.setattr(torch, "compile", partial(COMPILE, backend="eager"))
-        measures._compiled.cache_clear()
-        found.append(measures.measure(z, weights, bespoke=bespoke, precision=torch.float64))
-    measures._compiled.cache_clear()
-    for name in vars(found[0]):
-        torch.testing.assert_close(getattr(found[1], name), getattr(found[0], name), msg=name)

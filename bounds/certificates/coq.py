@@ -34,7 +34,7 @@ from .coq_instance import (
 )
 from .coq_refutations import CoqClaim
 from .coq_states import set_up_text
-from .instance import Witness, load, need
+from .instance import Witness, need, read, witness_of
 from .statements import Point, soup_tilt
 from .values import Values
 
@@ -49,12 +49,13 @@ MOST_PLACES = 100  # values of Q: Coq proves an enclosure for each V
 
 def require_coq(path: Path) -> Witness:
     """Read a witness. Raises WitnessError, with the reason, where there is no Coq file for it."""
-    witness = load(path)
-    claim, world = witness.claim, witness.instance
+    file = read(path)
+    claim = file.claim
     searched = claim in STATEMENTS and STATEMENTS[claim].at == "optimum"
     why = "λ* is enclosed by a search over boxes" if searched else "not one of those written in Coq"
     need(claim in CLAIMS, f"claim {claim!r}: {why}; there is a Coq file for {sorted(CLAIMS)}")
-    size = len(world.used) * (world.K + 1)
+    witness = witness_of(file)
+    size = len(witness.instance.used) * (witness.instance.K + 1)
     need(size <= MOST_PLACES,
          f"{size} values of Q: Coq files are written for at most {MOST_PLACES}")  # fmt: skip
     return witness

@@ -7,17 +7,15 @@ pass come ``log Z``, the extremes of d and ``log E_ref e^{−d}``; from a second
 log-ratios, which are small, and not of logits, which are not. A soup is one more policy with
 ``ℓ = Σ_k weights_k ℓ_k`` up to a constant and ``weights = λβ/β'`` (measure/soups.py).
 
-A CPU takes the vocabulary in slices that stay in its cache. A GPU has no such cache, and by itself torch
-would write and read each intermediate: there the same two passes go through ``torch.compile``, which
-reads the logits and keeps the rest in registers.
+A CPU takes the vocabulary in slices that stay in its cache. A GPU would write and read each intermediate:
+there the same two passes are one kernel each (measure/fused.py), where the vocabulary is worth it.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any
 
 from bounds import formulas
@@ -59,30 +57,31 @@ def allowed_tokens(reference: Tensor) -> Tensor:
     return reference > torch.finfo(reference.dtype).min / 8
 
 
-def _differences(z: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """``z_i − z_ref`` [R, N, c], 0 where ref forbids; the mask; and the same or None where all is live.
-
-    Without a mask nothing is copied; a compiled pass cannot ask, and copies nothing either way.
-    """
-    live = allowed_tokens(z[0])
-    mask = live if torch.compiler.is_compiling() or not bool(live.all()) else None
-    return _where(mask, z[1:] - _where(mask, z[0], 0.0), 0.0), live, mask
+def _mask(reference: Tensor) -> Tensor | None:
+    """``allowed_tokens``, or None where that is all of them: then nothing need be copied."""
+    live = allowed_tokens(reference)
+    return None if bool(live.all()) else live
 
 
 def _where(mask: Tensor | None, values: Tensor, other: float) -> Tensor:
     return values if mask is None else torch.where(mask, values, other)
 
 
-def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
-    """``z_i − z_ref`` [R, N, c] from raw logits [R+1, N, c], 0 where ref forbids; and the mask.
+def _differences(z: Tensor, mask: Tensor | None) -> Tensor:
+    """``z_i − z_ref`` [R, N, c] from raw logits [R+1, N, c], 0 where ref forbids.
 
     Forbidden tokens go before anything is mixed: ``−inf − (−inf)``, or a negative weight on −inf,
-    is NaN or +inf. Raises InstanceError where a policy forbids what ref allows.
+    is NaN or +inf.
     """
-    d, live, _ = _differences(z)
+    return _where(mask, z[1:] - _where(mask, z[0], 0.0), 0.0)
+
+
+def log_ratios(z: Tensor) -> tuple[Tensor, Tensor]:
+    """``_differences``, and the mask of what ref allows. Raises InstanceError where one is infinite."""
+    d = _differences(z, _mask(z[0]))
     if not bool(torch.isfinite(d.sum())) and bool(torch.isinf(d).any()):
         raise _forbids()
-    return d, live
+    return d, allowed_tokens(z[0])
 
 
 def _forbids() -> InstanceError:
@@ -92,26 +91,22 @@ def _forbids() -> InstanceError:
     )  # fmt: skip
 
 
-def _policies(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Of one slice: ref's logits [N, c], −inf where it forbids; d [R, N, c], soups last; the mask."""
-    d, _, mask = _differences(z.to(weights.dtype))
-    M, K = weights.shape
-    if M and torch.compiler.is_compiling():  # a product of matrices would end what can be fused
-        soups = [sum(weights[m, k] * d[k] for k in range(K)) for m in range(M)]
-        d = torch.cat([d, torch.stack(soups)])
-    elif M:
-        d = torch.cat([d, torch.einsum("mk,knc->mnc", weights, d[:K])])
-    return _where(mask, z[0].to(weights.dtype), -torch.inf), d, mask
+def _policies(z: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Of one slice: logits [P, N, c], −inf where ref forbids; d [P−1, N, c]; of soups [M, N, c]; the mask."""
+    z, mask = z.to(weights.dtype), _mask(z[0])
+    d = _differences(z, mask)
+    soups = torch.einsum("mk,knc->mnc", weights, d[: weights.shape[1]])
+    return _where(mask, z, -torch.inf), d, soups, mask
 
 
 def _first(z: Tensor, weights: Tensor) -> tuple[Tensor, ...]:
     """``log Z`` [R+1, N], ``log Σ e^{z_ref − d}`` [P−1, N], largest and least d [R, N] of one slice."""
-    base, d, mask = _policies(z, weights)
+    z, d, soups, mask = _policies(z, weights)
     return (
-        torch.logsumexp(torch.cat([base[None], base + d]), dim=2),
-        torch.logsumexp(base - d[: len(z) - 1], dim=2),
-        _where(mask, d, -torch.inf).amax(dim=2),
-        _where(mask, d, torch.inf).amin(dim=2),
+        torch.cat([torch.logsumexp(z, dim=2), torch.logsumexp(z[0] + soups, dim=2)]),
+        torch.logsumexp(z[0] - d, dim=2),
+        torch.cat([_where(mask, each, -torch.inf).amax(dim=2) for each in (d, soups)]),
+        torch.cat([_where(mask, each, torch.inf).amin(dim=2) for each in (d, soups)]),
     )
 
 
@@ -122,15 +117,16 @@ def _second(
 
     The ends are [M, N] each, [0, N] without a bespoke policy.
     """
-    base, d, mask = _policies(z, weights)
-    P, R = len(z), len(d)
-    ell = _where(mask, d - (log_z[1:] - log_z[:1])[:, :, None], 0.0)
-    probs = torch.exp(torch.cat([base[None], base + d]) - log_z[:, :, None])
-    rows = torch.cat([probs, probs[0] * ell[: P - 1]])
-    products = torch.einsum("inc,jnc->nij", rows, ell)
-    raw = d[: P - 1]
-    apart = torch.minimum(raw - low[: P - 1, :, None], high[: P - 1, :, None] - raw)
-    error = ell[P - 2] - ell[P - 1 :] if bespoke else ell[:0]
+    z, d, soups, mask = _policies(z, weights)
+    P, R = len(z), len(z) - 1 + len(soups)
+    shift = (log_z[1:] - log_z[:1])[:, :, None]
+    ell = _where(mask, d - shift[: P - 1], 0.0)
+    ell_soups = _where(mask, soups - shift[P - 1 :], 0.0)
+    probs = torch.exp(z - log_z[:P, :, None])
+    rows = torch.cat([probs, torch.exp(z[0] + soups - log_z[P:, :, None]), probs[0] * ell])
+    products = torch.einsum("inc,jnc->nij", rows, torch.cat([ell, ell_soups]))
+    apart = torch.minimum(d - low[: P - 1, :, None], high[: P - 1, :, None] - d)
+    error = ell[P - 2] - ell_soups if bespoke else ell[:0]
     return (
         products[:, : R + 1],
         products[:, R + 1 :, : P - 1].sum(dim=0),
@@ -140,25 +136,11 @@ def _second(
     )
 
 
-@cache
-def _compiled() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Both passes, each compiled once for every bank of as many policies and soups."""
-
-    def run(
-        one_pass: Callable[..., Any], z: Tensor, weights: Tensor, *of: Tensor, **how: bool
-    ) -> Any:
-        for each in (z, *of):  # chunks differ in their number of states
-            torch._dynamo.maybe_mark_dynamic(each, 1)
-        return one_pass(z, weights, *of, **how)
-
-    first, second = (torch.compile(each, fullgraph=True) for each in (_first, _second))
-    return partial(run, first), partial(run, second)
-
-
-def _fused(z: Tensor) -> bool:
-    """Whether to compile: on a GPU, for a vocabulary that is worth it, where a C compiler is at hand."""
-    worth = z.is_cuda and z.shape[2] > SLICE
-    return worth and shutil.which("cc") is not None and torch.utils._triton.has_triton()
+def _fused(z: Tensor, precision: Any) -> bool:
+    """Whether the kernels of measure/fused.py can take these logits: Triton needs a C compiler too."""
+    worth = z.is_cuda and z.shape[2] > SLICE and z.dtype is not torch.float64
+    at_hand = find_spec("triton") is not None and any(map(shutil.which, ("cc", "gcc", "clang")))
+    return worth and precision is torch.float32 and at_hand
 
 
 def measure(
@@ -171,13 +153,15 @@ def measure(
     P, A = len(z), z.shape[2]
     weights = weights.to(device=z.device, dtype=precision)
     first, second, size = _first, _second, SLICE
-    if _fused(z):
-        (first, second), size = _compiled(), A
+    if _fused(z, precision):
+        from . import fused  # Triton comes with torch for GPUs alone
+
+        first, second, size, z = fused.first, fused.second, A, z.contiguous()
     slices = [z[:, :, start : start + size] for start in range(0, A, size)]
     found = [torch.stack(each) for each in zip(*(first(s, weights) for s in slices), strict=True)]
     log_z, log_z_neg = (torch.logsumexp(each, dim=0) for each in found[:2])
     high, low = found[2].amax(dim=0), found[3].amin(dim=0)
-    if not bool(torch.isfinite(high - low).all()):
+    if not bool((torch.isfinite(high - low).all(dim=0) & torch.isfinite(log_z).all(dim=0)).all()):
         raise _forbids()
     shift = log_z[1:] - log_z[:1]  # log E_ref e^{d}
     sums = [second(s, weights, log_z, high, low, bespoke=bespoke) for s in slices]

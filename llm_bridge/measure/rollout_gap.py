@@ -76,6 +76,7 @@ class Watched:
             self.going &= ~torch.isin(ids[:, -1], self.ends)
         rows = torch.stack([z[0], mixed, z[-1]])[:, self.going]
         if rows.shape[1]:  # ref, the soup for a specialist, π_w; and the soup again, for its span
+            rows = rows.to(self.precision)
             of = measure(rows, rows.new_ones((1, 1)), bespoke=True, precision=self.precision)
             each = of.kl[1, 2], of.kl[1, 0], formulas.hoeffding(of.span[0])
             self.totals[self.going] += torch.stack(each, dim=1).double()

@@ -15,7 +15,15 @@ from toymdp.arrays import Array
 
 from ..backend import torch
 from ..bank import Bank
-from .after_states import AfterStates, LinearFit, after_states, fit_linear, kl_bounds, logit_norm
+from .after_states import (
+    AfterStates,
+    LinearFit,
+    Reached,
+    after_states,
+    fit_linear,
+    kl_bounds,
+    logit_norm,
+)
 from .soups import SoupSettings
 from .stream import rounding_unit
 from .totals import Tally
@@ -68,7 +76,7 @@ class FeatureReport:
 
 def feature_checks(
     bank: Bank,
-    prefixes: Sequence[Sequence[int]],
+    reached: Reached,
     settings: SoupSettings,
     bound: float | None,
     *,
@@ -81,13 +89,13 @@ def feature_checks(
 
     nu: [K+1, d] with ``Q = psi·nu`` in reward units, where they are known; else the centred fit's.
     bound: largest ‖psi‖ (None: unknown, then the mass outside the top tokens leaves (9) undecided).
-    kl: [M, N] ``KL(π_w‖soup)`` at the prefixes' states.
+    kl: [M, N] ``KL(π_w‖soup)`` at these states.
 
     Where the fit's residual shows that no nu exists, Lemma 1's conclusion is false at these states,
     and what rests on it is not-applicable, with the residual as reason.
     """
     eps = rounding_unit(bank, precision)
-    states = after_states(bank, prefixes, top, settings.weights, precision=precision)
+    states = after_states(bank, reached, top, settings.weights, precision=precision)
     fit = fit_linear(states)
     worst = int(np.argmax(fit.residual / np.where(fit.size > 0, fit.size, 1.0)))
     scale = 1.0 + float(fit.size.max()) + float(np.abs(states.log_probs[0][states.live]).max())

@@ -7,10 +7,11 @@
 2. the soup drawn token by token, explicitly and by rejection from the reference, against the soup's law
    (χ²), on the bundled bank; both at Gemma's vocabulary, with times;
 3. every command with ``--device``;
-4. measures beside bare forward passes at the shapes of Gemma-3 270M and 1B (``bench_llm.py``).
+4. the kernels of the measuring passes: time and error of each way to run them;
+5. measures beside bare forward passes at the shapes of Gemma-3 270M and 1B (``bench_llm.py``).
 
 What fails is printed with its traceback, the rest goes on, and the exit code is 1. On one H100 or H200 it
-takes about four minutes; ``--small`` (tiny shapes) runs anywhere. Without installing the package:
+takes four minutes; ``--small`` (tiny shapes) runs anywhere. Without installing the package:
 ``PYTHONPATH=.`` from the root of the repository.
 """
 
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import bench_llm
 import numpy as np
@@ -40,7 +42,7 @@ from llm_bridge.bank import Bank
 from llm_bridge.commands.llm import llm
 from llm_bridge.decoding import generate
 from llm_bridge.measure.diagnosis import Effort, answers_of, diagnose_bank
-from llm_bridge.measure.measures import SLICE, Measures
+from llm_bridge.measure.measures import SLICE, Measures, measure
 from llm_bridge.measure.soups import LogitMixture, SoupSettings, mix
 from llm_bridge.measure.stream import stream
 from llm_bridge.methods.implicit import Implicit
@@ -50,6 +52,7 @@ from llm_bridge.training.default_bank import USER_WEIGHTS, load_default
 
 CONSOLE = Console(width=110)
 BETA = 0.2
+MOST = 250.0  # seconds after which nothing new is begun
 # what the devices may differ by: sums of thousands of rounded products, and no more
 ALLOWED = {torch.float32: 2e-3, torch.float64: 1e-10}
 
@@ -73,7 +76,7 @@ def machine(device: str) -> None:
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     CONSOLE.print(
         f"{name}; torch {torch.__version__}, transformers {transformers.__version__}, peft "
-        f"{peft.__version__}; float32 products: {torch.get_float32_matmul_precision()}; compiled measures "
+        f"{peft.__version__}; float32 products: {torch.get_float32_matmul_precision()}; fused passes "
         f"beyond {SLICE} tokens"
     )
 
@@ -216,6 +219,70 @@ def drawing_times(shape: str, device: str, tokens: int) -> None:
     CONSOLE.print(table)
 
 
+CONFIGS = [  # tokens at a time, warps, tokens of a program, products
+    (64, 1, 8192, "tf32x3"), (64, 1, 16384, "tf32x3"), (32, 1, 8192, "tf32x3"), (64, 2, 8192, "tf32x3"),
+    (128, 4, 16384, "tf32x3"), (64, 1, 8192, "ieee"), (128, 4, 16384, "ieee"),
+]  # fmt: skip
+NAMES = ("BLOCK", "WARPS", "STRETCH", "PRODUCT")
+
+
+def kernels() -> None:
+    """The fused passes at Gemma's vocabulary: time and error of each way to run them; the fastest stays.
+
+    The error is that of the worst measure against torch in float64, in units of float32's last place of
+    what was subtracted; torch's own in float32 beside it.
+    """
+    from llm_bridge.measure import fused
+
+    A, N = bench_llm.GEMMA["vocab"], 128
+    z = torch.randn((10, N, A), device="cuda")
+    weights = torch.full((1, 8), 0.125, device="cuda")
+    table = table_of(f"fused passes, 10 policies × {N} states × {A} tokens, float32", "tokens, warps, "
+                     "stretch, products", "compile s", "µs a state", "share of the copy limit", "error",
+                     "torch's")  # fmt: skip
+    began = time.perf_counter()
+    for _ in range(3):
+        z.clone()
+    torch.cuda.synchronize()
+    copied = 3 * 2 * z.numel() * 4 / (time.perf_counter() - began)
+    few = z[:, :4]
+    with patch(bench_llm.FUSED, lambda z, precision: False):
+        exact = measure(few, weights, bespoke=True, precision=torch.float64)
+        single = measure(few, weights, bespoke=True)
+    best: dict[tuple[Any, ...], float] = {}
+    for config in CONFIGS:
+        for name, value in zip(NAMES, config, strict=True):
+            setattr(fused, name, value)
+        try:
+            first_run, seconds = bench_llm.timed(
+                lambda: measure(z, weights, bespoke=True), "cuda", 3
+            )
+            found = measure(few.contiguous(), weights, bespoke=True)
+        except Exception:
+            traceback.print_exc()
+            continue
+        best[config] = seconds
+        table.add_row(
+            " ".join(map(str, config)), f"{first_run - seconds:.1f}", f"{1e6 * seconds / N:.1f}",
+            f"{2 * z.numel() * 4 / copied / seconds:.2f}", f"{units(found, exact):.1f}",
+            f"{units(single, exact):.1f}",
+        )  # fmt: skip
+    CONSOLE.print(table)
+    CONSOLE.print(f"a copy moves {copied / 1e12:.2f} TB/s")
+    for name, value in zip(NAMES, min(best, key=lambda c: best[c]), strict=True):
+        setattr(fused, name, value)
+
+
+def units(found: Measures, exact: Measures) -> float:
+    """The largest difference of two measures in float32's last places of 1 + scale."""
+    size = torch.finfo(torch.float32).eps * (1.0 + exact.scale)
+    return max(
+        float(((getattr(found, f.name) - getattr(exact, f.name)).abs() / size).max())
+        for f in fields(Measures)
+        if f.name != "gram"
+    )
+
+
 def commands(device: str) -> None:
     """Every command with ``--device``, on the bundled bank."""
     with tempfile.TemporaryDirectory() as place:
@@ -274,10 +341,14 @@ def main(arguments: list[str]) -> int:
     parts: list[Callable[[], object]] = [
         lambda: machine(device),
         lambda: same_measures(banks, torch.float32),
-        lambda: same_fits(banks),
-        lambda: draws_follow_the_law(banks["device"], 256 if small else 4096),
-        in_doubles,
+        lambda: draws_follow_the_law(banks["device"], 256 if small else 2048),
         lambda: commands(device),
+        lambda: same_fits(banks),
+        in_doubles,
+    ]
+    if device == "cuda":
+        parts.append(kernels)
+    parts += [
         lambda: bench_llm.main("tiny" if small else "270m", device, tokens=256 if small else None),
         lambda: drawing_times("tiny" if small else "270m", device, 4 if small else 32),
     ]
@@ -289,6 +360,9 @@ def main(arguments: list[str]) -> int:
         ]
     failed = 0
     for part in parts:
+        if time.perf_counter() - began > MOST:
+            CONSOLE.print("the rest is left out: no time")
+            break
         try:
             part()
         except Exception:
