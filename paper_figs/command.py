@@ -1,4 +1,4 @@
-"""``soupcheck figures``: PDF, PNG and the CSV behind each."""
+"""``soupcheck figures``: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from bounds.terminal import say
 from toymdp import InstanceError
 
 from .cached_table import Row, cache_key, load, store, write_csv
-from .canvas import WIDTHS
+from .canvas import FONTS, WIDTHS
+from .provenance import caption, metadata
 
 # one module each, with its CAPTION
 FIGURES = (
@@ -52,6 +53,7 @@ def figures(
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     width: Annotated[str, typer.Option(help=f"One of {', '.join(WIDTHS)}.")] = "icml-column",
+    font: Annotated[str, typer.Option(help=f"One of {', '.join(FONTS)}.")] = "sans",
     quick: Annotated[bool, typer.Option("--quick", help="Few instances: a look, no result.")] = (
         False
     ),
@@ -68,10 +70,12 @@ def figures(
         str | None, typer.Option("--json", help="What was written, JSON Lines to PATH or '-'.")
     ] = None,
 ) -> None:
-    """Draw figures for papers: PDF, PNG and the CSV behind each."""
+    """Draw figures for papers: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
     chosen = _chosen(name, listed)
     if width not in WIDTHS:
         raise InstanceError.of("--width", width, "unknown", f"choose from {list(WIDTHS)}")
+    if font not in FONTS:
+        raise InstanceError.of("--font", font, "unknown", f"choose from {list(FONTS)}")
     console = tables_console(json_path)
     output = OutputFile(json_path)
     if listed or name is None:
@@ -86,7 +90,7 @@ def figures(
         for key in chosen:
             with progress_bar() as on_progress:
                 made = make(
-                    key, out, width=WIDTHS[width], cache=folder, on_progress=on_progress,
+                    key, out, width=WIDTHS[width], font=font, cache=folder, on_progress=on_progress,
                     parameters=_module(key).QUICK if quick else {}, swept=swept,
                 )  # fmt: skip
             for path in made.paths:
@@ -94,7 +98,7 @@ def figures(
             output.write([_line({
                 "name": made.name, "files": [str(p) for p in made.paths], "rows": made.rows,
                 "cached": made.cached, "seconds": round(made.seconds, 3), "key": made.key,
-                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "quick": quick,
+                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "font": font, "quick": quick,
             })])  # fmt: skip
 
 
@@ -187,13 +191,13 @@ def _of_sweep(module: ModuleType, name: str, folder: Path) -> list[Row]:
 
 
 def make(
-    name: str, out: Path, *, width: float = WIDTHS["icml-column"], cache: Path | None = None,
-    on_progress: OnProgress = silent, parameters: Mapping[str, Any] | None = None,
-    swept: Path | None = None,
+    name: str, out: Path, *, width: float = WIDTHS["icml-column"], font: str = "sans",
+    cache: Path | None = None, on_progress: OnProgress = silent,
+    parameters: Mapping[str, Any] | None = None, swept: Path | None = None,
 ) -> Made:  # fmt: skip
-    """Compute (or fetch) one table, draw it at this width (inches), and write the three files.
+    """Compute (or fetch) one table, draw it at this width (inches), and write the four files.
 
-    Raises InstanceError where a folder cannot be written.
+    font: one of FONTS. Raises InstanceError where a folder cannot be written.
     """
     import logging
 
@@ -207,19 +211,20 @@ def make(
     began = time.perf_counter()
     rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
-    pdf, png, table = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
-    style = files("paper_figs") / "style.mplstyle"
-    with as_file(style) as sheet, plt.style.context(sheet):
-        figure = _module(name).draw(rows, width)
+    pdf, png, table, told = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
+    module, style = _module(name), files("paper_figs") / "style.mplstyle"
+    with as_file(style) as sheet, plt.style.context([sheet, FONTS[font]]):
+        figure = module.draw(rows, width)
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_csv(rows, table)
-            # without dates two runs write the same bytes
-            figure.savefig(pdf, metadata={"CreationDate": None})
+            used = settings(module, parameters or {})
+            told.write_text(caption(name, module.CAPTION, used, rows, table), encoding="ascii")
+            figure.savefig(pdf, metadata=metadata(name, module.CAPTION, table))
             figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
         except OSError as error:
             rule = f"cannot be written ({error.strerror})"
             raise InstanceError.of("--out", str(out), rule, "name another") from None
         finally:
             plt.close(figure)
-    return Made(name, (pdf, png, table), len(rows), cached, seconds, key)
+    return Made(name, (pdf, png, table, told), len(rows), cached, seconds, key)

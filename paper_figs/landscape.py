@@ -107,6 +107,15 @@ def draw(rows: list[Row], width: float) -> Figure:
             [r["nu0"] for r in chosen], [r["nu1"] for r in chosen], ls="none", marker=marker,
             ms=size, mfc=ink, mec="k", mew=0.6, label=named, zorder=4, clip_on=False,
         )  # fmt: skip
+    # where colours are alike, numbers tell the maxima apart
+    for r in rows:
+        if r["kind"] in ("optimum", "local"):
+            side = 1 if r["nu0"] >= 0 else -1
+            axes.annotate(
+                f"{r['J']:.4f}", (r["nu0"], r["nu1"]), xytext=(7 * side, 4), fontsize=6.5,
+                textcoords="offset points", ha="left" if side > 0 else "right",
+                weight="bold" if r["kind"] == "optimum" else "normal",
+            )  # fmt: skip
     axes.set(xlabel=r"$\beta\lambda_1/\beta'$", ylabel=r"$\beta\lambda_2/\beta'$", aspect="equal")
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
     bar.set_ticks(

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 CAPTION = "from the gap to the printed bound, step by step, to the step that breaks"
 WORDS = {
-    "ss.lemma1": "$Q^*$ linear",
-    "ss.eq8.onehot": "beats one-hots",
-    "ss.proof.nonneg.without": r"$|\lambda|$ for $\lambda$",
-    "ss.proof.A": "one worst policy",
-    "ss.proof.B": r"$\Delta_k$ for $\lambda_k<0$",
-    "ss.proof.C.jensen": "power step",
-    "ss.proof.C.lipschitz": "Lipschitz in $L^1$(ref)",
+    "ss.lemma1": "Lemma 1: $Q^*$ is linear",
+    "ss.eq8.onehot": "best soup ≥ each specialist",
+    "ss.proof.nonneg.without": r"$|\lambda_k|$ put for $\lambda_k$",
+    "ss.proof.A": "one policy worst for all $k$",
+    "ss.proof.B": r"$\Delta_k$ pays for $\lambda_k<0$",
+    "ss.proof.C.jensen": "mean of a power (Jensen)",
+    "ss.proof.C.lipschitz": "log-mean-exp is Lipschitz",
 }
 QUICK: dict[str, object] = {}
 
@@ -94,10 +94,16 @@ def draw(rows: list[Row], width: float) -> Figure:
         elif r["slack"] is None:
             text = "both sides equal"
         else:
-            text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-12 else "0"
+            text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-9 * span else "0"
         if r["kind"] == "first broken":
             text += "  first to break"
-        ink = VERMILION if r["kind"] == "first broken" else GREY if text[0] in "b0" else BLACK
+        ink = (
+            VERMILION
+            if r["kind"] == "first broken"
+            else GREY
+            if text in ("0", "both sides equal")
+            else BLACK
+        )
         axes.annotate(
             text, (max(start, end) + 0.025 * span, i), va="center", fontsize=6.5, color=ink,
             zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},

@@ -75,13 +75,17 @@ def _ranges() -> str:
     return page(table(cells[0], cells[2:]), "Outside them a file is refused, in one line.").strip()
 
 
+def glossary() -> str:
+    """The table of words, which the README repeats."""
+    rows = [(f"**{plain(t.sign)}**", plain(t.name), plain(t.says)) for t in GLOSSARY]
+    return table(("sign", "name", "means"), rows)
+
+
 def words() -> str:
     """The glossary."""
-    rows = [(f"**{plain(t.sign)}**", plain(t.name), plain(t.says)) for t in GLOSSARY]
     return page(
-        "# Words and symbols", "Equation numbers are those of *Spectral Souping*.",
-        table(("sign", "name", "means"), rows),
-    )  # fmt: skip
+        "# Words and symbols", "Equation numbers are those of *Spectral Souping*.", glossary()
+    )
 
 
 def command_line() -> str:
