@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from toymdp.errors import ClaimError, SolverError
+from toymdp.errors import ClaimError, NoTable, SolverError
 
 from .sides import (
     Kind,
@@ -31,7 +31,10 @@ At = Literal["instance", "optimum", "every"]
 # a quantity that could not be computed: no value exists, a linear system is singular in double
 # precision, a number leaves the doubles
 NO_NUMBER = (SolverError, np.linalg.LinAlgError, OverflowError)
-NO_SIDES = (NotApplicable, Undecidable, *NO_NUMBER)
+# what says that a statement is not judged on this instance: it says nothing there, or is written
+# for a table that a sparse instance has not
+NOT_HERE = (NotApplicable, NoTable)
+NO_SIDES = (*NOT_HERE, Undecidable, *NO_NUMBER)
 
 Outcome = tuple[bool | None, str]
 Margin = tuple[int, float]
@@ -65,7 +68,7 @@ class Hypothesis:
     def _judge(self, owner: Owner) -> Outcome:
         try:
             holds, reason = self.test(owner)
-        except (Undecidable, *NO_NUMBER) as failure:
+        except (Undecidable, NoTable, *NO_NUMBER) as failure:
             return None, str(failure)
         except NotApplicable as outcome:
             return False, str(outcome)
@@ -198,7 +201,7 @@ class Claim:
             sides = self.sides(facts) if self.at == "instance" else self.sides(facts, soup)
             if not isinstance(sides, Sides):
                 raise TypeError(f"returned {type(sides).__name__}, not Sides")
-        except (NotApplicable, Undecidable, SolverError):
+        except (*NOT_HERE, Undecidable, SolverError):
             raise
         except Exception as error:
             raise failed(self.id, error) from error
@@ -259,7 +262,7 @@ class Claim:
         return (place, -abs(sides.slack) / floor if verdict != "holds" else 0.0), sides
 
     def _without_sides(self, outcome: Exception, base: Mapping[str, Any]) -> Check:
-        verdict: Verdict = "not-applicable" if isinstance(outcome, NotApplicable) else "undecided"
+        verdict: Verdict = "not-applicable" if isinstance(outcome, NOT_HERE) else "undecided"
         return Check(verdict=verdict, reason=str(outcome), **base)
 
     def _hypotheses(

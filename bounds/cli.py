@@ -29,8 +29,20 @@ COMMANDS = {
     "search": (
         "Look for a token MDP that meets every hypothesis of CLAIM and breaks it; exit 1 if none."
     ),
+    "sweep": (
+        "Check claims on a grid of families and files, into Parquet; go on where a run has ended."
+    ),
     "certify": (
         "Prove in ball arithmetic that a witness breaks its claim: exit 0 PROVED, 1 NOT PROVED."
+    ),
+    "instance": (
+        "Write an instance to a file: of a family, a classic, a stored witness, or your own text."
+    ),
+    "schema": (
+        "Print the JSON Schema of a file format, which editors and other programs can check against."
+    ),
+    "ledger": (
+        "Compare two ledgers (`ledger diff A B`): verdicts that turned, numbers that moved, rows gone."
     ),
     "experiment": (
         "Run one of the papers' experiments on worlds where every value is exact; no name: the list."

@@ -27,7 +27,7 @@ PACKAGES = ("toymdp", "bounds")  # what figures compute through
 SOURCES = (".py", ".json", ".gz")
 
 
-def rows_of(tasks: Sequence[Task], stage: str, on_progress: OnProgress) -> list[Row]:
+def rows_of(tasks: Sequence[Task[list[Row]]], stage: str, on_progress: OnProgress) -> list[Row]:
     """The rows of all tasks, in their order."""
     return [row for _, rows in run(tasks, stage, on_progress) for row in rows]
 

@@ -15,7 +15,10 @@ IntArray = NDArray[np.int64]
 
 
 def real_numbers(name: str, value: Any) -> Array:
-    """Return ``value`` as a float64 array; strings, nulls, ragged rows and huge integers refused."""
+    """Return ``value`` as a float64 array.
+
+    Refused: strings, nulls, true and false, ragged rows and huge integers.
+    """
     try:
         numbers = np.array(value)
     except (TypeError, ValueError, OverflowError):
@@ -23,7 +26,7 @@ def real_numbers(name: str, value: Any) -> Array:
             name, type(value).__name__, "must be numbers in a rectangular table",
             "check row lengths and types",
         ) from None  # fmt: skip
-    if numbers.dtype.kind not in "iuf":
+    if numbers.dtype.kind not in "iuf" or _holds_boolean(value):
         for place, entry in np.ndenumerate(np.array(value, dtype=object)):
             number = isinstance(entry, int | float | np.number) and not isinstance(entry, bool)
             if not number or abs(entry) > sys.float_info.max:
@@ -31,3 +34,13 @@ def real_numbers(name: str, value: Any) -> Array:
                 label = name + "".join(f"[{i}]" for i in place)
                 raise InstanceError.of(label, shown, "must be a number", "replace the entry")
     return np.array(numbers, dtype=np.float64, order="C")
+
+
+def _holds_boolean(value: Any) -> bool:
+    """Whether true or false stands somewhere in lists of lists, where NumPy takes it for 1 or 0."""
+    if not isinstance(value, list | tuple):
+        return False
+    kinds = set(map(type, value))
+    return bool in kinds or (
+        not kinds.isdisjoint((list, tuple)) and any(_holds_boolean(row) for row in value)
+    )

@@ -75,6 +75,10 @@ class SolverError(_OneLine, RuntimeError):
     """A solve has no answer, for a stated mathematical reason (never a silent bare array)."""
 
 
+class NoTable(_OneLine, RuntimeError):  # noqa: N818  # an outcome: what was asked needs another layout
+    """A sparse instance has no table [S, A] of every token after every context."""
+
+
 class CorpusError(_OneLine, ValueError):
     """A corpus that cannot be used: one line with file, line, value, rule and remedy."""
 

@@ -173,7 +173,9 @@ def parse_json(data: bytes, source: str) -> dict[str, Any]:
     """Return the object that JSON text holds. Raises InstanceError as ``parse_value`` does."""
     keys = parse_value(data, source)
     if not isinstance(keys, dict):
-        raise InstanceError(f"{source}: holds a {type(keys).__name__}, not an object; see DESIGN")
+        raise InstanceError(
+            f"{source}: holds a {type(keys).__name__}, not an object; write {{...}}"
+        )
     return keys
 
 
@@ -259,7 +261,7 @@ def deeper(value: Any, levels: int) -> bool:
 
 
 def _too_deep(source: str) -> InstanceError:
-    return InstanceError(f"{source}: nested more than {DEEPEST} deep, no instance is; see DESIGN")
+    return InstanceError(f"{source}: nested more than {DEEPEST} deep, no instance is; flatten it")
 
 
 def _flatten(keys: Mapping[str, Any]) -> dict[str, Any]:

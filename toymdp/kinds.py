@@ -24,7 +24,7 @@ class Kind:
     """
 
     instance: type[Instance]
-    families: Mapping[str, Callable[[int], Instance]]
+    families: Mapping[str, Callable[..., Instance]]
     classics: Mapping[str, Callable[[], Instance]]
 
 
@@ -43,8 +43,9 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
-# every seeded family, of token MDPs and of the small worlds, and the classics of the latter
+# every seeded family and every classic, of token MDPs and of the small worlds
 ALL_FAMILIES = {name: make for kind in KINDS.values() for name, make in kind.families.items()}
+ALL_CLASSICS = {name: make for kind in KINDS.values() for name, make in kind.classics.items()}
 SMALL_CLASSICS = {
     name: make
     for format, kind in KINDS.items()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it h
 MOST = 1e50  # of the absolute value of an entry, and of a temperature; 1/MOST is the least of one
 LARGEST = 2**31 - 1  # of any count
 _PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-SIMPLEX_TOLERANCE = 1e-9  # DESIGN: a w whose sum is further from 1 is refused
+SIMPLEX_TOLERANCE = 1e-9  # a w whose sum is further from 1 is refused
 
 
 def integer(name: str, value: Any, least: int, most: int = LARGEST) -> int:
@@ -132,9 +132,9 @@ def table(name: str, value: Any, shape: tuple[int | None, ...], most: float = MO
     return numbers
 
 
-def whole_numbers(name: str, value: Any) -> IntArray:
-    """Return ``value`` as a list of whole numbers, at least one, none above 2**31 − 1 in size."""
-    numbers = table(name, value, (None,), most=LARGEST)
+def whole_numbers(name: str, value: Any, most: int = LARGEST) -> IntArray:
+    """Return ``value`` as a list of whole numbers, at least one, none above ``most`` in size."""
+    numbers = table(name, value, (None,), most=most)
     odd = numbers != np.round(numbers)
     if odd.any():
         i = int(np.argmax(odd))
@@ -153,48 +153,14 @@ def simplex(w: Any, K: int) -> Array:
     return weights
 
 
-def dense_reference(sparse: Any, A: int, S: int) -> Array:
-    """Return ``ref_sparse`` as [S, A] weights."""
-    keys = {"indptr", "tokens", "weights"}
-    if not isinstance(sparse, Mapping) or set(sparse) != keys:
-        raise InstanceError.of("ref_sparse", sparse, f"must have keys {sorted(keys)}", "see DESIGN")
-    starts, ids = (whole_numbers(f"ref_sparse.{key}", sparse[key]) for key in ("indptr", "tokens"))
-    weights = table("ref_sparse.weights", sparse["weights"], (None,), most=np.inf)
-    if len(starts) != S + 1:
-        rule = f"must be S + 1 = {S + 1}"
-        raise InstanceError.of("length of ref_sparse.indptr", len(starts), rule, "see DESIGN")
-    falls = np.diff(starts, prepend=0) < 0
-    if falls.any() or starts[0] != 0 or starts[-1] != len(ids):
-        i = int(np.argmax(falls)) if falls.any() else (S if starts[0] == 0 else 0)
-        rule = f"must rise from 0 to {len(ids)}, the number of tokens"
-        raise InstanceError.of(f"ref_sparse.indptr[{i}]", starts[i], rule, "correct it")
-    if len(ids) != len(weights):
-        raise InstanceError.of(
-            "ref_sparse.weights",
-            f"{len(weights)} entries",
-            f"must match {len(ids)} tokens",
-            "give one weight for each token",
-        )
-    outside = (ids < 0) | (ids >= A)
-    if outside.any():
-        i = int(np.argmax(outside))
-        raise InstanceError.of(
-            f"ref_sparse.tokens[{i}]", ids[i], f"must be a token 0..{A - 1}", "correct it"
-        )
-    rows = np.repeat(np.arange(S), np.diff(starts))
-    keys_flat = rows * A + ids
-    if len(np.unique(keys_flat)) != len(keys_flat):
-        raise InstanceError.of("ref_sparse.tokens", "a token twice in a context", "must be unique",
-                               "add the weights up")  # fmt: skip
-    dense = np.zeros((S, A))
-    dense[rows, ids] = weights
-    return dense
+def memory_needed(contexts: int, entries: int, T: int | None, K: int) -> int:
+    """Bytes that reading an instance, solving it and one step towards λ* take at their peak.
 
-
-def memory_needed(A: int, L: int, T: int | None, K: int) -> int:
-    """Bytes that loading and solving an instance of this size takes, roughly."""
-    S = int(A**L)
-    return 8 * S * (3 * A + (T or 1) * (3 * (K + 1) + 6))
+    entries: of the reference, S·A of a dense one. Measured: three numbers an entry (weights, ref, and
+    ref transposed or where each token leads), two an entry while they are read; Q and V of K + 1
+    rewards and five tables of one soup for each step.
+    """
+    return 8 * (4 * entries + contexts * (T or 1) * (2 * (K + 1) + 5))
 
 
 def memory_limit() -> int:
@@ -210,7 +176,7 @@ def check_memory(A: int, L: int, T: int | None, K: int) -> None:
     # a bound on the exponent first: A**L itself may be too long a number to print
     if L * np.log2(A) > 60:
         raise InstanceError.of("order", L, f"A**L = {A}**{L} contexts do not fit", "reduce A or L")
-    needed = memory_needed(A, L, T, K)
+    needed = memory_needed(A**L, A ** (L + 1), T, K)
     check_bytes("order", L, needed, f"{A}**{L} = {A**L} contexts")
 
 

@@ -60,7 +60,7 @@ def state_rows_of(witness: Witness, where: dict[str, int]) -> StateRows:
     here = where["s'" if two else "s"]
     y = max((null[i] for i, s in enumerate(contexts) if s == here), key=any)
     terms = [f"({number(c)}, ({s}%nat, x_{i}))"
-             for i, (c, s) in enumerate(zip(y, contexts, strict=True)) if c]  # fmt: skip
+             for i, (c, s) in enumerate(zip(y, contexts, strict=True)) if c != 0]  # fmt: skip
     places = [(s, i, a) for i, s in enumerate(contexts)
               for a in ([None] if two else allowed(witness, s))]  # fmt: skip
     fills = {"EACH": each(places), "VECTORS": " ".join(f"x_{i}" for i in range(len(rows)))}

@@ -50,6 +50,9 @@ def certify(
     """
     from .. import certificates  # with python-flint, which only this command needs
 
+    if witness.is_dir():
+        rule = "is a folder, and certify takes one witness"
+        raise InstanceError.of("WITNESS", str(witness), rule, "name a file in it")
     output = OutputFile(json_path, [witness])
     text = ""
     if program is not None:

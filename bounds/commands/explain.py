@@ -8,18 +8,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from toymdp import InstanceError, TokenMDP
+from toymdp.shown import short
 
 from ..claims.catalogue import CLAIMS
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
-from ..records.loading import load_given
+from ..records.loading import load_token_mdp
 from ..records.output import OutputFile, dump
 from ..records.record import plain
-from ..records.witness import Witness
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
-from ..report.summary import short, weights
+from ..report.summary import weights
 from .options import Json, Plugin
 
 
@@ -31,14 +30,10 @@ def explain(
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""
     output = OutputFile(json_path, [file])
-    given = load_given(file)
-    instance, lam = (given.instance, given.lam) if isinstance(given, Witness) else (given, None)
-    if isinstance(given, Witness) and given.claim != claim:
-        lam = None  # of another claim
+    instance, witness = load_token_mdp(file, "explain")
+    lam = None if witness is None or witness.claim != claim else witness.lam
     warm_up()
     with status_console().status("walking the proof ..."):
-        if not isinstance(instance, TokenMDP):
-            raise InstanceError(f"{file}: explain walks proofs about token MDPs; give one")
         explanation = walk(instance, claim, lam=lam)
     console = tables_console(json_path)
     for table in _tables(explanation):

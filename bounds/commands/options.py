@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from toymdp import InstanceError
+from toymdp.families.options import Option, checked_options
+from toymdp.kinds import ALL_FAMILIES
 from toymdp.validators import plain_number
 
 from ..claims.catalogue import CLAIMS
@@ -28,6 +30,18 @@ def numbers(text: str, what: str) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise InstanceError.of(what, text, "must be finite", "correct it")
     return values
+
+
+def family_options(text: str | None, family: str) -> dict[str, Option]:
+    """The parameters ``beta=0.25,T=8`` of a family. Raises InstanceError for what it does not take."""
+    if text is None:
+        return {}
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        (given[name.strip()],) = numbers(value, f"--set: {part.strip()!r}")
+    whole = {name: int(x) if x.is_integer() else x for name, x in given.items()}
+    return checked_options(family, ALL_FAMILIES[family], whole)
 
 
 Json = Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")]

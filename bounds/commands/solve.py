@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from toymdp import InstanceError, TokenMDP, soup_optimum
+from toymdp import InstanceError, soup_optimum
 from toymdp import solve as solve_instance
 from toymdp.soup.optimum import SoupOptimum
 
+from ..records.loading import load_token_mdp
 from ..records.output import OutputFile, dump, number
 from ..report import tables
 from ..report.console import bound_progress, tables_console, warm_up, warm_up_bounds
@@ -20,7 +21,9 @@ from .options import Json
 
 
 def solve(
-    file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance, .json or .npz.")],
+    file: Annotated[
+        Path, typer.Argument(help="A token-mdp/1 instance, .json or .npz, or a witness.")
+    ],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
     tolerance: Annotated[
         float | None,
@@ -34,7 +37,7 @@ def solve(
         if given is not None and not 0 < given < math.inf:
             raise InstanceError.of(name, given, "must be positive and finite", "correct it")
     output = OutputFile(json_path, [file])
-    mdp = TokenMDP.load(file)
+    mdp, _ = load_token_mdp(file, "solve")
     warm_up()
     if tolerance is not None:
         warm_up_bounds()

@@ -24,7 +24,7 @@ COLUMNS = ("domain", "seed", "user", "pairs", "labels")
 def tasks(
     experiments: Sequence[str], seeds: int, users: int, pairs: Sequence[int], methods: Sequence[str],
     labels: Sequence[Mode] = ("bt",), *, quick: bool = True,
-) -> list[Task]:  # fmt: skip
+) -> list[Task[list[Record]]]:  # fmt: skip
     """A task for each experiment, way to answer, seed and user; methods: patterns.
 
     An experiment of ``ONE_USER`` has one user a seed, whatever is asked. quick: the fewer sizes and
@@ -77,7 +77,7 @@ def _flat(record: Record) -> Record:
 
 def topics(
     seeds: int, users: int, pairs: int, turned: Sequence[int], separations: Sequence[float]
-) -> list[Task]:
+) -> list[Task[list[Record]]]:
     """A task for each world of EXACT's topics: how far a taste turns, how far topics are apart."""
     return [
         Task.of(of_topics, seed=seed, user=user, pairs=pairs, turned=t, separation=r)

@@ -102,7 +102,7 @@ class Experiment:
     quick: Settings
     people: int
 
-    def tasks(self, settings: Settings) -> list[Task]:
+    def tasks(self, settings: Settings) -> list[Task[list[Record]]]:
         """One task for each seed and user."""
         # a unit is the same whatever number of seeds and users it is one of
         shared = {f.name: getattr(settings, f.name) for f in fields(settings)}

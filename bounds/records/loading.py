@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from toymdp import InstanceError
+from toymdp import InstanceError, TokenMDP
 from toymdp.files import read_object
 from toymdp.instance import Instance
 from toymdp.kinds import KINDS
@@ -33,6 +33,23 @@ def load_given(path: Path) -> Instance | Witness:
         rule = "neither an instance nor a stored witness (a JSON file)"
         raise InstanceError.of(f"{path}: format", format, rule, f"one of {known}")
     return KINDS[format].instance.from_file(keys, path)
+
+
+def load_token_mdp(path: Path, command: str) -> tuple[TokenMDP, Witness | None]:
+    """Read the token MDP in a file, and the witness if it is one's.
+
+    Raises InstanceError, saying what to do instead, for a folder and for instances of other formats.
+    """
+    if path.is_dir():
+        rule = f"is a folder, and {command} takes one file"
+        raise InstanceError.of("FILE", str(path), rule, "name a file in it")
+    given = load_given(path)
+    witness = given if isinstance(given, Witness) else None
+    instance = given.instance if isinstance(given, Witness) else given
+    if not isinstance(instance, TokenMDP):
+        rule = f"{command} speaks of token MDPs, and this is {instance.format}"
+        raise InstanceError.of("FILE", str(path), rule, "try `soupcheck verify` on it")
+    return instance, witness
 
 
 def files_of(path: Path) -> list[Path]:

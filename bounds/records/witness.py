@@ -78,7 +78,7 @@ def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
     sides = {side: number(f"{label}expected.{side}", x) for side, x in expected.items()}
     if not isinstance(fields["instance"], dict):
         raise InstanceError.of(
-            f"{label}instance", fields["instance"], "must be an object", "see DESIGN"
+            f"{label}instance", fields["instance"], "must be an object", "give a token-mdp/1"
         )
     format = fields["instance"].get("format")
     if not isinstance(format, str) or format not in KINDS:

@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from threading import Thread
+from collections.abc import Iterable, Iterator, Mapping
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TypeVar
 
-from toymdp.errors import SolverError
-
-from ..records.output import Record
+from .guard import Guard
 from .task import Task
 
+Y = TypeVar("Y")
 
-def processes(tasks: Sequence[Task], workers: int) -> Iterator[tuple[Task, list[Record]]]:
-    """Each task with its records, in the order in which they are done.
 
-    What a task raises is raised here, and the other tasks are given up. Raises SolverError where a
-    process is ended from outside, as for want of memory.
+def processes(
+    tasks: Iterable[Task[Y]], workers: int, *, guarded: bool = False, limit: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Task[Y], Y]]:  # fmt: skip
+    """Each task with what it gives, in the order in which they are done.
+
+    tasks: a worker that is free takes the next, so that an iterator can still leave some out.
+    guarded, limit, environment: see ``Guard``. What a task raises is raised here, and the other tasks
+    are given up. Raises SolverError where a process is ended from outside again and again.
     """
-    # a fresh interpreter each: a fork would inherit locks and threads of numerical libraries
-    context = get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, context, _begin, (reader,))
+    left, lock = iter(tasks), Lock()
+    done: SimpleQueue[tuple[Task[Y], Y] | BaseException | None] = SimpleQueue()
+    guards = [Guard(guarded=guarded, limit=limit, environment=environment) for _ in range(workers)]
+
+    def work(guard: Guard) -> None:
+        try:
+            with guard:
+                while True:
+                    with lock:
+                        task = next(left, None)
+                    if task is None:
+                        break
+                    done.put((task, guard.run(task)))
+            done.put(None)
+        except BaseException as error:
+            done.put(error)
+
+    threads = [Thread(target=work, args=(guard,), daemon=True) for guard in guards]
+    for thread in threads:
+        thread.start()
     try:
-        asked = {pool.submit(task.run): task for task in tasks}
-        for future in as_completed(asked):
-            yield asked[future], future.result()
-        pool.shutdown()
-    except BrokenProcessPool:
-        rule = "a worker was ended from outside; the units that are done are written"
-        raise SolverError(f"{rule}: go on with --resume, with fewer --workers") from None
+        for _ in range(workers):
+            while (finished := done.get()) is not None:
+                if isinstance(finished, BaseException):
+                    raise finished
+                yield finished
     finally:
-        writer.close()  # whoever is still at work, after Ctrl-C or an error, ends at once
-        pool.shutdown(cancel_futures=True)
-        reader.close()
-
-
-def _begin(reader: Connection) -> None:
-    """Make a new process end when the one that asked does, and leave Ctrl-C to that one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with, args=(reader,), daemon=True).start()
-
-
-def _end_with(reader: Connection) -> None:
-    """Wait for the other end of the pipe to close, which the system does even after a kill."""
-    reader.poll(None)
-    os._exit(1)
+        with lock:
+            left = iter(())
+        for guard in guards:
+            guard.stop()  # whoever is still at work, after Ctrl-C or an error, ends at once
+        for thread in threads:
+            thread.join()

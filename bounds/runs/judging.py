@@ -84,7 +84,7 @@ class WorstCases:
                 if size is not None and (before is None or size > before[0]):
                     self._worst[row["claim"]] = size, case, row["lambda"]
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[Task[list[Record]]]:
         """A walk for each of them."""
         worst = self._worst.items()
         return [Task.of(walk, case=case, claim=c, lam=lam) for c, (_, case, lam) in worst]

@@ -1,30 +1,34 @@
-"""A task: a pure call on plain values that gives records, with an id that follows from both."""
+"""A task: a pure call on plain values, with an id that follows from both."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, Generic, TypeVar
 
-from ..records.output import Record
+Y = TypeVar("Y")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Generic[Y]):
     """One unit of work.
 
-    call: a function of a module (found again by its name in another process) that returns records.
+    call: a function of a module (found again by its name in another process): its records, or a part.
     args: its keyword arguments: numbers, strings, lists and flat dataclasses of these. What the call
     needs beyond them (an instance, a solution) it makes itself, so that a task is small to send.
+    aside: keyword arguments that change nothing of what comes out, as where a file lies. size: how many
+    instances or users it is about, for who wants to know how far a run has come.
     """
 
-    call: Callable[..., list[Record]]
+    call: Callable[..., Y]
     args: Mapping[str, Any]
+    aside: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 1
 
     @classmethod
-    def of(cls, call: Callable[..., list[Record]], **args: Any) -> Task:
+    def of(cls, call: Callable[..., Y], **args: Any) -> Task[Y]:
         """The task of calling ``call`` with these keyword arguments."""
         return cls(call, args)
 
@@ -35,9 +39,9 @@ class Task:
         text = json.dumps(content, sort_keys=True, allow_nan=False, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def run(self) -> list[Record]:
-        """Call it."""
-        return self.call(**self.args)
+    def run(self, **more: Any) -> Y:
+        """Call it; more: what the engine itself gives (see ``guard``)."""
+        return self.call(**self.args, **self.aside, **more)
 
 
 def _plain(value: Any) -> Any:

@@ -16,11 +16,8 @@ from .. import kernels
 from ..cached import cached_property
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
-from . import until_eos
+from . import sparse, until_eos
 
-# Below this many nats a divergence is summed again from non-negative terms: at logits less than
-# 0.1 apart (KL ≤ 0.1²/8) the short form would cancel digits.
-NEAR = 1e-6
 LARGEST = 1.0 / kernels.ROW_FLOOR  # a normaliser's reciprocal beyond which terms may be lost
 
 
@@ -82,6 +79,8 @@ class Policy:
     @cached_property
     def log_partition(self) -> Array:
         """``log E_ref e^G`` [T, S] in nats."""
+        if not self.mdp.dense:
+            return sparse.means(self.mdp, self.logits, np.empty((0, *self.logits.shape)))[0]
         if not self.plain:
             return self._by_rows(np.empty((0, *self.logits.shape)))[0]
         return self.to_states(self.scales[1], self.blocks[0])
@@ -101,6 +100,8 @@ class Policy:
         logarithm is ``−log1p(−E_ref[1 − e^{G − max G}])``, in which nothing cancels; elsewhere the
         sum itself has the digits.
         """
+        if not self.mdp.dense:
+            return sparse.ratio_extremes(self.mdp, self.logits)
         mdp, (_, span, centred) = self.mdp, self.blocks
         missing = self._reference_mean(-np.expm1(centred))
         near = -np.log1p(-np.minimum(missing, 0.5))
@@ -127,6 +128,8 @@ class Policy:
     def mean(self, f: Array) -> Array:
         """``E_π f`` [T, S] of f [T, S] on next contexts."""
         f = np.ascontiguousarray(f)
+        if not self.mdp.dense:
+            return np.asarray(sparse.means(self.mdp, self.logits, f[None])[1][0])
         if not self.plain:
             return np.asarray(self._by_rows(f[None])[1][0])
         sums = np.empty_like(f)
@@ -141,6 +144,8 @@ class Policy:
         fine: measure again what is tiny, where the logits are less than 0.1 apart from terms that
         do not cancel. Otherwise, and without it, the error is that of rounding the logits.
         """
+        if not self.mdp.dense:
+            return sparse.divergence(self.mdp, self.logits, other.logits)
         states = self.mdp.reach.states
         kl = np.empty_like(self.logits)
         if not (self.plain and other.plain):
@@ -151,7 +156,7 @@ class Policy:
         kernels.blocks.tilted_divergence(
             columns, self.weights, *centred, inverse, log_sums, other.scales[1], kl
         )
-        near = states & (kl < NEAR)
+        near = states & (kl < kernels.NEAR)
         if fine and near.any():
             logits, log_z = (self.logits, other.logits), (self.log_partition, other.log_partition)
             kernels.blocks.near_divergence(
@@ -162,7 +167,7 @@ class Policy:
     @cached_property
     def chain(self) -> until_eos.Chain:
         """What the policy does until ``eos``, where there is no horizon."""
-        return until_eos.policy_chain(self.mdp, self.table[0])
+        return until_eos.policy_chain(self.mdp, self.law(0))
 
     def value(self, payoff: Array, extra: Array | None = None) -> Array:
         """``U[t, s] = E_π Σ (payoff[t', s'] + extra[t', s'])`` from (t, s) on, as [T+1, S].
@@ -176,6 +181,8 @@ class Policy:
         if mdp.horizon is None:
             value = self.chain.total(self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
+        if not mdp.dense:
+            return sparse.value(mdp, self.logits, payoff, extra)
         U = np.zeros((mdp.steps + 1, mdp.n_contexts))
         if self.plain:
             kernels.blocks.tilted_backward(
@@ -196,15 +203,26 @@ class Policy:
             d[0, self.chain.states] = self.chain.visits
         else:
             d[0, mdp.start_context] = 1.0
+        if not mdp.dense:
+            return Occupancy(*sparse.occupancy(mdp, self.logits, d[0]))
         if self.plain:
             kernels.blocks.tilted_forward(mdp.columns, self.weights, self.scales[0], d, n)
         else:
             kernels.rows.occupancy_forward(mdp.ref, states, self.logits, d, n)
         return Occupancy(d, n)
 
+    def law(self, t: int) -> Array:
+        """``π(a|t,s)`` at step t as [E], an entry for each allowed token of each context (``mdp.rows``)."""
+        mdp = self.mdp
+        if not mdp.dense:
+            return sparse.law(mdp, self.logits, t)
+        rows, table = mdp.rows, self.table[t]
+        whole = len(rows.ref) == table.size
+        return np.asarray(table.ravel() if whole else table[rows.owners, rows.tokens])
+
     @cached_property
     def table(self) -> Array:
-        """``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states."""
+        """``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states. Raises NoTable if sparse."""
         mdp, A = self.mdp, self.mdp.vocab_size
         T = len(self.logits)
         if self.plain:

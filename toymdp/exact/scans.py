@@ -14,7 +14,7 @@ from .. import kernels
 from ..arrays import Array
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
-from . import until_eos
+from . import sparse, until_eos
 
 
 class Minimum(NamedTuple):
@@ -30,7 +30,11 @@ def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
 
     gain: [S], f: [T, S], both on next contexts; out is another array than f.
     """
-    kernels.blocks.tilted_sums(mdp.columns, gain[None], f, out)
+    if mdp.dense:
+        kernels.blocks.tilted_sums(mdp.columns, gain[None], f, out)
+    else:
+        for t, terms in enumerate(gain * f):
+            out[t] = mdp.rows.sums(mdp.rows.ref * terms[mdp.rows.nexts])
     kernels.scans.fill(out.ravel(), mdp.reach.absent, 1.0)
 
 
@@ -67,6 +71,8 @@ def tightest(lhs: Array, rhs: Array, mask: Mask, floor: float) -> int:
 
 def extrema(mdp: TokenMDP, F: Array) -> tuple[Array, Array]:
     """Return the least and largest ``F[t, s']`` over allowed tokens, each [T, S]."""
+    if not mdp.dense:
+        return sparse.ranges(mdp, F)
     return _by_block(mdp, F, kernels.rows.block_range, kernels.rows.row_range)
 
 
@@ -89,6 +95,8 @@ def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Arr
 
 def inner_extent(mdp: TokenMDP, q: Array) -> tuple[Array, Array]:
     """Return ``max_a min(q − low, high − q)`` and ``high − low`` over allowed tokens, [T, S]."""
+    if not mdp.dense:
+        return sparse.extents(mdp, q)
     return _by_block(mdp, q, kernels.ratios.block_extent, kernels.ratios.row_extent)
 
 
@@ -98,15 +106,12 @@ def chance_beside_the_top(mdp: TokenMDP, q: Array, tie: float) -> Array:
     Added up without that token: where ref gives it all but 1e-20, the rest is 1e-20. Of those that
     are within ``tie`` of the largest, it is the rarest.
     """
-    A = mdp.vocab_size
-    ref = mdp.ref.reshape(A, -1, A)
+    rows = mdp.rows
     beside = np.empty(q.shape)
-    for t, values in enumerate(q.reshape(len(q), 1, -1, A)):
-        allowed = np.where(ref > 0.0, values, -np.inf)
-        near = allowed >= allowed.max(axis=2, keepdims=True) - tie
-        top = np.where(near, ref, np.inf).argmin(axis=2)
-        others = np.where(np.arange(A) == top[:, :, None], 0.0, ref)
-        beside[t] = others.sum(axis=2).reshape(-1)
+    for t, values in enumerate(q):
+        allowed = values[rows.nexts]
+        top = rows.lightest(rows.ref, allowed >= rows.largest(allowed)[rows.owners] - tie)
+        beside[t] = rows.sums(np.where(top, 0.0, rows.ref))
     kernels.scans.fill(beside.ravel(), mdp.reach.absent, 0.0)
     return beside
 
@@ -136,7 +141,9 @@ def hard_minimum(mdp: TokenMDP, first: Array, second: Array, size: float) -> Min
     """
     first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
     tolerance = 32 * np.finfo(float).eps * size * mdp.steps
-    find = _hard_finite if mdp.horizon is not None else until_eos.hard_minimum
+    find = until_eos.hard_minimum
+    if mdp.horizon is not None:
+        find = _hard_finite if mdp.dense else sparse.hard_minimum
     total, tied = find(mdp, first, second, tolerance)
     apart = find(mdp, first, second, 0.0)[1] if tolerance and second.any() else tied
     return Minimum(total, tied, apart - tied)

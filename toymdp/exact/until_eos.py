@@ -29,11 +29,11 @@ Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def edges(mdp: TokenMDP) -> Edges:
-    """Return reachable contexts [n], and for each transition its row in them, s' and token."""
-    states = np.flatnonzero(mdp.reach.states[0])
-    row, token = np.nonzero(mdp.reach.allowed[states])
-    block = states[row] % (mdp.n_contexts // mdp.vocab_size)
-    return states, row, block * mdp.vocab_size + token, token
+    """Return reachable contexts [n], and for each transition its row in them, s' and entry in mdp.rows."""
+    reachable, rows = mdp.reach.states[0], mdp.rows
+    entry = np.flatnonzero(reachable[rows.owners])
+    index = np.cumsum(reachable) - 1
+    return np.flatnonzero(reachable), index[rows.owners[entry]], rows.nexts[entry], entry
 
 
 def chain(mdp: TokenMDP, weights: Array) -> scipy.sparse.csc_matrix:
@@ -75,8 +75,8 @@ def soft_value(mdp: TokenMDP, reward: Array, which: str) -> Array:
     Raises SolverError if the spectral radius of the desirability system is 1 or more, or so close
     to 1 that doubles do not tell.
     """
-    states, row, nexts, token = edges(mdp)
-    log_weight = np.log(mdp.ref[states[row], token]) + reward[nexts] / mdp.beta
+    states, row, nexts, entry = edges(mdp)
+    log_weight = np.log(mdp.rows.ref[entry]) + reward[nexts] / mdp.beta
     h = best_trajectory(log_weight, row, nexts, states, mdp.n_contexts, mdp.ended)
     if h is None:
         raise SolverError(_unbounded(mdp, which, "a cycle of contexts gains more than ref costs"))
@@ -118,9 +118,9 @@ def _unbounded(mdp: TokenMDP, which: str, reason: str, what: str = "no finite va
 
 
 def policy_matrix(mdp: TokenMDP, policy: Array) -> tuple[np.ndarray, scipy.sparse.csc_matrix]:
-    """Reachable contexts and the transition matrix between them under ``policy`` [S, A]."""
-    states, row, _, token = edges(mdp)
-    return states, chain(mdp, policy[states[row], token])
+    """Reachable contexts and the transition matrix between them under ``policy`` [E]."""
+    states, _, _, entry = edges(mdp)
+    return states, chain(mdp, policy[entry])
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class Chain:
 
 
 def policy_chain(mdp: TokenMDP, policy: Array) -> Chain:
-    """Factor 1 − P under ``policy`` [S, A].
+    """Factor 1 − P under ``policy`` [E], an entry for each allowed token of each context.
 
     Raises SolverError where the policy ends too rarely for its totals to have digits.
     """

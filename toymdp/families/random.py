@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from ..errors import InstanceError
+from ..validators import check_memory
 from ..worlds.token_mdp import TokenMDP
 
 
-def _common(rng: np.random.Generator, K: int | None, beta: float | None) -> dict[str, Any]:
+def _common(
+    rng: np.random.Generator, K: int | None, beta: float | None, beta_prime: float | None
+) -> dict[str, Any]:
     K = int(rng.integers(2, 4)) if K is None else K
     beta = float(rng.choice([0.25, 0.5, 1.0, 2.0])) if beta is None else beta
-    return {"w": rng.dirichlet(np.ones(K)), "beta": beta}
+    return {"w": rng.dirichlet(np.ones(K)), "beta": beta, "beta_prime": beta_prime}
 
 
 def softmax(
     seed: int, *, A: int | None = None, L: int | None = None, T: int | None = None,
-    K: int | None = None, d: int | None = None, beta: float | None = None, scale: float = 1.0,
+    K: int | None = None, d: int | None = None, beta: float | None = None, beta_prime: float | None = None,
+    scale: float = 1.0,
 ) -> TokenMDP:  # fmt: skip
     """``ref ∝ exp(psi(s)·nu(a))`` and ``r_k = psi((s,a))·nu_rk`` with Gaussian psi of width d."""
     rng = np.random.default_rng([seed, 1])
@@ -26,7 +31,8 @@ def softmax(
     L = int(rng.integers(1, 3)) if L is None else L
     T = int(rng.integers(2, 6)) if T is None else T
     d = int(rng.integers(2, 5)) if d is None else d
-    common = _common(rng, K, beta)
+    common = _common(rng, K, beta, beta_prime)
+    check_memory(A, L, T, len(common["w"]))
     psi = rng.normal(size=(A**L, d))
     first = rng.normal(size=d)
     nu = scale * rng.normal(size=(d, A))
@@ -46,6 +52,7 @@ def softmax(
 def low_rank(
     seed: int, *, A: int | None = None, L: int | None = None, T: int | None = None,
     K: int | None = None, rank: int = 2, beta: float | None = None,
+    beta_prime: float | None = None,
 ) -> TokenMDP:  # fmt: skip
     """Blocks ``Π_y`` of rank ``rank``: mixtures of that many next-token laws."""
     rng = np.random.default_rng([seed, 2])
@@ -54,7 +61,8 @@ def low_rank(
     T = int(rng.integers(2, 6)) if T is None else T
     if not 1 <= rank <= A:
         raise InstanceError.of("rank", rank, f"must be 1..A = {A}", "correct it")
-    common = _common(rng, K, beta)
+    common = _common(rng, K, beta, beta_prime)
+    check_memory(A, L, T, len(common["w"]))
     B = A ** (L - 1)
     mixture = rng.dirichlet(np.ones(rank), size=(A, B))
     laws = rng.dirichlet(np.ones(A), size=(B, rank))
@@ -68,15 +76,16 @@ def low_rank(
 
 def dirichlet(
     seed: int, *, A: int | None = None, L: int | None = None, T: int | None = None,
-    K: int | None = None, beta: float | None = None, concentration: float = 0.5,
-    forbid: float = 0.1,
+    K: int | None = None, beta: float | None = None, beta_prime: float | None = None,
+    concentration: float = 0.5, forbid: float = 0.1,
 ) -> TokenMDP:  # fmt: skip
     """A Dirichlet reference with some tokens forbidden, one-hot features of random scale."""
     rng = np.random.default_rng([seed, 3])
     A = int(rng.integers(2, 6)) if A is None else A
     L = int(rng.integers(1, 3)) if L is None else L
     T = int(rng.integers(1, 6)) if T is None else T
-    common = _common(rng, K, beta)
+    common = _common(rng, K, beta, beta_prime)
+    check_memory(A, L, T, len(common["w"]))
     S = A**L
     weights = rng.gamma(concentration, size=(S, A)) + 1e-12
     forbidden = rng.random((S, A)) < forbid
@@ -90,6 +99,7 @@ def dirichlet(
     )  # fmt: skip
 
 
+@wraps(dirichlet, assigned=(), updated=())  # whose options it takes
 def unit_norm(seed: int, **options: Any) -> TokenMDP:
     """``dirichlet`` with every token allowed and features of norm 1, as after RMSNorm."""
     world = dirichlet(seed, **{"forbid": 0.0, "concentration": 1.0, **options})
@@ -99,7 +109,7 @@ def unit_norm(seed: int, **options: Any) -> TokenMDP:
 
 def tree(
     seed: int, *, A: int | None = None, T: int | None = None, K: int | None = None,
-    beta: float | None = None,
+    beta: float | None = None, beta_prime: float | None = None,
 ) -> TokenMDP:  # fmt: skip
     """Contexts long enough for the whole history (L = T, padded by ``bos``): states never repeat.
 
@@ -108,8 +118,9 @@ def tree(
     rng = np.random.default_rng([seed, 4])
     A = int(rng.integers(2, 4)) if A is None else A
     T = int(rng.integers(2, 5)) if T is None else T
-    common = _common(rng, K, beta)
+    common = _common(rng, K, beta, beta_prime)
     vocab = A + 1
+    check_memory(vocab, T, T, len(common["w"]))
     S = vocab**T
     weights = np.zeros((S, vocab))
     weights[:, :A] = rng.dirichlet(np.ones(A), size=S)

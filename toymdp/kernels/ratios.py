@@ -24,16 +24,21 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
             if not states[t, s]:
                 continue
             values = q[t, (s % B) * A : (s % B) * A + A]
-            low, high = allowed_range(ref[s], values)
-            missing, remaining = 0.0, 0.0
-            for a in range(A):
-                if ref[s, a] > 0.0:
-                    missing -= ref[s, a] * np.expm1(values[a] - high)
-                    remaining += ref[s, a] * np.exp(values[a] - high)
-            # with little mass near the maximum the sum itself has the digits
-            log_top = -np.log1p(-missing) if missing < 0.5 else max(-np.log(remaining), 0.0)
-            log_upper[t, s] = log_top
-            log_lower[t, s] = min(low - high + log_top, 0.0)
+            log_upper[t, s], log_lower[t, s] = extremes_of(ref[s], values)
+
+
+@njit(cache=True, nogil=True)
+def extremes_of(ref_row, values):
+    """The same two numbers of one row, from its logits [A]."""
+    low, high = allowed_range(ref_row, values)
+    missing, remaining = 0.0, 0.0
+    for a in range(values.shape[0]):
+        if ref_row[a] > 0.0:
+            missing -= ref_row[a] * np.expm1(values[a] - high)
+            remaining += ref_row[a] * np.exp(values[a] - high)
+    # with little mass near the maximum the sum itself has the digits
+    log_top = -np.log1p(-missing) if missing < 0.5 else max(-np.log(remaining), 0.0)
+    return log_top, min(low - high + log_top, 0.0)
 
 
 @njit(cache=True, nogil=True)

@@ -188,7 +188,7 @@ def _log_means(mdp: TokenMDP, Q: Array) -> Array:
     T, S = Q.shape[1:]
     t, s = (x.ravel() for x in np.indices((T, S)))
     norms = mdp.beta * log_norms(mdp, np.ascontiguousarray(Q), mdp.beta, t, s).reshape(-1, T, S)
-    return np.where(mdp.reach.allowed.any(axis=1), norms, 0.0)
+    return np.where(mdp.reach.live, norms, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,6 +87,10 @@ def why_no_bound(mdp: TokenMDP) -> str | None:
     """The reason for which no bound can be proved on this instance, or None."""
     if mdp.horizon is None:
         return "no bound: the recursion that proves one needs a finite horizon"
+    if not mdp.dense:
+        return (
+            "no bound: the kernels that prove one read a table of every token after every context"
+        )
     if lightest(mdp) < LEAST_WEIGHT:
         return f"no bound: a reference probability below {LEAST_WEIGHT:g} has no accurate logarithm"
     return None

@@ -21,6 +21,7 @@ import numpy as np
 from .. import kernels
 from ..cached import cached_property
 from ..errors import SolverError
+from ..exact import sparse
 from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
@@ -97,13 +98,10 @@ class SoupObjective:
         """Return J at each row of us [N, K]; −∞ where a soup until ``eos`` ends too rarely."""
         mdp = self.sol.mdp
         mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
-        if mdp.horizon is None:
-            return np.array([self._until_eos(mu)[0] for mu in mus])
-        out = np.empty(len(mus))
-        kernels.soups.soup_values(
-            mdp.ref, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context, mus, out
-        )
-        return out
+        if self.by_policy:
+            return np.array([self._of_policy(mu)[0] for mu in mus])
+        tables, begin = self._tables(), mdp.start_context
+        return np.array([self._backward(mu, tables)[1][0, begin] for mu in mus])
 
     def at(self, u: Array) -> SoupPoint:
         """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
@@ -111,21 +109,44 @@ class SoupObjective:
         mu = np.asarray(u, dtype=np.float64) / mdp.beta
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
-        if mdp.horizon is None:
-            value, G, U, kl, d = self._until_eos(mu)
+        if mdp.dense:
+            value, slope, cost = self._by_kernels(mu, eta)
         else:
-            G, kl = np.empty(Q.shape[1:]), np.empty(Q.shape[1:])
-            U = np.zeros((mdp.steps + 1, mdp.n_contexts))
-            kernels.soups.mix(Q, mu, G)
-            kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
-            d = np.zeros_like(G)
-            d[0, mdp.start_context] = 1.0
-            value = float(U[0, mdp.start_context])
-        field = np.empty_like(G)
-        kernels.soups.soup_forward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field)
-        slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
-        kink = eta * eta * float((d * kl).sum()) / mdp.beta
+            value, G, U, kl, d = self._of_policy(mu)
+            # Σ_s d π (H − E_π H), the covariance of soup_slope, in two passes
+            ahead, policy = mdp.reward_w + U[1:] - eta * G, Policy(mdp, G)
+            field = ahead * policy.occupancy.nexts
+            field -= sparse.push(mdp, G, d * policy.mean(ahead))
+            slope, cost = Q.reshape(len(Q), -1) @ field.ravel(), float((d * kl).sum())
+        slope, kink = slope / mdp.beta, eta * eta * cost / mdp.beta
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
+
+    def _tables(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Room for what soup_backward writes: G, U, KL, inverse and mean."""
+        mdp = self.sol.mdp
+        G, kl, inverse, mean = np.empty((4, mdp.steps, mdp.n_contexts))
+        return G, np.zeros((mdp.steps + 1, mdp.n_contexts)), kl, inverse, mean
+
+    def _backward(self, mu: Array, tables: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tables of the soup at mu; at 0 those of ``ref``."""
+        mdp, size = self.sol.mdp, float(np.abs(mu).sum())
+        back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mu, mdp.reward_w
+        kernels.soups.soup_backward(*back, 1.0 / size if size > 0 else 0.0, *tables)
+        return tables
+
+    def _by_kernels(self, mu: Array, eta: float) -> tuple[float, Array, float]:
+        """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu."""
+        mdp, Q, tables = self.sol.mdp, self.sol.Q, self._tables()
+        U, d, slope = tables[1], np.zeros(mdp.n_contexts), np.empty(len(self.sol.Q))
+        d[mdp.start_context] = 1.0
+        value = None
+        if mdp.horizon is None:
+            value, _, stationary, _, visits = self._of_policy(mu)
+            U[1], d = stationary[1], visits[0]
+        self._backward(mu, tables)
+        back = mdp.ref, mdp.columns, mdp.reach.states, Q, mdp.reward_w, eta
+        cost = kernels.soups.soup_slope(*back, *tables, d, slope)
+        return float(U[0, mdp.start_context]) if value is None else value, slope, float(cost)
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
@@ -158,14 +179,19 @@ class SoupObjective:
     def _reference(self, G: Array) -> tuple[float, Array, Array, Array, Array]:
         """Value tables of ``ref`` itself."""
         mdp = self.sol.mdp
-        if mdp.horizon is None:
-            return self._until_eos(np.zeros(len(self.sol.Q)))
-        U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
-        kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
+        if self.by_policy:
+            return self._of_policy(np.zeros(len(self.sol.Q)))
+        kl = np.zeros_like(G)
+        U = self.reference.value(mdp.reward_w)
         return float(U[0, mdp.start_context]), G, U, kl, self.reference.occupancy.states
 
-    def _until_eos(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
-        """Value, logits, values [2, S], KL and visits of the soup at mu without a horizon.
+    @property
+    def by_policy(self) -> bool:
+        """Whether soups are evaluated as policies: the kernels of soups need a horizon and a table."""
+        return self.sol.mdp.horizon is None or not self.sol.mdp.dense
+
+    def _of_policy(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
+        """Value, logits, values [T+1, S], KL and visits of the soup at mu, evaluated as a policy.
 
         A soup that ends too rarely for its value to be known has the value −∞ and no visits: it is
         never the best, and the slope there is 0.
@@ -179,5 +205,5 @@ class SoupObjective:
         try:
             U = policy.value(mdp.reward_w, -eta * kl)
         except SolverError:
-            return -np.inf, G, np.zeros((2, mdp.n_contexts)), kl, np.zeros_like(G)
+            return -np.inf, G, np.zeros((len(G) + 1, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
 from ..exact.policy import Policy
@@ -55,16 +56,21 @@ def projection(sol: Solution) -> Array:
 
     Least squares of Q_w on the Q_k, both centred over the tokens' block, scaled into the ball.
     """
-    mdp = sol.mdp
-    n = Policy(mdp, sol.Q_w / mdp.beta).occupancy.nexts.ravel()
-    root = np.sqrt(n)
-    fields = np.vstack([sol.Q.reshape(len(sol.Q), -1), sol.Q_w.reshape(1, -1)])
-    block = fields.reshape(len(fields), -1, mdp.vocab_size)
-    mass = n.reshape(-1, mdp.vocab_size)
-    total = mass.sum(axis=1)
-    means = (block * mass).sum(axis=2) / np.where(total > 0, total, 1.0)
-    centred = (block - means[..., None]).reshape(len(fields), -1) * root
-    u = np.linalg.lstsq(centred[:-1].T, centred[-1], rcond=1e-10)[0]
+    mdp, K = sol.mdp, len(sol.Q)
+    visits = Policy(mdp, sol.Q_w / mdp.beta).occupancy.nexts
+    starts = mdp.block_starts
+    sizes = np.diff(starts, append=mdp.n_contexts)
+    triangle: Array = np.zeros((0, K + 1))
+    for t, n in enumerate(
+        visits
+    ):  # a step at a time: the factors of what is above, of no more rows
+        fields = np.vstack([sol.Q[:, t], sol.Q_w[t]])
+        total = np.add.reduceat(n, starts)
+        sums = np.add.reduceat(fields * n, starts, axis=1)
+        means = sums / np.where(total > 0, total, 1.0)
+        centred = (fields - np.repeat(means, sizes, axis=1)) * np.sqrt(n)
+        triangle = scipy.linalg.qr(np.vstack([triangle, centred.T]), mode="r")[0][: K + 1]
+    u = np.linalg.lstsq(triangle[:, :K], triangle[:, K], rcond=1e-10)[0]
     size = np.abs(u).sum()
     return np.asarray(u / max(1.0, size)) if size > 0 else np.asarray(mdp.w / mdp.w.sum())
 

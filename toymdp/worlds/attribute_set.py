@@ -125,7 +125,7 @@ def _read_pairs(value: Any, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
 # -- families ------------------------------------------------------------------------------
 
 
-def tilted_attributes(seed: int) -> AttributeSet:
+def tilted_attributes(seed: int, *, beta: float | None = None) -> AttributeSet:
     """Random tilts, half of them with interactions; the user answers as (1) says."""
     rng = np.random.default_rng([seed, 21])
     n, P, Y, N = rng.integers((2, 1, 2, 1), (6, 4, 6, 7)).tolist()
@@ -138,7 +138,7 @@ def tilted_attributes(seed: int) -> AttributeSet:
         name=f"tilted-attributes-{seed}", budget=int(rng.integers(1, n + 1)), base=base,
         tilts=rng.normal(size=(n, P, Y)), interactions=interactions, reward=reward,
         pairs=np.hstack([x, np.where(wins[:, None], shown, shown[:, ::-1])]),
-        beta=float(rng.choice([0.25, 0.5, 1.0, 2.0])),
+        beta=float(rng.choice([0.25, 0.5, 1.0, 2.0])) if beta is None else beta,
     )  # fmt: skip
 
 
@@ -161,12 +161,12 @@ def helpful_attributes(seed: int) -> AttributeSet:
     )  # fmt: skip
 
 
-def monotone_tables(seed: int) -> AttributeSet:
+def monotone_tables(seed: int, *, synergy: float | None = None) -> AttributeSet:
     """F grown set by set by random gains, some of them 0 and some that need company."""
     rng = np.random.default_rng([seed, 23])
     n = int(rng.integers(2, 7))
     values = np.zeros(2**n)
-    synergy = float(rng.choice([0.3, 1.0, 3.0]))
+    synergy = float(rng.choice([0.3, 1.0, 3.0])) if synergy is None else synergy
     for mask in range(1, 2**n):
         below = max(values[mask ^ (1 << a)] for a in range(n) if mask >> a & 1)
         gain = rng.exponential() * (rng.random() < 0.9)
@@ -184,7 +184,7 @@ def crowding_tables(seed: int) -> AttributeSet:
     return AttributeSet(name=f"crowding-tables-{seed}", budget=2, values=np.array(values))
 
 
-FAMILIES: dict[str, Callable[[int], AttributeSet]] = {
+FAMILIES: dict[str, Callable[..., AttributeSet]] = {
     "tilted-attributes": tilted_attributes,
     "helpful-attributes": helpful_attributes,
     "monotone-tables": monotone_tables,

@@ -1,7 +1,7 @@
 """Features psi((s, a)) of a token MDP: dense tables, or scaled one-hots that are never built.
 
 Both kinds speak of *next contexts*: ``psi[t, s']`` belongs to the step-``t`` action that leads to
-context ``s'`` (DESIGN, token-mdp/1). Tabular features are one-hot times a positive scale, so their
+context ``s'`` (token-mdp/1). Tabular features are one-hot times a positive scale, so their
 least-norm coefficients are a division and their norms a weighted sum: nothing is materialised.
 """
 

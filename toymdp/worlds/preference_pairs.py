@@ -75,13 +75,16 @@ class PreferencePairs(Instance):
 # -- families ------------------------------------------------------------------------------
 
 
-def _random(seed: int, stream: int, name: str, width: float, lean: float) -> PreferencePairs:
+def _random(
+    seed: int, stream: int, name: str, width: float, lean: float, N: int | None, K: int | None
+) -> PreferencePairs:
     """A user λ drawn around the prior, answering as Bradley–Terry says.
 
     width: scale of S_0. lean: how far the prior mean is drawn from 0.
     """
     rng = np.random.default_rng([seed, stream])
-    N, K = int(rng.integers(1, 7)), int(rng.integers(1, 5))
+    N = int(rng.integers(1, 7)) if N is None else N
+    K = int(rng.integers(1, 5)) if K is None else K
     root = rng.normal(size=(K, K))
     prior = width * (root @ root.T / K + 0.2 * np.eye(K))
     mean = lean * rng.normal(size=K)
@@ -94,17 +97,17 @@ def _random(seed: int, stream: int, name: str, width: float, lean: float) -> Pre
     )  # fmt: skip
 
 
-def narrow_prior(seed: int) -> PreferencePairs:
+def narrow_prior(seed: int, *, N: int | None = None, K: int | None = None) -> PreferencePairs:
     """A prior that knows something: most Newton steps are short."""
-    return _random(seed, 11, "narrow-prior", 0.2, 0.3)
+    return _random(seed, 11, "narrow-prior", 0.2, 0.3, N, K)
 
 
-def wide_prior(seed: int) -> PreferencePairs:
+def wide_prior(seed: int, *, N: int | None = None, K: int | None = None) -> PreferencePairs:
     """A prior so wide, and so far off, that some Newton iterations overshoot."""
-    return _random(seed, 12, "wide-prior", 30.0, 2.0)
+    return _random(seed, 12, "wide-prior", 30.0, 2.0, N, K)
 
 
-FAMILIES: dict[str, Callable[[int], PreferencePairs]] = {
+FAMILIES: dict[str, Callable[..., PreferencePairs]] = {
     "narrow-prior": narrow_prior,
     "wide-prior": wide_prior,
 }

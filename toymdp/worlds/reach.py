@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..arrays import IntArray
 from ..cached import cached_property
+from ..errors import NoTable
 
 Mask = NDArray[np.bool_]
 
@@ -18,23 +20,39 @@ class Reach:
     """Support of the reference policy from the start context.
 
     states: [T, S]; nexts: [T, S], the contexts that the step-t action can lead to (ended ones
-    included); allowed: [S, A] tokens with positive weight. T is 1 for an instance until ``eos``,
-    whose tables hold at every step.
+    included); counts: [S], how many tokens have positive weight, of vocab_size; table: [S, A], which,
+    or None where the reference is sparse. T is 1 for an instance until ``eos``, whose tables hold at
+    every step.
     """
 
     states: Mask
     nexts: Mask
-    allowed: Mask
+    counts: IntArray
+    vocab_size: int
+    table: Mask | None = None
+
+    @property
+    def allowed(self) -> Mask:
+        """[S, A]: tokens with positive weight. Raises NoTable where the reference is sparse."""
+        if self.table is None:
+            S, A = len(self.counts), self.vocab_size
+            raise NoTable(f"written for a table of {A} tokens after {S} contexts; ref is sparse")
+        return self.table
+
+    @cached_property
+    def live(self) -> Mask:
+        """[S]: some token is allowed."""
+        return np.asarray(self.counts > 0)
 
     @cached_property
     def n_triples(self) -> int:
         """Number of reachable (t, s, a)."""
-        return int((self.states * self.allowed.sum(axis=1)).sum())
+        return sum(int(self.counts[states].sum()) for states in self.states)
 
     @cached_property
     def full(self) -> Mask:
         """[S]: every token is allowed; all such rows of a block share its extremes."""
-        return np.asarray(self.allowed.all(axis=1))
+        return np.asarray(self.counts == self.vocab_size)
 
     @cached_property
     def partial(self) -> IntArray:
@@ -52,6 +70,11 @@ class Reach:
         return np.flatnonzero(~self.states)
 
     @cached_property
+    def any_next(self) -> Mask:
+        """[S]: reachable as a next context at some step."""
+        return np.asarray(self.nexts.any(axis=0))
+
+    @cached_property
     def any_state(self) -> Mask:
         """[S]: reachable as a state at some step."""
         return np.asarray(self.states.any(axis=0))
@@ -67,23 +90,25 @@ def successors(states: Mask, allowed: Mask) -> Mask:
     return np.asarray(live.any(axis=0)).reshape(contexts)
 
 
-def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
-    """Breadth-first support: exact, since a token is forbidden or it is not.
+def reach(
+    step: Callable[[Mask], Mask], start: int, contexts: int, horizon: int | None, ended: Mask
+) -> tuple[Mask, Mask]:
+    """States and next contexts, both [T, S]: breadth-first, exact, since a token is forbidden or not.
 
-    allowed: [S, A]; start: context index; ended: [S], contexts in which nothing follows.
+    step: the contexts that follow marked ones, both [S]. start: context index. ended: [S], contexts
+    in which nothing follows.
     """
-    contexts = allowed.shape[0]
     first = np.zeros(contexts, dtype=bool)
     first[start] = True
     if horizon is None:
         seen, frontier = first, first
         nexts = np.zeros(contexts, dtype=bool)
         while frontier.any():
-            new = successors(frontier, allowed)
+            new = step(frontier)
             nexts |= new
             frontier = new & ~ended & ~seen
             seen = seen | frontier
-        return Reach(seen[None], nexts[None], allowed)
+        return seen[None], nexts[None]
     states = np.zeros((horizon, contexts), dtype=bool)
     nexts = np.zeros((horizon, contexts), dtype=bool)
     current, seen_at = first, dict[bytes, int]()
@@ -95,6 +120,6 @@ def reach(allowed: Mask, start: int, horizon: int | None, ended: Mask) -> Reach:
                 states[at], nexts[at] = states[i], nexts[i]
             break
         states[t] = current
-        nexts[t] = successors(current, allowed)
+        nexts[t] = step(current)
         current = nexts[t] & ~ended
-    return Reach(states, nexts, allowed)
+    return states, nexts

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..arrays import IntArray
 from ..cached import cached_property
-from ..errors import InstanceError
+from ..errors import InstanceError, NoTable
 from ..instance import Instance
 from ..validators import (
-    check_memory,
-    dense_reference,
     in_nats,
     integer,
     positive,
@@ -28,7 +28,9 @@ from ..validators import (
     token,
 )
 from .features import Array, Dense, Features, read_features
-from .reach import Mask, Reach, reach
+from .reach import Mask, Reach, reach, successors
+from .rows import Rows, rows_of_table
+from .sparse import SparseReference, read_reference
 
 FORMAT = "token-mdp/1"
 NOTHING: Mapping[str, Any] = {}  # the meta of an instance that has none
@@ -45,6 +47,8 @@ class TokenMDP(Instance):
     beta, beta_prime: temperatures (reward units per nat). w: [K] on the simplex.
     start: L tokens, oldest first; context index ``s = Σ token_i · A**(L-1-i)``.
     features: see toymdp.worlds.features. ref_sparse: ``{indptr, tokens, weights}`` instead of ref_weights.
+    contexts: with ref_sparse, the contexts there are, ascending; every S above is then their number
+    (toymdp.worlds.sparse). Without it a ref_sparse whose table fits is kept as that table.
 
     Ranges of numbers: toymdp.validators. Raises InstanceError naming field, value, rule and remedy.
     """
@@ -59,7 +63,7 @@ class TokenMDP(Instance):
     beta: float
     w: Array
     features: Features
-    ref_weights: Array
+    reference: Array | SparseReference
     beta_prime: float
     eos: int | None
     bos: int | None
@@ -81,6 +85,7 @@ class TokenMDP(Instance):
         features: Features | Mapping[str, Any],
         ref_weights: ArrayLike | None = None,
         ref_sparse: Mapping[str, Any] | None = None,
+        contexts: ArrayLike | None = None,
         beta_prime: float | None = None,
         eos: int | None = None,
         bos: int | None = None,
@@ -94,8 +99,8 @@ class TokenMDP(Instance):
         A = integer("vocab_size", vocab_size, 1)
         L = integer("order", order, 1)
         T = None if horizon is None else integer("horizon", horizon, 1)
-        check_memory(A, L, T, max(len(rewards) if isinstance(rewards, Sized) else 0, 1))
-        S = A**L
+        K = max(len(rewards) if isinstance(rewards, Sized) else 0, 1)
+        self.put(reference=read_reference(ref_weights, ref_sparse, contexts, A, L, T, K))
         eos = None if eos is None else token("eos", eos, A)
         bos = None if bos is None else token("bos", bos, A)
         if eos is not None and eos == bos:
@@ -105,12 +110,12 @@ class TokenMDP(Instance):
         self.put(vocab_size=A, order=L, horizon=T, eos=eos, bos=bos)
         self.put(start=start_tokens(start, A, L, eos), beta=positive("beta", beta))
         self.put(beta_prime=positive("beta_prime", beta if beta_prime is None else beta_prime))
+        S = self.n_contexts
         self.put(rewards=table("rewards", rewards, (None, S)))
         in_nats("rewards", self.rewards, "beta", self.beta)
         in_nats("rewards", self.rewards, "beta_prime", self.beta_prime)
         self.put(w=simplex(w, len(self.rewards)))
-        self.put(ref_weights=_read_reference(ref_weights, ref_sparse, A, S))
-        self._check_support(A)
+        self._check_support()
         self.put(features=read_features(features, S, T, self.reach.nexts))
         given = start_feature is not None
         self.put(start_feature=self._read_start_feature(start_feature) if given else None)
@@ -120,7 +125,9 @@ class TokenMDP(Instance):
         known: dict[str, Any] = {
             "format": self.format, "name": self.name, "vocab_size": self.vocab_size,
             "order": self.order, "horizon": self.horizon, "eos": self.eos, "bos": self.bos,
-            "start": list(self.start), "ref_weights": self.ref_weights, "rewards": self.rewards,
+            "start": list(self.start),
+            **({"ref_weights": self.reference} if self.dense else self.sparse.as_dict()),
+            "rewards": self.rewards,
             "beta": self.beta, "beta_prime": self.beta_prime, "w": self.w,
             "features": self.features.as_dict(), "start_feature": self.start_feature,
             "meta": dict(self.meta),
@@ -133,9 +140,36 @@ class TokenMDP(Instance):
     # -- derived ---------------------------------------------------------------------------
 
     @property
+    def dense(self) -> bool:
+        """Whether there is a table of every token after every context."""
+        return isinstance(self.reference, np.ndarray)
+
+    @property
+    def sparse(self) -> SparseReference:
+        """The sparse reference. Raises NoTable where it is dense."""
+        if not isinstance(self.reference, SparseReference):
+            raise NoTable("written for a sparse reference; ref is a table")
+        return self.reference
+
+    @property
+    def ref_weights(self) -> Array:
+        """[S, A]: the weights. Raises NoTable where the reference is sparse."""
+        if isinstance(self.reference, SparseReference):
+            A, S = self.vocab_size, self.n_contexts
+            raise NoTable(f"written for a table of {A} tokens after {S} contexts; ref is sparse")
+        return self.reference
+
+    @property
     def n_contexts(self) -> int:
-        """Number of contexts S = A**L."""
-        return int(self.vocab_size**self.order)
+        """Number of contexts S: A**L, or those that a sparse instance lists."""
+        held = self.reference
+        return len(held.contexts if isinstance(held, SparseReference) else held)
+
+    @property
+    def last_tokens(self) -> IntArray:
+        """[S]: the last token of each context."""
+        A, S = self.vocab_size, self.n_contexts
+        return (np.arange(S) if self.dense else self.sparse.contexts) % A
 
     @property
     def n_rewards(self) -> int:
@@ -148,32 +182,53 @@ class TokenMDP(Instance):
         return 1 if self.horizon is None else self.horizon
 
     @cached_property
+    def block_starts(self) -> IntArray:
+        """First context of each block: those that differ in the last token alone lie together."""
+        if self.dense:
+            return np.arange(0, self.n_contexts, self.vocab_size)
+        return np.flatnonzero(np.diff(self.sparse.contexts // self.vocab_size, prepend=-1))
+
+    @cached_property
     def start_context(self) -> int:
         """Index of the start context."""
         index = 0
         for next_token in self.start:
             index = index * self.vocab_size + next_token
-        return index
+        if self.dense:
+            return index
+        row = self.sparse.index(index)
+        if row is None:
+            rule = f"is context {index}, not in contexts"
+            raise InstanceError.of("start", list(self.start), rule, "list it")
+        return row
 
     @cached_property
     def ended(self) -> Mask:
         """[S]: contexts whose last token is ``eos``; nothing follows them."""
         ended = np.zeros(self.n_contexts, dtype=bool)
         if self.eos is not None:
-            ended[self.eos :: self.vocab_size] = True
+            ended[self.last_tokens == self.eos] = True
         return ended
 
     @cached_property
     def ref(self) -> Array:
-        """[S, A]: the reference policy; all-zero rows stay zero (they are unreachable)."""
+        """[S, A]: the reference policy; all-zero rows stay zero (they are unreachable).
+
+        Raises NoTable where the reference is sparse: toymdp.worlds.rows has it row by row.
+        """
         # a first division by the largest weight keeps rows near the overflow threshold finite
         scale = self.ref_weights.max(axis=1, keepdims=True)
-        weights = self.ref_weights / np.where(scale > 0, scale, 1.0)
-        total = weights.sum(axis=1, keepdims=True)
-        ref: Array = weights / np.where(total > 0, total, 1.0)
+        ref: Array = self.ref_weights / np.where(scale > 0, scale, 1.0)
+        total = ref.sum(axis=1, keepdims=True)
+        ref /= np.where(total > 0, total, 1.0)
         ref[self.ended] = 0.0
         ref.setflags(write=False)
         return ref
+
+    @cached_property
+    def rows(self) -> Rows:
+        """``ref`` row by row, its positive entries alone."""
+        return rows_of_table(self.ref) if self.dense else self.sparse.rows(self.ended)
 
     @cached_property
     def columns(self) -> Array:
@@ -183,7 +238,12 @@ class TokenMDP(Instance):
     @cached_property
     def reach(self) -> Reach:
         """Support of ``ref`` from the start context."""
-        return reach(self.ref > 0, self.start_context, self.horizon, self.ended)
+        A, rest = self.vocab_size, (self.start_context, self.n_contexts, self.horizon, self.ended)
+        if not self.dense:
+            return Reach(*reach(self.rows.successors, *rest), self.rows.counts, A)
+        allowed = self.ref > 0
+        step = partial(successors, allowed=allowed)
+        return Reach(*reach(step, *rest), allowed.sum(axis=1), A, allowed)
 
     @cached_property
     def reward_w(self) -> Array:
@@ -197,8 +257,8 @@ class TokenMDP(Instance):
 
     # -- checks ----------------------------------------------------------------------------
 
-    def _check_support(self, A: int) -> None:
-        empty = self.reach.any_state & ~self.reach.allowed.any(axis=1)
+    def _check_support(self) -> None:
+        empty = self.reach.any_state & ~self.reach.live
         if empty.any():
             s = int(np.argmax(empty))
             raise InstanceError.of(
@@ -207,24 +267,26 @@ class TokenMDP(Instance):
                 "context is reachable, so some token must follow",
                 "give a token weight, or make the context unreachable",
             )
-        if self.bos is not None and self.reach.nexts[:, self.bos :: A].any():
-            s = int(np.argmax(self.reach.any_state & self.reach.allowed[:, self.bos]))
-            raise InstanceError.of(
-                f"ref_weights[{s}][{self.bos}]",
-                self.ref_weights[s, self.bos],
-                "bos is never emitted",
-                "set the weight to 0",
-            )
+        if self.bos is not None:
+            emitted = self.reach.nexts.any(axis=0) & (self.last_tokens == self.bos)
+            if emitted.any():
+                s = self._first_before(emitted)
+                rule, remedy = "bos is never emitted", "set the weight to 0"
+                raise InstanceError.of(f"ref_weights[{s}][{self.bos}]", "> 0", rule, remedy)
         if self.horizon is None:
             self._check_termination()
 
+    def _first_before(self, nexts: Mask) -> int:
+        """The first reachable context that leads to a marked one."""
+        rows = self.rows
+        return int(rows.owners[np.argmax(nexts[rows.nexts] & self.reach.any_state[rows.owners])])
+
     def _check_termination(self) -> None:
         """Until ``eos`` every reachable context must be able to end (else no value exists)."""
-        can_end = self.ended.copy()
-        A, S = self.vocab_size, self.n_contexts
+        can_end, rows = self.ended.copy(), self.rows
         while True:
-            block = can_end.reshape(S // A, A)
-            grown = (self.reach.allowed.reshape(A, S // A, A) & block[None]).any(axis=2).reshape(S)
+            grown = np.zeros_like(can_end)
+            grown[rows.owners[can_end[rows.nexts]]] = True
             if not (grown & ~can_end).any():
                 break
             can_end |= grown
@@ -247,29 +309,3 @@ class TokenMDP(Instance):
                 "drop it: a one-hot start has a coordinate of its own",
             )
         return table("start_feature", given, (self.features.width,))
-
-
-def _read_reference(
-    given: ArrayLike | None, sparse: Mapping[str, Any] | None, A: int, S: int
-) -> Array:
-    """Return the weights [S, A] of ref, given dense or sparse."""
-    if (given is None) == (sparse is None):
-        raise InstanceError.of(
-            "ref_weights",
-            None if given is None else "given twice",
-            "exactly one of ref_weights and ref_sparse",
-            "give one of them",
-        )
-    dense = sparse is None
-    weights = (
-        table("ref_weights", given, (S, A), np.inf) if dense else dense_reference(sparse, A, S)
-    )
-    if (weights < 0).any():
-        s, a = np.argwhere(weights < 0)[0]
-        raise InstanceError.of(
-            f"ref_weights[{s}][{a}]",
-            weights[s, a],
-            "must be non-negative",
-            "use 0 to forbid a token",
-        )
-    return weights

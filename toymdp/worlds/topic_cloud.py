@@ -119,10 +119,11 @@ def _covariances(value: Any, C: int, d: int) -> Array:
 # -- families ------------------------------------------------------------------------------
 
 
-def mixed_topics(seed: int) -> TopicCloud:
+def mixed_topics(seed: int, *, C: int | None = None, d: int | None = None) -> TopicCloud:
     """Gaussian clouds that overlap, a few prompts each; half with proportions of their own."""
     rng = np.random.default_rng([seed, 31])
-    C, d = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    C = int(rng.integers(1, 5)) if C is None else C
+    d = int(rng.integers(1, 4)) if d is None else d
     root = rng.normal(size=(C, d, d))
     means = rng.normal(size=(C, d)) * rng.choice([0.5, 2.0, 5.0])
     counts = rng.integers(1, 7, size=C)
@@ -134,10 +135,14 @@ def mixed_topics(seed: int) -> TopicCloud:
     )  # fmt: skip
 
 
-def bounded_topics(seed: int) -> TopicCloud:
+def bounded_topics(
+    seed: int, *, C: int | None = None, d: int | None = None, M: int | None = None
+) -> TopicCloud:
     """Clouds of two or three atoms each: every expectation is a finite sum."""
     rng = np.random.default_rng([seed, 32])
-    C, d, M = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(2, 4))
+    C = int(rng.integers(1, 4)) if C is None else C
+    d = int(rng.integers(1, 4)) if d is None else d
+    M = int(rng.integers(2, 4)) if M is None else M
     weights = rng.dirichlet(np.ones(M), size=C)
     points = rng.normal(size=(C, M, d))
     points -= np.einsum("cm,cmd->cd", weights, points)[:, None]
@@ -148,15 +153,18 @@ def bounded_topics(seed: int) -> TopicCloud:
     )  # fmt: skip
 
 
-def separated_topics(seed: int) -> TopicCloud:
+def separated_topics(
+    seed: int, *, C: int | None = None, d: int | None = None, delta: float | None = None
+) -> TopicCloud:
     """Gaussian clouds under (16), r = 8σ to 10σ, with as many prompts as (18) asks for."""
     rng = np.random.default_rng([seed, 33])
-    C, d = int(rng.integers(2, 4)), int(rng.integers(1, 4))
+    C = int(rng.integers(2, 4)) if C is None else C
+    d = int(rng.integers(1, 4)) if d is None else d
     sigma, ratio = float(rng.uniform(0.5, 2.0)), float(rng.uniform(8.0, 10.0))
     steps = rng.uniform(1.0, 1.3, size=C)
     means = np.zeros((C, d))
     means[:, 0] = np.cumsum(steps) * sigma * ratio
-    delta = float(10.0 ** rng.uniform(-9, -1))
+    delta = float(10.0 ** rng.uniform(-9, -1)) if delta is None else delta
     needed = samples_needed(sigma, means[1, 0] - means[0, 0], C, d, delta)
     shrink = rng.uniform(0.5, 1.0, size=(C, 1, 1))
     return TopicCloud(
@@ -177,7 +185,7 @@ def samples_needed(sigma: float, r: float, C: int, d: int, delta: float) -> floa
     return float(SAMPLE_CONSTANT * (sigma / r) ** 2 * (d + np.log(C / delta)))
 
 
-FAMILIES: dict[str, Callable[[int], TopicCloud]] = {
+FAMILIES: dict[str, Callable[..., TopicCloud]] = {
     "mixed-topics": mixed_topics,
     "bounded-topics": bounded_topics,
     "separated-topics": separated_topics,

@@ -1,0 +1,187 @@
+"""Formats, ranges, commands, Python names and words: reference pages, made from the package."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, get_args
+
+import soupcheck
+import typer
+from typer.models import ArgumentInfo
+
+from bounds.cli import build
+from bounds.records.formats import FORMATS
+from bounds.records.schemas import Format
+from bounds.report.glossary import GLOSSARY
+from bounds.runs.named import named
+from toymdp import validators
+from toymdp.files import to_plain
+
+from .text import code, page, paragraphs, plain, table
+
+
+def formats() -> str:
+    """Every format key by key, with what no schema says and an example."""
+    head = page(
+        "# File formats",
+        "JSON, or NPZ with the same keys flattened by dots. A key that a format does not know is refused, "
+        "so that a misspelt one is not ignored; free data goes in `meta`. A JSON number means the nearest "
+        "binary64. Contexts are indexed `s = Σ token_i·A**(L-1-i)`, oldest token first; rewards and "
+        "features belong to the *next* context.",
+        "The schemas (JSON Schema, draft 2020-12) come with the package: `soupcheck schema token-mdp/1`, "
+        'or `soupcheck.schema("token-mdp/1")` in Python. What a schema refuses no command reads.',
+    )
+    return page(head, *map(_format, FORMATS.values()), "## Accepted ranges", _ranges())
+
+
+def _format(format: Format) -> str:
+    rows = [
+        (code(key.name), "must" if key.required else "may", plain(key.says)) for key in format.keys
+    ]
+    file = format.name.replace("/", "-")
+    beyond = "\n".join(f"- {plain(rule)}" for rule in format.beyond)
+    return page(
+        f"## {format.name}", plain(format.says), table(("key", "", "holds"), rows),
+        "What ties its keys together, and no schema says:" if beyond else "", beyond,
+        _example(format), f"<a href='schemas/{file}.json'>Its JSON Schema</a>",
+    ).strip()  # fmt: skip
+
+
+def _example(format: Format) -> str:
+    if not format.example:
+        return ""
+    given: Any = named(format.example)
+    whole = format.name == "soup-witness/1"
+    fields = to_plain(given.as_dict() if whole else given.fields())
+    lines = [f' "{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in fields.items()]
+    option = " --witness" if whole else ""
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    return f"An example, `soupcheck instance {format.example}{option}`:\n\n```json\n{text}\n```"
+
+
+def schemas() -> Iterator[tuple[str, str]]:
+    """File name and JSON text of each schema."""
+    for format in FORMATS.values():
+        text = json.dumps(format.schema(), ensure_ascii=False, indent=1)
+        yield f"{format.name.replace('/', '-')}.json", text + "\n"
+
+
+def _ranges() -> str:
+    rows = [line for line in (validators.__doc__ or "").splitlines() if line.startswith("|")]
+    cells = [[plain(cell.strip()) for cell in row.strip("|").split("|")] for row in rows]
+    return page(table(cells[0], cells[2:]), "Outside them a file is refused, in one line.").strip()
+
+
+def glossary() -> str:
+    """The table of words, which the README repeats."""
+    rows = [(f"**{plain(t.sign)}**", plain(t.name), plain(t.says)) for t in GLOSSARY]
+    return table(("sign", "name", "means"), rows)
+
+
+def words() -> str:
+    """The glossary."""
+    return page(
+        "# Words and symbols", "Equation numbers are those of *Spectral Souping*.", glossary()
+    )
+
+
+def command_line() -> str:
+    """Every command with its arguments and options, read from the functions that are the commands."""
+    return page(
+        "# Command line",
+        "Exit code 0: done; 1: a gate failed, NOT PROVED, or no witness found; 2: bad input, in one line; "
+        "130: interrupted. With `--json -` standard output holds JSON alone and tables go to standard error.",
+        *(_command(path, function) for path, function in commands("soupcheck", build())),
+    )
+
+
+def commands(path: str, app: typer.Typer) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """What is typed for each command, and its function."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        yield (
+            f"{path} {command.name or command.callback.__name__.replace('_', '-')}",
+            command.callback,
+        )
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(f"{path} {group.name}", group.typer_instance)
+
+
+def _command(path: str, function: Callable[..., Any]) -> str:
+    usage, rows = [path], []
+    for name, p in inspect.signature(function, eval_str=True).parameters.items():
+        kind, told = get_args(p.annotation)[0], get_args(p.annotation)[1]
+        says, default = (
+            plain(told.help or ""),
+            "" if p.default in (None, False, p.empty) else p.default,
+        )
+        if isinstance(told, ArgumentInfo):
+            shown = told.metavar or (name.upper() if p.default is p.empty else f"[{name.upper()}]")
+            usage.append(shown)
+            rows.append((code(shown), says, ""))
+        else:
+            # in an annotation the first name stands where a default would
+            given = [d for d in (told.default, *(told.param_decls or ())) if isinstance(d, str)]
+            option = ", ".join(given or [f"--{name.replace('_', '-')}"])
+            kinds = [k for k in (get_args(kind) or (kind,)) if k is not type(None)]
+            word = told.metavar or getattr(kinds[0], "__name__", "value").upper()
+            shown = option if kinds == [bool] else f"{option} {word}"
+            rows.append((code(shown), says, code(str(default)) if default != "" else ""))
+    return page(
+        f"## {path}", *paragraphs(function.__doc__), f"    {' '.join(usage)} [OPTIONS]",
+        table(("", "", "default"), rows) if rows else "",
+    ).strip()  # fmt: skip
+
+
+def python() -> str:
+    """The names of ``import soupcheck``, with what their docstrings say."""
+    parts = [_name(name, getattr(soupcheck, name)) for name in soupcheck.__all__ if name[0] != "_"]
+    parts += ["## soupcheck.plot", *paragraphs(soupcheck.plot.__doc__)]
+    parts += [_name(f"plot.{n}", getattr(soupcheck.plot, n)) for n in soupcheck.plot.__all__]
+    return page(
+        "# Python", "`import soupcheck` offers these names, each imported when it is first asked for. "
+        "Values are in reward units, divergences in nats. Nothing here keeps memory of earlier calls: the "
+        "same instance gives the same bits.", *parts,
+    )  # fmt: skip
+
+
+def _name(name: str, value: Any) -> str:
+    if not callable(value):
+        return page(f"## {name}", *paragraphs(type(value).__doc__)).strip()
+    try:
+        signature = str(inspect.signature(value))
+    except ValueError:
+        signature = "(...)"
+    doc = value.__doc__ if inspect.isclass(value) else inspect.getdoc(value)
+    members = list(_members(value)) if inspect.isclass(value) else []
+    return page(
+        f"## {name}", f"```python\n{name}{_short(signature)}\n```", *paragraphs(doc),
+        table(("", ""), members) if members else "",
+    ).strip()  # fmt: skip
+
+
+def _short(signature: str) -> str:
+    """A signature a reader can take in: types without their modules, a long one argument by argument."""
+    plainly = re.sub(r"(?:[a-z_]\w*\.)+(?=[A-Za-z])", "", signature).replace("'", "")
+    if len(plainly) < 80:
+        return plainly
+    inside, _, back = plainly[1:].rpartition(")")
+    return (
+        "(\n"
+        + "".join(f"    {part},\n" for part in re.split(r", (?=\*?[a-z_]*(?::|=|$)|\*,)", inside))
+        + f"){back}"
+    )
+
+
+def _members(kind: type) -> Iterator[tuple[str, str]]:
+    for name, member in inspect.getmembers(kind):
+        own = name[0] != "_" and (inspect.isfunction(member) or inspect.ismethod(member)
+                                  or isinstance(member, property))  # fmt: skip
+        doc = inspect.getdoc(member) if own else None
+        if doc:
+            called = "" if isinstance(member, property) else "()"
+            yield code(f".{name}{called}"), plain(" ".join(doc.split("\n\n", 1)[0].split()))

@@ -1,0 +1,124 @@
+"""The docs site: it builds without a warning, needs no network, and says what the package says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from command_line import run
+
+from bounds import CLAIMS
+from bounds.cli import COMMANDS
+from bounds.records.formats import FORMATS
+from bounds.report.sections import anchor
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial", "limits")]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Links to pages that are not there, and headings that do not follow, are warnings: errors here."""
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", out / ".doctrees",
+         ROOT / "docs", out],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def test_every_claim_has_its_page(site):
+    for claim in CLAIMS.values():
+        text = (site / "generated" / "claims" / f"{anchor(claim.id)}.html").read_text(
+            encoding="utf-8"
+        )
+        assert f"<strong>{claim.status}</strong>" in text
+        assert "<math" in text
+        assert ("What would make it true" in text) == (claim.status == "refuted"), claim.id
+        assert all(h.id in text for h in claim.hypotheses)
+
+
+def test_every_format_and_command_has_its_section(site):
+    formats = (site / "generated" / "formats.html").read_text(encoding="utf-8")
+    for name, format in FORMATS.items():
+        assert all(f"<code>{key.name}</code>" in formats for key in format.keys), name
+        assert (site / "generated" / "schemas" / f"{name.replace('/', '-')}.json").is_file()
+    line = (site / "generated" / "command-line.html").read_text(encoding="utf-8")
+    assert all(f"soupcheck {name}" in line for name in (*COMMANDS, "figures", "llm diagnose"))
+    assert "<code>--lambda STR</code>" in line
+
+
+def test_pages_read_offline(site):
+    """Nothing is fetched: no script, style, picture or font from elsewhere."""
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r'(?:src|<link[^>]*href)="(?:https?:)?//', text), path
+        for target in re.findall(r'href="([^"#:]+)"', text):
+            assert (path.parent / target.split("?")[0]).exists(), f"{path.name}: {target}"
+    assert (site / "searchindex.js").is_file()  # a script, which a page may read without a server
+
+
+def test_the_tutorial_says_what_happens(tmp_path, monkeypatch):
+    """Each command of the tutorial runs, in order, and shows the lines that the page shows."""
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    parts = re.findall(
+        r"^    (soupcheck [^\n]*)$|^```text\n(.*?)```|^\| `(ss\.[^\n]*)$", page, re.M | re.S
+    )
+    shown, looked = "", 0
+    for command, block, row in parts:
+        if command:
+            done = run(*shlex.split(command)[1:])
+            assert done.exit_code == 0, done.stderr
+            shown = " ".join(re.sub("[│┃]", "│", done.stdout).split())
+        for line in block.splitlines():
+            looked += 1
+            assert " ".join(line.split()) in shown, line
+        if row:
+            claim, *cells = [cell.strip(" `") for cell in row.split("|")[:5]]
+            looked += 1
+            verdict, left, right, ratio = map(re.escape, cells)
+            told = rf"{re.escape(claim)} {verdict} {left} ≤ {right} {ratio}"
+            assert re.search(told, shown), row
+    assert looked > 8
+
+
+def test_nothing_points_to_a_page_that_users_do_not_have():
+    """Notes of those who build it are not shipped; pages of the repository are no part of a wheel."""
+    for package in ("toymdp", "bounds", "llm_bridge", "paper_figs"):
+        for path in (ROOT / package).rglob("*"):
+            if path.suffix in (".py", ".j2", ".css", ".js"):
+                text = path.read_text(encoding="utf-8")
+                assert not re.search(r"DESIGN|(?:CLAIMS|METHODS|SWEEP|CONTRIBUTING)\.md", text), (
+                    path
+                )
+
+
+def test_the_readme_explains_the_same_words(monkeypatch):
+    """One table: to change a word, change bounds/report/glossary.py and copy what this asks for."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert import_module("pages.reference").glossary() in readme
+
+
+def test_the_readme_begins_with_what_happens(tmp_path, monkeypatch):
+    """The commands of its first screen, and the three rows that they show."""
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme[: readme.index("![")]
+    shown = ""
+    for command in re.findall(r"^    (soupcheck [^\n]*)$", first, re.M):
+        done = run(*shlex.split(command)[1:])
+        assert done.exit_code == 0, done.stderr
+        shown = done.stdout
+    rows = re.findall(r"^    (ss\.\S+ +\w+ +\S+ ≤ +\S+ +\S+) ", first, re.M)
+    assert len(rows) == 3
+    for row in rows:
+        assert " ".join(row.split()) in " ".join(shown.split())
