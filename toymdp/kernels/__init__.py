@@ -13,13 +13,26 @@ from typing import TYPE_CHECKING
 from .limits import ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import blocks, boxes, compiled, envelopes, ratios, rows, sampling, scans, soups, sparse
+    from . import (
+        blocks,
+        boxes,
+        compiled,
+        curvature,
+        envelopes,
+        ratios,
+        rows,
+        sampling,
+        scans,
+        soups,
+        sparse,
+    )
 
 __all__ = [
     "ROW_FLOOR",
     "blocks",
     "boxes",
     "compiled",
+    "curvature",
     "envelopes",
     "ratios",
     "rows",

@@ -13,6 +13,7 @@ either direction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,17 +30,19 @@ from ..worlds.features import Array
 
 @dataclass(frozen=True, eq=False)
 class SoupPoint:
-    """Value and first-order facts of J at one u, in reward units.
+    """What is known of J at one u, in reward units.
 
     value: J. slope: [K], derivative at fixed |u|₁. kink: derivative along |u|₁, ≥ 0.
     The one-sided derivative along ±e_k is ``±slope[k] ± sign(u_k)·kink``, and ``±slope[k] + kink``
-    where u_k = 0.
+    where u_k = 0. second: computes the derivatives of slope [K, K] and of kink [K], both at fixed
+    |u|₁.
     """
 
     u: Array
     value: float
     slope: Array
     kink: float
+    second: Callable[[], tuple[Array, Array]]
 
     def pattern(self) -> Array:
         """Sign pattern σ [K] of the orthant to climb in: u's, and at zeros the better side."""
@@ -49,6 +52,12 @@ class SoupPoint:
     def gradient(self, pattern: Array) -> Array:
         """Gradient [K] with respect to ``x = σ∘u`` inside the orthant σ."""
         return np.asarray(pattern * self.slope + self.kink)
+
+    def curvature(self, pattern: Array) -> Array:
+        """Hessian [K, K] with respect to x inside the orthant σ: the kink is ``βC/|u|₁²``."""
+        bend, turn = self.second()
+        mixed = (pattern * turn)[:, None] - self.kink / float(np.abs(self.u).sum())
+        return np.asarray(pattern[:, None] * bend * pattern + mixed + mixed.T)
 
     @cached_property
     def residual(self) -> float:
@@ -132,7 +141,18 @@ class SoupObjective:
             field -= sparse.push(mdp, G, d * policy.mean(ahead))
         slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
         kink = eta * eta * float((d * kl).sum()) / mdp.beta
-        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
+
+        def second() -> tuple[Array, Array]:
+            if self.by_policy:
+                bend, turn = self._second_of_policy(G, eta, U, kl, field)
+            else:
+                bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
+                kernels.curvature.soup_curvature(
+                    mdp.ref, mdp.reach.states, Q, G, mdp.reward_w, eta, U, kl, d, bend, turn
+                )
+            return bend / mdp.beta**2, eta * eta * turn / mdp.beta**2
+
+        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
@@ -193,3 +213,27 @@ class SoupObjective:
         except SolverError:
             return -np.inf, G, np.zeros((len(G) + 1, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states
+
+    def _second_of_policy(
+        self, G: Array, eta: float, U: Array, kl: Array, field: Array
+    ) -> tuple[Array, Array]:
+        """What toymdp.kernels.curvature writes [K, K] and [K], of the soup as a policy."""
+        mdp, Q, policy = self.sol.mdp, self.sol.Q, Policy(self.sol.mdp, G)
+        if not field.any():  # without a value, or without a choice
+            return np.zeros((len(Q), len(Q))), np.zeros(len(Q))
+        zero, visits = np.zeros_like(mdp.reward_w), policy.occupancy
+        gain, cost = mdp.reward_w + U[1:] - eta * G, G + policy.value(zero, kl)[1:]
+        gain_mean = policy.mean(gain)
+        means = np.stack([policy.mean(q) for q in Q])
+        inner = [policy.mean(q * gain) - m * gain_mean for q, m in zip(Q, means, strict=True)]
+        slopes = np.stack([policy.value(zero, c) for c in inner])
+
+        def total(weight: Array, f: Array, g: Array) -> Array:
+            return np.asarray((f * weight).reshape(len(f), -1) @ g.reshape(len(g), -1).T)
+
+        half = 0.5 * total(field - eta * visits.nexts, Q, Q)
+        half += total(visits.nexts, Q, slopes[:, 1:])
+        half -= total(visits.states, means, slopes[:, :-1] - 0.5 * eta * means)
+        turn = total(visits.nexts, Q, cost[None])
+        turn -= total(visits.states, means, policy.mean(cost)[None])
+        return half + half.T, turn[:, 0]
