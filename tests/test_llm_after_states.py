@@ -16,9 +16,9 @@ from llm_bridge.measure.after_states import (  # noqa: E402
     longest_runs,
     norm_bound,
     reach,
-    state_linearity,
 )
 from llm_bridge.measure.diagnosis import sampled_prefixes, too_few  # noqa: E402
+from llm_bridge.measure.linearity import state_linearity  # noqa: E402
 from llm_bridge.measure.verdicts import feature_checks  # noqa: E402
 
 
