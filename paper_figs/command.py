@@ -29,7 +29,7 @@ from .canvas import WIDTHS
 FIGURES = (
     "tightness", "violation", "natural", "waterfall", "rungs", "ladder", "disagreement",
     "lemma1", "desirability", "landscape", "delta", "bases", "adaptation", "ranking", "losses",
-    "labels", "topics", "implicit",
+    "labels", "topics", "implicit", "linearity",
 )  # fmt: skip
 
 
