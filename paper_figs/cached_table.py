@@ -46,7 +46,7 @@ def _files_of(package: str) -> Iterator[Path]:
 
 
 def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
-    """SHA-256 of what a table depends on: packages, the figure's own code, parameters, versions.
+    """SHA-256 of what a table depends on: packages, the figure's own code and files, parameters, versions.
 
     The figure's ``draw`` is left out: a change of colours alone computes nothing again.
     """
@@ -54,6 +54,8 @@ def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
     for package in PACKAGES:
         for path in _files_of(package):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for package, name in getattr(module, "FILES", ()):  # what it draws from besides
+        digest.update(name.encode() + b"\0" + (files(package) / name).read_bytes())
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == "draw")]

@@ -32,7 +32,7 @@ from .provenance import caption, metadata
 FIGURES = (
     "tightness", "violation", "natural", "waterfall", "rungs", "ladder", "disagreement",
     "lemma1", "desirability", "landscape", "delta", "bases", "adaptation", "ranking", "losses",
-    "labels", "topics", "implicit",
+    "labels", "topics", "implicit", "linearity",
 )  # fmt: skip
 
 

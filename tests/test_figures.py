@@ -26,6 +26,7 @@ from paper_figs import (
     ladder,
     landscape,
     lemma1,
+    linearity,
     natural,
     tightness,
     topics,
@@ -313,6 +314,18 @@ def test_implicit_is_explicit_unless_as_printed():
         assert sound["share"] == pytest.approx(explicit["share"], abs=1e-12)
         assert abs(printed["share"] - explicit["share"]) > 0.01
         assert 0.0 < sound["accepted_answer"] < sound["accepted_token"] < 1.0
+
+
+def test_linearity_is_exact_for_the_output_layer_alone():
+    """As measured when the banks were made: exact once states outnumber their own numbers, else not."""
+    rows = linearity.compute()
+    assert {r["bank"] for r in rows} == {"output", "layers"}
+    beyond = [r for r in rows if r["states"] > r["width"]]
+    assert len(beyond) > 8
+    for row in beyond:
+        assert row["r2"] > 1 - 1e-8 if row["bank"] == "output" else row["r2"] < 0.9, row
+    below = [r["r2"] for r in rows if r["bank"] == "output" and r["states"] < r["width"]]
+    assert 0.9 < max(below) < 1 - 1e-5
 
 
 def test_natural_counts_a_world_within_tighter_limits():
