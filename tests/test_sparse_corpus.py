@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from bounds import check
 from toymdp import TokenMDP, solve
 from toymdp.families.back_off import BackOff, coverage, reachable
 from toymdp.families.corpus import corpus_fields
@@ -144,9 +145,10 @@ def test_a_real_vocabulary_on_the_bundled_text(fields):
 
 def test_rewards_are_linear_in_the_features(fields):
     psi, rewards = fields["features"]["values"], fields["rewards"]
-    psi = np.hstack([psi, np.ones((len(psi), 1))])
+    assert psi.shape[1] == 24
     missed = rewards.T - psi @ np.linalg.lstsq(psi, rewards.T)[0]
     assert np.abs(missed).max() < 1e-10
+    assert check(TokenMDP(**fields), "ss.asm1")[0].verdict == "holds"
 
 
 def test_the_table_stays_the_choice_where_it_fits():

@@ -31,6 +31,7 @@ __all__ = ["BUNDLED", "CorpusError", "corpus_fields", "corpus_ngrams", "corpus_o
 EXAMPLES = 8  # words shown of each class
 CLASSES_TO = 64  # tokens up to which words share classes; above, a token is a word
 LARGEST_VOCABULARY = 32_768
+EVERY = 0, 0  # the n-gram of no tokens, at the end of every context
 
 
 def corpus_fields(
@@ -130,7 +131,9 @@ def corpus_fields(
     width = max(64, A + A // 2 if A <= CLASSES_TO else 0) if width is None else width
     dense = 8 * A**L * (A + K + (width if features == "ngram" else 0)) / 2**30 <= limit_gib
     unigrams = dense and A <= CLASSES_TO
-    least = (A if unigrams else 1) + padded
+    # what a shift adds is linear in the features: the unigrams add up to 1, else 1 is one of them
+    constant = ending == "pad" and not unigrams
+    least = (A if unigrams else 1) + padded + constant
     check_integer("width", width, least, of=" (all unigrams, and the padding)" if unigrams else "")
     context = contexts(token, text_of, L, A)
     text_tokens = Text(token, text_of, context, train[text_of], A)
@@ -141,7 +144,9 @@ def corpus_fields(
     )
 
     nxt = (context * A + token) % A**L
-    X, grams = design_matrix(nxt, text_of, train, y, A, L, width - padded, unigrams=unigrams)
+    X, grams = design_matrix(
+        nxt, text_of, train, y, A, L, width - padded - constant, unigrams=unigrams
+    )
     if ending == "pad" and L == 1:
         X = X.multiply(np.array([gram != (1, END) for gram in grams])).tocsr()
     seen_before = {tuple(t) for t in known}
@@ -152,8 +157,8 @@ def corpus_fields(
         ends = [gram == (1, END) for gram in grams]
         grams = [*grams, (2, END * A + END)]
         theta = np.hstack([theta, -theta[:, ends].sum(axis=1, keepdims=True)])
-    psi = indicators(reference.contexts, A, grams)
-    rewards = theta @ psi.T
+    psi = indicators(reference.contexts, A, [*grams, EVERY] if constant else grams)
+    rewards = theta @ psi[:, : theta.shape[1]].T
     shift = np.zeros(K)
     if ending == "pad":
         shift = -rewards[:, reference.nexts].min(axis=1)
