@@ -34,11 +34,13 @@ def finish(
 ) -> None:  # fmt: skip
     """Do what is left of these tasks, damaged parts too, and say how far it has come."""
     for task, what in store.damaged(ids):
-        status_console().print(f"damaged, done again: {what}", highlight=False, markup=False)
+        said = f"damaged, done again: {what}"
+        status_console().print(said, highlight=False, markup=False, soft_wrap=True)
         store.path(task).unlink()
     with sweep_progress() as on_part:
         now = sweep(store, tasks, ids, engine, limit, on_part, environment)
-    console.print(line_at_the_end(now, store.folder), highlight=False, markup=False)
+    text = line_at_the_end(now, store.folder)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def share_of(text: str) -> tuple[int, int]:

@@ -93,7 +93,7 @@ def sweep(
     if prepare:
         make_ready(store.folder / KERNELS)
         planned = f"{store.folder}: planned {len(tasks_of(plan)):,} tasks, compiled the kernels"
-        console.print(planned, highlight=False)
+        console.print(planned, highlight=False, soft_wrap=True)
         return
     with prepared(store.folder / KERNELS) as environment:
         if not environment:

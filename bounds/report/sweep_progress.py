@@ -63,7 +63,7 @@ def sweep_progress() -> Iterator[OnPart]:
             status.update(text)
         elif at - told >= EVERY:
             told = at
-            console.print(text, highlight=False)
+            console.print(text, highlight=False, soft_wrap=True)
 
     if status is None:
         yield on_part
