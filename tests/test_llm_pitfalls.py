@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from llm_bridge.backend import quiet_peft, transformers  # noqa: E402
 from llm_bridge.bank import REF, pad  # noqa: E402
 from llm_bridge.decoding import generate  # noqa: E402
+from llm_bridge.forward import agree_beyond_window  # noqa: E402
 from llm_bridge.loading import add_adapters, load_bank, save_adapter  # noqa: E402
 from llm_bridge.measure.after_states import norm_bound  # noqa: E402
 from llm_bridge.measure.measures import log_ratios, measure  # noqa: E402
@@ -206,6 +207,24 @@ def test_sequences_longer_than_the_context():
         list(stream(bank, random_answers(1, length=(80, 81)), WEIGHTS[None]))
     with pytest.raises(InstanceError, match="context of 64"):
         generate(bank, [[2] * 60], LogitMixture(WEIGHTS), tokens=10, seed=0)
+
+
+def test_a_window_that_is_wrong_at_one_length_is_noticed(monkeypatch):
+    """As attention of a GPU was: states of runs one token longer than the window, and of no others."""
+    bank = tiny_bank()
+    with bank.using(REF) as base:
+        assert agree_beyond_window(base, "cpu")
+        decoder = base.get_decoder()
+        real, window = decoder.forward, base.config.sliding_window
+
+        def wrong(**given):
+            out = real(**given)
+            if given["input_ids"].shape[1] == window + 1:
+                out.last_hidden_state[:, -1] = -out.last_hidden_state[:, -1]
+            return out
+
+        monkeypatch.setattr(decoder, "forward", wrong)
+        assert not agree_beyond_window(base, "cpu")
 
 
 def test_another_architecture_goes_through_the_same_door():

@@ -21,10 +21,10 @@ import triton.language as tl
 from ..backend import torch
 
 Tensor = Any
-BLOCK = 128  # tokens at a time
-STRETCH = 16384  # tokens of one program
+BLOCK = 32  # tokens at a time
+STRETCH = 8192  # tokens of one program
 LEAST = 16  # rows and columns of the smallest product
-WARPS = 4
+WARPS = 1  # more would each take the small products in whole
 PRODUCT = (
     "tf32x3"  # three products of rounded parts, which is float32 to some units in the last place
 )

@@ -113,7 +113,7 @@ def draw(
     bank: Bank, prompts: Sequence[Sequence[int]], scorer: Tensor, *, tokens: int, seed: int
 ) -> list[list[int]]:
     """Draw an answer for each prompt (token ids) by PAD-SF: ends with the end token or ``tokens``."""
-    noise = torch.Generator().manual_seed(seed)
+    noise = torch.Generator(device=bank.device).manual_seed(seed)
     P = 1 + len(bank.names)  # ref and the specialists: a bespoke adapter is no part of it
     answers = []
     for prompt in prompts:
@@ -124,7 +124,7 @@ def draw(
             last = bank.hidden(torch.tensor([ids], device=bank.device))[:, :, -1]
             weights = torch.zeros(len(bank.names), dtype=torch.float64)
             law = PadSF(Pad(weights), scorer, lambda _, state=last[0]: state)
-            logits = law(bank.logits(last)[:P].double(), None).cpu()
+            logits = law(bank.logits(last)[:P].double(), None)
             gumbel = -torch.empty_like(logits).exponential_(generator=noise).log()
             answer.append(int((logits + gumbel).argmax()))
             ids.append(answer[-1])
