@@ -17,7 +17,9 @@ from typing import Annotated, Any
 import typer
 
 from bounds.records.output import OutputFile
+from bounds.records.store import Store
 from bounds.report.console import progress_bar, tables_console, warm_up
+from bounds.runs.generations import generations
 from bounds.runs.progress import OnProgress, silent
 from bounds.terminal import say
 from toymdp import InstanceError
@@ -61,6 +63,9 @@ def figures(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute anew and store nothing.")
     ] = False,
+    swept: Annotated[
+        Path | None, typer.Option("--from", help="Of a sweep's folder, not of own instances.")
+    ] = None,
     json_path: Annotated[
         str | None, typer.Option("--json", help="What was written, JSON Lines to PATH or '-'.")
     ] = None,
@@ -86,7 +91,7 @@ def figures(
             with progress_bar() as on_progress:
                 made = make(
                     key, out, width=WIDTHS[width], font=font, cache=folder, on_progress=on_progress,
-                    parameters=_module(key).QUICK if quick else {},
+                    parameters=_module(key).QUICK if quick else {}, swept=swept,
                 )  # fmt: skip
             for path in made.paths:
                 console.print(str(path), highlight=False, soft_wrap=True)
@@ -146,10 +151,16 @@ def settings(module: ModuleType, parameters: Mapping[str, Any]) -> dict[str, Any
 
 
 def tabulate(
-    name: str, parameters: Mapping[str, Any], cache: Path | None, on_progress: OnProgress = silent
+    name: str,
+    parameters: Mapping[str, Any],
+    cache: Path | None,
+    on_progress: OnProgress = silent,
+    swept: Path | None = None,
 ) -> tuple[list[Row], bool, str]:
     """Return a figure's table, whether it came from the cache folder, and its key."""
     module = _module(name)
+    if swept is not None:
+        return _of_sweep(module, name, swept), False, ""
     used = settings(module, parameters)
     key = cache_key(module, used)
     stored = None if cache is None else load(cache, name, key)
@@ -166,10 +177,23 @@ def tabulate(
     return rows, False, key
 
 
+def _of_sweep(module: ModuleType, name: str, folder: Path) -> list[Row]:
+    """The figure's table from a sweep's rows. Raises InstanceError where it takes none, or has none."""
+    if not hasattr(module, "from_parts"):
+        takers = [figure for figure in FIGURES if hasattr(_module(figure), "from_parts")]
+        raise InstanceError.of("--from", name, "is no figure of a sweep", f"choose from {takers}")
+    store = Store(folder)
+    tasks = [task for each in generations(store, store.plan()) for task in each]
+    rows: list[Row] = module.from_parts(store.rows(tasks))
+    if not rows:
+        raise InstanceError.of("--from", str(folder), f"has no row that {name} shows", "sweep more")
+    return rows
+
+
 def make(
     name: str, out: Path, *, width: float = WIDTHS["icml-column"], font: str = "sans",
     cache: Path | None = None, on_progress: OnProgress = silent,
-    parameters: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None, swept: Path | None = None,
 ) -> Made:  # fmt: skip
     """Compute (or fetch) one table, draw it at this width (inches), and write the four files.
 
@@ -185,7 +209,7 @@ def make(
     import matplotlib.pyplot as plt
 
     began = time.perf_counter()
-    rows, cached, key = tabulate(name, parameters or {}, cache, on_progress)
+    rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
     pdf, png, table, told = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
     module, style = _module(name), files("paper_figs") / "style.mplstyle"

@@ -10,6 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from bounds import check
+from bounds.records.queries import Rows
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
@@ -25,10 +26,23 @@ if TYPE_CHECKING:
 
 CAPTION = "true gap against the printed, the minimal and the Bennett bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
+# and of families that only a sweep has
+SHAPES = {
+    **FAMILIES, "witness": "X", "softmax": "v", "low-rank": "D", "corpus": "P", "corpus-one-hot": "p",
+}  # fmt: skip
 BOUNDS = {
     "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.bennett": "Bennett",
 }  # fmt: skip
 VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
+MOST = 2000  # points of a sweep for each bound: more would be a blot, in a file of many megabytes
+# a fair sample: the hashes of the worlds know nothing of their gaps
+WORLDS = f"""
+SELECT family, instance, claim AS bound, lhs AS gap, rhs AS value, verdict FROM rows
+WHERE list_contains(?, claim) AND verdict IN ('holds', 'violated') AND lhs >= ? AND rhs > 0
+  AND steps IS NULL
+QUALIFY row_number() OVER (PARTITION BY claim ORDER BY sha256) <= {MOST}
+ORDER BY bound, sha256
+"""
 QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
 
 
@@ -60,6 +74,12 @@ def bounds_on(family: str, seed: int) -> list[Row]:
         for c in check(sol, ",".join(BOUNDS), optimum=opt, lam=opt.lam)
         if c.lhs is not None
     ]  # fmt: skip
+
+
+def from_parts(parts: Rows) -> list[Row]:
+    """The same rows, of the instances of a sweep."""
+    found = parts.ask(WORLDS, list(BOUNDS), VISIBLE)
+    return [{**row, "bound": BOUNDS[row["bound"]]} for row in found]
 
 
 def draw(rows: list[Row], width: float) -> Figure:
@@ -100,12 +120,13 @@ def draw(rows: list[Row], width: float) -> Figure:
 def _looks(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
     """A colour for each bound and a marker for each family; those of the figure where they are known."""
     known = dict(zip(BOUNDS.values(), (ORANGE, GREEN, BLUE), strict=True))
-    inks, shapes = dict(known), {**FAMILIES, "witness": "X"}
+    families = dict.fromkeys(r["family"] for r in rows)
+    inks, shapes = dict(known), {f: mark for f, mark in SHAPES.items() if f in families}
     if not {r["bound"] for r in rows} <= set(known):
         found = dict.fromkeys(r["bound"] for r in rows)
         inks = dict(zip(found, OTHERS, strict=False))
-    if not {r["family"] for r in rows} <= set(shapes):
-        shapes = dict(zip(dict.fromkeys(r["family"] for r in rows), cycle("os^DvP"), strict=False))
+    if set(shapes) != set(families):
+        shapes = dict(zip(families, cycle("os^DvP"), strict=False))
     return inks, shapes
 
 
@@ -120,8 +141,9 @@ def _legend(inks: dict[str, str], shapes: dict[str, str]) -> list[Line2D]:
 
     bounds = [mark("o", ink, {"printed": "printed (10)"}.get(b, b)) for b, ink in inks.items()]
     families = [mark(m, "0.45", f) for f, m in shapes.items()]
-    if len(bounds) + 1 != len(families):
+    if len(families) == 1 or len(bounds) != len(BOUNDS):
         return bounds if len(families) == 1 else [*bounds, *families]
-    # columns fill downwards: bounds in the first row, families in the second
-    blank = Line2D([], [], ls="none", label=" ")
-    return [x for pair in zip([*bounds, blank], families, strict=True) for x in pair]
+    # columns fill downwards: bounds in the first row, families in those below
+    blank, rows = Line2D([], [], ls="none", label=" "), 1 + -(-len(families) // 4)
+    cells = [*bounds, blank, *families, *[blank] * (4 * rows - 4 - len(families))]
+    return [cells[4 * row + column] for column in range(4) for row in range(rows)]

@@ -68,6 +68,19 @@ def test_a_reward_has_the_same_bits_alone_and_among_others():
     np.testing.assert_array_equal(together[4:11], soft_values(ref, rewards[4:11], 1.0, 9, 3))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_threads_change_no_bit(scale):
+    mdp = random_mdp(2, A=5, L=3, T=6, K=10, forbid=0.2, scale=scale)
+    one = solve(mdp)
+    for threads in (2, 3, 64):
+        many = solve(mdp, threads=threads)
+        np.testing.assert_array_equal(many.Q, one.Q)
+        np.testing.assert_array_equal(many.V_w, one.V_w)
+        assert many.residual == one.residual
+    values = soft_values(mdp.ref, mdp.rewards, 1.0, 6, 3, threads=3)
+    np.testing.assert_array_equal(values, soft_values(mdp.ref, mdp.rewards, 1.0, 6, 3))
+
+
 def test_a_row_that_forbids_all_that_is_large_is_exact():
     """The block's maximum is 1e4 nats above what the row allows: its terms underflow beside it."""
     ref = np.array([[1.0, 0.0], [0.5, 0.5]])

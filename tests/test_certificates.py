@@ -167,6 +167,7 @@ TAME = {
     "mixture-explicit": ("instance.beta_prime", 1.0),
     "mixture-implicit": ("instance.rewards.0.1", 0.0),
     "nonneg-minus-one": ("instance.rewards.0.0", 1.0),
+    "composite-three-tokens": ("instance.rewards.0", [2.0, 2.0, 2.0]),
     "convex-wide-prior": ("instance.prior_covariance.0.0", 1.0),
     "nearest-of-a-crowd": ("instance.weights.1", [0.0, 1.0, 0.0, 0.0]),
     "single-exponential": ("instance.horizon", 1),

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from llm_models import random_answers, tiny_bank  # noqa: E402
+from llm_models import random_answers, tiny_bank, two_soups  # noqa: E402
 
 from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
@@ -16,9 +16,10 @@ from llm_bridge.measure.after_states import (  # noqa: E402
     longest_runs,
     norm_bound,
     reach,
-    state_linearity,
 )
-from llm_bridge.measure.diagnosis import sampled_prefixes  # noqa: E402
+from llm_bridge.measure.diagnosis import sampled_prefixes, too_few  # noqa: E402
+from llm_bridge.measure.linearity import state_linearity  # noqa: E402
+from llm_bridge.measure.verdicts import feature_checks  # noqa: E402
 
 
 def test_the_norm_bound_is_a_bound_and_nearly_met():
@@ -94,3 +95,36 @@ def test_fit_finds_an_exact_nu():
     fit = fit_linear(planted)
     assert fit.residual.max() < 1e-9
     assert (fit.held_out > 1 - 1e-12).all()
+
+
+@pytest.mark.parametrize(("states", "enough"), [(5, False), (6, True)])
+def test_a_fit_with_as_many_unknowns_as_equations_says_nothing(states, enough):
+    """A state of 16 numbers, four tokens a state: three equations each, 15 or 18 of them."""
+    bank = tiny_bank(dtype=torch.float64)
+    reached = reach(bank, sampled_prefixes(random_answers(12), states, 0))
+    settings = two_soups()
+    found = feature_checks(bank, reached, settings, None, top=4, precision=torch.float64)
+    fit = found.fit
+    assert (fit.rows, fit.rank) == (3 * states, min(3 * states, 16))
+    assert fit.enough == enough
+    assert not fit.half_enough
+    assert (fit.residual.max() > 1e-3) == enough  # whatever the field, 15 equations are met
+    lemma = found.checks[0]
+    assert lemma.verdict == ("violated" if enough else "undecided")
+    assert ("15 equations" in lemma.reason) != enough
+    said = too_few(fit, None, 10, bank.width)
+    assert ("residual" in said) != enough
+    assert "held-out R² on psi(s): 10 equations" in said
+    assert "16 unknowns" in said
+
+
+def test_states_no_more_than_their_numbers_tell_no_r2():
+    bank = tiny_bank(target="output", dtype=torch.float64)
+    answers = random_answers(12)
+    assert state_linearity(bank, reach(bank, sampled_prefixes(answers, 32, 0))) is None  # 16 fitted
+    found = state_linearity(bank, reach(bank, sampled_prefixes(answers, 36, 0)))
+    assert found is not None
+    assert (found > 1 - 1e-9).all()
+    reached = reach(bank, sampled_prefixes(answers, 40, 0))
+    fit = fit_linear(after_states(bank, reached, 8, torch.zeros((0, 2)), precision=torch.float64))
+    assert too_few(fit, found, 18, 16) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,10 +118,18 @@ def test_fetching_from_a_wheel(made, tmp_path, monkeypatch):
     monkeypatch.setattr(smollm_model, "EXPECTED", expected)
     monkeypatch.setattr(smollm_model, "QUESTIONS", 3)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    found = run("llm", "fetch-smollm", "--file", wheel)
+    # as an installed package has it
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    package = SimpleNamespace(locate_file=lambda name: tmp_path / "site" / name)
+    monkeypatch.setattr(smollm_model, "distribution", lambda name: package)
+    found = run("llm", "fetch-smollm")
     assert found.exit_code == 0, found.stderr
     assert "by two roads" in found.stdout
     assert (smollm_model.default_place() / "model.safetensors").is_file()
+    found = run("llm", "fetch-smollm", tmp_path / "again", "--file", wheel, "--json", "-")
+    assert found.exit_code == 0, found.stderr
+    assert '"texts":' in found.stdout
     wheel.write_bytes(b"no wheel")
     found = run("llm", "fetch-smollm", tmp_path / "n", "--file", wheel)
     assert (found.exit_code, found.stderr.count("\n")) == (2, 1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cvxpy as cp
 import numpy as np
 import pytest
 from conftest import random_mdp
@@ -13,7 +16,7 @@ from toymdp.soup import optimum as optimum_module
 from toymdp.soup.ascent import Ascent, ascend
 from toymdp.soup.objective import SoupObjective
 from toymdp.soup.starts import default_starts, grid_search, projection
-from toymdp.soup.step import StepProgram, formulate, program
+from toymdp.soup.step import _by_clarabel, best_move
 
 WORLDS = [{"T": 4}, {"T": 4, "eos": 2}, {"T": None, "eos": 2}]
 
@@ -185,30 +188,115 @@ def test_ascent_never_loses_ground():
 def test_an_objective_that_never_improves_ends_the_ascent(monkeypatch):
     """Whatever J does, an ascent stops: here every trial is refused, and moves carry solver noise."""
     objective = SoupObjective(solve(random_mdp(12)))
-    monkeypatch.setattr(SoupObjective, "value", lambda self, u: -1e9)
+    start, at = np.array([0.5, 0.3]), SoupObjective.at
+
+    def lower(self, u):
+        point = at(self, u)
+        return point if np.array_equal(u, start) else replace(point, value=-1e9)
+
+    monkeypatch.setattr(SoupObjective, "at", lower)
     noise = np.array([1e-8, -1e-8])
-    monkeypatch.setattr(StepProgram, "solve", lambda self, g, root, u, radius: noise)
-    found = ascend(objective, np.array([0.5, 0.3]))
+    monkeypatch.setattr(ascent_module, "best_move", lambda g, B, x, radius: noise)
+    found = ascend(objective, start)
     assert found.steps <= ascent_module.MAX_STEPS
+    assert found.u == tuple(start)
+
+
+def stated_in_cvxpy(K: int) -> tuple[cp.Problem, cp.Variable, list[cp.Parameter]]:
+    """The program of a step (DPP); its parameters are g, a root of B, the centre and the radius."""
+    gradient, root = cp.Parameter(K), cp.Parameter((K, K))
+    centre, radius = cp.Parameter(K, nonneg=True), cp.Parameter(nonneg=True)
+    move = cp.Variable(K)
+    model = gradient @ move - 0.5 * cp.sum_squares(root @ move)
+    limits = [centre + move >= 0, cp.sum(centre + move) <= 1, cp.norm_inf(move) <= radius]
+    problem = cp.Problem(cp.Maximize(model), limits)
+    assert problem.is_dcp(dpp=True)
+    return problem, move, [gradient, root, centre, radius]
 
 
 @pytest.mark.parametrize("K", [1, 2, 3, 6])
 def test_a_step_is_the_one_that_cvxpy_takes(K):
-    """The cone data handed to Clarabel are those of the program as cvxpy states and solves it."""
-    problem, parameters = formulate(K)
-    (move,) = problem.variables()
+    """Linear solves on faces, and the cone data handed to Clarabel, solve the program as cvxpy states it.
+
+    What belongs at a bound is there exactly, unless the trust region ends the step first.
+    """
+    problem, move, parameters = stated_in_cvxpy(K)
     rng = np.random.default_rng(K)
-    for radius in (0.01, 0.5, 2.0):
-        g, root = rng.normal(size=K), rng.normal(size=(K, K))
+    at_bounds = 0
+    for radius in (0.01, 0.5, 2.0, 2.0, 2.0):
+        g, root = rng.normal(size=K), rng.normal(size=(K, K)) + np.eye(K)
         centre = rng.dirichlet(np.ones(K + 1))[:K]
         for parameter, value in zip(parameters, (g, root, centre, radius), strict=True):
             parameter.value = value
         problem.solve(solver="CLARABEL", warm_start=False)
-        found = program(K).solve(g, root, centre, radius)
-        np.testing.assert_allclose(found, move.value, atol=1e-6)
-        assert g @ found - 0.5 * np.sum((root @ found) ** 2) == pytest.approx(
-            problem.value, abs=1e-7
-        )
+        found = best_move(g, root.T @ root, centre, radius)
+        for moved in (found, _by_clarabel(g, root.T @ root, centre, radius)):
+            np.testing.assert_allclose(moved, move.value, atol=1e-6)
+            assert g @ moved - 0.5 * np.sum((root @ moved) ** 2) == pytest.approx(
+                problem.value, abs=1e-7
+            )
+        ahead = centre + found
+        at_bounds += int((np.abs(ahead) < 1e-7).sum())
+        assert np.all((ahead == 0) | (np.abs(ahead) > 1e-7))
+        assert ahead.sum() <= 1 + 1e-14
+    assert K < 3 or at_bounds > 0
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_curvature_against_differences_of_the_gradient(world, seed, monkeypatch):
+    """The exact Hessian inside an orthant, and by policies what the kernel writes."""
+    mdp = random_mdp(seed, K=3, beta=3.0, forbid=0.2, **world)
+    objective = SoupObjective(solve(mdp))
+    rng = np.random.default_rng(seed)
+    pattern = rng.choice([-1.0, 1.0], size=3)
+    x = 0.8 * rng.dirichlet(np.ones(3))
+    point = objective.at(pattern * x)
+    exact = point.curvature(pattern)
+    h = 1e-5
+    differences = [
+        objective.at(pattern * (x + h * e)).gradient(pattern)
+        - objective.at(pattern * (x - h * e)).gradient(pattern)
+        for e in np.eye(3)
+    ]
+    np.testing.assert_allclose(exact, np.stack(differences) / (2 * h), rtol=1e-5, atol=1e-8)
+    monkeypatch.setattr(SoupObjective, "by_policy", True)
+    again = objective.at(pattern * x).curvature(pattern)
+    np.testing.assert_allclose(exact, again, rtol=1e-9, atol=1e-11 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(("K", "most"), [(2, 15), (8, 15), (32, 40)])
+def test_an_ascent_needs_few_evaluations(K, most, monkeypatch):
+    """Of J with its gradient, from starts that do not know of each other; and they are counted."""
+    mdp = random_mdp(8, A=6, L=2, K=K)
+    objective = SoupObjective(solve(mdp))
+    starts = default_starts(objective.sol, draws=2)
+    asked, at = [], SoupObjective.at
+    monkeypatch.setattr(SoupObjective, "at", lambda self, u: asked.append(u) or at(self, u))
+    for name in ("one-hot 0", "user weights", "projection", "draw 0"):
+        asked.clear()
+        found = ascend(objective, starts[name])
+        assert found.evaluations == len(asked) <= most
+        assert found.residual <= 1e-10 * objective.scale
+
+
+def test_an_end_that_is_known_is_taken_where_a_step_leads_to_it():
+    objective = SoupObjective(solve(random_mdp(8, A=4, K=4)))
+    starts = default_starts(objective.sol)
+    first = ascend(objective, starts["one-hot 0"])
+    alone = ascend(objective, starts["user weights"])
+    again = ascend(objective, starts["user weights"], "again", [first])
+    assert again.u == first.u
+    assert (again.start, again.value_at_start) == ("again", alone.value_at_start)
+    assert again.evaluations < alone.evaluations
+    # no end is taken that is unfinished, far from where the step leads, or lower than promised
+    far = tuple(np.eye(4)[3])
+    for end in (
+        replace(first, residual=1e-3),
+        replace(first, u=far),
+        replace(first, value=first.value - 10.0),
+    ):
+        assert ascend(objective, starts["user weights"], "user weights", [end]).u == alone.u
 
 
 @pytest.mark.parametrize("beta", [0.7, 8.0])
@@ -235,24 +323,11 @@ def test_projection_by_normal_equations(beta):
     assert np.abs(projection(sol) - mdp.w).max() > 1e-3
 
 
-def test_a_small_weight_is_put_to_zero_where_j_allows():
-    """Of two equal specialists one does as well alone; weights that are not small stay."""
-    mdp = random_mdp(4, K=2)
-    same = mdp.replace(rewards=np.stack([mdp.rewards[0], mdp.rewards[0]]))
-    objective = SoupObjective(solve(same))
-    # J rises up to the budget: what the small weight holds is given to the other
-    snapped = ascent_module._snap(objective, objective.at(np.array([1 - 5e-4, 4e-4])))
-    assert snapped.u.tolist() == [1.0, 0.0]
-    assert snapped.value == pytest.approx(objective.value(np.array([1.0, 0.0])), rel=1e-14)
-    far = objective.at(np.array([0.6, 0.3]))
-    assert ascent_module._snap(objective, far) is far
-
-
 def test_of_ascents_that_tie_the_one_at_rest_is_best():
     """Values tie within 1e-14 of the size of J, whatever that size is."""
 
     def end(name: str, value: float, residual: float) -> Ascent:
-        return Ascent(name, 0.0, value, (1.0, 0.0), 1, residual)
+        return Ascent(name, 0.0, value, (1.0, 0.0), 1, 1, residual)
 
     for scale in (1e-3, 1.0, 1e3):
         highest, tied = end("highest", scale, 1e-3), end("tied", scale * (1 - 5e-15), 1e-9)

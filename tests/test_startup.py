@@ -71,8 +71,11 @@ def test_the_face_is_the_contract():
     assert soupcheck.__version__ == run("--version").stdout.split()[1]
 
 
-def test_what_is_asked_for_to_know_whether_kernels_are_compiled_is_compiled():
-    compile_kernels()
-    asked = (kernels.rows.hard_backward, kernels.blocks.tilted_sums, kernels.soups.mix)
+@pytest.mark.parametrize("claims", [False, True])
+def test_what_is_asked_for_to_know_whether_kernels_are_compiled_is_compiled(claims, monkeypatch):
+    compile_kernels(claims)
+    asked = []
+    monkeypatch.setattr(kernels.compiled, "is_cached", lambda *given: asked.extend(given) or True)
+    assert kernels_are_cached(claims)
+    assert asked
     assert all(kernel.signatures for kernel in asked)
-    assert kernels_are_cached()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import run as command
 
+import bounds
 from bounds.records.output import content_hash
 from bounds.records.parts import FORMAT, part_of
 from bounds.records.queries import QUANTILES, VERDICTS, summary, tightest, worst
@@ -20,6 +24,8 @@ from bounds.runs.sweep import plan_of, tasks_of
 from toymdp import InstanceError
 from toymdp.families import generate
 from toymdp.families.offspring import offspring
+from toymdp.families.options import options_of
+from toymdp.kinds import ALL_FAMILIES
 
 DESIGN = """
 claims = "ss.thm1.gap, ss.thm1.gap.sharp, ss.eq13"
@@ -198,20 +204,45 @@ def test_what_cannot_be_asked_is_one_line(swept, tmp_path):
         assert (done.exit_code, says in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
 
 
-def test_the_statements_of_the_docs_run_as_they_stand(swept):
+GUIDE = (Path(bounds.__file__).parent / "SWEEPS.md").read_text(encoding="utf-8")
+
+
+def test_the_statement_of_the_guide_runs_as_it_stands(swept):
     """Without this package: DuckDB alone, on the files."""
     import duckdb
 
     store, rows = swept
-    found = duckdb.sql(f"""
-        SELECT claim, count(*), max(ratio) FROM '{store.folder}/parts/**/*.parquet' GROUP BY claim
-    """).fetchall()
-    assert {(c, n) for c, n, _ in found} == {(c, len(rows) // 3) for c in CLAIMS}
+    (statement,) = re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL)
+    found = duckdb.sql(statement.replace("DIR", str(store.folder))).fetchall()
+    assert len(found) == 6
+    for claim, beta, n, _, most, instance in found:
+        wanted = by_loops(rows, claim, beta)
+        assert n == wanted["n"]
+        if claim == "ss.thm1.gap.sharp":
+            assert (most, instance) == (wanted["worst"][1], f"dirichlet-{wanted['worst'][2]}")
     file = next(store.folder.rglob("part-*"))
     about = duckdb.sql(
         f"SELECT decode(value) FROM parquet_kv_metadata('{file}') WHERE decode(key) = 'format'"
     )
     assert about.fetchall() == [(FORMAT,)]
+
+
+def test_the_designs_of_the_guide_are_read(tmp_path):
+    (tmp_path / "my_claims.py").write_text("CLAIMS = []", encoding="utf-8")
+    (tmp_path / "mdps").mkdir()
+    generate("tree", 0).save(tmp_path / "mdps" / "a.npz")
+    path = tmp_path / "design.toml"
+    whole, adaptive = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    path.write_text(whole, encoding="utf-8")
+    assert len(read_design(path).sources) == 3 * 3 * 5 * 100 + 1
+    path.write_text(adaptive, encoding="utf-8")
+    assert read_design(path).adaptive is not None
+    for family, make in ALL_FAMILIES.items():
+        row = next(
+            line for line in GUIDE.splitlines() if line.startswith("|") and f"`{family}`" in line
+        )
+        for name in options_of(make):
+            assert re.search(rf"\b{name}\b", row), (family, name)
 
 
 def test_a_world_of_the_worst_is_the_one_that_was_judged(tmp_path):
@@ -332,3 +363,20 @@ def test_an_adaptive_table_that_cannot_be_is_one_line(tmp_path, text, says):
     path.write_text(ADAPTIVE.split("[adaptive]")[0] + "[adaptive]\n" + text, encoding="utf-8")
     with pytest.raises(InstanceError, match=says):
         read_design(path)
+
+
+def test_a_figure_of_a_sweep(swept, tmp_path):
+    store, rows = swept
+    done = command("figures", "tightness", "--from", store.folder, "--out", tmp_path / "f")
+    assert done.exit_code == 0, done.stderr
+    with (tmp_path / "f" / "tightness.csv").open(encoding="utf-8") as file:
+        drawn = sorted(
+            (float(r["gap"]), float(r["value"]), r["verdict"]) for r in csv.DictReader(file)
+        )
+    assert drawn == sorted(
+        (r["lhs"], r["rhs"], r["verdict"])
+        for r in rows
+        if r["claim"] == "ss.thm1.gap" and r["verdict"] in ("holds", "violated")
+    )
+    refused = command("figures", "delta", "--from", store.folder, "--out", tmp_path / "f")
+    assert (refused.exit_code, "choose from ['tightness']" in refused.stderr) == (2, True)

@@ -13,12 +13,18 @@ from .soup.optimum import soup_optimum
 from .worlds.token_mdp import TokenMDP
 
 
-def kernels_are_cached() -> bool:
-    """Whether the kernels that every solve needs are on disk, compiled from their present source."""
-    return kernels.compiled.is_cached(
-        kernels.backward.soft_backward, kernels.rows.hard_backward, kernels.blocks.tilted_sums,
+def kernels_are_cached(claims: bool) -> bool:
+    """Whether the kernels are on disk, compiled from their present source.
+
+    claims: those of every claim too, not only those that a solution and its λ* need.
+    """
+    asked = [
+        kernels.backward.soft_backward, kernels.curvature.soup_curvature, kernels.blocks.tilted_sums,
         kernels.soups.mix,
-    )  # fmt: skip
+    ]  # fmt: skip
+    if claims:
+        asked += [kernels.rows.hard_backward, kernels.sampling.accepted_laws]
+    return kernels.compiled.is_cached(*asked)
 
 
 def bounds_are_cached() -> bool:
@@ -26,16 +32,18 @@ def bounds_are_cached() -> bool:
     return kernels.compiled.is_cached(kernels.boxes.place, kernels.envelopes.envelopes)
 
 
-def compile_kernels() -> None:
-    """Run every kernel once on a tiny instance."""
+def compile_kernels(claims: bool) -> None:
+    """Run each kernel once on a tiny instance; claims: those of every claim too."""
     mdp = TokenMDP(
         vocab_size=2, order=1, horizon=2, start=[0], ref_weights=np.ones((2, 2)),
         rewards=np.eye(2), beta=1.0, w=np.array([0.5, 0.5]),
         features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
     sol = solve(mdp)
-    solve(mdp, method="log")
     soup_optimum(mdp, sol, draws=0)
+    if not claims:
+        return
+    solve(mdp, method="log")
     logits = np.zeros((2, 2))
     policy = Policy(mdp, logits)
     policy.divergence(policy)

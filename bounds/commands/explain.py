@@ -32,7 +32,7 @@ def explain(
     output = OutputFile(json_path, [file])
     instance, witness = load_token_mdp(file, "explain")
     lam = None if witness is None or witness.claim != claim else witness.lam
-    warm_up()
+    warm_up(claims=False)
     with status_console().status("walking the proof ..."):
         explanation = walk(instance, claim, lam=lam)
     console = tables_console(json_path)

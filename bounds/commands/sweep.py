@@ -101,7 +101,7 @@ def sweep(
         for number, each in enumerate(generations(store, plan)):
             ids = shard(list(each), *share)
             finish(console, store, each, ids, engine_of, float(plan["limit"]), environment)
-            if plan["adaptive"] is not None:
+            if plan.get("adaptive") is not None:
                 _await(store, each)
                 console.print(bred(store, plan, number), highlight=False, markup=False)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -56,13 +56,21 @@ def verify(
         typer.Option("--lambda", help="Your own λ, K numbers by commas, to judge claims at."),
     ] = None,
     text: Annotated[
-        Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
+        Path | None,
+        typer.Option(
+            help="Your own text: one a line, or .jsonl with labels; 'bundled': TruthfulQA."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="CSV of its human labels, a column an attribute.")
     ] = None,
-    vocab_size: Annotated[int, typer.Option(help="Vocabulary of --text, 8 to 64.")] = 32,
+    vocab_size: Annotated[
+        int, typer.Option(help="Tokens of --text: to 64 classes of words, to 32768 words.")
+    ] = 32,
     order: Annotated[int, typer.Option(help="Context length of --text.")] = 2,
+    subwords: Annotated[
+        bool, typer.Option("--subwords", help="Tokens of --text are byte pairs (extra llm).")
+    ] = False,
     json_path: Annotated[
         str | None, typer.Option("--json", help="Ledger (JSON Lines) to PATH or '-'.")
     ] = None,
@@ -95,7 +103,8 @@ def verify(
     inputs = [*paths, *(p for p in (text, labels) if p is not None)]
     check_target(html, json_path, inputs)
     ledger_file = OutputFile(json_path, inputs)
-    cases = list(_cases(paths, family, n, seed, settings, text, labels, vocab_size, order, weights))
+    fitting = {"vocab_size": vocab_size, "order": order, "tokens": "bpe" if subwords else "words"}
+    cases = list(_cases(paths, family, n, seed, settings, text, labels, fitting, weights))
     warm_up()
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims))
@@ -154,7 +163,7 @@ def _title(about: Record) -> str:
 
 def _cases(
     files: list[Path], family: str | None, n: int, seed: int, settings: str | None,
-    text: Path | None, labels: Path | None, vocab_size: int, order: int, lam: list[float] | None,
+    text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: list[float] | None,
 ) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
@@ -172,7 +181,7 @@ def _cases(
             )
         return instances.from_family(family, n, seed, **family_options(settings, family))
     if text is not None:
-        return instances.from_text(text, labels, vocab_size=vocab_size, order=order, seed=seed)
+        return instances.from_text(text, labels, seed, fitting)
     return instances.default_suite(n, seed)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PLAN_FORMAT = "soup-sweep-plan/1"
+PLAN_KEYS = ("claims", "sources", "code", "limit", "paths", "plugins")
 COMPACT = 64 * 2**20  # bytes of a file that holds many parts
 GROUP = 50  # parts in one of its row groups
 
@@ -125,7 +126,7 @@ class Store:
         for task in tasks:
             try:
                 if self.path(task).exists():
-                    read_part(self.path(task), task)
+                    read_part(self.path(task), task, columns=[])
             except DamagedPartError as error:
                 yield task, str(error)
 
@@ -147,4 +148,8 @@ class Store:
         if plan.get("format") != PLAN_FORMAT:
             rule = "is no plan of a sweep"
             raise InstanceError.of(f"{path}: format", plan.get("format"), rule, f"is {PLAN_FORMAT}")
+        if missing := [key for key in PLAN_KEYS if key not in plan]:
+            raise InstanceError(
+                f"{path}: lacks {', '.join(missing)}; start the sweep from its design"
+            )
         return plan

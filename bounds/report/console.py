@@ -71,16 +71,19 @@ class PlainConsole(Console):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
-def warm_up() -> None:
-    """Compile the kernels before the first instance, and say so if that takes a while."""
+def warm_up(*, claims: bool = True) -> None:
+    """Compile the kernels before the first instance, and say so if that takes a while.
+
+    claims: those of every claim, or else those of a solution and its λ* alone.
+    """
     from toymdp.warm_up import compile_kernels, kernels_are_cached  # with them comes numba
 
-    if kernels_are_cached():
+    if kernels_are_cached(claims):
         return
     console = status_console()
     with console.status("compiling numerical kernels, once after installation ..."):
-        compile_kernels()
-    if kernels_are_cached():  # else it was said why not
+        compile_kernels(claims)
+    if kernels_are_cached(claims):  # else it was said why not
         console.print("compiled the numerical kernels (cached for later runs)", style="dim")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
-from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.families.corpus import BUNDLED, corpus_ngrams, corpus_one_hot
 from toymdp.families.offspring import offspring
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
@@ -27,6 +27,7 @@ RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
+BUNDLED_TEXT = "bundled"  # what is given for the path of the text that comes with the package
 
 Origin = Literal["file", "witness-file", "family", "offspring", "witness", "classic", "text"]
 
@@ -101,13 +102,15 @@ def from_witnesses() -> Iterator[Case]:
 
 
 def from_text(
-    text: Path, labels: Path | None, *, vocab_size: int, order: int, seed: int
+    text: Path, labels: Path | None, seed: int, fitting: Mapping[str, Any]
 ) -> Iterator[Case]:
-    """A user's own text under both feature maps."""
+    """A user's own text, or the bundled one by its name, under both feature maps.
+
+    fitting: options of toymdp.families.corpus.corpus_fields.
+    """
     options = {
-        "text": str(text), "labels": None if labels is None else str(labels),
-        "vocab_size": vocab_size, "order": order, "seed": seed,
-        "sha256": _sha256(text, *([] if labels is None else [labels])),
+        "text": str(text), "labels": None if labels is None else str(labels), "seed": seed,
+        "sha256": _sha256(*_paths(str(text), labels)), **fitting,
     }  # fmt: skip
     yield Case(text.stem, "corpus", "text", {**options, "one_hot": False})
     yield Case(f"{text.stem}-1hot", "corpus-one-hot", "text", {**options, "one_hot": True})
@@ -167,21 +170,30 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def _paths(text: str, labels: str | Path | None) -> list[Path]:
+    """The files that a text and its labels are read from."""
+    named = BUNDLED if text == BUNDLED_TEXT else Path(text)
+    return [named, *([] if labels is None else [Path(labels)])]
+
+
 def text_instance(
-    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: int
+    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: Any
 ) -> TokenMDP:
-    """Fit a user's own text, under n-gram or one-hot features. Raises CorpusError as the fit does."""
+    """Fit a user's own text, or the bundled one by its name, under n-gram or one-hot features.
+
+    options: of toymdp.families.corpus.corpus_fields. Raises CorpusError as the fit does.
+    """
     make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=text, labels=labels, **options)
+    return make(seed, text=None if str(text) == BUNDLED_TEXT else text, labels=labels, **options)
 
 
 def _of_text(
-    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
+    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: Any
 ) -> TokenMDP:
-    paths = [Path(text), *([] if labels is None else [Path(labels)])]
+    paths = _paths(text, labels)
     _unchanged(sha256, *paths)
     given = None if labels is None else paths[1]
-    return text_instance(paths[0], given, seed=seed, one_hot=one_hot, **options)
+    return text_instance(Path(text), given, seed=seed, one_hot=one_hot, **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
@@ -207,11 +219,20 @@ def corpus_lines(mdp: Any) -> list[str]:
     # meta is free data: only what corpus_fields itself wrote is read
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
+    fit, alone = meta["perplexity"], meta["perplexity_unigram"]
+    how_well = "no held-out word is covered"
+    if fit is not None:
+        how_well = f"held-out perplexity {fit:.2f} (of single words {alone:.2f})"
+    what = "frequent words, and classes of the others" if mdp.dense else "words, or pieces of words"
     reference = (
-        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens (frequent "
-        f"words, and classes of the others); held-out perplexity {meta['perplexity']:.2f} (of single "
-        f"words {meta['perplexity_unigram']:.2f})"
+        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens ({what}); "
+        f"{how_well}"
     )
+    if "coverage" in meta:
+        reference += (
+            f" on the {meta['coverage']:.1%} of held-out text that it covers, with at most {meta['most']} of "
+            f"the tokens seen after each of {mdp.n_contexts} reachable contexts"
+        )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "
         f"(majority {r['accuracy_majority']:.3f}), AUC {r['auc']:.3f}"

@@ -21,7 +21,7 @@ def generations(store: Store, plan: Mapping[str, Any]) -> Iterator[dict[str, Par
     """The tasks of each generation. The next can be named once all before are done: until then it ends."""
     done = tasks_of(plan)
     yield done
-    adaptive = plan["adaptive"]
+    adaptive = plan.get("adaptive")
     for _ in range(0 if adaptive is None else adaptive["generations"]):
         if not all(map(store.has, done)):
             return

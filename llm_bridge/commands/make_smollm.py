@@ -24,12 +24,14 @@ def make_smollm(
     from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
 
+    from ..backend import quiet_transformers
     from ..training import smollm_bank, smollm_card
     from ..training.bundled import bundled
     from . import tables
     from .output import progress_bars, write_json
 
     output = OutputFile(json_path)
+    quiet_transformers()
     own = bundled("smollm")
     place = own.checked(None if model is None else str(model))
     folder = out or own.folder.parent

@@ -249,59 +249,6 @@ def kl_bounds(
     return np.asarray(printed), np.asarray(repaired)
 
 
-COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judged
-
-
-@torch.no_grad()
-def state_linearity(bank: Bank, reached: Reached, seed: int = 0) -> Array | None:
-    """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
-
-    For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
-    state, and R² is 1 as soon as half of the states determine that map. Judged on up to 2048 tokens, drawn.
-    None where that half's states are linearly independent: then nothing is overdetermined.
-    """
-    half = len(reached.prefixes) // 2
-    rng = np.random.default_rng(seed)
-    columns = drawn_tokens(bank, rng)
-    psi, fields = [], []
-    for start in range(0, len(reached.prefixes), 16):
-        hidden = reached.hidden[:, start : start + 16]
-        fields.append(centred_ratios(bank.logits(hidden)[:, :, columns]))
-        psi.append(hidden[0].double().cpu())
-    states, every = torch.cat(psi), torch.cat(fields, dim=1)
-    order = torch.from_numpy(rng.permutation(len(reached.prefixes)))
-    share, rank = linear_share(states, every, order[:half], order[half:])
-    return share if rank < half else None
-
-
-def drawn_tokens(bank: Bank, rng: np.random.Generator) -> Tensor:
-    """Up to 2048 token ids."""
-    every = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
-    return every.to(bank.device)
-
-
-def centred_ratios(z: Tensor) -> Tensor:
-    """Log-ratios [P−1, N, c] less their mean over the c tokens of a state, from logits [P, N, c]."""
-    d, live = log_ratios(z.double().cpu())
-    count = live.sum(dim=1, keepdim=True).clamp_min(1)
-    return torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0)
-
-
-def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Array, int]:
-    """R² [P−1] on states ``unseen`` of fields [P−1, N, c] fitted linearly in states [N, d] on ``seen``.
-
-    And the rank of the states seen: if they are independent, every field fits them.
-    """
-    held_out, rank = [], 0
-    for field in fields:
-        fit = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd")
-        rank = int(fit.rank)
-        missed = field[unseen] - states[unseen] @ fit.solution
-        total = (field[unseen] ** 2).sum().clamp_min(1e-300)
-        held_out.append(1.0 - float((missed**2).sum() / total))
-    return np.array(held_out), rank
-
-
 @torch.no_grad()
 def decodability(
     bank: Bank, prefixes: Sequence[Sequence[int]], lengths: Sequence[int]

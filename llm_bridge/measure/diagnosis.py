@@ -20,8 +20,9 @@ from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from .after_states import LinearFit, Reached, decodability, norm_bound, reach, state_linearity
+from .after_states import LinearFit, Reached, decodability, norm_bound, reach
 from .chunks import fingerprint, tally_answers
+from .linearity import state_linearity
 from .measures import measure
 from .rollout_gap import ASSUMED, rollout_gap
 from .soups import SoupSettings

@@ -5,7 +5,7 @@ the theory assumes. Both have the same four policies, trained on the same pairs 
 three specialists that conflict, and a bespoke user. Only adapters are written; their base is the model
 that ``soupcheck llm fetch-smollm`` writes. What they are worth is judged in ``smollm_card``.
 
-A task is one policy for both banks: the second goes on from what the reference has said for the first.
+A task is one policy for both banks.
 """
 
 from __future__ import annotations
@@ -118,12 +118,13 @@ def train_policy(model: str, out: str, work: str, name: str, plan: Plan) -> list
     content = content_of(Path(model))
     reference = Reference(min(plan.layers.layers, default=0))
     for kind, recipe, place in left:
+        if recipe.target == "output" and base.dtype != torch.float32:
+            # read again, and its reference too: in bfloat16 both are rounded too coarsely
+            base, _ = load_model(model)
+            reference = Reference(base.config.num_hidden_layers)
         bank = add_adapters(
             base, [name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base)
         )
-        if recipe.target == "output" and base.dtype != torch.float32:
-            base.float()
-            reference = reference.in_float32(bank)
         bank, lengths = replace(bank, length=plan.length), Counter[str]()
         pairs = [
             p for p in plan.pairs(name) if fits(bank, p.prompt, (p.chosen, p.rejected), lengths)

@@ -15,28 +15,27 @@ from typing import Any
 import numpy as np
 
 from bounds.records.output import Record
-from bounds.runs.engine import run
 from bounds.runs.progress import OnProgress, silent
-from bounds.runs.task import Task
 from toymdp import InstanceError
 
 from ..answers import Answer
-from ..backend import quiet_transformers, torch, transformers
+from ..backend import torch, transformers
 from ..bank import Bank
 from ..decoding import draw_rows
 from ..forward import logits_of
 from ..loading import load_bank
-from ..measure.after_states import centred_ratios, drawn_tokens, linear_share
+from ..measure.linearity import centred_ratios, drawn_tokens, linear_share
+from ..texts import shown
 from .default_bank import accuracies, held_out
 from .reference import Reference, first_layer, log_ratios
 from .smollm_bank import ATTRIBUTES, ORDERS, USER, USER_WEIGHTS, Plan, train_banks
 from .smollm_text import card
 
 Tensor = Any
-ANSWERS = 5  # a question, to judge by
-FITTED = (48, 96, 192, 288, 384, 480, 576, 624, 672, 768, 960, 1152)  # states
-SHOWN = 3  # questions whose answers the card shows
-LONGEST = 32  # tokens of those
+ANSWERS = 4  # a question, to judge by
+FITTED = (96, 192, 288, 384, 480, 576, 640, 768, 960, 1152)  # states
+SHOWN = 6  # questions, the shortest, whose answers the card shows
+LONGEST = 28  # tokens of those
 LIMIT = 10_000_000  # bytes of all adapters
 
 
@@ -52,16 +51,16 @@ def make_banks(
     size = sum(path.stat().st_size for path in out.rglob("*.safetensors"))
     if size > LIMIT:
         raise InstanceError.of("size of the banks", size, f"must be ≤ {LIMIT} bytes", "lower ranks")
-    tasks = [
-        Task.of(judge_bank, model=model, folder=str(out), kind=kind, plan=plan)
-        for kind in plan.recipes
-    ]
-    judged: dict[str, Record] = {}
-    for _, records in run(tasks, "judging a bank", on_progress, workers):
-        judged |= {record["bank"]: record for record in records}
+    judged, reference = {}, Reference(min(plan.layers.layers, default=0))
+    for done, kind in enumerate(plan.recipes):
+        on_progress("judging a bank", done, len(plan.recipes))
+        adapters = {name: str(out / kind / name) for name in ATTRIBUTES}
+        bank = load_bank(model, adapters, bespoke=f"{USER}={out / kind / USER}")
+        judged[kind] = judge_bank(bank, plan, reference)
+    on_progress("judging a bank", len(plan.recipes), len(plan.recipes))
     facts = {
         "plan": asdict(plan), "user": USER_WEIGHTS, "bytes": size, "trained": trained,
-        "banks": {kind: judged[kind] for kind in plan.recipes},
+        "banks": judged,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }  # fmt: skip
     (out / "facts.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -69,31 +68,27 @@ def make_banks(
     return facts
 
 
-def judge_bank(model: str, folder: str, kind: str, plan: Plan) -> list[Record]:
-    """One record of a bank: accuracies, log-ratios, how linear they are, what it writes."""
-    torch.set_num_threads(1)
-    quiet_transformers()
+def judge_bank(bank: Bank, plan: Plan, reference: Reference) -> Record:
+    """Accuracies of a bank, its log-ratios, how linear they are, what it writes.
+
+    reference: what is known of answers on this base model in float32.
+    """
     begun = process_time()
-    root = Path(folder) / kind
-    bank = load_bank(
-        model, {name: str(root / name) for name in ATTRIBUTES}, bespoke=f"{USER}={root / USER}"
-    )
     test = plan.data("test").standardised(plan.data("train"))
     answers, drawn = held_out(bank, test, plan.seed, ANSWERS)
-    reference = Reference(min(first_layer(bank, name) for name in bank.policies[1:]))
     ratios = np.asarray(log_ratios(bank, answers, reference))
+    asked = sorted((shown(item.prompt) for item in test.items), key=len)[:SHOWN]
     firsts = np.cumsum([0, *map(len, drawn[:-1])])
-    return [{
-        "bank": kind,
+    return {
         "accuracy": accuracies(bank.policies[1:], ratios, test, drawn, ORDERS),
         "log-ratio, rms nats": dict(zip(
             bank.policies[1:], np.sqrt((ratios**2).mean(axis=1)).tolist(), strict=True
         )),
         "answers": len(answers), "questions": len(test.items),
         "linearity": linearity(bank, [answers[i] for i in firsts], reference, plan.seed),
-        "writes": samples(bank, [item.prompt for item in test.items[:SHOWN]]),
+        "asked": asked, "writes": samples(bank, asked),
         "cpu seconds": process_time() - begun,
-    }]  # fmt: skip
+    }  # fmt: skip
 
 
 @torch.no_grad()
@@ -131,14 +126,15 @@ def linearity(
     return {"width": bank.width, "judged on": len(unseen), "tokens": len(columns), "R²": curve}
 
 
-def samples(bank: Bank, prompts: Sequence[Any]) -> dict[str, list[str]]:
-    """What each policy writes after the prompts, its likeliest token each time."""
+def samples(bank: Bank, prompts: Sequence[str]) -> dict[str, list[str]]:
+    """What each policy writes after the prompts, its likeliest token each time, to the end of the line."""
     rows = [[bank.encode(prompt)] for prompt in prompts]
     found = {}
     for policy in bank.policies:
         with bank.using(policy) as base:
             drawn = draw_rows(bank, base, rows, likeliest, tokens=LONGEST, seed=0)
-        found[policy] = [bank.tokenizer.decode(ids, skip_special_tokens=True) for ids in drawn]
+        texts = [bank.tokenizer.decode(ids, skip_special_tokens=True) for ids in drawn]
+        found[policy] = [text.strip().partition("\n")[0] for text in texts]
     return found
 
 

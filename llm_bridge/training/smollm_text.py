@@ -14,7 +14,7 @@ USE = """\
 TRIED = """\
 - The output layer in bfloat16: a logit is rounded to an eighth there, and a step of 1e-3 moves it by less.
   After five steps the root mean square log-ratio was 0.00 nats, in float32 0.03. So that layer is always
-  trained in float32, on the states that the reference in bfloat16 left for the first bank.
+  trained in float32, the reference too.
 - All layers in float32: the same losses, and about 1.8 times the time of a step.
 - Reading the tokenizer as transformers reads it from GGUF: it splits digits of other scripts otherwise than
   the model was trained with (`pre: smollm`, which it does not look at). It is set by that name here, and
@@ -87,14 +87,19 @@ def card(facts: Mapping[str, Any]) -> str:
         lines += grid([f"`{kind}`, n =", *counts], [
             [name, *(f"{curve[n][name]:.3f}" for n in counts)] for name in policies
         ])  # fmt: skip
-    lines += ["## What they write", "", "The likeliest token each time, on held-out questions.", ""]
+    lines += [
+        "## What they write",
+        "",
+        "The likeliest token each time, to the end of the line.",
+        "",
+    ]
     for kind, found in banks.items():
         writes = found["writes"]
-        rows = [
-            [name, *(" ".join(text.split()).replace("|", r"\|") for text in texts)]
-            for name, texts in writes.items()
-        ]
-        lines += grid([f"`{kind}`", *(f"question {i + 1}" for i in range(len(rows[0]) - 1))], rows)
+        asked = [text.removeprefix("Q: ").removesuffix("\nA:") for text in found["asked"]]
+        lines += grid([f"`{kind}`", *writes], [
+            [question, *(texts[i].replace("|", r"\|") for texts in writes.values())]
+            for i, question in enumerate(asked)
+        ])  # fmt: skip
     lines += [
         "## What was tried", "", TRIED,
         "## Licence", "",

@@ -10,6 +10,8 @@ the third shares nothing with them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -26,7 +28,8 @@ EXPONENT_ROOM = 600.0
 
 def fits(rewards: Array, beta: float, horizon: int) -> bool:
     """Whether no ``exp(V/β)`` can leave the range of doubles, ended episodes included."""
-    return bool(np.abs(rewards).max() * horizon / beta < EXPONENT_ROOM)
+    largest = np.maximum(rewards.max(), -rewards.min())  # NaN if there is one
+    return bool(largest * horizon / beta < EXPONENT_ROOM)
 
 
 def soft_backward(
@@ -38,11 +41,13 @@ def soft_backward(
     method: Recursion,
     *,
     whole: bool = True,
+    threads: int = 1,
 ) -> tuple[Array, Array]:
     """V [M, T+1, S] and Q [M, T, S] in reward units by (4), (3), with the chosen recursion.
 
     ref: [S, A]; live: [S], whether any token is allowed; rewards: [M, S] on next contexts.
-    whole: all steps; else V [M, 1, S] at t = 0 and an empty Q.
+    whole: all steps; else V [M, 1, S] at t = 0 and an empty Q. threads: over which the rewards are
+    shared out, with the same bits however many: no thread waits for another before it is done.
     """
     M, S = rewards.shape
     R = T + 1 if whole else 1
@@ -50,13 +55,31 @@ def soft_backward(
         V = row_by_row(ref, live, rewards, beta, T)[:, :R]
         return V, rewards[:, None, :] + V[:, 1:]
     V, Q = np.empty((M, R, S)), np.empty((M, R - 1, S))
-    lanes = kernels.backward.LANES
-    work = np.empty((3, S, -(-M // lanes) * lanes))
     # kernels are compiled for what cannot be written to: instances are frozen
-    ref, rewards = frozen(ref), frozen(rewards)
+    ref, rewards, lanes = frozen(ref), frozen(rewards), kernels.backward.LANES
     dead = np.flatnonzero(~live)
-    kernels.backward.soft_backward(ref, dead, rewards, beta, T, method == "log", work, V, Q)
+
+    def run(part: slice) -> None:
+        size = len(rewards[part])
+        work = np.empty((3, S, -(-size // lanes) * lanes))
+        table = V[part], Q[part]
+        kernels.backward.soft_backward(
+            ref, dead, rewards[part], beta, T, method == "log", work, *table
+        )
+
+    in_threads(run, M, threads, lanes)
     return V, Q
+
+
+def in_threads(run: Callable[[slice], None], size: int, threads: int, step: int) -> None:
+    """Call ``run`` on up to so many parts of ``range(size)`` at once, each of a multiple of ``step``."""
+    each = -(-size // (max(threads, 1) * step)) * step
+    parts = [slice(low, min(low + each, size)) for low in range(0, size, each)]
+    if len(parts) == 1:
+        run(parts[0])
+        return
+    with ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(run, parts))
 
 
 def frozen(table: Array) -> Array:

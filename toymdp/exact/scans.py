@@ -40,7 +40,7 @@ def expectation(mdp: TokenMDP, gain: Array, f: Array, out: Array) -> None:
 
 def mixture(weights: Array, fields: Array) -> Array:
     """Return ``Σ_k weights_k·fields_k`` [R, S] of fields [K, R, S], on one thread."""
-    weights, mixed = np.asarray(weights, dtype=np.float64), np.empty(fields.shape[1:])
+    weights, mixed = np.array(weights, dtype=np.float64), np.empty(fields.shape[1:])
     if weights.shape != fields.shape[:1]:  # the kernel would read beyond its end
         raise ValueError(f"{weights.shape} weights for {len(fields)} fields")
     kernels.soups.mix(np.ascontiguousarray(fields), weights, mixed)
@@ -81,7 +81,8 @@ def _by_block(mdp: TokenMDP, F: Array, of_block: Any, of_rows: Any) -> tuple[Arr
 
     Only the rows that forbid a token are looked at one by one.
     """
-    F = np.ascontiguousarray(F)
+    F = np.ascontiguousarray(F).view()
+    F.setflags(write=False)  # as some are: the kernels are compiled for one kind of array only
     T, S = F.shape
     A, reach = mdp.vocab_size, mdp.reach
     shared, facts = np.empty((2, T, S // A)), np.empty((2, T, S))

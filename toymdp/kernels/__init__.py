@@ -14,8 +14,8 @@ from .limits import NEAR, ROW_FLOOR
 
 if TYPE_CHECKING:
     from . import (  # noqa: I001
-        backward, blocks, boxes, compiled, elementary, envelopes, ratios, rows, sampling, scans, soups,
-        sparse, tiles,
+        backward, blocks, boxes, compiled, curvature, elementary, envelopes, ratios, rows, sampling,
+        scans, soups, sparse, tiles,
     )  # fmt: skip
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "blocks",
     "boxes",
     "compiled",
+    "curvature",
     "elementary",
     "envelopes",
     "ratios",

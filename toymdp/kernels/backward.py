@@ -27,6 +27,7 @@ from .tiles import ROWS, product
 
 LANES = 4  # what the number of rewards is rounded up to
 WINDOW = 1024  # next contexts whose weights are held at a time: they stay in the first caches
+TURN = 128  # contexts whose values are turned from [M, S] to [S, P] at a time, or back
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -43,7 +44,7 @@ def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
     for s in range(S):
         for m in range(rewards.shape[0], P):
             gain[s, m] = nothing
-        for m in range(P):
+        for m in range(P if scaled or R > 1 else 0):
             now[s, m] = nothing
     spread(rewards, beta, scaled, gain)
     if R > 1:
@@ -51,12 +52,15 @@ def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
     n = min(max(WINDOW // A, 1), B)
     weights, top = np.empty((n * A, P)), np.zeros((n, P))
     for t in range(horizon - 1, -1, -1):
+        ready = t == horizon - 1 and not scaled  # z = 1: the weights are the gains
+        source = gain if ready else weights
         for low in range(0, B, n):
             size = min(n, B - low)
             first, past = low * A, (low + size) * A
+            begin = first if ready else 0
             if scaled:
                 weigh(gain[first:past], now[first:past], A, weights, top)
-            else:
+            elif not ready:
                 times(gain[first:past].ravel(), now[first:past].ravel(), weights.ravel())
             for x1 in range(0, A, ROWS):
                 x1 = max(min(x1, A - ROWS), 0)
@@ -64,10 +68,10 @@ def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
                 first = x1 * B + low
                 for lane in range(0, P - 4, 8):
                     for i in range(size):
-                        product(ref, first + i, B, last, weights, i * A, lane, 8, then)
+                        product(ref, first + i, B, last, source, begin + i * A, lane, 8, then)
                 if P % 8 == 4:
                     for i in range(size):
-                        product(ref, first + i, B, last, weights, i * A, P - 4, 4, then)
+                        product(ref, first + i, B, last, source, begin + i * A, P - 4, 4, then)
             if scaled:
                 for x1 in range(A):
                     s = x1 * B + low
@@ -91,9 +95,9 @@ def times(f, g, product_of_both):
 def spread(rewards, beta, scaled, gain):
     """Write ``r/β``, or its exponential, from [M, S] to [S, P]."""
     M, S = rewards.shape
-    part = np.empty(WINDOW)
-    for low in range(0, S, WINDOW):
-        n = min(WINDOW, S - low)
+    part = np.empty(TURN)
+    for low in range(0, S, TURN):
+        n = min(TURN, S - low)
         for m in range(M):
             reward = rewards[m, low : low + n]
             for i in range(n):
@@ -110,8 +114,8 @@ def spread(rewards, beta, scaled, gain):
 def keep(values, rewards, beta, scaled, V, Q, t):
     """Write step t from values [S, P], ``z`` or ``v``, to V [M, R, S], and ``r + V[t]`` to Q."""
     M, S = rewards.shape
-    for low in range(0, S, WINDOW):
-        n = min(WINDOW, S - low)
+    for low in range(0, S, TURN):
+        n = min(TURN, S - low)
         held = values[low : low + n]
         for m in range(M):
             v = V[m, t, low : low + n]

@@ -91,12 +91,12 @@ def log_sums(sums):
 def rescue(ref, marked, field, scale, top, base, logs):
     """Write again the logarithms [n] of the marked rows whose sums may have lost terms."""
     A = ref.shape[1]
-    logits, e, p = np.empty((3, A))
+    logits, none, p = np.empty(A), np.zeros(A), np.empty(A)
     for i in range(logs.shape[0]):
         if marked[i] and logs[i] < LOG_ROW_FLOOR:
             for a in range(A):
-                logits[a], e[a] = scale * (field[i * A + a] - top[i]), 0.0
-            logs[i] = row_weights(ref[base + i], logits, e, 0.0, p)
+                logits[a] = scale * (field[i * A + a] - top[i])
+            logs[i] = row_weights(ref[base + i], logits, none, 0.0, p)
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,6 @@
 # mypy: disallow-untyped-decorators=False, disallow-untyped-defs=False
 # mypy: disallow-untyped-calls=False, check-untyped-defs=False
-"""Compiled arithmetic of section 4: answers drawn from ref, its two losses, and its two soups.
+"""Compiled arithmetic of section 4: answers drawn from ref, its first loss, and its two soups.
 
 The distances to a soup are sums over tokens of unnormalised weights, which take no exponential;
 rows in which those underflow, or might, are done again in the log domain.
@@ -18,9 +18,6 @@ from .rows import block_weights, row_weights
 # first, a block's term that underflowed was worth less than e^-400: nothing beside the second.
 SHIFT_ROOM = 300.0
 ACCEPT_FLOOR = 1e-100
-
-NEWTON_STEPS = 200
-CONDITION_LIMIT = 1e10  # of a Hessian, beyond which its inverse keeps too few digits
 
 
 @njit(cache=True, nogil=True)
@@ -108,59 +105,6 @@ def root_of_slope(x, low, high):
         else:
             low, above = middle, total
     return 0.5 * (low + high)
-
-
-@njit(cache=True, nogil=True)
-def tail(z):
-    """``σ(−z)``, with all its digits where z is large."""
-    return 1.0 / (1.0 + np.exp(z)) if z < 0.0 else np.exp(-z) / (1.0 + np.exp(-z))
-
-
-@njit(cache=True, nogil=True)
-def fit_answers(U, margins, rounding, z):
-    """Minimise ``f = Σ_i σ(m_i) ℓ(z_i) + σ(−m_i) ℓ(−z_i)`` over ``z = Uθ`` from 0, ``ℓ = −log σ``.
-
-    U [N, r] of full column rank; margins [N] = m, known to ``rounding``. Writes z [N] and returns a
-    radius: no z_i is further than that from its value at the minimiser (infinite: it may be).
-
-    Newton's steps are damped by ``log(1+D)/D``, D the largest change of a z_i. Along a step
-    ``|f‴| ≤ D f″``, so the damped step minimises an upper bound of f: it descends from anywhere.
-    By the same property a point of decrement ``d = ‖f′‖_{H⁻¹}`` is within ``−log(1 − ρd)`` of the
-    minimiser, ``ρ = max_i ‖u_i‖_{H⁻¹}``. Slopes off by ``σ′(z_i)δ_i`` add at most ``√Σσ′δ²`` to d,
-    by Cauchy–Schwarz.
-    """
-    N, r = U.shape
-    theta = np.zeros(r)
-    slope = np.empty(r)
-    hessian = np.empty((r, r))
-    for _ in range(NEWTON_STEPS):
-        slope[:] = 0.0
-        hessian[:] = 0.0
-        mass = 0.0
-        for i in range(N):
-            z[i] = np.dot(U[i], theta)
-            up, down = tail(-z[i]), tail(z[i])
-            # σ(z) − σ(m) by whichever tails are small: they keep their digits
-            miss = tail(margins[i]) - down if margins[i] > 0.0 else up - tail(-margins[i])
-            mass += up * down
-            for k in range(r):
-                slope[k] += miss * U[i, k]
-                for j in range(r):
-                    hessian[k, j] += up * down * U[i, k] * U[i, j]
-        values, axes = np.linalg.eigh(hessian)
-        if not values[0] * CONDITION_LIMIT > values[r - 1]:
-            return np.inf
-        along = (axes.T @ slope) / np.sqrt(values)
-        decrement = np.sqrt(np.sum(along * along))
-        noise = rounding * np.sqrt(mass)
-        step = U @ (axes @ (along / np.sqrt(values)))
-        largest = np.max(np.abs(step))
-        if decrement <= noise or largest == 0.0:
-            break
-        theta -= np.log1p(largest) / largest * (axes @ (along / np.sqrt(values)))
-    spread = (U @ axes) / np.sqrt(values)
-    reach = np.sqrt(np.max(np.sum(spread * spread, axis=1))) * (decrement + noise)
-    return -np.log1p(-reach) if reach < 0.5 else np.inf
 
 
 @njit(cache=True, nogil=True)

@@ -141,12 +141,12 @@ def near_rows(flat, base, step, g, top, ahead, sums, eta, U, kl, inverse, mean):
 def thin_rows(ref, base, marked, g, gain, value, top, eta, U, kl, inverse, mean):
     """Write again the rows of which terms may be lost, each from its own largest term."""
     A = ref.shape[1]
-    none, p, zero = np.zeros(A), np.empty(A), np.zeros(A)
+    p, none = np.empty(A), np.zeros(A)
     for i in range(marked.shape[0]):
         if marked[i] and inverse[i] == 0.0:
             logits = g[i * A : i * A + A]
             log_z = row_weights(ref[base + i], logits, none, top[i], p)
-            kl[i] = row_divergence(ref[base + i], p, logits, log_z, zero, 0.0)
+            kl[i] = row_divergence(ref[base + i], p, logits, log_z, none, 0.0)
             earned = 0.0
             for a in range(A):
                 earned += p[a] * (gain[i * A + a] + value[i * A + a])
@@ -168,7 +168,7 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
     e, top, least = np.empty((A, CHUNK)), np.empty(CHUNK), np.empty(CHUNK)
     flow, onto = np.empty((2, 2, A * CHUNK))
     H, field, going = np.empty(A * CHUNK), np.empty(A * CHUNK), np.empty(contexts)
-    p, cost = np.empty(A), 0.0
+    p, none, cost = np.empty(A), np.zeros(A), 0.0
     for k in range(K):
         slope[k] = 0.0
     for t in range(T):
@@ -223,7 +223,7 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
                     for i in range(n):
                         s, block = base + i, slice(i * A, i * A + A)
                         if states[t, s] and inverse[t, s] == 0.0 and d[s] != 0.0:
-                            row_weights(ref[s], g[block], e[:, i], top[i], p)
+                            row_weights(ref[s], g[block], none, top[i], p)
                             add_row(d[s], p, H[block], field[block], going[first + i * A :])
             for k in range(K):
                 slope[k] += inner(field[: n * A], Q[k, t, first:past])
@@ -251,18 +251,3 @@ def inner(f, g):
     for i in range(f.shape[0]):
         total += f[i] * g[i]
     return total
-
-
-@njit(cache=True, nogil=True)
-def soup_values(ref, columns, states, Q, reward, start, mus, out):
-    """Write J at each row of mus [N, K] for a finite horizon; 0 rows give the value of ``ref``."""
-    _, T, contexts = Q.shape
-    G, kl, inverse, mean = np.empty((4, T, contexts))
-    U = np.zeros((T + 1, contexts))
-    for i in range(mus.shape[0]):
-        size = 0.0
-        for k in range(mus.shape[1]):
-            size += abs(mus[i, k])
-        eta = 1.0 / size if size > 0.0 else 0.0
-        soup_backward(ref, columns, states, Q, mus[i], reward, eta, G, U, kl, inverse, mean)
-        out[i] = U[0, start]

@@ -54,7 +54,12 @@ class MeanObjective:
         slope = np.mean([point.slope for point in points], axis=0)
         value = float(np.mean([point.value for point in points]))
         kink = float(np.mean([point.kink for point in points]))
-        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
+
+        def second() -> tuple[Array, Array]:
+            bends, turns = zip(*(point.second() for point in points), strict=True)
+            return np.mean(bends, axis=0), np.mean(turns, axis=0)
+
+        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
 
 
 def objective_of(domain: Domain, bases: Bases, user: int) -> MeanObjective:

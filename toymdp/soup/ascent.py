@@ -1,111 +1,115 @@
-"""One ascent of the soup objective (8): successive convex programs, then Newton on the face.
+"""One ascent of the soup objective (8): successive convex programs with the exact curvature.
 
 The objective is not concave and has convex kinks on the coordinate planes (toymdp.soup.objective), so a
 local maximum lies inside an orthant, on the budget, or both. Each step fixes the orthant σ and
 maximises a concave quadratic model of J over ``x = σ∘u ≥ 0, Σx ≤ 1`` inside a trust region
-(toymdp.soup.step); it is accepted on the true J. The last digits come from Newton
-steps on the face where the programs ended.
+(toymdp.soup.step); it is accepted on the true J. A step ends exactly on the bounds that it meets, and
+at exactly 0 a coordinate may leave to either side: the next step can cross orthants.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..worlds.features import Array
 from .objective import Objective, SoupPoint
-from .step import program
+from .step import best_move
 
-STEP = 1e-6  # forward difference of the exact gradient, for the model's curvature
-TOLERANCE = 1e-10  # KKT residual asked for, relative to the size of J
-SNAPS = (
-    1e-3,
-    1e-5,
-    1e-7,
-    1e-9,
-)  # |u_k| below each is tried at 0, and kept there if J does not fall
-NEAR_BUDGET = 0.999  # budget share from which the budget itself is tried
-EASY_STEPS = 2  # programs solved before Newton steps are tried
+TOLERANCE = 1e-10  # KKT residual asked for, as a share of the size of J
+FLATTEST = 1e-11  # least curvature of a model, as a share of its largest
 MAX_STEPS = 60
+MOST_REFUSED = 8  # trials in a row that J does not allow, after which no digit is left to gain
 ROUNDING = 1e-14  # values of J this close, relative to its size, cannot be told apart
+UNSEEN = 1e-12  # a gain promised below this, relative to the size of J, is judged by the residual
+AGREEMENT = 0.5  # of a step's length: how near to a known end it must lead to be taken there
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """One start and where it ended. u is [K], values in reward units."""
+    """One start and where it ended. u is [K], values in reward units.
+
+    steps: convex programs solved. evaluations: of J with its gradient.
+    """
 
     start: str
     value_at_start: float
     value: float
     u: tuple[float, ...]
     steps: int
+    evaluations: int
     residual: float
 
 
-def _curvature(objective: Objective, point: SoupPoint, pattern: Array) -> Array:
-    """Hessian [K, K] of J in x inside the orthant, by forward differences of the exact gradient."""
-    x = pattern * point.u
-    g = point.gradient(pattern)
-    K = len(x)
-    H = np.empty((K, K))
-    for k in range(K):
-        shifted = x.copy()
-        shifted[k] += STEP
-        # the smooth piece extends past the budget; its sign pattern is σ by construction
-        beside = objective.at(pattern * shifted)
-        H[k] = (beside.gradient(pattern) - g) / STEP
-    return 0.5 * (H + H.T)
-
-
-def _concave_root(H: Array) -> Array:
-    """A square root [K, K] of the concave part of −H (positive eigenvalues of H dropped)."""
+def _concave_part(H: Array) -> Array:
+    """−H without its negative eigenvalues [K, K]: the model is concave, and no direction is flat."""
     values, vectors = np.linalg.eigh(-H)
-    return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
+    least = max(FLATTEST * float(np.abs(values).max()), 1e-300)
+    if values[0] >= least:
+        return -H
+    return np.asarray((vectors * np.maximum(values, least)) @ vectors.T)
 
 
-def ascend(objective: Objective, u: Array, name: str = "given") -> Ascent:
-    """Climb from u ≠ 0 to a first-order point of J over the unit ℓ₁ ball."""
+def ascend(
+    objective: Objective, u: Array, name: str = "given", known: Sequence[Ascent] = (),
+    tolerance: float = TOLERANCE,
+) -> Ascent:  # fmt: skip
+    """Climb from u ≠ 0 to a first-order point of J over the unit ℓ₁ ball.
+
+    tolerance: the KKT residual asked for, as a share of the size of J.
+
+    known: earlier ascents on this objective. A step that leads close to the end of one is taken
+    there, if J allows as it must for every step: that end need not be approached again.
+    """
     start = point = objective.at(u)
-    scale = objective.scale
-    radius, steps = 0.5, 0
-    while steps < MAX_STEPS and point.residual > TOLERANCE * scale:
-        if steps >= EASY_STEPS:  # close enough, perhaps, for Newton steps to finish at once
-            point = _polish(objective, point, scale)
-            if point.residual <= TOLERANCE * scale:
-                break
-        steps += 1
+    scale, radius = objective.scale, 0.5
+    ends = [a for a in known if a.residual <= tolerance * scale]
+    steps, evaluations, refused = 0, 1, 0
+    bend: Array | None = None
+    while steps < MAX_STEPS and refused < MOST_REFUSED and point.residual > tolerance * scale:
         pattern = point.pattern()
         g, x = point.gradient(pattern), pattern * point.u
-        H = _curvature(objective, point, pattern)
-        root = _concave_root(H)
-        accepted = False
-        while not accepted and radius > 1e-12:
-            move = program(len(x)).solve(g, root, x, radius)
-            if move is None:
-                radius *= 0.25
-                continue
-            predicted = float(g @ move - 0.5 * np.sum((root @ move) ** 2))
-            ahead = x + move
-            if predicted <= 1e-16 * scale or not ahead.any():
-                break
-            value = objective.value(pattern * ahead)
-            gain = (value - point.value) / predicted
-            accepted = gain > 1e-4
-            if not gain >= 0.25:  # NaN shrinks too
-                # solver noise can make a move longer than the radius: shrink for certain
-                radius = 0.25 * min(radius, float(np.abs(move).max()))
-            elif gain > 0.75:
-                radius = min(2.0, 2.0 * radius)
-        if not accepted:
+        if bend is None:
+            bend = _concave_part(point.curvature(pattern))
+        steps += 1
+        move = best_move(g, bend, x, radius)
+        if move is None:
+            refused, radius = refused + 1, 0.25 * radius
+            continue
+        ahead = np.maximum(x + move, 0.0)
+        ahead /= max(1.0, float(ahead.sum()))
+        move = ahead - x
+        predicted = _gain(g, bend, move)
+        if not move.any() or not ahead.any():
             break
-        # at exactly 0 a coordinate may leave to either side: the next step can cross orthants
-        point = _snap(objective, objective.at(pattern * ahead))
-    point = _polish(objective, _snap(objective, point), scale)
+        end = _end_near(ends, pattern * ahead, point, float(np.abs(move).sum()), radius)
+        if end is not None:
+            promised = _gain(g, bend, pattern * np.array(end.u) - x)
+            if promised > 0.0 and end.value - point.value > 0.1 * promised:
+                return Ascent(name, start.value, end.value, end.u, steps, evaluations, end.residual)
+        trial = objective.at(pattern * ahead)
+        evaluations += 1
+        gain = (trial.value - point.value) / predicted
+        if predicted > UNSEEN * scale:
+            accepted, good, poor = gain > 1e-4, gain > 0.75, not gain >= 0.25  # NaN is poor
+        else:
+            accepted = good = trial.residual < point.residual
+            poor = not accepted
+        longest = float(np.abs(move).max())
+        if poor:
+            # solver noise can make a move longer than the radius: shrink for certain
+            radius = 0.25 * min(radius, longest)
+        elif good:
+            radius = min(2.0, max(radius, 2.0 * longest))
+        refused = 0 if accepted else refused + 1
+        if accepted:
+            point, bend = trial, None
     if not no_worse(point, start, scale):
         point = start
-    end = tuple(float(share) for share in point.u)
-    return Ascent(name, start.value, point.value, end, steps, point.residual)
+    end_u = tuple(float(share) for share in point.u)
+    return Ascent(name, start.value, point.value, end_u, steps, evaluations, point.residual)
 
 
 def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float) -> bool:
@@ -119,69 +123,20 @@ def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float)
     return point.value > other.value
 
 
-def _snap(objective: Objective, point: SoupPoint) -> SoupPoint:
-    """Put small coordinates, and what is nearly on the budget, exactly there if J allows.
-
-    An interior point leaves a coordinate that belongs at 0 slightly beside it; what it holds of the
-    budget is given to the others.
-    """
-    for small in SNAPS:
-        u = np.where(np.abs(point.u) < small, 0.0, point.u)
-        size = float(np.abs(u).sum())
-        for candidate in (u / size if size > NEAR_BUDGET else u, u):
-            moved = candidate.any() and not np.array_equal(candidate, point.u)
-            if moved and objective.value(candidate) >= point.value - 1e-14 * objective.scale:
-                point = objective.at(candidate)
-                break
-    return point
+def _gain(g: Array, B: Array, move: Array) -> float:
+    """What the model promises of a move [K], reward units."""
+    return float(g @ move - 0.5 * move @ B @ move)
 
 
-def _polish(objective: Objective, point: SoupPoint, scale: float) -> SoupPoint:
-    """Newton steps on the active face, as far as J does not fall; the point of least KKT residual.
-
-    A step that would leave the orthant goes to its boundary, and on with the smaller face: a
-    coordinate that belongs at 0 is put there, which no interior point does.
-    """
-    best = point
-    for _ in range(len(point.u) + 8):  # a face can lose each coordinate once
-        if point.residual <= 1e-14 * scale:
-            break
-        pattern = point.pattern()
-        x, move = pattern * point.u, _newton_move(objective, point, pattern)
-        if move is None:
-            break
-        leaving = x + move < 0
-        share = float((x[leaving] / -move[leaving]).min()) if leaving.any() else 1.0
-        ahead = np.maximum(x + share * move, 0.0)
-        ahead[leaving & (x <= -share * move)] = 0.0
-        if ahead.sum() > 1.0 + 1e-12 or not ahead.any():
-            break
-        polished = objective.at(pattern * ahead / max(1.0, ahead.sum()))
-        if polished.value < point.value - 1e-13 * scale:
-            break
-        if not leaving.any() and polished.residual >= point.residual:
-            break
-        point = polished
-        best = point if point.residual < best.residual else best
-    return best
-
-
-def _newton_move(objective: Objective, point: SoupPoint, pattern: Array) -> Array | None:
-    """Newton's step [K] in x = σ∘u on the face where the point lies; None if it has none."""
-    x, g = pattern * point.u, point.gradient(pattern)
-    free = np.flatnonzero(x > 0)
-    full = x.sum() >= 1.0 - 1e-7 and g[free].mean() > 0
-    n = len(free)
-    system = np.zeros((n + full, n + full))
-    system[:n, :n] = _curvature(objective, point, pattern)[np.ix_(free, free)]
-    target = np.zeros(n + full)
-    target[:n] = -g[free]
-    if full:
-        system[n, :n] = system[:n, n] = 1.0
-        target[n] = 1.0 - x.sum()
-    move = np.zeros(len(x))
-    try:
-        move[free] = np.linalg.solve(system, target)[:n]
-    except np.linalg.LinAlgError:
+def _end_near(
+    ends: Sequence[Ascent], target: Array, point: SoupPoint, length: float, radius: float
+) -> Ascent | None:
+    """The known end nearest to a step's target [K], if close enough and in the trust region."""
+    if not ends:
         return None
-    return move
+    places = np.array([end.u for end in ends])
+    apart = np.abs(places - target).sum(axis=1)
+    nearest = int(apart.argmin())
+    close = apart[nearest] <= AGREEMENT * length
+    inside = np.abs(places[nearest] - point.u).max() <= radius
+    return ends[nearest] if close and inside else None

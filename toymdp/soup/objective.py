@@ -13,6 +13,7 @@ either direction.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,20 +27,24 @@ from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
 
+_Known = tuple[float, Array, Array, Array, Array]  # J, G, U, KL(π‖ref), visits of a soup
+
 
 @dataclass(frozen=True, eq=False)
 class SoupPoint:
-    """Value and first-order facts of J at one u, in reward units.
+    """What is known of J at one u, in reward units.
 
     value: J. slope: [K], derivative at fixed |u|₁. kink: derivative along |u|₁, ≥ 0.
     The one-sided derivative along ±e_k is ``±slope[k] ± sign(u_k)·kink``, and ``±slope[k] + kink``
-    where u_k = 0.
+    where u_k = 0. second: computes the derivatives of slope [K, K] and of kink [K], both at fixed
+    |u|₁.
     """
 
     u: Array
     value: float
     slope: Array
     kink: float
+    second: Callable[[], tuple[Array, Array]]
 
     def pattern(self) -> Array:
         """Sign pattern σ [K] of the orthant to climb in: u's, and at zeros the better side."""
@@ -49,6 +54,12 @@ class SoupPoint:
     def gradient(self, pattern: Array) -> Array:
         """Gradient [K] with respect to ``x = σ∘u`` inside the orthant σ."""
         return np.asarray(pattern * self.slope + self.kink)
+
+    def curvature(self, pattern: Array) -> Array:
+        """Hessian [K, K] with respect to x inside the orthant σ: the kink is ``βC/|u|₁²``."""
+        bend, turn = self.second()
+        mixed = (pattern * turn)[:, None] - self.kink / float(np.abs(self.u).sum())
+        return np.asarray(pattern[:, None] * bend * pattern + mixed + mixed.T)
 
     @cached_property
     def residual(self) -> float:
@@ -100,12 +111,8 @@ class SoupObjective:
         mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
         if self.by_policy:
             return np.array([self._of_policy(mu)[0] for mu in mus])
-        out = np.empty(len(mus))
-        kernels.soups.soup_values(
-            mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context,
-            mus, out,
-        )  # fmt: skip
-        return out
+        tables, begin = self._tables(), mdp.start_context
+        return np.array([self._backward(mu, tables)[1][0, begin] for mu in mus])
 
     def at(self, u: Array) -> SoupPoint:
         """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
@@ -113,35 +120,66 @@ class SoupObjective:
         mu = np.asarray(u, dtype=np.float64) / mdp.beta
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
+        known = self._of_policy(mu) if self.by_policy else None
         if mdp.dense:
-            value, slope, cost = self._by_kernels(mu, eta)
+            value, slope, cost, (G, U, kl, *_) = self._by_kernels(mu, eta, known)
         else:
-            value, G, U, kl, d = self._of_policy(mu)
-            # Σ_s d π (H − E_π H), the covariance of soup_slope, in two passes
-            ahead, policy = mdp.reward_w + U[1:] - eta * G, Policy(mdp, G)
-            field = ahead * policy.occupancy.nexts
-            field -= sparse.push(mdp, G, d * policy.mean(ahead))
+            assert known is not None
+            value, G, U, kl, d = known
+            field = self._field(eta, known)
             slope, cost = Q.reshape(len(Q), -1) @ field.ravel(), float((d * kl).sum())
         slope, kink = slope / mdp.beta, eta * eta * cost / mdp.beta
-        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink)
 
-    def _by_kernels(self, mu: Array, eta: float) -> tuple[float, Array, float]:
-        """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu."""
-        mdp, Q, states = self.sol.mdp, self.sol.Q, self.sol.mdp.reach.states
-        tables = np.empty((4, *Q.shape[1:]))
-        U, d = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.zeros(mdp.n_contexts)
-        if mdp.horizon is None:
-            value, _, stationary, _, visits = self._of_policy(mu)
-            U[1], d = stationary[1], visits[0]
-        back = mdp.ref, mdp.columns, states, Q
-        G, kl, inverse, mean = tables
-        kernels.soups.soup_backward(*back, mu, mdp.reward_w, eta, G, U, kl, inverse, mean)
-        if mdp.horizon is not None:
-            value, d[mdp.start_context] = float(U[0, mdp.start_context]), 1.0
-        slope = np.empty(len(Q))
-        tail = G, U, kl, inverse, mean, d, slope
-        cost = kernels.soups.soup_slope(*back, mdp.reward_w, eta, *tail)
-        return value, slope, float(cost)
+        def second() -> tuple[Array, Array]:
+            if known is None:
+                bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
+                visits = Policy(mdp, G).occupancy.states
+                kernels.curvature.soup_curvature(
+                    mdp.ref, mdp.reach.states, Q, G, mdp.reward_w, eta, U, kl, visits, bend, turn
+                )
+            else:
+                bend, turn = self._second_of_policy(eta, known)
+            return bend / mdp.beta**2, eta * eta * turn / mdp.beta**2
+
+        return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
+
+    def _tables(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Room for what soup_backward writes: G, U, KL, inverse and mean."""
+        mdp = self.sol.mdp
+        G, kl, inverse, mean = np.zeros((4, mdp.steps, mdp.n_contexts))
+        return G, np.zeros((mdp.steps + 1, mdp.n_contexts)), kl, inverse, mean
+
+    def _backward(self, mu: Array, tables: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tables of the soup at mu; at 0 those of ``ref``."""
+        mdp, size = self.sol.mdp, float(np.abs(mu).sum())
+        back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mu, mdp.reward_w
+        kernels.soups.soup_backward(*back, 1.0 / size if size > 0 else 0.0, *tables)
+        return tables
+
+    def _by_kernels(
+        self, mu: Array, eta: float, known: _Known | None
+    ) -> tuple[float, Array, float, tuple[Array, ...]]:
+        """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu, and its tables.
+
+        known: what ``_of_policy`` found, until ``eos``.
+        """
+        mdp, tables, slope = self.sol.mdp, self._tables(), np.empty(len(self.sol.Q))
+        U, d = tables[1], np.zeros(mdp.n_contexts)
+        d[mdp.start_context] = 1.0
+        if known is not None:
+            U[1], d = known[2][1], known[4][0].copy()
+        self._backward(mu, tables)
+        value = float(U[0, mdp.start_context]) if known is None else known[0]
+        back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mdp.reward_w, eta
+        cost = kernels.soups.soup_slope(*back, *tables, d, slope)
+        return value, slope, float(cost), tables
+
+    def _field(self, eta: float, known: _Known) -> Array:
+        """``Σ_s d π (H − E_π H)`` [T, S], the covariance of kernels.soups.soup_slope, in two passes."""
+        mdp, (_, G, U, _, d) = self.sol.mdp, known
+        ahead, policy = mdp.reward_w + U[1:] - eta * G, Policy(mdp, G)
+        field = ahead * policy.occupancy.nexts
+        return field - sparse.push(mdp, G, d * policy.mean(ahead))
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
@@ -171,7 +209,7 @@ class SoupObjective:
                     fisher[i, j] = fisher[j, i] = cov
         return value, slope, fisher
 
-    def _reference(self, G: Array) -> tuple[float, Array, Array, Array, Array]:
+    def _reference(self, G: Array) -> _Known:
         """Value tables of ``ref`` itself."""
         mdp = self.sol.mdp
         if self.by_policy:
@@ -185,7 +223,7 @@ class SoupObjective:
         """Whether soups are evaluated as policies: the kernels of soups need a horizon and a table."""
         return self.sol.mdp.horizon is None or not self.sol.mdp.dense
 
-    def _of_policy(self, mu: Array) -> tuple[float, Array, Array, Array, Array]:
+    def _of_policy(self, mu: Array) -> _Known:
         """Value, logits, values [T+1, S], KL and visits of the soup at mu, evaluated as a policy.
 
         A soup that ends too rarely for its value to be known has the value −∞ and no visits: it is
@@ -202,3 +240,31 @@ class SoupObjective:
         except SolverError:
             return -np.inf, G, np.zeros((len(G) + 1, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states
+
+    def _second_of_policy(self, eta: float, known: _Known) -> tuple[Array, Array]:
+        """What toymdp.kernels.curvature writes [K, K] and [K], of the soup as a policy."""
+        _, G, U, kl, _ = known
+        mdp, Q, policy, field = (
+            self.sol.mdp,
+            self.sol.Q,
+            Policy(self.sol.mdp, G),
+            self._field(eta, known),
+        )
+        if not field.any():  # without a value, or without a choice
+            return np.zeros((len(Q), len(Q))), np.zeros(len(Q))
+        zero, visits = np.zeros_like(mdp.reward_w), policy.occupancy
+        gain, cost = mdp.reward_w + U[1:] - eta * G, G + policy.value(zero, kl)[1:]
+        gain_mean = policy.mean(gain)
+        means = np.stack([policy.mean(q) for q in Q])
+        inner = [policy.mean(q * gain) - m * gain_mean for q, m in zip(Q, means, strict=True)]
+        slopes = np.stack([policy.value(zero, c) for c in inner])
+
+        def total(weight: Array, f: Array, g: Array) -> Array:
+            return np.asarray((f * weight).reshape(len(f), -1) @ g.reshape(len(g), -1).T)
+
+        half = 0.5 * total(field - eta * visits.nexts, Q, Q)
+        half += total(visits.nexts, Q, slopes[:, 1:])
+        half -= total(visits.states, means, slopes[:, :-1] - 0.5 * eta * means)
+        turn = total(visits.nexts, Q, cost[None])
+        turn -= total(visits.states, means, policy.mean(cost)[None])
+        return half + half.T, turn[:, 0]

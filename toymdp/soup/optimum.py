@@ -8,7 +8,7 @@ any soup can be, and the ascent starts again from any better point it meets.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def soup_optimum(
         if progress is not None:
             progress(name)
         if np.any(u):
-            ascents.append(ascend(objective, u, name))
+            ascents.append(ascend(objective, u, name, ascents))
     # a start without a value (until eos, a soup that hardly ends) is no ascent
     ascents = [ascent for ascent in ascents if np.isfinite(ascent.value)]
     if not ascents:
@@ -126,6 +126,8 @@ def soup_optimum(
             )  # fmt: skip
             ascents.extend(bound.ascents)
             best = _best(ascents, objective.scale)
+    place = ascents.index(best)
+    ascents[place] = best = _to_the_last_digits(objective, best)
     # an ascent that ran out of steps is no local optimum; there may be none at all
     ends = [a.value for a in ascents if a.residual <= STATIONARY * objective.scale]
     values = np.sort(ends)
@@ -155,6 +157,15 @@ def _best(ascents: list[Ascent], scale: float) -> Ascent:
     # among those that no float can tell apart from it, the one nearest to a first-order point
     tied = [a for a in ascents if a.value >= best.value - ROUNDING * scale]
     return min(tied, key=lambda ascent: ascent.residual)
+
+
+def _to_the_last_digits(objective: SoupObjective, end: Ascent) -> Ascent:
+    """The ascent with its end climbed from once more, as far as floats can tell points apart."""
+    more = ascend(objective, np.array(end.u), end.start, tolerance=ROUNDING)
+    steps, evaluations = end.steps + more.steps, end.evaluations + more.evaluations
+    return replace(
+        more, value_at_start=end.value_at_start, steps=steps, evaluations=evaluations
+    )  # fmt: skip
 
 
 def _evidence(bound: Bound | None, grid: bool) -> str:

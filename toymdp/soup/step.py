@@ -1,124 +1,112 @@
-"""The convex program of one step of an ascent: formulated in cvxpy once for each K, solved afresh.
+"""The convex program of one step of an ascent: a concave quadratic model over the budget.
 
-cvxpy formulates and canonicalises the program; its parameters enter the cone data linearly (DPP).
-That map is read off once, and each step hands its own data to a new Clarabel solver. cvxpy's own
-``solve`` would hand Clarabel the solver of the step before, whose scaling then decides the last
-digits of this one: the same instance would give other bits after other instances.
+    max_m  g·m − ½ mᵀBm   over  centre + m ≥ 0,  Σ(centre + m) ≤ 1,  |m|_∞ ≤ radius
+
+Its solution usually lies inside the trust region; a few linear solves then find the face it lies on,
+and it, exactly: what belongs at 0 is 0. Otherwise the cone data are handed to Clarabel, a new solver
+each time: one that is kept would carry its scaling into the last digits of the next answer. The
+program as cvxpy states and solves it is in tests/test_soup.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import scipy
 
-from ..arrays import Array, IntArray
+from ..arrays import Array
 
-_FORMULATING = Lock()  # cvxpy counts its variables without a lock
 # a step is judged on the true J, so that a program which ended early may serve too
 USABLE = ("Solved", "AlmostSolved", "InsufficientProgress")
-ACCURACY = 1e-12  # asked of the solver: a coordinate that should be 0 is then seen to be
+ACCURACY = 1e-12  # asked of the solver, relative
+NEGLIGIBLE = 1e-9  # an interior point stays this far, or less, from bounds that it means to reach
+EXACT = 1e-13  # a multiplier counts as negative beyond this share of the gradient
 
 
-@dataclass(frozen=True, eq=False)
-class StepProgram:
-    """``max_m g·m − ½|root·m|²`` over ``centre + m ≥ 0, Σ(centre + m) ≤ 1, |m|_∞ ≤ radius``.
+def best_move(g: Array, B: Array, centre: Array, radius: float) -> Array | None:
+    """Return the maximising move [K], or None if there is none or the solver has no answer.
 
-    In cone form: ``min ½xᵀPx + q·x`` over ``Ax + s = b``, s in a product of cones. The entries of
-    P, q, A and b, one after another, are ``constant + linear @ p`` for the parameters
-    p = (g, root by columns, centre, radius).
-
-    rows, begins: row index and column pointers of P and of A; zeros: number of equalities;
-    places: [K], where in x the move is.
+    g: [K]. B: [K, K], positive definite. centre: [K], inside the budget.
     """
+    move = _on_its_face(g, B, centre)
+    if move is None or np.abs(move).max() > radius:
+        move = _by_clarabel(g, B, centre, radius)
+    return move
 
-    linear: Any
-    constant: Array
-    rows: tuple[IntArray, ...]
-    begins: tuple[IntArray, ...]
-    zeros: int
-    places: IntArray
 
-    def solve(self, g: Array, root: Array, centre: Array, radius: float) -> Array | None:
-        """Return the maximising move [K], or None if the solver has no answer."""
-        import clarabel  # slow to import, and not every user asks for an optimum
+def _on_its_face(g: Array, B: Array, centre: Array) -> Array | None:
+    """The solution without a trust region, by the primal active-set method; None if it gives up.
 
-        # the program is solved in units where the gradient is of order one
-        size = max(float(np.abs(g).max()), float((root**2).max()), 1e-300)
-        inside = (root / np.sqrt(size)).ravel(order="F")
-        p = np.concatenate([g / size, inside, centre, [radius]])
-        entries = self.constant + self.linear @ p
-        (P_rows, A_rows), (P_begins, A_begins) = self.rows, self.begins
-        n = len(P_begins) - 1
-        P, q, A, b = np.split(entries, np.cumsum([len(P_rows), n, len(A_rows)]))
-        m = len(b)
-        cones = [clarabel.ZeroConeT(self.zeros), clarabel.NonnegativeConeT(m - self.zeros)]
-        settings = clarabel.DefaultSettings()
-        settings.verbose = False
-        settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
-        solution = clarabel.DefaultSolver(
-            scipy.sparse.csc_matrix((P, P_rows, P_begins), shape=(n, n)), q,
-            scipy.sparse.csc_matrix((A, A_rows, A_begins), shape=(m, n)), b, cones, settings,
-        ).solve()  # fmt: skip
-        move = np.asarray(solution.x)[self.places]
-        if str(solution.status) not in USABLE or not np.isfinite(move).all():
+    From the centre towards the best point of the face in hand; a bound that is met on the way is
+    added to the face, and at a best point the bound whose multiplier is most negative is left.
+    """
+    K, tolerance = len(g), EXACT * float(np.abs(g).max())
+    at, slope = centre.copy(), g + B @ centre  # the model's gradient is slope − B·x
+    full = bool(centre.sum() >= 1.0 - NEGLIGIBLE)
+    free = (centre > 0) | (g > 0)
+    for _ in range(4 * K + 8):
+        kept = np.flatnonzero(free)
+        n = len(kept)
+        if n == 0:
             return None
-        ahead = np.maximum(centre + move, 0.0)
-        return np.asarray(ahead / max(1.0, ahead.sum()) - centre)
+        system, right = np.zeros((n + full, n + full)), np.ones(n + full)
+        system[:n, :n], right[:n] = B[np.ix_(kept, kept)], slope[kept]
+        if full:
+            system[n, :n] = system[:n, n] = 1.0
+        try:
+            solved = np.linalg.solve(system, right)
+        except np.linalg.LinAlgError:
+            return None
+        best = np.zeros(K)
+        best[kept] = solved[:n]
+        price = float(solved[n]) if full else 0.0
+        share, meets = 1.0, -1
+        for k in kept[best[kept] < 0.0].tolist():
+            reached = float(at[k] / (at[k] - best[k]))
+            if reached < share or meets < 0:
+                share, meets = reached, k
+        over = float(best.sum()) - 1.0
+        if not full and over > 0.0:
+            room = max(0.0, 1.0 - float(at.sum()))
+            if room / (room + over) <= share:
+                at, full = at + room / (room + over) * (best - at), True
+                continue
+        if meets >= 0:
+            at = np.maximum(at + share * (best - at), 0.0)
+            at[meets], free[meets] = 0.0, False
+            continue
+        at = best
+        rates = np.where(free, -np.inf, slope - B @ at - price)
+        entering = int(rates.argmax())
+        if full and price < -tolerance and -price >= rates[entering]:
+            full = False
+        elif rates[entering] > tolerance:
+            free[entering] = True
+        else:
+            return at - centre
+    return None
 
 
-def formulate(K: int) -> tuple[Any, list[Any]]:
-    """The cvxpy problem for K coordinates, and its parameters in the order of p."""
-    import cvxpy as cp  # slow to import, and not every user asks for an optimum
+def _by_clarabel(g: Array, B: Array, centre: Array, radius: float) -> Array | None:
+    """The solution from the program's cone data: ``min ½mᵀPm + q·m`` over ``b − Am ≥ 0``."""
+    import clarabel  # only some steps need it
 
-    gradient, root = cp.Parameter(K), cp.Parameter((K, K))
-    centre, radius = cp.Parameter(K, nonneg=True), cp.Parameter(nonneg=True)
-    move = cp.Variable(K)
-    model = gradient @ move - 0.5 * cp.sum_squares(root @ move)
-    limits = [centre + move >= 0, cp.sum(centre + move) <= 1, cp.norm_inf(move) <= radius]
-    return cp.Problem(cp.Maximize(model), limits), [gradient, root, centre, radius]
-
-
-def program(K: int) -> StepProgram:
-    """The program for K coordinates; it is plain arrays, so that threads may share it."""
-    with _FORMULATING:
-        return _compiled(K)
-
-
-@cache
-def _compiled(K: int) -> StepProgram:
-    problem, parameters = formulate(K)
-    splits = np.cumsum([parameter.size for parameter in parameters])
-
-    def cone_data(p: Array) -> tuple[Array, Array, Array, Array]:
-        for parameter, part in zip(parameters, np.split(p, splits[:-1]), strict=True):
-            parameter.value = part.reshape(parameter.shape, order="F")
-        data = problem.get_problem_data("CLARABEL")[0]
-        upper = np.triu(data["P"].toarray())  # Clarabel reads the upper triangle
-        return upper, data["c"], data["A"].toarray(), data["b"]
-
-    # at parameters without a pattern no entry of the matrices cancels
-    general = np.random.default_rng(0).uniform(0.5, 1.5, size=splits[-1])
-    P, q, A, _ = cone_data(general)
-    patterns = P.T != 0, A.T != 0  # transposed: entries in order of columns
-
-    def entries(p: Array) -> Array:
-        P, q, A, b = cone_data(p)
-        return np.concatenate([P.T[patterns[0]], q, A.T[patterns[1]], b])
-
-    constant = entries(np.zeros(splits[-1]))
-    linear = np.stack([entries(one) - constant for one in np.eye(splits[-1])], axis=1)
-    first = int(patterns[0].sum())
-    dims = problem.get_problem_data("CLARABEL")[0]["dims"]
-    return StepProgram(
-        linear=scipy.sparse.csr_matrix(linear), constant=constant,
-        rows=tuple(np.nonzero(pattern)[1] for pattern in patterns),
-        begins=tuple(np.append(0, np.cumsum(pattern.sum(axis=1))) for pattern in patterns),
-        zeros=dims.zero,
-        # the cost of the move is the gradient, and nothing else costs it
-        places=np.abs(linear[first : first + len(q), :K]).argmax(axis=0),
-    )  # fmt: skip
+    # in units in which the gradient is of order one
+    K, size = len(g), max(float(np.abs(g).max()), float(B.diagonal().max()), 1e-300)
+    one = np.eye(K)
+    A = scipy.sparse.csc_matrix(np.vstack([-one, np.ones((1, K)), one, -one]))
+    b = np.concatenate([centre, [1.0 - centre.sum()], np.full(2 * K, radius)])
+    P: Any = scipy.sparse.csc_matrix(np.triu(B / size))  # Clarabel reads the upper triangle
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = ACCURACY
+    cones = [clarabel.NonnegativeConeT(len(b))]
+    solution = clarabel.DefaultSolver(P, -g / size, A, b, cones, settings).solve()
+    move = np.asarray(solution.x)
+    if str(solution.status) not in USABLE or not np.isfinite(move).all():
+        return None
+    ahead = centre + move
+    ahead[ahead < NEGLIGIBLE] = 0.0
+    total = float(ahead.sum())
+    return np.asarray((ahead / total if total > 1.0 - NEGLIGIBLE else ahead) - centre)
