@@ -129,7 +129,7 @@ def test_gate_closes_when_a_witness_breaks_nothing(monkeypatch, capsys):
 
 
 def test_family_and_claims_listing():
-    done = soupcheck("verify", "--family", "tree", "--n", 2, "--claims", "ss.lemma1")
+    done = soupcheck("verify", "--family", "tree", "--n", 2, "--claims", "ss.lemma1", "-v")
     assert done.returncode == 0
     assert "tree-1" in done.stdout
     for option in ("", "--markdown", "--latex"):

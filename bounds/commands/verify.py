@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from toymdp.errors import InstanceError
 from toymdp.kinds import ALL_FAMILIES
@@ -107,7 +108,7 @@ def verify(
     warm_up()
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims))
-    shown: list[Table] = []
+    shown: list[Table | Text] = []
     console = tables_console(json_path)
     with ledger_file as ledger:
         with progress_bar() as on_progress:
@@ -126,6 +127,8 @@ def verify(
                 result.add(about, checks)
                 if verbose or len(cases) == 1:
                     shown.append(tables.detail(_title(about), checks))
+                elif about["notes"]:  # how well a text was fitted
+                    shown.append(Text(_title(about)))
         for table in [*([tables.summary(summary)] if len(cases) > 1 else []), *shown]:
             console.print(table)
         if len(cases) > 1 and not verbose:
