@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bounds import formulas
 from bounds.records.output import number
@@ -126,7 +127,7 @@ def tally_of(
     # one transfer for all: a GPU waits at each
     flat = torch.cat([each.double().flatten() for each in tensors.values()]).cpu().numpy()
     ends = np.cumsum([each.numel() for each in tensors.values()])[:-1]
-    arrays = {
+    arrays: dict[str, Array] = {
         key: part.reshape(each.shape)
         for (key, each), part in zip(tensors.items(), np.split(flat, ends), strict=True)
     }
@@ -161,12 +162,12 @@ def tally_of(
 
 
 def _note_worst(
-    tally: Tally, claim: str, lhs: Array, rhs: Array, mask: Array, row: Array, place: Array,
+    tally: Tally, claim: str, lhs: Array, rhs: Array, mask: NDArray[np.bool_], row: Array, place: Array,
     axis: str,
 ) -> None:  # fmt: skip
     """Set the claim's sides to those of the place with the least slack, if the mask leaves any."""
     try:
-        sides = worst(lhs, rhs, mask.astype(bool), 1.0 + tally.scale, (axis, "n"))
+        sides = worst(lhs, rhs, mask, 1.0 + tally.scale, (axis, "n"))
     except NotApplicable:
         return
     assert sides.where is not None
