@@ -23,6 +23,7 @@ from .facts.token_mdp import Facts
 from .sides import Array, Sides
 from .subject import Subject
 from .threads import helper
+from .verdicts import Checks
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
 Y = TypeVar("Y")
@@ -40,7 +41,7 @@ def check(
     optimum: SoupOptimum | None = None,
     lam: Array | Sequence[float] | None = None,
     seed: int = 0,
-) -> list[Check]:
+) -> Checks:
     """Judge the claims whose id matches ``pattern`` on an instance, its solution or its facts.
 
     instance: a TokenMDP, its Solution or Facts, or an instance of another world (toymdp.kinds);
@@ -51,7 +52,7 @@ def check(
 
     Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
     """
-    return judge(select(pattern), instance, optimum=optimum, lam=lam, seed=seed)
+    return Checks(judge(select(pattern), instance, optimum=optimum, lam=lam, seed=seed))
 
 
 def judge(

@@ -41,6 +41,9 @@ COMMANDS = {
     "schema": (
         "Print the JSON Schema of a file format, which editors and other programs can check against."
     ),
+    "ledger": (
+        "Compare two ledgers (`ledger diff A B`): verdicts that turned, numbers that moved, rows gone."
+    ),
     "experiment": (
         "Run one of the papers' experiments on worlds where every value is exact; no name: the list."
     ),

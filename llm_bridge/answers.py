@@ -83,20 +83,33 @@ class Taken:
         """``log π(token | state)`` [n], nats."""
         return self.logit - self.log_z
 
+    def totals(self, n: int) -> Tensor:
+        """``log π(answer | prompt)`` [n] of each of the n answers, float32."""
+        return torch.zeros(n, device=self.row.device).index_add(0, self.row, self.log_prob.float())
 
-def taken_tokens(bank: Bank, answers: Sequence[Answer], precision: Any = torch.float32) -> Taken:
-    """What the active policy says of the answers' tokens.
+
+def taken_tokens(
+    bank: Bank, answers: Sequence[Answer], precision: Any = torch.float32, hidden: Tensor = None
+) -> Taken:
+    """What the active policy says of the answers' tokens; hidden: its last states [B, n, d], if known."""
+    if hidden is None:
+        hidden = states_of(bank.base, *pad([a.ids for a in answers], bank.device))
+    states = [hidden[i, a.places.start : a.places.stop] for i, a in enumerate(answers)]
+    return taken_from(bank, answers, torch.cat(states), precision)
+
+
+def taken_from(
+    bank: Bank, answers: Sequence[Answer], states: Tensor, precision: Any = torch.float32
+) -> Taken:
+    """What the active policy says in its states [N, d] at all the answers' places, in their order.
 
     Logits exist for as many states as fit a fixed number of bytes; where a gradient is asked for,
     they are computed again on the way back.
     """
     base = bank.base
-    ids, mask = pad([a.ids for a in answers], bank.device)
-    hidden = states_of(base, ids, mask)
     rows = torch.cat([torch.full((len(a.places),), i) for i, a in enumerate(answers)])
-    places = torch.cat([torch.arange(a.places.start, a.places.stop) for a in answers])
-    rows, places = rows.to(bank.device), places.to(bank.device)
-    states, tokens = hidden[rows, places], ids[rows, places + 1]
+    tokens = torch.tensor([token for a in answers for token in a.ids[a.begin :]])
+    rows, tokens = rows.to(bank.device), tokens.to(bank.device)
 
     def piece(some: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         z = logits_of(base, some).to(precision)
@@ -105,7 +118,7 @@ def taken_tokens(bank: Bank, answers: Sequence[Answer], precision: Any = torch.f
     size, parts = bank.states_at_once(2), []
     for start in range(0, len(states), size):
         given = states[start : start + size], tokens[start : start + size]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and size < len(states):  # a single slice is held anyway
             parts.append(torch.utils.checkpoint.checkpoint(piece, *given, use_reentrant=False))
         else:
             parts.append(piece(*given))
@@ -115,20 +128,37 @@ def taken_tokens(bank: Bank, answers: Sequence[Answer], precision: Any = torch.f
 
 def answer_log_probs(bank: Bank, answers: Sequence[Answer]) -> Tensor:
     """``log π(answer | prompt)`` [B] of each answer under the active policy, float32."""
-    taken = taken_tokens(bank, answers)
-    total = torch.zeros(len(answers), device=bank.device)
-    return total.index_add(0, taken.row, taken.log_prob)
+    return taken_tokens(bank, answers).totals(len(answers))
+
+
+def distinct(answers: Sequence[Answer]) -> tuple[list[Answer], list[int]]:
+    """The answers that differ, shortest first, and where in that list each of those given is."""
+    found = sorted(dict.fromkeys(answers), key=lambda answer: len(answer.ids))
+    place = {answer: i for i, answer in enumerate(found)}
+    return found, [place[answer] for answer in answers]
 
 
 @torch.no_grad()
-def answer_log_ratios(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
+def log_probs(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
+    """``log π(answer)`` [N] of the policy that is active, float32; equal answers are read once."""
+    once, places = distinct(answers)
+    parts = [
+        answer_log_probs(bank, once[start : start + batch]).cpu()
+        for start in range(0, len(once), batch)
+    ]
+    return torch.cat(parts)[places]
+
+
+def every_log_prob(bank: Bank, answers: Sequence[Answer]) -> Tensor:
+    """``log π(answer)`` [P, N] of every policy of the bank, float32."""
+    rows = []
+    for policy in bank.policies:
+        with bank.using(policy):
+            rows.append(log_probs(bank, answers))
+    return torch.stack(rows)
+
+
+def answer_log_ratios(bank: Bank, answers: Sequence[Answer]) -> Tensor:
     """``log π_k/ref`` of whole answers for every adapter: [P−1, N], nats."""
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
-    log_probs = torch.zeros((len(bank.policies), len(answers)))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        part = [answers[i] for i in chosen]
-        for row, policy in enumerate(bank.policies):
-            with bank.using(policy):
-                log_probs[row, chosen] = answer_log_probs(bank, part).cpu()
-    return log_probs[1:] - log_probs[0]
+    every = every_log_prob(bank, answers)
+    return every[1:] - every[0]

@@ -8,6 +8,7 @@ embeddings a merge into the output layer would change the embedding, and with it
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ from .texts import Prompt, Texts
 
 Tensor = Any  # torch.Tensor
 REF = "ref"
-BYTES = {"cpu": 2**28, "cuda": 2**30}  # of logits held at once
+BYTES = 2**28  # of logits held at once on a CPU
+SHARE, MOST = 16, 2**32  # and on a GPU: one part in 16 of what is free, at most these bytes
 
 
 def peft_name(name: str) -> str:
@@ -164,28 +166,26 @@ class Bank:
     def using(self, policy: str | Sequence[str]) -> Iterator[Any]:
         """Switch to one policy (several names: their adapters add up) and hand out the base model.
 
-        peft turns ``requires_grad`` on again whenever an adapter is set or adapters are enabled;
-        what was frozen before is frozen after.
+        peft's own switches walk every module twice and turn ``requires_grad`` on. These are the two
+        attributes that a LoRA layer's forward looks at; nothing else is touched.
         """
-        tuner = self.model.base_model
-        grads = {n: p.requires_grad for n, p in self.model.named_parameters()}
-        before = list(tuner.active_adapters)
-        disabled = any(layer.disable_adapters for layer in self.lora_layers)
+        layers, tuner = self.lora_layers, self.model.base_model
+        names = [peft_name(name) for name in ([policy] if isinstance(policy, str) else policy)]
+        before = [(layer._active_adapter, layer._disable_adapters) for layer in layers]
+        active = tuner.active_adapter
+        off = policy == REF
         try:
-            if policy == REF:
-                tuner.disable_adapter_layers()
-            else:
-                tuner.enable_adapter_layers()
-                names = [policy] if isinstance(policy, str) else policy
-                tuner.set_adapter([peft_name(name) for name in names], True)
+            for layer in layers:
+                layer._disable_adapters = off
+                if not off:
+                    layer._active_adapter = names
+            if not off:
+                tuner.active_adapter = names
             yield self.base
         finally:
-            tuner.enable_adapter_layers()
-            tuner.set_adapter(before, True)
-            if disabled:
-                tuner.disable_adapter_layers()
-            for n, p in self.model.named_parameters():
-                p.requires_grad_(grads[n])
+            for layer, (adapters, disabled) in zip(layers, before, strict=True):
+                layer._active_adapter, layer._disable_adapters = adapters, disabled
+            tuner.active_adapter = active
 
     @torch.no_grad()
     def hidden(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -218,8 +218,8 @@ class Bank:
                 with self.using(policy):
                     rows.append(logits_of(self.base, states))
             every = torch.stack(rows)
-        for z, policy in zip(every, self.policies, strict=True):
-            if bool(torch.isnan(z).any()) or bool((z == torch.inf).any()):
+        for largest, policy in zip(every.amax(dim=(1, 2)).tolist(), self.policies, strict=True):
+            if not largest < math.inf:  # nor is NaN, which a maximum passes on
                 raise InstanceError.of(
                     f"logits of {policy}", "NaN or +inf", "must be finite or −inf",
                     "load with another dtype (float16 overflows) or retrain the adapter",
@@ -228,8 +228,15 @@ class Bank:
 
     def states_at_once(self, rows: int) -> int:
         """How many states' logits, ``rows`` times each, fit a fixed number of bytes: at least one."""
-        each = 8 * rows * self.vocab_size
-        return max(1, int(BYTES.get(self.device.type, BYTES["cpu"]) // each))
+        room = BYTES
+        if self.device.type == "cuda":
+            room = min(torch.cuda.mem_get_info(self.device)[0] // SHARE, MOST)
+        return max(1, room // (8 * rows * self.vocab_size))
+
+    @property
+    def at_once(self) -> int:
+        """How many answers go through the model together: a GPU is kept busy by more."""
+        return 64 if self.device.type == "cuda" else 16
 
     def check_length(self, n: int, most: int | None = None) -> None:
         """Raise InstanceError if a sequence of n tokens does not fit ``most``, or the context."""

@@ -29,17 +29,28 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
     def __init__(self, mixture: Mixture, policies: int, seed: int, device: Any):
         self.mixture, self.policies = mixture, policies
         self.noise = torch.Generator(device=device).manual_seed(seed)
-        self.failed = False
+        self.failed: Exception | None = None
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores [B·P, A] with every token but the drawn one at −inf.
 
-        A NaN would be drawn as a token: it is remembered, and ``draw_rows`` ends with it.
+        What fails is remembered, and ``draw_rows`` ends with it: peft leaves its hooks behind where an
+        error leaves ``generate``. So is NaN, which would be drawn as a token.
         """
         P, A = self.policies, scores.shape[1]
-        self.failed |= bool(torch.isnan(scores).any())
         z = scores.reshape(-1, P, A).transpose(0, 1)
-        logits = self.mixture(z.double(), input_ids[::P])
+        try:
+            if bool(torch.isnan(scores).any()):
+                raise InstanceError.of(
+                    "logits while drawing", "NaN", "must be finite or −inf",
+                    # softmax of attention is taken in float32, where the mask of a float64 overflows
+                    "load with --dtype float32: with attention as in Gemma-2, transformers cannot pad in "
+                    "float64",
+                )  # fmt: skip
+            logits = self.mixture(z.double(), input_ids[::P])
+        except Exception as error:
+            self.failed = error
+            return torch.zeros_like(scores)
         # arg max of logits plus Gumbel noise, −log of an exponential, is a draw from their softmax
         gumbel = -torch.empty_like(logits).exponential_(generator=self.noise).log()
         token = (logits + gumbel).argmax(dim=1).repeat_interleave(P)
@@ -48,22 +59,19 @@ class Mixer(transformers.LogitsProcessor):  # type: ignore[misc]
         return forced
 
     def stop(self, input_ids: Tensor, scores: Any, **other: Any) -> Tensor:
-        """Whether each row [B·P] is to end now: all, once something failed.
-
-        peft leaves its hooks behind where an error leaves ``generate``, so none is raised inside it.
-        """
-        return torch.full((len(input_ids),), self.failed, device=input_ids.device)
+        """Whether each row [B·P] is to end now: all, once something failed."""
+        return torch.full((len(input_ids),), self.failed is not None, device=input_ids.device)
 
 
 class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
-    """Mix what the reference says, which generates, with what each specialist says in its own pass.
+    """Mix what the reference says, which generates, with what each other policy says in its own pass.
 
-    mask: [B, n] of the left-padded prompts. Each specialist keeps its cache, where the model has one.
+    mask: [B, n] of the left-padded prompts. Each policy keeps its cache, where the model has one.
     """
 
-    def __init__(self, bank: Bank, mixer: Mixer, mask: Tensor):
+    def __init__(self, bank: Bank, policies: Sequence[str], mixer: Mixer, mask: Tensor):
         self.bank, self.mixer, self.mask = bank, mixer, mask
-        self.caches: dict[str, Any] = dict.fromkeys(bank.names)
+        self.caches: dict[str, Any] = dict.fromkeys(policies)
         self.placed = "position_ids" in inspect.signature(bank.base.forward).parameters
 
     def _pass(self, name: str, ids: Tensor, mask: Tensor) -> Tensor:
@@ -81,7 +89,7 @@ class Apart(transformers.LogitsProcessor):  # type: ignore[misc]
         """Scores [B, A] of the reference with every token but the drawn one at −inf."""
         new = input_ids.shape[1] - self.mask.shape[1]
         mask = torch.nn.functional.pad(self.mask, (0, new), value=1)
-        rows = [scores, *(self._pass(name, input_ids, mask).to(scores) for name in self.bank.names)]
+        rows = [scores, *(self._pass(name, input_ids, mask).to(scores) for name in self.caches)]
         forced = self.mixer(
             input_ids.repeat_interleave(len(rows), dim=0), torch.stack(rows, dim=1).flatten(0, 1)
         )
@@ -96,20 +104,22 @@ def generate(
     tokens: int,
     seed: int,
     single: Any = None,
+    policies: Sequence[str] | None = None,
 ) -> list[list[int]]:
     """Draw one answer for each prompt (token ids) with the rows ref, specialists 1..K.
 
-    single: a model that is one policy by itself (a soup in weight space); then the mixture sees that
-    one row alone. See draw_rows.
+    policies: other rows, ref first. single: a model that is one policy by itself (a soup in weight
+    space); then the mixture sees that one row alone. See draw_rows.
     """
     sizes: dict[str, Any] = {"tokens": tokens, "seed": seed}
     if single is not None:
         return draw_rows(bank, single, [[prompt] for prompt in prompts], mixture, **sizes)
-    if not bank.mixes_rows:
+    _, *others = policies or (REF, *bank.names)
+    if not bank.mixes_rows or not others:
         rows = [[prompt] for prompt in prompts]
         with bank.using(REF) as base:
-            return draw_rows(bank, base, rows, mixture, apart=True, **sizes)
-    names = ["__base__", *map(peft_name, bank.names)]
+            return draw_rows(bank, base, rows, mixture, apart=others, **sizes)
+    names = ["__base__", *map(peft_name, others)]
     rows = [[prompt] * len(names) for prompt in prompts]
     return draw_rows(bank, bank.model, rows, mixture, adapter_names=names * len(prompts), **sizes)
 
@@ -122,14 +132,14 @@ def draw_rows(
     *,
     tokens: int,
     seed: int,
-    apart: bool = False,
+    apart: Sequence[str] = (),
     **options: Any,
 ) -> list[list[int]]:
     """Draw one answer for each group of P prompts, mixed token by token.
 
     rows: [B][P] token ids; a group's rows may differ in their prompts. Answers end with the end token
-    or after ``tokens``. apart: the model is the reference, and the specialists' logits at its tokens are
-    taken in passes of their own.
+    or after ``tokens``. apart: policies whose logits at the model's tokens are taken in passes of their
+    own.
     Raises InstanceError for prompts longer than the context less ``tokens``, in training mode, or for NaN.
     """
     if bank.model.training:
@@ -144,8 +154,8 @@ def draw_rows(
     for i, prompt in enumerate(flat):  # left-padded: generation goes on at the right
         ids[i, n - len(prompt) :] = torch.as_tensor(prompt)
         mask[i, n - len(prompt) :] = 1
-    mixer = Mixer(mixture, 1 + len(bank.names) if apart else P, seed, bank.device)
-    draws = Apart(bank, mixer, mask.to(bank.device)) if apart else mixer
+    mixer = Mixer(mixture, P + len(apart), seed, bank.device)
+    draws = Apart(bank, apart, mixer, mask.to(bank.device)) if apart else mixer
     config = transformers.GenerationConfig(
         max_new_tokens=tokens, do_sample=False, eos_token_id=list(bank.ends) or None,
         pad_token_id=0, use_cache=getattr(bank.config, "use_cache", True),
@@ -157,11 +167,8 @@ def draw_rows(
             logits_processor=transformers.LogitsProcessorList([draws]),
             stopping_criteria=transformers.StoppingCriteriaList([mixer.stop]), **options,
         )  # fmt: skip
-    if mixer.failed:
-        raise InstanceError.of(
-            "logits while drawing", "NaN", "must be finite or −inf",
-            "load with --dtype float32: some architectures cannot pad in others",
-        )  # fmt: skip
+    if mixer.failed is not None:
+        raise mixer.failed
     answers = []
     for answer in out[::P, n:].tolist():
         ends = [i for i, token in enumerate(answer) if token in bank.ends]

@@ -37,6 +37,47 @@ def states_of(base: Any, ids: Tensor, mask: Tensor | None = None) -> Tensor:
     return out.last_hidden_state
 
 
+def layers_of(base: Any) -> Any:
+    """The decoder's layers in their order; None where they are no plain list."""
+    count = getattr(base.config.get_text_config(), "num_hidden_layers", None)
+    lists = [m for m in base.get_decoder().modules() if isinstance(m, torch.nn.ModuleList)]
+    return next((layers for layers in lists if len(layers) == count), None)
+
+
+def states_entering(
+    base: Any, layer: int, ids: Tensor, mask: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """What layer ``layer`` ≥ 1 is given, and the last states, both [B, n, d], in one pass.
+
+    The first is None where layers hand on something else than states.
+    """
+    handed: list[Any] = []
+    before = layers_of(base)[layer - 1]
+    hook = before.register_forward_hook(lambda module, given, out: handed.append(out))
+    try:
+        last = states_of(base, ids, mask)
+    finally:
+        hook.remove()
+    plain = len(handed) == 1 and isinstance(handed[0], torch.Tensor) and handed[0].ndim == 3
+    return handed[0] if plain else None, last
+
+
+def states_from(base: Any, layer: int, entering: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """Last states [B, n, d] of a pass that begins at layer ``layer`` ≥ 1 with the states it is given.
+
+    The decoder runs as it is, its earlier layers standing still: what it prepares for its layers
+    (masks, positions) is its own.
+    """
+    still = layers_of(base)[:layer]
+    for module in still:
+        module.forward = lambda *given, **options: entering
+    try:
+        return states_of(base, ids, mask)
+    finally:
+        for module in still:
+            del module.forward  # the instance's; the class has its own
+
+
 def logits_of(base: Any, states: Tensor) -> Tensor:
     """The logits [N, A] that the model's own forward makes of states [N, d]."""
     decoder = base.get_decoder()

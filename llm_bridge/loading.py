@@ -170,7 +170,7 @@ def add_adapters(
     base: Any, names: Sequence[str], config: Any, *, bespoke: str | None = None,
     tokenizer: Any = None, eos: tuple[int, ...] = (), name: str = "bank",
 ) -> Bank:  # fmt: skip
-    """Fresh adapters of one configuration on a base model that is in memory.
+    """Fresh adapters of one configuration on a base model that is in memory, at least in float32.
 
     Raises InstanceError where peft leaves out a layer that the configuration asks for.
     """
@@ -180,9 +180,7 @@ def add_adapters(
         for adapter in map(peft_name, (*names, *((bespoke,) if bespoke else ()))):
             with quiet_peft():
                 if wrapped is None:
-                    wrapped = peft.get_peft_model(
-                        base, config, adapter_name=adapter, autocast_adapter_dtype=False
-                    )
+                    wrapped = peft.get_peft_model(base, config, adapter_name=adapter)
                 else:
                     wrapped.add_adapter(adapter, config)
     except (ValueError, AttributeError) as error:  # what peft says of layers it cannot adapt

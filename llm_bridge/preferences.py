@@ -89,6 +89,12 @@ class ScoredSet:
             )
         return np.asarray(w, dtype=np.float64)
 
+    def only(self, names: Sequence[str]) -> ScoredSet:
+        """The same answers with some of their attributes, in this order."""
+        columns = [self.names.index(name) for name in names]
+        items = tuple(Scored(i.prompt, i.answers, i.scores[:, columns]) for i in self.items)
+        return ScoredSet(tuple(names), items)
+
     def standardised(self, like: ScoredSet | None = None) -> ScoredSet:
         """Scores divided by their standard deviation (in ``like``): one unit for every attribute."""
         spread = np.concatenate([item.scores for item in (like or self).items]).std(axis=0)

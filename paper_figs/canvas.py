@@ -11,9 +11,21 @@ if TYPE_CHECKING:
 WIDTHS = {"icml-column": 3.25, "icml-page": 6.75, "neurips": 5.5}
 COLUMN = WIDTHS["icml-column"]
 
+# letters that match a paper's, all of which come with matplotlib: no LaTeX is asked for. What a face
+# lacks (Greek in Computer Modern's) the next one of its list draws
+FONTS: dict[str, dict[str, Any]] = {
+    "sans": {},
+    "times": {"font.family": ["STIXGeneral", "DejaVu Serif"], "mathtext.fontset": "stix"},
+    "computer-modern": {
+        "font.family": ["cmr10", "STIXGeneral", "DejaVu Serif"], "mathtext.fontset": "cm",
+        "axes.formatter.use_mathtext": True,
+    },
+}  # fmt: skip
+
 # Okabe–Ito, different in lightness as well, and never without a marker, line style or hatch
 BLUE, VERMILION, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, ORANGE, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#767676"
+OTHERS = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION)  # for what has no colour of its own
 HEAT = "cividis"  # even in lightness, the same to colour-blind readers
 
 

@@ -1,4 +1,4 @@
-"""``soupcheck figures``: PDF, PNG and the CSV behind each."""
+"""``soupcheck figures``: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from typing import Annotated, Any
 import typer
 
 from bounds.records.output import OutputFile
+from bounds.records.store import Store
 from bounds.report.console import progress_bar, tables_console, warm_up
+from bounds.runs.generations import generations
 from bounds.runs.progress import OnProgress, silent
 from bounds.terminal import say
 from toymdp import InstanceError
 
 from .cached_table import Row, cache_key, load, store, write_csv
-from .canvas import WIDTHS
+from .canvas import FONTS, WIDTHS
+from .provenance import caption, metadata
 
 # one module each, with its CAPTION
 FIGURES = (
@@ -50,6 +53,7 @@ def figures(
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     width: Annotated[str, typer.Option(help=f"One of {', '.join(WIDTHS)}.")] = "icml-column",
+    font: Annotated[str, typer.Option(help=f"One of {', '.join(FONTS)}.")] = "sans",
     quick: Annotated[bool, typer.Option("--quick", help="Few instances: a look, no result.")] = (
         False
     ),
@@ -59,14 +63,19 @@ def figures(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute anew and store nothing.")
     ] = False,
+    swept: Annotated[
+        Path | None, typer.Option("--from", help="Of a sweep's folder, not of own instances.")
+    ] = None,
     json_path: Annotated[
         str | None, typer.Option("--json", help="What was written, JSON Lines to PATH or '-'.")
     ] = None,
 ) -> None:
-    """Draw figures for papers: PDF, PNG and the CSV behind each."""
+    """Draw figures for papers: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
     chosen = _chosen(name, listed)
     if width not in WIDTHS:
         raise InstanceError.of("--width", width, "unknown", f"choose from {list(WIDTHS)}")
+    if font not in FONTS:
+        raise InstanceError.of("--font", font, "unknown", f"choose from {list(FONTS)}")
     console = tables_console(json_path)
     output = OutputFile(json_path)
     if listed or name is None:
@@ -81,15 +90,15 @@ def figures(
         for key in chosen:
             with progress_bar() as on_progress:
                 made = make(
-                    key, out, width=WIDTHS[width], cache=folder, on_progress=on_progress,
-                    parameters=_module(key).QUICK if quick else {},
+                    key, out, width=WIDTHS[width], font=font, cache=folder, on_progress=on_progress,
+                    parameters=_module(key).QUICK if quick else {}, swept=swept,
                 )  # fmt: skip
             for path in made.paths:
                 console.print(str(path), highlight=False, soft_wrap=True)
             output.write([_line({
                 "name": made.name, "files": [str(p) for p in made.paths], "rows": made.rows,
                 "cached": made.cached, "seconds": round(made.seconds, 3), "key": made.key,
-                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "quick": quick,
+                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "font": font, "quick": quick,
             })])  # fmt: skip
 
 
@@ -142,10 +151,16 @@ def settings(module: ModuleType, parameters: Mapping[str, Any]) -> dict[str, Any
 
 
 def tabulate(
-    name: str, parameters: Mapping[str, Any], cache: Path | None, on_progress: OnProgress = silent
+    name: str,
+    parameters: Mapping[str, Any],
+    cache: Path | None,
+    on_progress: OnProgress = silent,
+    swept: Path | None = None,
 ) -> tuple[list[Row], bool, str]:
     """Return a figure's table, whether it came from the cache folder, and its key."""
     module = _module(name)
+    if swept is not None:
+        return _of_sweep(module, name, swept), False, ""
     used = settings(module, parameters)
     key = cache_key(module, used)
     stored = None if cache is None else load(cache, name, key)
@@ -162,13 +177,27 @@ def tabulate(
     return rows, False, key
 
 
-def make(
-    name: str, out: Path, *, width: float = WIDTHS["icml-column"], cache: Path | None = None,
-    on_progress: OnProgress = silent, parameters: Mapping[str, Any] | None = None,
-) -> Made:  # fmt: skip
-    """Compute (or fetch) one table, draw it at this width (inches), and write the three files.
+def _of_sweep(module: ModuleType, name: str, folder: Path) -> list[Row]:
+    """The figure's table from a sweep's rows. Raises InstanceError where it takes none, or has none."""
+    if not hasattr(module, "from_parts"):
+        takers = [figure for figure in FIGURES if hasattr(_module(figure), "from_parts")]
+        raise InstanceError.of("--from", name, "is no figure of a sweep", f"choose from {takers}")
+    store = Store(folder)
+    tasks = [task for each in generations(store, store.plan()) for task in each]
+    rows: list[Row] = module.from_parts(store.rows(tasks))
+    if not rows:
+        raise InstanceError.of("--from", str(folder), f"has no row that {name} shows", "sweep more")
+    return rows
 
-    Raises InstanceError where a folder cannot be written.
+
+def make(
+    name: str, out: Path, *, width: float = WIDTHS["icml-column"], font: str = "sans",
+    cache: Path | None = None, on_progress: OnProgress = silent,
+    parameters: Mapping[str, Any] | None = None, swept: Path | None = None,
+) -> Made:  # fmt: skip
+    """Compute (or fetch) one table, draw it at this width (inches), and write the four files.
+
+    font: one of FONTS. Raises InstanceError where a folder cannot be written.
     """
     import logging
 
@@ -180,21 +209,22 @@ def make(
     import matplotlib.pyplot as plt
 
     began = time.perf_counter()
-    rows, cached, key = tabulate(name, parameters or {}, cache, on_progress)
+    rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
-    pdf, png, table = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv"))
-    style = files("paper_figs") / "style.mplstyle"
-    with as_file(style) as sheet, plt.style.context(sheet):
-        figure = _module(name).draw(rows, width)
+    pdf, png, table, told = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
+    module, style = _module(name), files("paper_figs") / "style.mplstyle"
+    with as_file(style) as sheet, plt.style.context([sheet, FONTS[font]]):
+        figure = module.draw(rows, width)
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_csv(rows, table)
-            # without dates two runs write the same bytes
-            figure.savefig(pdf, metadata={"CreationDate": None})
+            used = settings(module, parameters or {})
+            told.write_text(caption(name, module.CAPTION, used, rows, table), encoding="ascii")
+            figure.savefig(pdf, metadata=metadata(name, module.CAPTION, table))
             figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
         except OSError as error:
             rule = f"cannot be written ({error.strerror})"
             raise InstanceError.of("--out", str(out), rule, "name another") from None
         finally:
             plt.close(figure)
-    return Made(name, (pdf, png, table), len(rows), cached, seconds, key)
+    return Made(name, (pdf, png, table, told), len(rows), cached, seconds, key)

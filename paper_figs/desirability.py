@@ -95,6 +95,12 @@ def draw(rows: list[Row], width: float) -> Figure:
                 axes.plot([rank - 0.33, rank + 0.33], [median(heights)] * 2, color="k", lw=1.0,
                           zorder=4)  # fmt: skip
     axes.set(yscale="log", ylim=(floor / 3, 30.0))
+    powers = range(-15, 1, 3)
+    axes.set_yticks(
+        [floor, *(10.0**p for p in powers)], ["exactly 0", *(f"$10^{{{p}}}$" for p in powers)]
+    )
+    axes.minorticks_off()
+    axes.axhline(3 * floor, color="0.7", lw=0.5, ls=":")
     axes.set_xticks(ranks)
     axes.set(xlabel=r"rank of the blocks $\Pi_y$ (6 tokens)", ylabel="residual, share of size")
     figure.legend(loc="outside upper center", ncols=2, handletextpad=0.1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
-from toymdp import solve, soup_optimum
+from toymdp import Solution, solve, soup_optimum
 from toymdp.families import generate
 from toymdp.soup.objective import SoupObjective
 
@@ -44,7 +44,11 @@ def compute(
 
 def surface(seed: int, points: int, tolerance: float) -> list[Row]:
     """The rows of one world."""
-    sol = solve(generate("softmax", seed, **SIZE))
+    return surface_of(solve(generate("softmax", seed, **SIZE)), points, tolerance)
+
+
+def surface_of(sol: Solution, points: int, tolerance: float) -> list[Row]:
+    """The rows of a solution with two specialists."""
     objective = SoupObjective(sol)
     opt = soup_optimum(sol.mdp, sol, tolerance=tolerance)
     axis = np.linspace(-1.0, 1.0, points)
@@ -62,8 +66,8 @@ def surface(seed: int, points: int, tolerance: float) -> list[Row]:
             ends.append(nu)
             rows.append(_row("local", ascent.start, nu, ascent.value))
     rows.append(_row("optimum", opt.start, best, opt.J))
-    assert opt.upper_bound is not None  # the horizon is finite
-    rows.append(_row("upper bound", opt.evidence, best, opt.upper_bound))
+    if opt.upper_bound is not None:  # else no proof is possible, as until eos
+        rows.append(_row("upper bound", opt.evidence, best, opt.upper_bound))
     return rows
 
 
@@ -88,8 +92,8 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.contour(x, y, J, levels=levels[1:-1], colors="k", linewidths=0.25, alpha=0.6)
     axes.axhline(0, color="white", lw=0.5, ls=":")
     axes.axvline(0, color="white", lw=0.5, ls=":")
-    bound = next(r["J"] for r in rows if r["kind"] == "upper bound")
-    top = f"$\\lambda^*$: $J = {best['J']:.4f}$, proved $J \\leq {bound:.4f}$"
+    proved = [f", proved $J \\leq {r['J']:.4f}$" for r in rows if r["kind"] == "upper bound"]
+    top = f"$\\lambda^*$: $J = {best['J']:.4f}${''.join(proved)}"
     looks = {
         "optimum": ("*", 9, VERMILION, top),
         "local": ("o", 7, "white", "local maximum"),
@@ -103,6 +107,15 @@ def draw(rows: list[Row], width: float) -> Figure:
             [r["nu0"] for r in chosen], [r["nu1"] for r in chosen], ls="none", marker=marker,
             ms=size, mfc=ink, mec="k", mew=0.6, label=named, zorder=4, clip_on=False,
         )  # fmt: skip
+    # where colours are alike, numbers tell the maxima apart
+    for r in rows:
+        if r["kind"] in ("optimum", "local"):
+            side = 1 if r["nu0"] >= 0 else -1
+            axes.annotate(
+                f"{r['J']:.4f}", (r["nu0"], r["nu1"]), xytext=(7 * side, 4), fontsize=6.5,
+                textcoords="offset points", ha="left" if side > 0 else "right",
+                weight="bold" if r["kind"] == "optimum" else "normal",
+            )  # fmt: skip
     axes.set(xlabel=r"$\beta\lambda_1/\beta'$", ylabel=r"$\beta\lambda_2/\beta'$", aspect="equal")
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)
     bar.set_ticks(

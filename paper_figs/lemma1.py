@@ -6,6 +6,9 @@ feature map. Left: one vector for all steps, as (6) says. Right: a vector for ea
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -75,23 +78,26 @@ def draw(rows: list[Row], width: float) -> Figure:
     betas = sorted({r["beta"] for r in rows})
     seen = [r["residual"] for r in rows if r["residual"] is not None and not r["holds"]]
     norm = LogNorm(min(seen), max(seen))
+    rows_at, columns_at = _edges(widths), _edges([math.log2(beta) for beta in betas])
     for axes, (claim, title) in zip(panels, CLAIMS.items(), strict=True):
         grid = np.full((len(widths), len(betas)), np.nan)
         for r in rows:
             if r["claim"] != claim:
                 continue
-            i, j = widths.index(r["width"]), betas.index(r["beta"])
             if r["worlds"] and r["holds"] == r["worlds"]:
-                axes.plot(j, i, marker="o", ms=2.2, mfc="none", mec="0.25", mew=0.6)
+                axes.plot(
+                    math.log2(r["beta"]), r["width"], "o", ms=2.2, mfc="none", mec="0.25", mew=0.6
+                )
             elif r["residual"] is not None:
-                grid[i, j] = r["residual"]
-        image = axes.imshow(grid, norm=norm, cmap=HEAT, aspect="auto", origin="lower")
+                grid[widths.index(r["width"]), betas.index(r["beta"])] = r["residual"]
+        image = axes.pcolormesh(columns_at, rows_at, grid, norm=norm, cmap=HEAT)
         axes.set_facecolor("0.92")
         axes.set_title(title, fontsize=7)
         axes.set(xlabel=r"temperature $\beta$")
-        every = range(0, len(betas), 4 if len(betas) > 4 else 1)
-        axes.set_xticks([*every], [f"{betas[j]:g}" for j in every])
-        axes.set_yticks(range(len(widths)), [str(d) for d in widths])
+        every = [beta for beta in betas if math.log2(beta) % (4 if len(betas) > 4 else 1) == 0]
+        powers = [int(math.log2(beta)) for beta in every]
+        axes.set_xticks(powers, [f"$2^{{{p}}}$" if p < 0 else f"{2**p}" for p in powers])
+        axes.set_yticks([d for d in widths if d % 4 == 0] or widths)
         axes.tick_params(length=0)
         for side in axes.spines.values():
             side.set_visible(False)
@@ -103,3 +109,11 @@ def draw(rows: list[Row], width: float) -> Figure:
     bar.set_label("residual of $Q^*$, share of its spread")
     bar.outline.set_visible(False)
     return figure
+
+
+def _edges(centres: Sequence[float]) -> list[float]:
+    """Edges of cells around places on an axis, half-way between neighbours."""
+    middles = [(a + b) / 2 for a, b in pairwise(centres)]
+    if not middles:
+        return [centres[0] - 0.5, centres[0] + 0.5]
+    return [2 * centres[0] - middles[0], *middles, 2 * centres[-1] - middles[-1]]

@@ -16,7 +16,7 @@ from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
 from .cached_table import Row, rows_of
-from .canvas import BLUE, ORANGE, VERMILION, canvas
+from .canvas import BLUE, ORANGE, OTHERS, VERMILION, canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +47,14 @@ def rungs_of(family: str, seed: int) -> list[Row]:
     mdp = rare_first_token(seed) if family == "witness" else generate(family, seed)
     sol = solve(mdp)
     soup = Soup(Facts(sol), soup_optimum(mdp, sol).lam)
+    return rungs_on(soup, f"{family}-{seed}", family)
+
+
+def rungs_on(soup: Soup, instance: str, family: str) -> list[Row]:
+    """A row for each rung on a soup's gap."""
     return [
         {
-            "instance": f"{family}-{seed}", "family": family, "rung": rung.name,
+            "instance": instance, "family": family, "rung": rung.name,
             "value": rung.value, "ratio": rung.ratio,
         }
         for rung in ladder(soup) if rung.name in ("true gap", *RUNGS)
@@ -74,6 +79,8 @@ def draw(rows: list[Row], width: float) -> Figure:
     figure, axes = canvas(width, 0.78)
     names = ["true gap", *RUNGS]
     looks = {**FAMILIES, "witness": (VERMILION, "X", ":")}
+    unknown = dict.fromkeys(r["family"] for r in rows if r["family"] not in looks)
+    looks |= {name: (OTHERS[i % 6], "os^Dv"[i % 5], "-") for i, name in enumerate(unknown)}
     named: set[str] = set()
     for instance in dict.fromkeys(r["instance"] for r in rows):
         line = [r for r in rows if r["instance"] == instance and r["ratio"] is not None]

@@ -6,9 +6,11 @@ every hypothesis of Theorem 1 lie above it, and the rare-first-token witness fal
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from bounds import check
+from bounds.records.queries import Rows
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
@@ -16,7 +18,7 @@ from toymdp.families import generate
 from toymdp.families.classics import rare_first_token
 
 from .cached_table import Row, rows_of
-from .canvas import BLUE, GREEN, ORANGE, canvas
+from .canvas import BLUE, GREEN, ORANGE, OTHERS, canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,10 +26,23 @@ if TYPE_CHECKING:
 
 CAPTION = "true gap against the printed, the minimal and the Bennett bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
+# and of families that only a sweep has
+SHAPES = {
+    **FAMILIES, "witness": "X", "softmax": "v", "low-rank": "D", "corpus": "P", "corpus-one-hot": "p",
+}  # fmt: skip
 BOUNDS = {
     "ss.thm1.gap": "printed", "ss.thm1.gap.minimal": "minimal", "ss.thm1.gap.bennett": "Bennett",
 }  # fmt: skip
 VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
+MOST = 2000  # points of a sweep for each bound: more would be a blot, in a file of many megabytes
+# a fair sample: the hashes of the worlds know nothing of their gaps
+WORLDS = f"""
+SELECT family, instance, claim AS bound, lhs AS gap, rhs AS value, verdict FROM rows
+WHERE list_contains(?, claim) AND verdict IN ('holds', 'violated') AND lhs >= ? AND rhs > 0
+  AND steps IS NULL
+QUALIFY row_number() OVER (PARTITION BY claim ORDER BY sha256) <= {MOST}
+ORDER BY bound, sha256
+"""
 QUICK = {"n": 6, "rarities": (4, 8, 12, 16)}
 
 
@@ -61,14 +76,20 @@ def bounds_on(family: str, seed: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def from_parts(parts: Rows) -> list[Row]:
+    """The same rows, of the instances of a sweep."""
+    found = parts.ask(WORLDS, list(BOUNDS), VISIBLE)
+    return [{**row, "bound": BOUNDS[row["bound"]]} for row in found]
+
+
 def draw(rows: list[Row], width: float) -> Figure:
     """One panel, log-log: colour is the bound, shape the family."""
     figure, axes = canvas(width, 0.86)
-    inks = {"printed": ORANGE, "minimal": GREEN, "Bennett": BLUE}
+    inks, shapes = _looks(rows)
     low = min(min(r["gap"], r["value"]) for r in rows)
     high = max(max(r["gap"], r["value"]) for r in rows)
     for bound, ink in inks.items():
-        for family, marker in {**FAMILIES, "witness": "X"}.items():
+        for family, marker in shapes.items():
             chosen = [r for r in rows if (r["bound"], r["family"]) == (bound, family)]
             # the repair is hollow: in print without colour the three look alike
             hollow = bound == "minimal"
@@ -88,12 +109,28 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.annotate(
         "violated", (0.97, 0.05), xycoords="axes fraction", ha="right", color="0.3", style="italic"
     )
-    axes.set(xlabel=r"true gap $V_w - J(\lambda^*)$, reward units", ylabel="bound on it")
-    figure.legend(handles=_legend(inks), ncols=4, loc="outside upper center")
+    of_gap = set(inks) <= set(BOUNDS.values())
+    label = r"true gap $V_w - J(\lambda^*)$, reward units" if of_gap else "left side"
+    axes.set(xlabel=label, ylabel="bound on it" if of_gap else "right side")
+    handles = _legend(inks, shapes)
+    figure.legend(handles=handles, ncols=4 if of_gap else 2, loc="outside upper center")
     return figure
 
 
-def _legend(inks: dict[str, str]) -> list[Line2D]:
+def _looks(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
+    """A colour for each bound and a marker for each family; those of the figure where they are known."""
+    known = dict(zip(BOUNDS.values(), (ORANGE, GREEN, BLUE), strict=True))
+    families = dict.fromkeys(r["family"] for r in rows)
+    inks, shapes = dict(known), {f: mark for f, mark in SHAPES.items() if f in families}
+    if not {r["bound"] for r in rows} <= set(known):
+        found = dict.fromkeys(r["bound"] for r in rows)
+        inks = dict(zip(found, OTHERS, strict=False))
+    if set(shapes) != set(families):
+        shapes = dict(zip(families, cycle("os^DvP"), strict=False))
+    return inks, shapes
+
+
+def _legend(inks: dict[str, str], shapes: dict[str, str]) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     def mark(marker: str, ink: str, label: str) -> Line2D:
@@ -103,7 +140,10 @@ def _legend(inks: dict[str, str]) -> list[Line2D]:
         return Line2D([], [], ls="none", label=label, **look)
 
     bounds = [mark("o", ink, {"printed": "printed (10)"}.get(b, b)) for b, ink in inks.items()]
-    shapes = [mark(m, "0.45", f) for f, m in {**FAMILIES, "witness": "X"}.items()]
-    # columns fill downwards: bounds in the first row, families in the second
-    blank = Line2D([], [], ls="none", label=" ")
-    return [x for pair in zip([*bounds, blank], shapes, strict=True) for x in pair]
+    families = [mark(m, "0.45", f) for f, m in shapes.items()]
+    if len(families) == 1 or len(bounds) != len(BOUNDS):
+        return bounds if len(families) == 1 else [*bounds, *families]
+    # columns fill downwards: bounds in the first row, families in those below
+    blank, rows = Line2D([], [], ls="none", label=" "), 1 + -(-len(families) // 4)
+    cells = [*bounds, blank, *families, *[blank] * (4 * rows - 4 - len(families))]
+    return [cells[4 * row + column] for column in range(4) for row in range(rows)]

@@ -83,6 +83,9 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.contour(rarities, payments, grid, levels=[0.0], colors="k", linewidths=1.1)
     for word, spot in (("violated", (0.55, 0.62)), ("holds", (0.75, 0.07))):
         axes.annotate(word, spot, xycoords="axes fraction", style="italic", ha="center")
+    # common tokens: the strip at the left, where the bound is true again
+    axes.annotate("holds", (0.012, 0.5), xycoords="axes fraction", style="italic", va="center",
+                  rotation=90)  # fmt: skip
     for r in rows:
         if r["witness"]:
             spot = (r["rarity"], r["reward"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bounds.proofs.walk import explain
+from bounds.proofs.walk import Explanation, explain
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
 from toymdp import solve, soup_optimum
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 CAPTION = "from the gap to the printed bound, step by step, to the step that breaks"
 WORDS = {
-    "ss.lemma1": "$Q^*$ linear",
-    "ss.eq8.onehot": "beats one-hots",
-    "ss.proof.nonneg.without": r"$|\lambda|$ for $\lambda$",
-    "ss.proof.A": "one worst policy",
-    "ss.proof.B": r"$\Delta_k$ for $\lambda_k<0$",
-    "ss.proof.C.jensen": "power step",
-    "ss.proof.C.lipschitz": "Lipschitz in $L^1$(ref)",
+    "ss.lemma1": "Lemma 1: $Q^*$ is linear",
+    "ss.eq8.onehot": "best soup ≥ each specialist",
+    "ss.proof.nonneg.without": r"$|\lambda_k|$ put for $\lambda_k$",
+    "ss.proof.A": "one policy worst for all $k$",
+    "ss.proof.B": r"$\Delta_k$ pays for $\lambda_k<0$",
+    "ss.proof.C.jensen": "mean of a power (Jensen)",
+    "ss.proof.C.lipschitz": "log-mean-exp is Lipschitz",
 }
 QUICK: dict[str, object] = {}
 
@@ -49,8 +49,12 @@ def compute(
 def walked(claim: str, rarity: int) -> list[Row]:
     """The rows of one claim's proof on the witness of this rarity."""
     sol = solve(rare_first_token(rarity))
-    walk = explain(sol, claim, soup_optimum(sol.mdp, sol))
-    gap, bound = walk.claim.lhs, walk.claim.rhs
+    return steps_of(explain(sol, claim, soup_optimum(sol.mdp, sol)))
+
+
+def steps_of(walk: Explanation) -> list[Row]:
+    """The rows of a proof that was walked."""
+    gap, bound, claim = walk.claim.lhs, walk.claim.rhs, walk.claim.claim
     assert gap is not None
     assert bound is not None
     level, rows = gap, [_row("gap", claim, "true gap", gap, gap, "")]
@@ -90,10 +94,16 @@ def draw(rows: list[Row], width: float) -> Figure:
         elif r["slack"] is None:
             text = "both sides equal"
         else:
-            text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-12 else "0"
+            text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-9 * span else "0"
         if r["kind"] == "first broken":
             text += "  first to break"
-        ink = VERMILION if r["kind"] == "first broken" else GREY if text[0] in "b0" else BLACK
+        ink = (
+            VERMILION
+            if r["kind"] == "first broken"
+            else GREY
+            if text in ("0", "both sides equal")
+            else BLACK
+        )
         axes.annotate(
             text, (max(start, end) + 0.025 * span, i), va="center", fontsize=6.5, color=ink,
             zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from toymdp import TokenMDP
+from toymdp import TokenMDP, kernels
 
 settings.register_profile("soupcheck", deadline=None, max_examples=40)
 settings.load_profile("soupcheck")
@@ -47,6 +47,15 @@ def random_mdp(
         w=rng.dirichlet(np.ones(K)),
         features={"kind": "tabular", "per_step": T is not None, "scale": 1.0},
     )
+
+
+def soup_values_of(ref, states, Q, mu, reward, eta) -> np.ndarray:
+    """U [T+1, S] of the soup ``ref·exp(Σ mu_k Q_k)`` by the objective's own kernel."""
+    tables, U = np.empty((4, *Q.shape[1:])), np.zeros((Q.shape[1] + 1, Q.shape[2]))
+    G, kl, inverse, mean = tables
+    back = ref, np.ascontiguousarray(ref.T), states, np.ascontiguousarray(Q)
+    kernels.soups.soup_backward(*back, mu, reward, eta, G, U, kl, inverse, mean)
+    return U
 
 
 @pytest.fixture

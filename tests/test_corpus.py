@@ -346,8 +346,11 @@ SMALL: dict[str, Any] = {"vocab_size": 8, "width": 12}
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"vocab_size": 7}, r"vocab_size = 7: must be an integer of at least 8 and at most 64"),
-        ({"vocab_size": 65}, "vocab_size = 65"),
+        ({"vocab_size": 7}, r"vocab_size = 7: must be an integer of at least 8 and at most 32768"),
+        ({"vocab_size": 40_000}, "vocab_size = 40000"),
+        ({"most": 0}, "most = 0"),
+        ({"tokens": "letters"}, "tokens = 'letters'"),
+        ({"tokens": "bpe", "vocab_size": 200}, "needs 258 or more"),
         ({"vocab_size": 32.0}, r"vocab_size = 32\.0"),
         ({"order": 0}, "order = 0: must be an integer of at least 1"),
         ({"horizon": 0}, "horizon = 0"),
@@ -361,10 +364,10 @@ SMALL: dict[str, Any] = {"vocab_size": 8, "width": 12}
         ({"w": [1.0]}, "must be 2 numbers"),
         ({"w": [1.5, -0.5]}, "must be 2 numbers"),
         (
-            {"vocab_size": 64, "order": 4, "width": 65},
-            r"16777216 contexts need 16\.4 GiB, the limit is 2 GiB",
+            {"vocab_size": 5000, "order": 3, "limit_gib": 0.01},
+            r"reachable contexts with \d+ tokens so far need .* GiB, the limit is 0.01 GiB; lower order",
         ),
-        ({"order": 16}, "GiB"),
+        ({"order": 16}, "order = 16: must be at most 10 with 32 tokens"),
         ({"limit_gib": 1e-4}, r"limit is 0\.0001 GiB; lower order"),
         ({"labels": "l.csv"}, "labels = 'l.csv': must be given together with text"),
     ],

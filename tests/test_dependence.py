@@ -67,7 +67,7 @@ def test_a_refuted_theorem():
     assert "ss.thm1.gap.constant-norm.conditional" in found.instead
     assert found.witnesses["gap-natural-T2"] is True
     assert rests_on("ss.proof.A").step_of == ("ss.thm1.gap", "ss.thm1.gap.constant-norm")
-    with pytest.raises(InstanceError, match=r"ss\.x.*not in the catalogue"):
+    with pytest.raises(InstanceError, match=r"ss\.x.*unknown"):
         rests_on("ss.x")
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,9 @@ def test_the_tutorial_says_what_happens(tmp_path, monkeypatch):
         if row:
             claim, *cells = [cell.strip(" `") for cell in row.split("|")[:5]]
             looked += 1
-            assert re.search(
-                rf"{re.escape(claim)} │ " + " │ ".join(map(re.escape, cells)), shown
-            ), row
+            verdict, left, right, ratio = map(re.escape, cells)
+            told = rf"{re.escape(claim)} {verdict} {left} ≤ {right} {ratio}"
+            assert re.search(told, shown), row
     assert looked > 8
 
 
@@ -98,3 +99,26 @@ def test_nothing_points_to_a_page_that_users_do_not_have():
                 assert not re.search(r"DESIGN|(?:CLAIMS|METHODS|SWEEP|CONTRIBUTING)\.md", text), (
                     path
                 )
+
+
+def test_the_readme_explains_the_same_words(monkeypatch):
+    """One table: to change a word, change bounds/report/glossary.py and copy what this asks for."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert import_module("pages.reference").glossary() in readme
+
+
+def test_the_readme_begins_with_what_happens(tmp_path, monkeypatch):
+    """The commands of its first screen, and the three rows that they show."""
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = readme[: readme.index("![")]
+    shown = ""
+    for command in re.findall(r"^    (soupcheck [^\n]*)$", first, re.M):
+        done = run(*shlex.split(command)[1:])
+        assert done.exit_code == 0, done.stderr
+        shown = done.stdout
+    rows = re.findall(r"^    (ss\.\S+ +\w+ +\S+ ≤ +\S+ +\S+) ", first, re.M)
+    assert len(rows) == 3
+    for row in rows:
+        assert " ".join(row.split()) in " ".join(shown.split())

@@ -12,9 +12,9 @@ import mpmath as mp
 import numpy as np
 import pytest
 from bound_worlds import world
-from conftest import random_mdp
+from conftest import random_mdp, soup_values_of
 
-from toymdp import TokenMDP, kernels, solve
+from toymdp import TokenMDP, solve
 from toymdp.kernels.boxes import bezier_points, quadratic_maximum, tilted_maximum
 from toymdp.kernels.envelopes import envelope, envelopes
 from toymdp.soup import rounding as radii
@@ -67,15 +67,10 @@ def polynomial(P, d):
 
 def soup_tables(sol, nu):
     """U [T+1, S] of the soup at ν by the objective's own kernel."""
-    mdp = sol.mdp
-    G, kl = np.empty(sol.Q.shape[1:]), np.empty(sol.Q.shape[1:])
-    U = np.zeros((mdp.steps + 1, mdp.n_contexts))
-    mu = nu / mdp.beta
+    mdp, mu = sol.mdp, nu / sol.mdp.beta
     size = np.abs(mu).sum()
-    kernels.soups.mix(sol.Q, mu, G)
     eta = 1 / size if size > 0 else 0.0
-    kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
-    return U
+    return soup_values_of(mdp.ref, mdp.reach.states, sol.Q, mu, mdp.reward_w, eta)
 
 
 def assert_dominated(sol, seed: int) -> None:

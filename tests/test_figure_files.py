@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,6 +23,7 @@ from paper_figs import cached_table as table
 from paper_figs import delta
 from paper_figs.canvas import WIDTHS
 from paper_figs.command import FIGURES, make, tabulate
+from paper_figs.provenance import latex
 from toymdp import InstanceError
 
 STYLE = Path(table.__file__).with_name("style.mplstyle")
@@ -42,8 +45,17 @@ def test_files(name, tmp_path, monkeypatch):
     # the defaults of the stand-in are the figure's own
     monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: dict(parameters))
     made = make(name, tmp_path, width=WIDTHS["icml-column"])
-    pdf, png, sheet = made.paths
+    pdf, png, sheet, told = made.paths
     reader = PdfReader(pdf)
+    # where it comes from: in the PDF, and in a caption that plain LaTeX sets
+    digest = hashlib.sha256(sheet.read_bytes()).hexdigest()
+    assert reader.metadata["/Keywords"] == f"sha256 of {name}.csv: {digest}"
+    assert reader.metadata["/Subject"] == module.CAPTION
+    caption = told.read_text(encoding="ascii")
+    assert digest in caption
+    assert f"{len(rows)} rows" in caption
+    assert f"soupcheck {version('soupcheck')}" in caption
+    assert caption.count("{") == caption.count("}")
     assert len(reader.pages) == 1
     assert float(reader.pages[0].mediabox.width) == pytest.approx(3.25 * 72, abs=0.01)
     embedded = list(fonts_of(reader))
@@ -76,6 +88,29 @@ def test_nothing_is_cut_off(name):
         assert min(box.x0, box.y0) > -0.02, box
         assert box.x1 < width + 0.02, box
         assert box.y1 < high + 0.02, box
+
+
+@pytest.mark.parametrize(
+    ("font", "face"), [("times", "STIX"), ("computer-modern", "cmr10"), ("sans", "DejaVu")]
+)
+def test_fonts_that_match_a_paper(font, face, tmp_path, monkeypatch):
+    """The face is in the file, and every sign is drawn by some face of its list (else: a warning)."""
+    for name in ("waterfall", "tightness"):
+        rows = quick(name)
+        module = import_module(f"paper_figs.{name}")
+        monkeypatch.setattr(module, "compute", lambda on_progress, rows=rows, **_: rows)
+        monkeypatch.setattr(
+            "paper_figs.command.settings", lambda module, parameters: dict(parameters)
+        )
+        pdf = make(name, tmp_path / name, font=font).paths[0]
+        names = {str(descriptor["/FontName"]).lower() for _, descriptor in fonts_of(PdfReader(pdf))}
+        assert any(face.lower() in found for found in names), names
+
+
+def test_captions_are_latex():
+    assert latex("Δ_k & λ ≤ 50 % of Q*") == r"$\Delta_k$ \& $\lambda$ $\le$ 50 \% of $Q^*$"
+    with pytest.raises(ValueError, match="has no LaTeX"):
+        latex("你")
 
 
 def test_cache(tmp_path, monkeypatch):
@@ -150,12 +185,16 @@ def test_command(tmp_path):
         assert done.returncode == 0, done.stderr
         (record,) = [json.loads(line) for line in done.stdout.splitlines()]
         records.append(record)
-        assert all((out / f"waterfall.{kind}").exists() for kind in ("pdf", "png", "csv"))
+        assert all((out / f"waterfall.{kind}").exists() for kind in ("pdf", "png", "csv", "tex"))
         assert "waterfall.pdf" in done.stderr
     # another width is another drawing of the same table
     assert [r["cached"] for r in records] == [False, True]
     assert records[0]["width_in"] == 5.5
-    for wrong in (["--width", "a0"], ["--out", cache / next(cache.iterdir()).name]):
+    for wrong in (
+        ["--width", "a0"],
+        ["--font", "comic"],
+        ["--out", cache / next(cache.iterdir()).name],
+    ):
         done = soupcheck("figures", "waterfall", "--quick", "--cache", cache, *wrong)
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1

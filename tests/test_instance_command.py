@@ -42,6 +42,12 @@ def test_witnesses_come_whole_or_as_instances(tmp_path):
     assert run("certify", bare).exit_code == 2
 
 
+def test_parameters_of_a_family(tmp_path):
+    path = tmp_path / "x.json"
+    assert run("instance", "dirichlet-4", "--set", "A=3,beta=0.25", "--out", path).exit_code == 0
+    assert content_hash(load_any(path)) == content_hash(generate("dirichlet", 4, A=3, beta=0.25))
+
+
 def test_standard_output_is_the_file_alone():
     done = run("instance", "dirichlet-4")
     assert np.array_equal(json.loads(done.stdout)["rewards"], generate("dirichlet", 4).rewards)
@@ -79,6 +85,8 @@ def test_a_fitted_text(tmp_path):
         (["gap-naturl-T2"], "did you mean gap-natural-T2"),
         (["qqq"], "`soupcheck instance` lists them"),
         (["tree-1", "--witness"], "is no stored witness"),
+        (["tree-1", "--set", "Z=3"], "is no option of the family tree"),
+        (["rare-trap", "--set", "A=3"], "belongs to FAMILY-SEED"),
         (["tree-1", "--text", "x"], "not both"),
         (["tree-1", "--labels", "x"], "belongs to --text"),
         (["--out", "x.json"], "no instance to write"),

@@ -19,7 +19,9 @@ from toymdp.exact.sampling import rejection_sampler
 from toymdp.exact.scans import extrema, farthest, hard_minimum, inner_extent, largest
 from toymdp.soup.objective import SoupObjective
 
-MODULES = ("blocks", "boxes", "envelopes", "ratios", "rows", "sampling", "scans", "soups")
+MODULES = (
+    "backward", "blocks", "boxes", "elementary", "envelopes", "ratios", "rows", "sampling", "scans", "soups",
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from llm_bridge.measure.after_states import decodability, norm_bound  # noqa: E4
 from llm_bridge.measure.soups import LogitMixture, mix  # noqa: E402
 from llm_bridge.methods.pad_sf import draw, token_tables  # noqa: E402
 from llm_bridge.training.adapter import Recipe, _loss  # noqa: E402
+from llm_bridge.training.reference import Reference, first_layer  # noqa: E402
 
 IDS = (2, 5, 9, 33, 70, 8, 41, 6)
 WEIGHTS = torch.tensor([0.7, -0.4], dtype=torch.float64)
@@ -105,21 +106,18 @@ def test_every_path_says_what_plain_models_say(tmp_path, name, kind):
 @pytest.mark.parametrize("loss", ["bt", "binary"])
 def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, loss, monkeypatch):
     """The loss and its gradient at one adapter, by hand; logits are taken two states at a time."""
-    from llm_bridge import bank as banks
-
-    monkeypatch.setitem(banks.BYTES, "cpu", 8 * 2 * 96 * 2)
+    monkeypatch.setattr("llm_bridge.bank.BYTES", 8 * 2 * 96 * 2)
     root = write_bank(tmp_path, name, kind)
     bank, (reference, model, _) = bank_of(root), plain_policies(root)
     bank.model.base_model.set_adapter(["a"])
     pair = [Answer(IDS, 3), Answer((2, 5, 9, 4, 4, 12), 3)]
     recipe = Recipe(loss=loss, beta=0.3)
     head = torch.nn.Linear(bank.width, 1).double()
-    found = _loss(
-        bank,
-        "a",
-        [[(pair[0], 1.0), (pair[1], 0.0)]],
-        recipe,
-        head.float() if loss == "binary" else None,
+    value = head.float() if loss == "binary" else None
+    layer = first_layer(bank, "a")  # of the output layer alone: the kept states are its states
+    assert layer == (2 if kind == "output" else 0)
+    found, rms = _loss(
+        bank, [[(pair[0], 1.0), (pair[1], 0.0)]], recipe, value, Reference(layer), layer or None
     )
     found.backward()
     for p in model.parameters():
@@ -140,6 +138,7 @@ def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, l
                 hidden = reference.get_decoder()(input_ids=ids).last_hidden_state[0, rows]
             z_of[answer] = 0.3 * (z - z_ref)[place, taken], head(hidden.float())[:, 0]
     if loss == "bt":
+        assert rms == pytest.approx(float(torch.stack(total).square().mean().sqrt()), rel=1e-4)
         expected = -torch.nn.functional.logsigmoid(0.3 * (total[0] - total[1]))
     else:
         returns = [q.sum() - v[1:].sum() for q, v in z_of.values()]
@@ -161,7 +160,6 @@ def test_training_goes_down_the_gradient_of_plain_models(tmp_path, name, kind, l
 def test_memory_of_a_loss_is_bounded_by_slices_of_states(tmp_path, monkeypatch):
     """No tensor of logits is larger than the bytes allow, on the way back as well."""
     from llm_bridge import answers
-    from llm_bridge import bank as banks
 
     bank = bank_of(write_bank(tmp_path, "Llama", "all linear"))
     bank.model.base_model.set_adapter(["a"])
@@ -169,9 +167,10 @@ def test_memory_of_a_loss_is_bounded_by_slices_of_states(tmp_path, monkeypatch):
     monkeypatch.setattr(
         answers, "logits_of", lambda base, s: (sizes.append(len(s)), real(base, s))[1]
     )
-    monkeypatch.setitem(banks.BYTES, "cpu", 8 * 2 * 96 * 3)
+    monkeypatch.setattr("llm_bridge.bank.BYTES", 8 * 2 * 96 * 3)
     pair = [Answer((2, *range(3, 33)), 3), Answer((2, *range(40, 60)), 3)]
-    _loss(bank, "a", [[(pair[0], 1.0), (pair[1], 0.0)]], Recipe(), None).backward()
+    part = [[(pair[0], 1.0), (pair[1], 0.0)]]
+    _loss(bank, part, Recipe(), None, Reference(), None)[0].backward()
     assert max(sizes) == 3
     assert sum(sizes) == 3 * (28 + 18)  # ref, the adapter, and the adapter again on the way back
 

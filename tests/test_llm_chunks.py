@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -46,7 +45,7 @@ def test_chunk_sizes_change_nothing(monkeypatch):
     bank, answers = tiny_bank(), random_answers(10)
     whole = tally_answers(bank, answers, two_soups(), batch=10)
     same(whole, tally_answers(bank, answers, two_soups(), batch=3))
-    monkeypatch.setitem(import_module("llm_bridge.bank").BYTES, "cpu", 1)
+    monkeypatch.setattr("llm_bridge.bank.BYTES", 1)
     same(whole, tally_answers(bank, answers, two_soups(), batch=10))
 
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from llm_bridge.answers import Answer, tokenised  # noqa: E402
+from llm_bridge.answers import log_probs, tokenised  # noqa: E402
 from llm_bridge.comparison.crossfit import (  # noqa: E402
     OWN,
     clustered,
@@ -20,13 +20,12 @@ from llm_bridge.comparison.crossfit import (  # noqa: E402
     halves_of,
 )
 from llm_bridge.comparison.finished import Finished  # noqa: E402
-from llm_bridge.comparison.gaps import _divergences, shortfall, shortfalls  # noqa: E402
+from llm_bridge.comparison.gaps import shortfall, shortfalls  # noqa: E402
 from llm_bridge.comparison.page import first_page  # noqa: E402
 from llm_bridge.comparison.policies import (  # noqa: E402
     SOUP,
     Rival,
     margins,
-    reference,
     rivals,
     soup_log_probs,
 )
@@ -62,6 +61,11 @@ def plain(bank, policy, ids, begin):
     """Log-probabilities of each taken token by one plain forward pass."""
     with bank.using(policy) as base, torch.no_grad():
         return torch.log_softmax(base(input_ids=torch.tensor([ids])).logits[0].double(), dim=1)
+
+
+def reference(bank, answers):
+    with bank.using("ref"):
+        return log_probs(bank, answers).double().numpy()
 
 
 def soup_by_hand(bank, answer, weights):
@@ -171,9 +175,8 @@ def test_a_shortfall_by_hand(bank):
     every = shortfalls(bank, prompts, weights, beta=BETA, tokens=4, seed=5)
     assert set(every) == {SOUP, "ref", "k0", "k1", *(r.name for r in rivals(bank)[3:])}
     # the soup whose weights are one specialist's is that specialist
-    answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
-    alone = _divergences(bank, answers, None, torch.tensor([1.0, 0.0], dtype=torch.float64))
-    np.testing.assert_allclose(BETA * alone, totals, atol=1e-9)
+    alone = shortfall(bank, prompts, None, np.array([1.0, 0.0]), beta=BETA, tokens=4, seed=5)
+    assert alone == pytest.approx(found, abs=1e-9)
 
 
 def page_of(bank, pairs, prime=BETA):
@@ -213,13 +216,13 @@ def test_a_killed_comparison_goes_on(bank, pairs, tmp_path):
 
     def kill(stage, done, total):
         steps.append(done)
-        if done == 4:
+        if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         cross_fit(bank, pairs, BETA, BETA, finished=Finished(path, "r"), on_progress=kill)
     kept = Finished(path, "r").known
-    assert len(kept) == 2 + 4  # Δ, ref, and four policies
+    assert len(kept) == 3  # every policy's log-probabilities, the soup, weight averaging
     path.write_bytes(path.read_bytes() + b'{"step": "torn')
     again = Finished(path, "r")
     assert set(again.known) == set(kept)

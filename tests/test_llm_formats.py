@@ -98,6 +98,19 @@ PAIRS = {
             "response_1": ONE, "response_2": TWO, "preference_strength": -1}],
         [Pair(RAIN, ONE, TWO), Pair(RAIN, TWO, ONE), Pair(LONG, ONE, TWO)], {"ties": 1},
     ),
+    "helpsteer3": (
+        [{"context": context, "response1": ONE, "response2": TWO, "overall_preference": s,
+          "domain": "general", "language": "english",
+          "individual_preference": [{"score": x, "reasoning": "so", "feedback1": "", "feedback2": ""}
+                                    for x in own]}
+         for context, s, own in (
+             (said(f"u: {RAIN}"), -2, (-2, -1, 1)), (said(f"u: {RAIN}"), 0, (-1, 1)),
+             (said(f"u: {RAIN}", "a: In the evening.", "u: And after?"), 1, (1,)),
+             (said(f"u: {RAIN}"), None, (3, -1, None)), (said(f"u: {RAIN}"), None, (2, -2)),
+             (said(f"u: {RAIN}"), None, ()))],
+        [Pair(ASKED, ONE, TWO), Pair(LONG, TWO, ONE), Pair(ASKED, TWO, ONE)],
+        {"ties": 2, "answers without a rating": 1},
+    ),
     "shp": (
         [{"history": RAIN, "human_ref_A": ONE, "human_ref_B": TWO, "labels": x} for x in (1, 0)],
         [Pair(RAIN, ONE, TWO), Pair(RAIN, TWO, ONE)], {},

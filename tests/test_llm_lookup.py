@@ -86,6 +86,17 @@ def test_vocabulary_slices_change_nothing(monkeypatch):
         assert float(apart) < 1e-12, name
 
 
+def test_sums_over_many_states_keep_their_digits_in_float32():
+    """One product over all states and tokens lost three of them: terms of one sign, added one by one."""
+    z = 2 * torch.randn((3, 300, 1000), generator=torch.Generator().manual_seed(0))
+    weights = torch.ones((1, 2), dtype=torch.float64)
+    found, exact = (
+        measure(z, weights, bespoke=False, precision=kind).gram.double()
+        for kind in (torch.float32, torch.float64)
+    )
+    torch.testing.assert_close(found, exact, rtol=2e-5, atol=0.0)
+
+
 def test_a_constant_added_to_all_logits_of_a_state_changes_nothing():
     """Raw logits are only defined up to it; a lookup table's happen to be normalised."""
     z = torch.randn((5, 7, 30), dtype=torch.float64)

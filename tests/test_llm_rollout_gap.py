@@ -8,12 +8,16 @@ from conftest import random_mdp
 
 torch = pytest.importorskip("torch")
 
+from llm_models import tiny_bank  # noqa: E402
+
 from bounds import Facts, Soup  # noqa: E402
 from llm_bridge.answers import Answer  # noqa: E402
+from llm_bridge.bank import pad  # noqa: E402
 from llm_bridge.decoding import Mixer, generate, single_row  # noqa: E402
 from llm_bridge.lookup import lookup_bank  # noqa: E402
-from llm_bridge.measure.rollout_gap import rollout_gap, rollout_rates  # noqa: E402
+from llm_bridge.measure.rollout_gap import Watched, drawn_and_measured, rollout_gap  # noqa: E402
 from llm_bridge.measure.soups import LogitMixture, soup_weights  # noqa: E402
+from llm_bridge.measure.stream import stream  # noqa: E402
 from toymdp import InstanceError, solve  # noqa: E402
 from toymdp.exact.policy import Policy  # noqa: E402
 
@@ -67,11 +71,41 @@ def test_weights_of_all_answers_make_the_gap_exact(world):
             walk([*tokens, int(a)], following, t + 1, weight * table[t, s, a])
 
     walk([], mdp.start_context, 0, 1.0)
-    rates = rollout_rates(bank, answers, LAM, mdp.beta, mdp.beta_prime, torch.float64)
-    w = np.array(weights)
+    # as they would be drawn: one token of all answers at a time, padded behind an end
+    soup = soup_weights(torch.tensor(LAM), mdp.beta, mdp.beta_prime)
+    watched = Watched(soup, torch.tensor([mdp.eos]), torch.float64)
+    whole, _ = pad([answer.ids for answer in answers])
+    for n in range(mdp.order, whole.shape[1]):
+        watched(bank.logits(bank.hidden(whole[:, :n])[:, :, -1]), whole[:, :n])
+    to_w, to_ref, sharp = watched.totals.numpy().T
+    w, rest = np.array(weights), mdp.beta_prime / np.abs(LAM).sum() - mdp.beta
     assert w.sum() == pytest.approx(1.0, abs=1e-12)
-    assert w @ (rates[:, 0] + rates[:, 1]) == pytest.approx(exact.gap, abs=1e-9)
-    assert w @ (rates[:, 2] + rates[:, 1]) >= exact.gap
+    assert w @ (mdp.beta * to_w + rest * to_ref) == pytest.approx(exact.gap, abs=1e-9)
+    assert w @ (mdp.beta * sharp + rest * to_ref) >= exact.gap
+
+
+@pytest.mark.parametrize("weights", [(0.8, -0.4), (0.0, 0.7), (0.0, 0.0)])
+def test_drawing_with_the_bespoke_row_draws_the_same_and_measures_it(weights):
+    """Against the measures of the drawn answers in passes of their own."""
+    bank = tiny_bank(dtype=torch.float64)
+    prompts, soup = (
+        [[2, 5, 6], [2, 9], [2, 4, 8, 7]] * 3,
+        torch.tensor(weights, dtype=torch.float64),
+    )
+    options = {"tokens": 6, "seed": 3}
+    drawn, totals = drawn_and_measured(
+        bank, prompts, np.array(weights), precision=torch.float64, **options
+    )
+    assert drawn == generate(bank, prompts, LogitMixture(soup), **options)
+    assert len({len(a) for a in drawn}) > 1
+    answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
+    expected = np.zeros((len(answers), 3))
+    for chunk in stream(bank, answers, soup[None], precision=torch.float64):
+        kl, row = chunk.measures.kl, chunk.row.numpy()
+        for column, value in enumerate((kl[4, 3], kl[4, 0], chunk.measures.span[0] ** 2 / 8)):
+            np.add.at(expected[:, column], row, value.numpy())
+    np.testing.assert_allclose(totals, expected, atol=1e-9)
+    assert (totals[:, 0] > 0).all()
 
 
 def test_generation_follows_the_soup_and_never_a_forbidden_token(world):

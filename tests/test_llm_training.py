@@ -41,7 +41,7 @@ def test_a_specialist_learns_and_the_rest_stays(target, loss):
             if ".k0." not in name:
                 before[name] = p.clone()
     recipe = Recipe(**{**RECIPE.__dict__, "target": target, "loss": loss})
-    losses = train_adapter(bank, "k0", PAIRS, recipe)
+    losses = train_adapter(bank, "k0", PAIRS, recipe).losses
     assert np.mean(losses[-4:]) < np.mean(losses[:4])
     assert float(accuracy(bank, PAIRS)[0]) > 0.9
     for n, p in bank.model.named_parameters():
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
                 train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5, on_progress=kill)
             assert not any(p.requires_grad for p in bank.model.parameters())
             bank = tiny_bank(text=True)
-        taken = train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5)
+        taken = train_adapter(bank, "k0", PAIRS, RECIPE, checkpoint=path, every=5).losses
         weights = {n: p for n, p in bank.model.named_parameters() if ".k0." in n}
         return taken, weights
 

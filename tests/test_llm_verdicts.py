@@ -14,7 +14,7 @@ from bounds import Facts, Soup, check  # noqa: E402
 from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
 from llm_bridge.answers import Answer  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
-from llm_bridge.measure.after_states import norm_bound  # noqa: E402
+from llm_bridge.measure.after_states import norm_bound, reach  # noqa: E402
 from llm_bridge.measure.chunks import tally_answers  # noqa: E402
 from llm_bridge.measure.diagnosis import kl_from_bespoke, sampled_prefixes  # noqa: E402
 from llm_bridge.measure.soups import SoupSettings  # noqa: E402
@@ -50,11 +50,12 @@ def test_verdicts_and_sides_of_a_lookup_table(seed):
     assert found["ss.delta"].slack <= toy.slack + 1e-9
     assert found["ss.thm1.gap.sharp"].verdict == "holds"
 
-    kl = kl_from_bespoke(bank, prefixes, settings, torch.float64)
+    reached = reach(bank, prefixes)
+    kl = kl_from_bespoke(bank, reached, settings, torch.float64)
     facts = Facts(sol)
     nu = facts.value_fit.nu
     report = feature_checks(
-        bank, prefixes, settings, None, top=4, nu=nu, kl=kl, precision=torch.float64
+        bank, reached, settings, None, top=4, nu=nu, kl=kl, precision=torch.float64
     )
     bridge = {c.claim: c for c in report.checks}
     for claim, sides in (("ss.thm1.kl.any", kl_any), ("ss.thm1.kl.repaired", kl_repaired)):
@@ -91,9 +92,10 @@ def test_lemma_1_fails_on_a_random_gemma_and_the_printed_bound_does_not_apply():
     bank = tiny_bank(target="all", dtype=torch.float64)
     answers, settings = random_answers(12), two_soups()
     prefixes = sampled_prefixes(answers, 40, 0)
-    kl = kl_from_bespoke(bank, prefixes, settings, torch.float64)
+    reached = reach(bank, prefixes)
+    kl = kl_from_bespoke(bank, reached, settings, torch.float64)
     report = feature_checks(
-        bank, prefixes, settings, norm_bound(bank), kl=kl, precision=torch.float64
+        bank, reached, settings, norm_bound(bank), kl=kl, precision=torch.float64
     )
     verdicts = {c.claim: c for c in report.checks}
     assert verdicts["ss.lemma1"].verdict == "violated"

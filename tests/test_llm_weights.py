@@ -13,14 +13,15 @@ from llm_models import tiny_bank  # noqa: E402
 from bounds.claims.appendix_c import maxima  # noqa: E402
 from bounds.facts.preference_pairs import PairFacts  # noqa: E402
 from llm_bridge.methods.weights import (  # noqa: E402
-    binary_rows,
+    answer_rows,
     deltas_of,
     fit_batch,
     fit_sequential,
     into_domain,
+    log_probs_of,
     prior,
 )
-from llm_bridge.preferences import Pair  # noqa: E402
+from llm_bridge.preferences import Labelled, Pair  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 from toymdp.worlds.preference_pairs import PreferencePairs  # noqa: E402
 
@@ -101,7 +102,8 @@ def test_a_user_who_is_a_specialist_gets_that_specialist():
     ]
     found = fit_batch(deltas_of(bank, ordered, 1.0), np.ones(len(ordered)), *prior(2, 100.0))
     assert found.mean[0] > 5 * abs(found.mean[1])
-    single = binary_rows(bank, ["A:"] * 2, [pairs[0].chosen, pairs[0].rejected], 1.0)
+    labelled = [Labelled("A:", pairs[0].chosen, True), Labelled("A:", pairs[0].rejected, False)]
+    single = answer_rows(log_probs_of(bank, labelled), 2, 1.0)
     assert single[0] - single[1] == pytest.approx(rows[0], abs=1e-4)
     with pytest.raises(InstanceError, match="needs at least one"):
         deltas_of(bank, [], 1.0)

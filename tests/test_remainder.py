@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import soup_values_of
 
-from toymdp import kernels
 from toymdp.kernels.envelopes import envelope
 
 A, S, START = 4, 16, 15
@@ -31,12 +31,9 @@ class Bare:
 
     def values(self, nu):
         """U at both steps of the soup with logits ν·q, by the objective's kernel."""
-        G, kl, U = np.zeros((2, S)), np.zeros((2, S)), np.zeros((3, S))
-        table = np.ascontiguousarray(np.moveaxis(self.q, 2, 0))
-        kernels.soups.mix(table, nu, G)
         eta = self.beta / np.abs(nu).sum()
-        kernels.soups.soup_backward(self.ref, self.states, G, self.reward, eta, U, kl)
-        return U
+        fields = np.moveaxis(self.q, 2, 0)
+        return soup_values_of(self.ref, self.states, fields, nu, self.reward, eta)
 
     def excess(self, corners, rng) -> float:
         """Least P − U at the start over points of the simplex."""

@@ -23,7 +23,9 @@ from bounds.proofs.walk import explain
 from bounds.records.output import content_hash
 from bounds.records.record import record
 from bounds.report import page as report
+from bounds.report.glossary import GLOSSARY
 from bounds.report.summary import ClaimSummary, summarise
+from bounds.verdicts import RELATION
 from toymdp import solve
 from toymdp.families import generate
 from toymdp.families.classics import lemma1_softmax, rare_first_token
@@ -114,8 +116,8 @@ def test_the_table_counts_the_checks(run, soup):
         claim = row.th.get_text(strip=True)
         cells = [cell.get_text(strip=True) for cell in row.find_all("td")]
         wanted = [counts[claim, v] for v in ("holds", "violated", "not-applicable", "undecided")]
-        assert cells[0] == CLAIMS[claim].status
-        assert [int(x.replace("·", "0")) for x in cells[1:5]] == wanted
+        assert cells[:2] == [RELATION[CLAIMS[claim].kind], CLAIMS[claim].status]
+        assert [int(x.replace("·", "0")) for x in cells[2:6]] == wanted
         assert [
             int(row[f"data-{v}"]) for v in ("holds", "violated", "notapplicable", "undecided")
         ] == wanted
@@ -125,6 +127,12 @@ def test_the_table_counts_the_checks(run, soup):
     }
     for verdict, n in tiles.items():
         assert n == sum(k for (_, v), k in counts.items() if v == verdict)
+
+
+def test_words_and_symbols_are_explained(soup):
+    terms = [dt.strong.get_text() for dt in soup.select("dl.glossary dt")]
+    assert terms == [term.sign for term in GLOSSARY]
+    assert soup.select_one("a[href='#words-and-symbols']")
 
 
 def test_a_section_shows_worst_instance_proof_witness_and_certificate(soup):
@@ -282,6 +290,8 @@ def test_filters(browser, file):
     assert page.locator(shown).count() == 5
     page.fill("#words", "gap")
     assert page.locator(shown).count() >= 2
+    page.fill("#words", "telescoped")  # of a section, not of the table
+    assert page.locator(shown).count() == 1
     page.fill("#words", "")
     page.select_option("#status", "refuted")
     assert page.locator(shown).count() == 2

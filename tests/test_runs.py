@@ -47,7 +47,7 @@ def one_of_each(folder: Path) -> list[Case]:
     chosen = {c.origin: c for c in suite}
     return [
         *from_files([path]), *chosen.values(),
-        *cases.from_text(text, labels, vocab_size=12, order=2, seed=0),
+        *cases.from_text(text, labels, 0, {"vocab_size": 12, "order": 2}),
     ]  # fmt: skip
 
 

@@ -173,7 +173,10 @@ def test_find_without_sides_is_never_broken():
     assert found.strength == -np.inf
 
 
-@pytest.mark.parametrize("witness", stored_witnesses(), ids=lambda w: w.name)
+@pytest.mark.parametrize(
+    "witness", [w for w in stored_witnesses() if isinstance(w.instance, TokenMDP)],
+    ids=lambda w: w.name,
+)  # fmt: skip
 def test_stored_witnesses_stand_before_the_judge(witness):
     """With many starts, every hypothesis and the softmax set-up true, and the sides as stored."""
     lam = None if witness.lam is None else np.array(witness.lam)

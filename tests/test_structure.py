@@ -20,20 +20,20 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "face", "threads"), ("arrays", "cached"), ("validators",), ("archives",),
+        ("errors", "face", "threads"), ("arrays", "cached", "shown"), ("validators",), ("archives",),
         ("files",), ("lines",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
         ("families",), ("learning",), ("methods",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
         ("certificates",), ("formulas", "sides", "terminal", "threads"), ("subject",),
-        ("claim",), ("facts",), ("claims",),
+        ("claim",), ("verdicts",), ("facts",), ("claims",),
         ("checking",), ("records",), ("conformance",), ("proofs",), ("runs",), ("experiments",),
         ("report",), ("search",),
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
         ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"),
-        ("adapter_loading", "answers"),
+        ("adapter_loading", "answers", "gguf_model"),
         ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
         ("measure",), ("methods", "training"), ("comparison",), ("studies",),
         ("commands",),

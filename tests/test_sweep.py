@@ -20,12 +20,15 @@ from bounds.records.output import content_hash
 from bounds.records.parts import DamagedPartError, part_of, read_part, rows_of
 from bounds.records.sources import code_of
 from bounds.records.store import Store
+from bounds.runs import prepared as ready
 from bounds.runs.cases import CORPUS_FAMILIES, from_family
 from bounds.runs.chunk import chunk
 from bounds.runs.design import read_design
+from bounds.runs.guard import Guard, Step
 from bounds.runs.judging import judge
 from bounds.runs.progress import Estimate
-from bounds.runs.sweep import plan_of, shard, size_of, sweep, tasks_of
+from bounds.runs.sweep import plan_of, shard, sweep, tasks_of
+from bounds.runs.task import Task
 from bounds.sides import Sides
 from toymdp import InstanceError
 from toymdp.errors import OutputError, SolverError
@@ -328,7 +331,7 @@ def test_what_is_there_is_not_done_again(tmp_path):
     ids = list(tasks)
     store.write(ids[0], b"there")
 
-    def engine(left, limit):
+    def engine(left, limit, environment):
         for i, task in enumerate(left):
             done.append(task.id)
             if i == 0:
@@ -338,12 +341,48 @@ def test_what_is_there_is_not_done_again(tmp_path):
             yield task, b"mine"
 
     seen = []
-    now = sweep(store, tasks, ids, engine, 1.0, lambda p: seen.append((p.done, p.left)))
+    now = sweep(store, tasks, ids, engine, 1.0, lambda p: seen.append((p.done, p.left)), {})
     assert len(done) == len(set(done)) == len(ids) - 1
     assert (now.by_others, now.done, now.left) == (1, len(ids), 0)
-    assert now.instances == sum(size_of(t) for t in tasks.values()) - 20
+    assert now.instances == sum(t.size for t in tasks.values()) - 20
     assert seen[0] == (1, 10 * (len(ids) - 1))
     assert store.path(ids[0]).read_bytes() == b"there"
+
+
+def environment(name: str) -> list[dict[str, str | None]]:
+    return [{"value": os.environ.get(name)}]
+
+
+def test_workers_have_their_own_copy_of_the_kernels(tmp_path, monkeypatch):
+    """Compiling itself is left out: half a minute."""
+    folder = tmp_path / "numba"
+    with ready.prepared(folder) as nothing:
+        assert nothing == {}
+    made = "import os, pathlib; pathlib.Path(os.environ['NUMBA_CACHE_DIR'], 'k.nbi').touch()"
+    monkeypatch.setattr(ready, "COMPILE", made)
+    ready.prepare(folder)
+    with ready.prepared(folder) as own:
+        copy = Path(own[ready.KEY])
+        assert copy != folder
+        assert (copy / "k.nbi").exists()
+        with Guard(environment=own) as guard:
+            assert guard.run(Task.of(environment, name=ready.KEY)) == [{"value": str(copy)}]
+    assert not copy.exists()
+    monkeypatch.setattr(ready, "COMPILE", "raise SystemExit(1)")
+    with pytest.raises(OutputError, match="could not be compiled"):
+        ready.prepare(folder)
+
+
+def test_a_limit_counts_work_and_sleep_and_no_wait_for_the_machine():
+    """A step is as old as the CPU it had, and a second for each tick in which it did nothing."""
+    step = Step()
+    step.take("at", "1", 2.0)
+    for cpu in (2.5, 2.5001, 2.5002, 2.55):  # works, sleeps, sleeps, has little of a busy machine
+        step.take("tick", "", cpu)
+    assert step.spent == pytest.approx(0.5 + 1.0 + 1.0 + 0.0498)
+    assert step.parts
+    step.take("at", "1/ss.eq13", 2.6)
+    assert (step.spent, step.parts) == (0.0, False)
 
 
 def test_without_pyarrow_the_remedy_is_said(monkeypatch):

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+from command_line import run
+from rich.cells import cell_len
 from rich.console import Console
 
-from bounds.report.tables import records
+from bounds import check
+from bounds.records.record import plain
+from bounds.report.summary import ClaimSummary, Summary
+from bounds.report.tables import detail, records, summary
+from toymdp.families import generate
 
 
 def printed(table):
@@ -38,3 +45,82 @@ def test_verdicts_have_their_colours():
 
 def test_no_rows_is_an_empty_table():
     assert records("Nothing", []).row_count == 0
+
+
+def row(claim, ratio, verdict="holds", kind="inequality"):
+    return {
+        "claim": claim, "kind": kind, "status": "proved", "verdict": verdict, "family": "f",
+        "lhs": ratio, "rhs": 1.0, "slack": 1.0 - ratio, "ratio": ratio, "reason": "",
+        "instance": f"i-{ratio}",
+    }  # fmt: skip
+
+
+def test_the_summary_has_median_quantile_and_worst():
+    totals = Summary()
+    for i in range(11):
+        totals.add(row("ss.delta", i / 100))
+        totals.add(row("ss.thm1.gap.constant-norm.conditional", 0.5))
+        totals.add(row("ss.eq11", 1.0 - 2.0**-i, kind="equality"))
+    lines = [line.split() for line in printed(summary(totals)).splitlines()]
+    assert ["ss.delta", "≤", "11", "·", "·", "·", "0.05", "0.09", "0.1", "i-0.1"] in lines
+    assert ["ss.eq11", "=", "11", "·", "·", "·", "0.0312", "0.5", "1", "i-0.0"] in lines
+    # a long id takes two lines
+    assert [
+        "ss.thm1.gap.constant-norm",
+        "≤",
+        "11",
+        "·",
+        "·",
+        "·",
+        "0.5",
+        "0.5",
+        "0.5",
+        "i-0.5",
+    ] in lines
+    assert [".conditional"] in lines
+    assert ["proved"] in lines
+
+
+def test_undecided_ratios_are_no_ratios():
+    numbers = ClaimSummary("inequality", "proved")
+    for given in (row("c", 0.5), row("c", 7.0, "undecided")):
+        numbers.add(given)
+    assert numbers.tightness == ("0.5", "0.5", "0.5", "i-0.5")
+
+
+def test_a_check_says_which_relation_where_and_why():
+    checks = check(
+        generate("dirichlet", 0), "ss.thm1.gap,ss.thm1.gap.identity,ss.thm1.kl.constant-norm"
+    )
+    text = printed(detail("one", map(plain, checks)))
+    assert max(map(cell_len, text.splitlines())) <= 100  # a combining mark takes no column
+    words = " ".join(text.split())
+    assert "holds 0.001045 ≤ 14.29" in words
+    assert "holds 0.001045 = 0.001045" in words
+    assert "at λ*; right side from:" in words
+    assert "no reachable state" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["verify", "--claims", "ss.thm1.gpa"], "did you mean ss.thm1.gap"),
+        (["rests-on", "ss.lema1"], "did you mean ss.lemma1"),
+        (["search", "ss.thm1.kl.ny"], "ss.thm1.kl.any"),
+        (["verify", "--claims", "zzz"], "list them with `soupcheck claims`"),
+    ],
+)
+def test_a_mistyped_claim_is_told_its_neighbours(arguments, told):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_verify_shows_the_summary_and_details_when_asked():
+    arguments = ("verify", "--family", "tree", "--n", 2, "--claims", "ss.delta,ss.thm1.gap")
+    brief, whole = run(*arguments).stdout, run(*arguments, "-v").stdout
+    assert "tree-1\n" not in brief
+    assert "each check: -v" in brief
+    assert whole.index("Verdicts over") < whole.index("\ntree-0 ") < whole.index("\ntree-1 ")
+    for text in (brief, whole, run("claims").stdout):
+        assert max(map(cell_len, text.splitlines())) <= 100  # a combining mark takes no column

@@ -6,9 +6,10 @@ from conftest import random_mdp
 from scipy.special import logsumexp
 
 from toymdp import kernels
-from toymdp.exact.policy import NEAR, Policy
+from toymdp.exact.policy import Policy
 from toymdp.exact.sampling import rejection_sampler
 from toymdp.exact.scans import extrema, farthest, inner_extent, largest
+from toymdp.kernels import NEAR
 
 
 def brute(mdp, G):

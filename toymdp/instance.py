@@ -19,6 +19,7 @@ from .archives import ArchivedKeys
 from .arrays import Array
 from .errors import InstanceError
 from .files import DEEPEST, deeper, read_object, to_json, write_object
+from .shown import html_table, short
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -79,6 +80,10 @@ class Instance:
         held["meta"] = dict(self.meta)
         return {k: v for k, v in held.items() if v is not None and not (k == "meta" and not v)}
 
+    def _repr_html_(self) -> str:
+        rows = [(key, _said(value)) for key, value in self.fields().items() if key != "name"]
+        return html_table(self.name or "instance", rows)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the instance as JSON or NPZ by the suffix of ``path``."""
         write_object(self.fields(), Path(path))
@@ -121,3 +126,15 @@ def nudged(values: Array, seed: int) -> Array:
     """
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=np.shape(values))
     return np.asarray(values * (1.0 + EPS * signs), dtype=np.float64)
+
+
+def _said(value: Any) -> str:
+    """A field in a few words: short lists whole, of tables the shape and the range."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_said(inner)}" for key, inner in value.items())
+    if isinstance(value, np.ndarray) and value.size > 6:
+        shape = " × ".join(map(str, value.shape))
+        return f"{shape} numbers from {short(float(value.min()))} to {short(float(value.max()))}"
+    if isinstance(value, np.ndarray):
+        return str(value.tolist())
+    return short(value) if isinstance(value, float) else str(value)

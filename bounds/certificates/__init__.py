@@ -12,8 +12,9 @@ from .catalogue import STATEMENTS
 from .certificate import Certificate, certify
 from .coq import coq_file, require_coq
 from .instance import WitnessError
+from .small_worlds import SMALL
 from .standalone import standalone
 
 __all__ = [
-    "STATEMENTS", "Certificate", "WitnessError", "certify", "coq_file", "require_coq", "standalone",
+    "SMALL", "STATEMENTS", "Certificate", "WitnessError", "certify", "coq_file", "require_coq", "standalone",
 ]  # fmt: skip

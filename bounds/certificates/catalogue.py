@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from . import equalities, statements
+from .composite import composite
 from .statements import Point, Sides
 from .values import Values
 
@@ -62,6 +63,7 @@ STATEMENTS: dict[str, Statement] = {
     "ss.proof.kl-step.norm-of-mean": Statement(
         "every", ("ss.asm1", "q-linear"), statements.kl_step_norm_of_mean
     ),
+    "ss.sec4.composite": Statement("instance", (), composite),
     "ss.sec4.explicit": Statement("every", (), equalities.explicit),
     "ss.sec4.implicit": Statement("every", (), equalities.implicit),
 }

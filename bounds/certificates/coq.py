@@ -20,7 +20,6 @@ from .catalogue import STATEMENTS
 from .certificate import Certificate, interval
 from .coq_claims import CLAIMS
 from .coq_instance import (
-    allowed,
     between,
     enclosed,
     features_text,
@@ -28,15 +27,14 @@ from .coq_instance import (
     instance_text,
     lambda_texts,
     linear_rewards_text,
-    naturals,
     soft_values,
     solution_text,
     totals_text,
     weights_text,
 )
 from .coq_refutations import CoqClaim
-from .coq_states import odds, set_up_text, state_rows_of
-from .instance import Witness, load, need
+from .coq_states import set_up_text
+from .instance import Witness, need, read, witness_of
 from .statements import Point, soup_tilt
 from .values import Values
 
@@ -51,12 +49,13 @@ MOST_PLACES = 100  # values of Q: Coq proves an enclosure for each V
 
 def require_coq(path: Path) -> Witness:
     """Read a witness. Raises WitnessError, with the reason, where there is no Coq file for it."""
-    witness = load(path)
-    claim, world = witness.claim, witness.instance
+    file = read(path)
+    claim = file.claim
     searched = claim in STATEMENTS and STATEMENTS[claim].at == "optimum"
     why = "λ* is enclosed by a search over boxes" if searched else "not one of those written in Coq"
     need(claim in CLAIMS, f"claim {claim!r}: {why}; there is a Coq file for {sorted(CLAIMS)}")
-    size = len(world.used) * (world.K + 1)
+    witness = witness_of(file)
+    size = len(witness.instance.used) * (witness.instance.K + 1)
     need(size <= MOST_PLACES,
          f"{size} values of Q: Coq files are written for at most {MOST_PLACES}")  # fmt: skip
     return witness
@@ -113,11 +112,8 @@ class _Writer:
         self.claim: CoqClaim = CLAIMS[self.certificate.claim]
         self.values = Values(self.witness.instance)
         self.where = dict(self.certificate.where or {})
-        self.rows = self.odds = None
-        if "rows" in self.claim.statement:
-            self.rows = state_rows_of(self.witness, self.where)
-            if "continuation" in self.where:
-                self.odds = odds(self.witness, self.rows, self.where["continuation"])
+        of_rows = self.claim.rows
+        self.rows = None if of_rows is None else of_rows(self.witness, self.where)
 
     def text(self) -> str:
         """All of it."""
@@ -152,7 +148,7 @@ class _Writer:
         at = f"{k}%nat {t} {state}" if "k" in where else f"{t} {state}"
         for name, x in (
             ("NUMBER", f"{k}%nat"),
-            *self._rows().items(),
+            *({} if self.rows is None else self.rows.fills).items(),
             ("STATE", state),
             ("STEP", t),
             ("WHO", who),
@@ -160,20 +156,6 @@ class _Writer:
         ):
             text = text.replace(name, x)
         return text
-
-    def _rows(self) -> dict[str, str]:
-        """For a claim about psi(s): what it says of each row (and token, or two continuations)."""
-        if self.rows is None:
-            return {}
-        contexts, two = self.rows.contexts, self.odds is not None
-        each = [f"(linear {s}%nat x_{i}{'' if two else f' {a}%nat'})" for i, s in enumerate(contexts)
-                for a in ([0] if two else allowed(self.witness, s))]  # fmt: skip
-        named = {"EACH": "?" + ", ?".join(each),
-                 "VECTORS": " ".join(f"x_{i}" for i in range(len(contexts)))}  # fmt: skip
-        if self.odds is None:
-            return named
-        this, that, _ = self.odds
-        return {**named, "FIRST": naturals(this), "SECOND": naturals(that)}
 
     def _proof(self) -> list[str]:
         claim, file = self.claim, []
@@ -196,7 +178,7 @@ class _Writer:
         if claim.nu:
             file.append(solution_text(self.witness))
         if claim.lemmas:
-            file.append(claim.lemmas)
+            file.append(self._at(claim.lemmas))
         totals, known_totals = totals_text(self.witness)
         blocks = " ".join(theory.UNFOLDED.get(b, "") for b in ("THEORY", *claim.blocks))
         sides = "lhs rhs" if "Definition lhs" in claim.statement + claim.lemmas else ""
@@ -215,7 +197,8 @@ class _Writer:
         left, right, refuted = map(self._at, (claim.left, claim.right, claim.refuted))
         assert self.certificate.lhs is not None
         assert self.certificate.rhs is not None
-        left_ends = interval(self.odds[-1]) if self.odds else self.certificate.lhs
+        other = None if self.rows is None else self.rows.left
+        left_ends = self.certificate.lhs if other is None else interval(other)
         assert left_ends is not None
         both = self.certificate.rhs != (0.0, 0.0)
         # apart, since the terms that interval shares are looked up one by one

@@ -5,6 +5,7 @@ Here are those about two sides, ``lhs`` and ``rhs``, at every reachable (t, s).
 
 from __future__ import annotations
 
+from .coq_kernel import KERNELS
 from .coq_refutations import REFUTATIONS, CoqClaim
 
 _IN = "In t steps -> In s (states t)"
@@ -57,6 +58,7 @@ _RISE = "log_Z t s - V user t s / beta"
 
 CLAIMS: dict[str, CoqClaim] = {
     **REFUTATIONS,
+    **KERNELS,
     "ss.eq7.logit": _sides(
         ("KL",),
         "(7), section 4: the logits of pi_k are logit_ref + Q_k, so KL(pi_k || typed) = 0",

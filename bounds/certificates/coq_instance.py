@@ -135,7 +135,9 @@ def weights_text(witness: Witness, where: dict[str, int]) -> str:
     places = [p for p in world.used if not per_step or p[0] == where["t"]]
     row = left_null(world.rows(places))[places.index((where["t"], where["s'"]))]
     terms = [
-        f"({number(c)}, ({t}%nat, {s}%nat))" for c, (t, s) in zip(row, places, strict=True) if c
+        f"({number(c)}, ({t}%nat, {s}%nat))"
+        for c, (t, s) in zip(row, places, strict=True)
+        if c != 0
     ]
     return f"Definition y : list (R * (nat * nat)) :=\n  {listed(terms)}.\n"
 

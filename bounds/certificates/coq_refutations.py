@@ -6,7 +6,12 @@ fills them in). ``broken`` is ``left > right`` there, ``refuted`` how the claim'
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from .coq_states import StateRows, state_rows_of
+from .coq_theory import ODDS
+from .instance import Witness
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class CoqClaim:
     what it needs. left, right: the sides there. refuted: as above. names: what is unfolded of the
     statement. lemmas: on the way.
     last: lemmas that need the enclosures, KNOWN. nu: it speaks of the nu of Lemma 1. user: r_w occurs.
+    rows: the rows psi(s) that it speaks of, at the place, where it does.
     """
 
     blocks: tuple[str, ...]
@@ -30,6 +36,7 @@ class CoqClaim:
     last: str = ""
     nu: bool = False
     user: bool = True
+    rows: Callable[[Witness, dict[str, int]], StateRows] | None = None
 
 
 _IN = "In t steps -> In s (states t)"
@@ -94,7 +101,7 @@ REFUTATIONS: dict[str, CoqClaim] = {
         "Proof.\n"
         "  intros -> ->; unfold Rdiv; rewrite <- exp_Ropp, <- exp_plus, ln_exp; ring.\n"
         "Qed.\n",
-        user=False,
+        user=False, rows=state_rows_of,
     ),
     "ss.eq13.single-vector": CoqClaim(
         ("DOT",),
@@ -126,28 +133,15 @@ REFUTATIONS: dict[str, CoqClaim] = {
         "  rewrite EACH by (cbv [rows In]; auto 99).\n"
         "  transitivity (Rabs 0); [apply f_equal; cbv [VECTORS dot sum fold_right]; field | exact Rabs_R0].",
         "y law this that",
-        "Lemma log_odds p q u v z : p = exp u / z -> q = exp v / z -> 0 < z -> ln p - ln q = u - v.\n"
-        "Proof.\n"
-        "  intros -> -> above; assert (0 < / z) by (apply Rinv_0_lt_compat; exact above).\n"
-        "  unfold Rdiv; rewrite !ln_mult, !ln_exp by (first [apply exp_pos | assumption]); ring.\n"
-        "Qed.\n"
-        "Lemma positive {X} (xs : list X) f x : In x xs -> 0 < sum xs (fun x => exp (f x)).\n"
-        "Proof.\n"
-        "  assert (above : forall xs, 0 <= sum xs (fun x => exp (f x))).\n"
-        "  { intros some; induction some as [|y rest low]; [apply Rle_refl |].\n"
-        "    assert (0 < exp (f y)) by apply exp_pos; unfold sum in *; simpl; lra. }\n"
-        "  destruct xs as [|y rest]; intros here; [destruct here |].\n"
-        "  assert (0 < exp (f y)) by apply exp_pos; assert (low := above rest).\n"
-        "  unfold sum in *; simpl; lra.\n"
-        "Qed.\n"
-        "Lemma both_follow s x : In (s, x) rows ->\n"
+        ODDS
+        + "Lemma both_follow s x : In (s, x) rows ->\n"
         "  In this (continuations L s) /\\ In that (continuations L s).\n"
         "Proof.\n"
         "  intros here; cbv [rows In] in here.\n"
         "  repeat (destruct here as [same | here];\n"
         "    [injection same as <- _; split; vm_compute; auto 999 |]); contradiction.\n"
         "Qed.\n",
-        user=False,
+        user=False, rows=state_rows_of,
     ),
     "ss.eq12": CoqClaim(
         (),

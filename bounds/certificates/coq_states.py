@@ -7,51 +7,69 @@ of powers is, and these are rational numbers where the powers are whole.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flint import arb, fmpq
 
-from .coq_instance import allowed, cases, combination, listed, number, vector
+from .coq_instance import allowed, cases, combination, listed, naturals, number, vector
 from .hypotheses import left_null, state_rows
 from .instance import Witness, matrix
 
 
 @dataclass(frozen=True)
 class StateRows:
-    """Features psi(s) of states s that have some, and weights y of them with ``yᵀΨ = 0``.
+    """Features psi(s) of states s that have some, and what a claim asks of them at one place.
 
-    text: their definitions, x_i by row. contexts: s. y: one weight a row.
+    text: their definitions, x_i by row. weights: what they are combined by, as Coq definitions.
+    fills: what stands for a name in the claim's texts. left: its left side where that is not the
+    certificate's.
     """
 
     text: str
-    contexts: list[int]
-    y: list[fmpq]
-
-    @property
-    def weights(self) -> str:
-        """y as a Coq definition."""
-        terms = [f"({number(c)}, ({s}%nat, x_{i}))"
-                 for i, (c, s) in enumerate(zip(self.y, self.contexts, strict=True)) if c]  # fmt: skip
-        return f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
+    weights: str
+    fills: dict[str, str]
+    left: arb | None = None
 
 
-def state_rows_of(witness: Witness, where: dict[str, int]) -> StateRows:
-    """The rows that single-exponential and (13) speak of, and the y of the row in ``where``."""
-    world = witness.instance
-    ahead = [(t, s) for t, s in world.used
-             if t + world.order < world.steps and s not in world.ended]  # fmt: skip
-    rows, contexts = state_rows(world, ahead if "continuation" in where else None)
-    null = left_null(matrix(rows))
-    here = where["s'" if "continuation" in where else "s"]
-    text = (
+def rows_text(rows: list[dict[int, fmpq]], contexts: list[int]) -> str:
+    """The definitions of rows x_i, and of their list with contexts."""
+    return (
         "(* Features psi(s) of the reachable states s that the claim speaks of. *)\n"
         + "".join(f"Definition x_{i} : vector := {vector(row)}.\n" for i, row in enumerate(rows))
         + "Definition rows : list (nat * vector) := "
         + listed(f"({s}%nat, x_{i})" for i, s in enumerate(contexts))
         + ".\n"
     )
+
+
+def each(places: Iterable[tuple[int, int, int | None]]) -> str:
+    """What ``linear`` says of rows (s, i) and tokens a, to be rewritten where it occurs."""
+    return ", ".join(
+        f"?(linear {s}%nat x_{i}{'' if a is None else f' {a}%nat'})" for s, i, a in places
+    )
+
+
+def state_rows_of(witness: Witness, where: dict[str, int]) -> StateRows:
+    """The rows that single-exponential and (13) speak of, with weights y, ``yᵀΨ = 0``, for one of them."""
+    world, two = witness.instance, "continuation" in where
+    ahead = [(t, s) for t, s in world.used
+             if t + world.order < world.steps and s not in world.ended]  # fmt: skip
+    rows, contexts = state_rows(world, ahead if two else None)
+    null = left_null(matrix(rows))
+    here = where["s'" if two else "s"]
     y = max((null[i] for i, s in enumerate(contexts) if s == here), key=any)
-    return StateRows(text, contexts, y)
+    terms = [f"({number(c)}, ({s}%nat, x_{i}))"
+             for i, (c, s) in enumerate(zip(y, contexts, strict=True)) if c != 0]  # fmt: skip
+    places = [(s, i, a) for i, s in enumerate(contexts)
+              for a in ([None] if two else allowed(witness, s))]  # fmt: skip
+    fills = {"EACH": each(places), "VECTORS": " ".join(f"x_{i}" for i in range(len(rows)))}
+    left = None
+    if two:
+        this, that, left = odds(witness, contexts, y, where["continuation"])
+        fills |= {"FIRST": naturals(this), "SECOND": naturals(that)}
+    weights = f"Definition y : list (R * (nat * vector)) :=\n  {listed(terms)}.\n"
+    return StateRows(rows_text(rows, contexts), weights, fills, left)
 
 
 def continuations(witness: Witness, s: int) -> dict[tuple[int, ...], fmpq]:
@@ -65,13 +83,13 @@ def continuations(witness: Witness, s: int) -> dict[tuple[int, ...], fmpq]:
 
 
 def odds(
-    witness: Witness, rows: StateRows, chosen: int
+    witness: Witness, contexts: list[int], y: list[fmpq], chosen: int
 ) -> tuple[tuple[int, ...], tuple[int, ...], arb]:
     """The continuation numbered ``chosen``, the one whose ``y·log law`` is farthest, and how far."""
-    laws = [list(continuations(witness, s).items()) for s in rows.contexts]
+    laws = [list(continuations(witness, s).items()) for s in contexts]
     sums = {
-        each[0][0]: sum((arb(c) * arb(p).log() for c, (_, p) in zip(rows.y, each, strict=True)), arb(0))
-        for each in zip(*laws, strict=True)
+        law[0][0]: sum((arb(c) * arb(p).log() for c, (_, p) in zip(y, law, strict=True)), arb(0))
+        for law in zip(*laws, strict=True)
     }  # fmt: skip
     this = list(sums)[chosen]
     that = max(sums, key=lambda c: float(abs(sums[c] - sums[this]).mid()))
@@ -102,7 +120,7 @@ def set_up_text(witness: Witness) -> str:
     if any(d.q != 1 or abs(d) > MOST_POWERS for row in powers for d in row):
         return _REMARK
     tokens = allowed(witness, contexts[0])
-    odds = [{a: _weight(witness, s, a) / _weight(witness, s, tokens[0]) for a in tokens}
+    odds = [{a: weight(witness, s, a) / weight(witness, s, tokens[0]) for a in tokens}
             for s in contexts]  # fmt: skip
     nu = [((a, j), combination((c, f"ln ({number(odds[i][a])})") for c, i in zip(row, basis, strict=True)))
           for a in tokens for j, row in zip(columns, inverse.tolist(), strict=True)]  # fmt: skip
@@ -142,6 +160,7 @@ def set_up_text(witness: Witness) -> str:
 _REMARK = "(* That ref = softmax(psi(s).nu_ref(a)) for some nu_ref is not proved here. *)\n"
 
 
-def _weight(witness: Witness, s: int, a: int) -> fmpq:
+def weight(witness: Witness, s: int, a: int) -> fmpq:
+    """The weight of a token after a context."""
     bos = witness.instance.bos
     return witness.instance.row_of[s][a - (bos is not None and a > bos)]

@@ -17,8 +17,6 @@ Definition vector := list (R * nat).
 """
 
 THEORY = """\
-(* ==== 2. The theory ======================================================================= *)
-
 Definition sum {X} (xs : list X) (f : X -> R) : R := fold_right (fun x rest => f x + rest) 0 xs.
 
 (* A context s holds the last L tokens as digits to base A, oldest first; a token a is appended. *)
@@ -119,6 +117,23 @@ Proof.
   - destruct here as [<- | []]; simpl; lra.
   - destruct here as [<- | here]; [apply Rmin_l |].
     eapply Rle_trans; [apply Rmin_r | exact (above here)].
+Qed.
+"""
+
+ODDS = """\
+Lemma log_odds p q u v z : p = exp u / z -> q = exp v / z -> 0 < z -> ln p - ln q = u - v.
+Proof.
+  intros -> -> above; assert (0 < / z) by (apply Rinv_0_lt_compat; exact above).
+  unfold Rdiv; rewrite !ln_mult, !ln_exp by (first [apply exp_pos | assumption]); ring.
+Qed.
+Lemma positive {X} (xs : list X) f x : In x xs -> 0 < sum xs (fun x => exp (f x)).
+Proof.
+  assert (above : forall xs, 0 <= sum xs (fun x => exp (f x))).
+  { intros some; induction some as [|y rest low]; [apply Rle_refl |].
+    assert (0 < exp (f y)) by apply exp_pos; unfold sum in *; simpl; lra. }
+  destruct xs as [|y rest]; intros here; [destruct here |].
+  assert (0 < exp (f y)) by apply exp_pos; assert (low := above rest).
+  unfold sum in *; simpl; lra.
 Qed.
 """
 

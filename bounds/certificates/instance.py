@@ -56,9 +56,8 @@ def _refuse(constant: str) -> None:
     raise WitnessError(f"{constant} is no JSON number")
 
 
-def _keys(
-    name: str, fields: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()
-) -> None:
+def keys(name: str, fields: Any, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    """Raise WitnessError unless these are the keys of an object."""
     need(isinstance(fields, dict), f"{name}: must be an object")
     missing = [k for k in required if k not in fields]
     extra = [k for k in fields if k not in (*required, *optional)]
@@ -76,17 +75,18 @@ def _number(name: str, x: Any) -> fmpq:
     return fmpq(*value.as_integer_ratio())
 
 
-def _table(name: str, x: Any, *shape: int) -> Any:
+def numbers(name: str, x: Any, *shape: int) -> Any:
     """Nested lists of exact numbers of this shape."""
     if not shape:
         return _number(name, x)
     need(isinstance(x, list) and len(x) == shape[0], f"{name}: must list {shape[0]} entries")
-    return [_table(f"{name}[{i}]", entry, *shape[1:]) for i, entry in enumerate(x)]
+    return [numbers(f"{name}[{i}]", entry, *shape[1:]) for i, entry in enumerate(x)]
 
 
-def _whole(name: str, x: Any, low: int, high: int) -> int:
-    whole = isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
-    need(whole, f"{name} = {x!r:.40}: must be an integer from {low} to {high}")
+def whole(name: str, x: Any, low: int, high: int) -> int:
+    """A whole number from low to high."""
+    fits = isinstance(x, int) and not isinstance(x, bool) and low <= x <= high
+    need(fits, f"{name} = {x!r:.40}: must be an integer from {low} to {high}")
     return int(x)
 
 
@@ -158,8 +158,19 @@ def square(row: dict[int, fmpq]) -> fmpq:
     return sum((x * x for x in row.values()), fmpq(0))
 
 
-def load(path: Path) -> Witness:
-    """Read a witness. Raises WitnessError for extra, missing or inconsistent fields."""
+@dataclass(frozen=True, eq=False)
+class File:
+    """A witness file, of any kind of world, as it was read."""
+
+    instance: dict[str, Any]
+    claim: str
+    lam: Any
+    expected: dict[str, float]
+    sha256: str
+
+
+def read(path: Path) -> File:
+    """Read a witness file up to its instance. Raises WitnessError for extra or missing fields."""
     try:
         with path.open("rb") as stream:  # which may have no end
             raw = stream.read(MOST_BYTES + 1)
@@ -171,37 +182,46 @@ def load(path: Path) -> Witness:
         raise WitnessError(f"cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON
         raise WitnessError(str(error)) from None
-    _keys("witness", file, WITNESS)
+    keys("witness", file, WITNESS)
     need(file["format"] == "soup-witness/1", f"format = {file['format']!r}: not soup-witness/1")
     need(isinstance(file["claim"], str), "claim: must be a string")
-    _whole("seed", file["seed"], 0, 2**63)
-    _keys("expected", file["expected"], ("lhs", "rhs"))
+    whole("seed", file["seed"], 0, 2**63)
+    keys("expected", file["expected"], ("lhs", "rhs"))
     expected = {k: float(_number(f"expected.{k}", x)) for k, x in file["expected"].items()}
     world = file["instance"]
-    need(
-        isinstance(world, dict) and world.get("format") == "token-mdp/1", "instance: no token-mdp/1"
-    )
-    instance = _instance(world)
-    given = file["lambda"]
-    lam = None if given is None else _table("lambda", given, instance.K)
-    return Witness(instance, file["claim"], lam, expected, hashlib.sha256(raw).hexdigest())
+    need(isinstance(world, dict), "instance: must be an object")
+    digest = hashlib.sha256(raw).hexdigest()
+    return File(world, file["claim"], file["lambda"], expected, digest)
+
+
+def load(path: Path) -> Witness:
+    """Read a witness about a token MDP. Raises WitnessError for inconsistent fields."""
+    return witness_of(read(path))
+
+
+def witness_of(file: File) -> Witness:
+    """The witness of a file about a token MDP. Raises WitnessError as ``load`` does."""
+    need(file.instance.get("format") == "token-mdp/1", "instance: no token-mdp/1")
+    instance = _instance(file.instance)
+    lam = None if file.lam is None else numbers("lambda", file.lam, instance.K)
+    return Witness(instance, file.claim, lam, file.expected, file.sha256)
 
 
 def _instance(fields: dict[str, Any]) -> Instance:
-    _keys("instance", fields, REQUIRED, OPTIONAL)
+    keys("instance", fields, REQUIRED, OPTIONAL)
     need(fields["horizon"] is not None, "horizon = null: only finite horizons can be certified")
-    A = _whole("vocab_size", fields["vocab_size"], 1, LARGEST)
-    L = _whole("order", fields["order"], 1, 12)
-    S, T = A**L, _whole("horizon", fields["horizon"], 1, LARGEST)
+    A = whole("vocab_size", fields["vocab_size"], 1, LARGEST)
+    L = whole("order", fields["order"], 1, 12)
+    S, T = A**L, whole("horizon", fields["horizon"], 1, LARGEST)
     need(S <= LARGEST, f"{S} contexts: certified witnesses have at most {LARGEST}")
     need(S * T <= MOST_PLACES, f"{T} steps of {S} contexts: at most {MOST_PLACES} in all")
     marks: dict[str, int | None] = {
-        k: None if fields.get(k) is None else _whole(k, fields[k], 0, A - 1) for k in ("eos", "bos")
+        k: None if fields.get(k) is None else whole(k, fields[k], 0, A - 1) for k in ("eos", "bos")
     }
     eos, bos = marks["eos"], marks["bos"]
     need(eos is None or eos != bos, "eos and bos must differ")
     need(isinstance(fields["start"], list) and len(fields["start"]) == L, f"start: {L} tokens")
-    tokens = [_whole("start", x, 0, A - 1) for x in fields["start"]]
+    tokens = [whole("start", x, 0, A - 1) for x in fields["start"]]
     need(eos is None or tokens[-1] != eos, "start ends in eos")
     start = sum(token * A ** (L - 1 - i) for i, token in enumerate(tokens))
     beta = _number("beta", fields["beta"])
@@ -211,7 +231,7 @@ def _instance(fields: dict[str, Any]) -> Instance:
     rewards, w = fields["rewards"], fields["w"]
     need(isinstance(rewards, list) and rewards, "rewards: must list K >= 1 rows")
     K = len(rewards)
-    rewards, w = _table("rewards", rewards, K, S), _table("w", w, K)
+    rewards, w = numbers("rewards", rewards, K, S), numbers("w", w, K)
     need(min(w) >= 0 and abs(sum(w) - 1) <= fmpq(1, 10**9), "w: must lie on the simplex")
     w = [x / sum(w) for x in w]
     weights = _reference(fields, S, A)
@@ -231,7 +251,7 @@ def _instance(fields: dict[str, Any]) -> Instance:
     psi, per_step, width = _features(fields["features"], S, T, used)
     first = fields.get("start_feature")
     need(first is None or width is not None, "start_feature: belongs to dense features only")
-    row = None if first is None else _sparse(_table("start_feature", first, width or 0))
+    row = None if first is None else _sparse(numbers("start_feature", first, width or 0))
     row_of = {s: [x for a, x in enumerate(weights[s]) if a != bos] for s in moves}
     return Instance(
         T, L, start, beta, beta_prime, w, rewards, moves, states, used, ended, psi, per_step, row,
@@ -247,19 +267,19 @@ def _reference(fields: dict[str, Any], S: int, A: int) -> list[list[fmpq]]:
     given = [key for key in ("ref_weights", "ref_sparse") if fields.get(key) is not None]
     need(len(given) == 1, "exactly one of ref_weights and ref_sparse")
     if given == ["ref_weights"]:
-        weights = _table("ref_weights", fields["ref_weights"], S, A)
+        weights = numbers("ref_weights", fields["ref_weights"], S, A)
     else:
         sparse = fields["ref_sparse"]
-        _keys("ref_sparse", sparse, ("indptr", "tokens", "weights"))
+        keys("ref_sparse", sparse, ("indptr", "tokens", "weights"))
         need(all(isinstance(x, list) for x in sparse.values()), "ref_sparse: three lists")
         n = len(sparse["tokens"])
-        ends = [_whole("ref_sparse.indptr", x, 0, n) for x in sparse["indptr"]]
+        ends = [whole("ref_sparse.indptr", x, 0, n) for x in sparse["indptr"]]
         rises = len(ends) == S + 1 and ends[0] == 0 and ends[-1] == n and ends == sorted(ends)
         need(rises, f"ref_sparse.indptr: must rise from 0 to {n} in {S + 1} entries")
-        values = _table("ref_sparse.weights", sparse["weights"], n)
+        values = numbers("ref_sparse.weights", sparse["weights"], n)
         weights = [[fmpq(0)] * A for _ in range(S)]
         for s in range(S):
-            ids = [_whole("ref_sparse.tokens", x, 0, A - 1)
+            ids = [whole("ref_sparse.tokens", x, 0, A - 1)
                    for x in sparse["tokens"][ends[s] : ends[s + 1]]]  # fmt: skip
             need(len(set(ids)) == len(ids), f"ref_sparse.tokens: one twice in context {s}")
             for a, x in zip(ids, values[ends[s] : ends[s + 1]], strict=True):
@@ -277,22 +297,22 @@ def _features(
         "features.kind: unknown",
     )
     if spec["kind"] == "tabular":
-        _keys("features", spec, ("kind", "per_step"), ("scale",))
+        keys("features", spec, ("kind", "per_step"), ("scale",))
         per_step = spec["per_step"]
         need(isinstance(per_step, bool), "features.per_step: must be true or false")
         scale = spec.get("scale", 1.0)
         if isinstance(scale, list):
-            scale = _table("features.scale", scale, *((T, S) if per_step else (S,)))
+            scale = numbers("features.scale", scale, *((T, S) if per_step else (S,)))
             at = {(t, s): scale[t][s] if per_step else scale[s] for t, s in used}
         else:
             at = dict.fromkeys(used, _number("features.scale", scale))
         need(all(x > 0 for x in at.values()), "features.scale: must be positive where reachable")
         return {(t, s): {t * S + s if per_step else s: at[t, s]} for t, s in used}, per_step, None
-    _keys("features", spec, ("kind", "values"))
+    keys("features", spec, ("kind", "values"))
     depth, values = 0, spec["values"]
     while isinstance(values, list) and values:
         depth, width, values = depth + 1, len(values), values[0]
     need(depth in (2, 3), "features.values: must be [S][d] or [T][S][d]")
-    table = _table("features.values", spec["values"], *((T, S, width)[3 - depth :]))
+    table = numbers("features.values", spec["values"], *((T, S, width)[3 - depth :]))
     rows = {(t, s): table[t][s] if depth == 3 else table[s] for t, s in used}
     return {place: _sparse(row) for place, row in rows.items()}, depth == 3, width

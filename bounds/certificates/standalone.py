@@ -6,7 +6,6 @@ It shares no code with what else certifies.
 
 from __future__ import annotations
 
-import json
 import math
 from importlib.resources import files
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from flint import fmpq
 
-from .instance import Instance, load, need
+from .instance import Instance, need, read, witness_of
 
 SIDES = {"ss.thm1.kl": "kl", "ss.thm1.gap": "gap", "ss.thm1.gap.constant-norm": "gap"}
 STEPS = {"ss.lemma1": "[range(T)]", "ss.lemma1.per-step": "[[t] for t in range(T)]"}
@@ -33,11 +32,13 @@ def standalone(path: Path) -> str:
 
     Raises WitnessError for a bad file, and for what such a program cannot say.
     """
-    witness = load(path)
-    claim, world = witness.claim, witness.instance
-    fields = json.loads(path.read_text(encoding="utf-8-sig"))["instance"]
+    file = read(path)
+    claim = file.claim
+    fields = file.instance
     known = sorted({*SIDES, *STEPS})
     need(claim in known, f"claim {claim!r}: programs are written for {', '.join(known)}")
+    witness = witness_of(file)
+    world = witness.instance
     need("ref_sparse" not in fields, "ref_sparse: programs are written of ref_weights")
     need(not world.ended and fields.get("eos") is None, "eos: programs are written without it")
     own = len({i for row in world.psi.values() for i in row}) == len(world.used) and all(

@@ -31,7 +31,7 @@ class Point:
     def exact(cls, world: Instance, lam: list[fmpq]) -> Point:
         """The point of one λ."""
         size = sum(map(abs, lam), fmpq(0))
-        v = [arb(abs(x) / size) if size else ZERO for x in lam]
+        v = [arb(abs(x) / size) if size != 0 else ZERO for x in lam]
         return cls([arb(world.beta * x / world.beta_prime) for x in lam], v, size == 0)
 
 

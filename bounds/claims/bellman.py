@@ -151,8 +151,9 @@ def _block_spaces(mdp: TokenMDP, states: Mask) -> BlockSpaces:
     have less rank than rows.
     """
     A, B = mdp.vocab_size, mdp.n_contexts // mdp.vocab_size
+    ref = mdp.ref  # the first to say that there is no table
     live = states.reshape(A, B).T
-    blocks = np.where(live[:, :, None], mdp.ref.reshape(A, B, A).transpose(1, 0, 2), 0.0)
+    blocks = np.where(live[:, :, None], ref.reshape(A, B, A).transpose(1, 0, 2), 0.0)
     left, sigma, _ = np.linalg.svd(blocks, full_matrices=False)
     significant = sigma > 1e-10 * sigma[:, :1]
     return blocks, left, sigma, significant, np.asarray(significant.sum(axis=1) < live.sum(axis=1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -182,8 +183,16 @@ CLAIMS = Catalogue(TABLES)
 def claim_named(claim_id: str) -> Claim:
     """Return the claim of this id. Raises InstanceError if there is none."""
     if claim_id not in CLAIMS:
-        raise InstanceError.of("claim", claim_id, "unknown", "list them with `soupcheck claims`")
+        raise InstanceError.of("claim", claim_id, "unknown", _nearest(claim_id))
     return CLAIMS[claim_id]
+
+
+def _nearest(claim_id: str) -> str:
+    """What to do about an id that is no claim's."""
+    near = get_close_matches(claim_id, list(CLAIMS))
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "list them with `soupcheck claims`"
 
 
 def hypotheses() -> dict[str, Hypothesis]:
@@ -207,7 +216,7 @@ def select(pattern: str) -> list[Claim]:
         matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}
         if not matching:
             raise InstanceError.of(
-                "claims", part.strip(), "matches no claim", "list them with `soupcheck claims`"
+                "claims", part.strip(), "matches no claim", _nearest(part.strip())
             )
         chosen |= matching
     return [claim for claim in CLAIMS.values() if claim.id in chosen]

@@ -31,8 +31,9 @@ def reference_rows(instance: InstanceFacts) -> Rows:
         later = np.vstack([mdp.reach.states[1:], np.zeros_like(mdp.reach.states[:1])])
     rows, logits, s = rows_at(instance, later)
     if mdp.start_feature is not None:
-        rows, s = np.vstack([rows, mdp.start_feature]), np.append(s, mdp.start_context)
-        logits = np.vstack([logits, _log_reference(mdp)[mdp.start_context]])
+        start = np.array([mdp.start_context])
+        rows, s = np.vstack([rows, mdp.start_feature]), np.append(s, start)
+        logits = np.vstack([logits, _log_reference(mdp, start)])
     for table in (rows, logits, s):
         table.setflags(write=False)
     return rows, logits, s
@@ -50,7 +51,7 @@ def rows_at(instance: InstanceFacts, at: Mask) -> Rows:
         rows = features.values[t, s] if features.per_step else features.values[s]
     else:
         rows = instance.features.norms[t, s]
-    return np.asarray(rows), _log_reference(mdp)[s], s
+    return np.asarray(rows), _log_reference(mdp, s), s
 
 
 def forward_rows(instance: InstanceFacts) -> Rows:
@@ -60,11 +61,11 @@ def forward_rows(instance: InstanceFacts) -> Rows:
     return rows_at(instance, mdp.reach.nexts & ~mdp.ended & room[:, None])
 
 
-def _log_reference(mdp: TokenMDP) -> Array:
-    """``log ref`` [S, A'] of all tokens but bos."""
+def _log_reference(mdp: TokenMDP, s: IntArray) -> Array:
+    """``log ref`` [n, A'] of all tokens but bos, after the contexts s [n]."""
     tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log(mdp.ref if tokens.all() else mdp.ref[:, tokens]))
+        return np.asarray(np.log(mdp.rows.table(s, mdp.vocab_size)[:, tokens]))
 
 
 def softmax_reference(facts: Facts) -> Outcome:
@@ -99,8 +100,7 @@ def softmax_reference(facts: Facts) -> Outcome:
 def _full_rows(facts: Facts) -> Mask:
     """[S] contexts that allow every token but bos."""
     mdp = facts.mdp
-    tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
-    return np.asarray(mdp.reach.allowed[:, tokens].all(axis=1))
+    return np.asarray(mdp.reach.counts >= mdp.vocab_size - (mdp.bos is not None))
 
 
 def linear_rewards(facts: Facts) -> Outcome:

@@ -33,7 +33,7 @@ def by_singular_values(facts: Facts) -> tuple[Factors, float, float]:
     roots of small singular values leave open in an average.
     """
     mdp = facts.mdp
-    A = mdp.vocab_size
+    A = mdp.ref.shape[1]  # which says so where there is no table
     X = np.where(mdp.reach.nexts, facts.exponents, 0.0).reshape(mdp.n_rewards, -1, A)
     count = np.maximum(mdp.reach.nexts.reshape(-1, A).sum(axis=1), 1)
     mean = X.sum(axis=2) / count

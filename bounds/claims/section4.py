@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from toymdp.exact.sampling import (
+    at_states,
     draw_answers,
     fit_answers,
     log_norms,
@@ -102,9 +103,11 @@ def gumbel(facts: Facts) -> Sides:
         states = np.random.default_rng(SEED).choice(states, STATES, replace=False, shuffle=False)
     t, s = np.ascontiguousarray(states.T)
     Q = facts.sol.Q
-    data = np.repeat(mdp.ref[None, s], len(Q), axis=0)
-    nexts = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    minimisers = beta * loss_minimisers(data, Q, beta, nexts, t)
+    law, q = at_states(mdp, Q, t, s)
+    first = np.arange(len(s)) * law.shape[1]
+    data = np.repeat(law[None], len(Q), axis=0)
+    rows = q.reshape(len(Q), 1, -1)
+    minimisers = beta * loss_minimisers(data, rows, beta, first, np.zeros_like(first))
     plain, twice = (log_norms(mdp, Q, scale, t, s) for scale in (beta, 0.5 * beta))
     values = facts.sol.V[:, t, s]
     k, m = np.unravel_index(int(np.argmax(np.abs(minimisers - values))), minimisers.shape)

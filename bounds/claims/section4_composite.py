@@ -13,7 +13,6 @@ import scipy  # whose parts are imported when they are first asked for
 from ..claim import Claim
 from ..facts.token_mdp import Facts, InstanceFacts
 from ..sides import EPS, Array, NotApplicable, Sides, Undecidable
-from .section4_soups import nexts_of
 
 MOST_NATS = 700.0  # exponents are cut there: larger ones leave the doubles, and no sign changes
 
@@ -24,12 +23,11 @@ def _one_step(instance: InstanceFacts) -> tuple[Array, Array]:
     Raises Undecidable where a label is so certain that no double tells its chance from 0 or 1.
     """
     mdp = instance.mdp
-    s = mdp.start_context
-    allowed = mdp.ref[s] > 0
-    rewards = mdp.rewards[:, nexts_of(mdp, s)][:, allowed]
+    _, nexts, ref = mdp.rows.at(mdp.start_context)
+    rewards = mdp.rewards[:, nexts]
     if np.abs(rewards).max() > MOST_NATS:
         raise Undecidable(f"a reward above {MOST_NATS:g}: its label is certain beyond rounding")
-    return mdp.ref[s, allowed], rewards
+    return ref, rewards
 
 
 def _surplus(q: float, r: float) -> float:

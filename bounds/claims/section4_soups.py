@@ -24,22 +24,16 @@ def rounding_of(facts: Facts, size: float) -> float:
     return 32 * EPS * float(np.sqrt(facts.depth)) * (1.0 + size)
 
 
-def nexts_of(mdp: TokenMDP, s: int) -> slice:
-    """The A next contexts of a context, by token."""
-    first = s % (mdp.n_contexts // mdp.vocab_size) * mdp.vocab_size
-    return slice(first, first + mdp.vocab_size)
-
-
 def raised_most(soup: Soup) -> tuple[int, int, int]:
-    """``(t, s, a)``: where the soup is farthest from ref (KL), and the token that it raises most.
+    """``(t, s, i)``, the i-th allowed token of s: where the soup is farthest from ref (KL),
+    and the token that it raises most.
 
     Equal laws can be looked at anywhere: here what is compared is seldom 0, or a ratio of 1.
     """
     mdp = soup.mdp
     kl = np.where(mdp.reach.states, soup.kl_ref, -1.0)
     t, s = (int(i) for i in np.unravel_index(int(np.argmax(kl)), kl.shape))
-    logits = soup.logits[t, nexts_of(mdp, s)]
-    return t, s, int(np.argmax(np.where(mdp.ref[s] > 0, logits, -np.inf)))
+    return t, s, int(np.argmax(soup.logits[t, mdp.rows.at(s)[1]]))
 
 
 def _to_soup(facts: Facts, soup: Soup, unit: float) -> Sides:
@@ -87,12 +81,12 @@ def one_law(soup: Soup, mixed: Policy, amplified: float = 1.0) -> Sides:
     apart, shift = mixed.logits - own.logits, mixed.log_partition - own.log_partition
     low, high = extrema(mdp, apart)
     distance = np.maximum(high - shift, shift - low)
-    t, s, a = raised_most(soup)
+    t, s, i = raised_most(soup)
     if not distance.max() <= error:  # NaN too
         t, s = (int(i) for i in np.unravel_index(int(np.argmax(distance)), distance.shape))
-        away = np.abs(apart[t, nexts_of(mdp, s)] - shift[t, s])
-        a = int(np.argmax(np.where(mdp.ref[s] > 0, away, -1.0)))
-    n = nexts_of(mdp, s).start + a
+        i = int(np.argmax(np.abs(apart[t, mdp.rows.at(s)[1]] - shift[t, s])))
+    tokens, nexts, _ = mdp.rows.at(s)
+    n, a = nexts[i], tokens[i]
     lhs, rhs = (p.logits[t, n] - p.log_partition[t, s] for p in (mixed, own))
     return Sides(lhs, rhs, 1.0, {}, {"t": t, "s": s, "a": a}, error)
 
@@ -169,17 +163,15 @@ def implicit_repaired(facts: Facts, soup: Soup) -> Sides:
     mdp, ratio = facts.mdp, soup.mixed
     shift = -extrema(mdp, ratio.logits)[1]
     drawn = Sampled.of(facts, soup, ratio, shift)
-    t, s, a = raised_most(soup)
+    t, s, i = raised_most(soup)
     equal = drawn.apart.max() <= drawn.error
     if not equal:  # NaN too
         t, s = drawn.farthest(mdp)
-    block = nexts_of(mdp, s)
-    allowed = mdp.ref[s] > 0.0  # the logits of other tokens mean nothing
-    chance = np.exp(np.minimum(ratio.logits[t, block] + shift[t, s], 0.0))
-    accepted = mdp.ref[s] * chance / drawn.accepted[t, s]
-    logs = np.where(allowed, soup.logits[t, block] - soup.policy.log_partition[t, s], -np.inf)
-    law = mdp.ref[s] * np.exp(logs)
-    chosen = np.arange(mdp.vocab_size) == a if equal else accepted > law
-    where = {"t": t, "s": s} | ({"a": a} if equal else {})
+    tokens, nexts, ref = mdp.rows.at(s)
+    chance = np.exp(np.minimum(ratio.logits[t, nexts] + shift[t, s], 0.0))
+    accepted = ref * chance / drawn.accepted[t, s]
+    law = ref * np.exp(soup.logits[t, nexts] - soup.policy.log_partition[t, s])
+    chosen = np.arange(len(ref)) == i if equal else accepted > law
+    where = {"t": t, "s": s} | ({"a": int(tokens[i])} if equal else {})
     lhs, rhs = (float(x.sum(where=chosen)) for x in (accepted, law))
     return Sides(lhs, rhs, 1.0, drawn.terms(mdp), where, drawn.error)

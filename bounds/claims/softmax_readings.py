@@ -31,10 +31,10 @@ ROWS = 256  # evenly spaced rows at which (13) is solved for mu
 def _forward_laws(instance: InstanceFacts, contexts: IntArray) -> Array:
     """``log P(a_{t+1..t+L} | s')`` [n, A**L] after the given contexts. Raises Undecidable if too many."""
     mdp = instance.mdp
-    if len(contexts) * mdp.n_contexts > MAX_CONTINUATIONS:
-        raise Undecidable(
-            f"{len(contexts)} contexts times {mdp.n_contexts} continuations are too many to tabulate"
-        )
+    many = mdp.vocab_size**mdp.order
+    if len(contexts) * many > MAX_CONTINUATIONS:
+        text = f"{len(contexts)} contexts times {many} continuations are too many to tabulate"
+        raise Undecidable(text)
     with np.errstate(divide="ignore"):
         log_ref = np.log(mdp.ref)
     law, ahead = np.zeros((len(contexts), 1)), contexts[:, None]
@@ -190,7 +190,7 @@ def _width(mdp: TokenMDP) -> int:
     features = mdp.features
     if isinstance(features, Dense):
         return int(features.values.shape[-1])
-    return mdp.n_contexts * (mdp.steps if features.per_step else 1)
+    return int(mdp.vocab_size**mdp.order) * (mdp.steps if features.per_step else 1)
 
 
 def _on_constants(rows: Array, y: Array) -> Array:

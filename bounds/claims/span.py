@@ -42,16 +42,13 @@ class LogitFit:
 
 def centred_logits(facts: Facts) -> Array:
     """``Q_1/β .. Q_K/β, Q_w/β`` [K+1, n] at the allowed tokens of the reachable states, less their mean."""
-    mdp = facts.mdp
-    (T, S), A = facts.sol.Q_w.shape, mdp.vocab_size
-    live = mdp.reach.allowed[None] & mdp.reach.states[:, :, None]
-    count = np.maximum(live.sum(axis=2, keepdims=True), 1)
-    rows = []
+    mdp, rows = facts.mdp, facts.mdp.rows
+    live, count = mdp.reach.states[:, rows.owners], np.maximum(rows.counts, 1)
+    fields = []
     for q in (*facts.exponents, facts.sol.Q_w / mdp.beta):
-        table = np.broadcast_to(q.reshape(T, 1, S // A, A), (T, A, S // A, A)).reshape(T, S, A)
-        table = np.where(live, table, 0.0)
-        rows.append((table - table.sum(axis=2, keepdims=True) / count)[live])
-    return np.array(rows)
+        values = q[:, rows.nexts]
+        fields.append((values - (rows.sums(values) / count)[:, rows.owners])[live])
+    return np.array(fields)
 
 
 def logit_fit(facts: Facts) -> LogitFit:

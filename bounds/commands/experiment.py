@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,17 @@ from ..experiments.catalogue import EXPERIMENTS, named
 from ..experiments.experiment import Experiment, Settings
 from ..experiments.findings import Held, evaluate
 from ..experiments.papers import of_papers
+from ..experiments.parts import parts_of, records_in
 from ..records.output import OutputFile, Record, dump
+from ..records.parts import require_pyarrow
 from ..records.resume import finished, marked
+from ..records.store import Store
 from ..report import experiments as report
 from ..report.console import progress_bar, tables_console, warm_up
 from ..runs.engine import run
+from ..runs.sweep import Engine, shard
 from ..threads import cores
+from .engines import EngineName, Share, Workers, engine_named, finish, share_of
 from .options import Json
 from .pages import check_target, write_page
 
@@ -54,9 +60,13 @@ def experiment(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that --json PATH holds.")
     ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that share the work; default: one a core.")
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of parts (Parquet), as of a sweep: goes on by itself."),
     ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    of: Share = "0/1",
 ) -> None:
     """Run one of the papers' experiments on worlds where every value is exact; no name: the list."""
     if name is None:
@@ -65,23 +75,55 @@ def experiment(
     chosen = named(name)
     settings = asked(chosen, quick, seeds, users, labels, outside, methods)
     check_target(html, json_path)
-    known = _known(json_path, resume)
-    tasks = chosen.tasks(settings)
-    warm_up()
     console = tables_console(json_path)
-    with OutputFile(json_path, append=resume) as out, progress_bar() as on_progress:
-        rest = [task for task in tasks if task.id not in known]
-        for task, rows in run(rest, name, on_progress, cores() if workers is None else workers):
-            known[task.id] = marked(task.id, rows)
-            out.write([dump(row) for row in known[task.id]])
-    # in the order of the tasks, so that no sum hangs on which was done first
-    records = [row for task in tasks for row in known[task.id]]
+    if out is None:
+        if (engine, of) != ("local", "0/1"):
+            raise InstanceError("--engine, --shard: need a folder of parts; name one with --out")
+        records = _into_lines(chosen, settings, json_path, resume, workers)
+    else:
+        if resume:
+            raise InstanceError("--resume: is of --json; a folder of --out goes on by itself")
+        share, by = share_of(of), engine_named(engine, workers)
+        records = _into_parts(console, chosen, settings, Store(out), share, by)
+        with OutputFile(json_path) as lines:
+            lines.write(map(dump, records))
+        if not records:
+            return
     seen = evaluate(of_papers(settings.labels), records)
     show(console, chosen, records, seen)
     if html is not None:
         from ..report import experiment_page  # with it come jinja2 and matplotlib
 
         write_page(html, experiment_page.render(chosen, records, seen))
+
+
+def _into_lines(
+    chosen: Experiment, settings: Settings, json_path: str | None, resume: bool, workers: int | None
+) -> list[Record]:
+    """The records of all units, each written as soon as it is done."""
+    known = _known(json_path, resume)
+    tasks = chosen.tasks(settings)
+    warm_up()
+    with OutputFile(json_path, append=resume) as out, progress_bar() as on_progress:
+        rest = [task for task in tasks if task.id not in known]
+        n = cores() if workers is None else workers
+        for task, rows in run(rest, chosen.name, on_progress, n):
+            known[task.id] = marked(task.id, rows)
+            out.write([dump(row) for row in known[task.id]])
+    # in the order of the tasks, so that no sum hangs on which was done first
+    return [row for task in tasks for row in known[task.id]]
+
+
+def _into_parts(
+    console: Console, chosen: Experiment, settings: Settings, store: Store, share: tuple[int, int],
+    engine: Engine,
+) -> list[Record]:  # fmt: skip
+    """The records of all units that are done, of this run and of others in the folder."""
+    require_pyarrow()
+    tasks = parts_of(chosen, settings)
+    warm_up()
+    finish(console, store, tasks, shard(list(tasks), *share), engine, math.inf, {})
+    return records_in(store, list(tasks))
 
 
 def listing() -> Table:

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from toymdp.shown import short
+
 from ..claims.catalogue import CLAIMS
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
@@ -16,7 +18,7 @@ from ..records.output import OutputFile, dump
 from ..records.record import plain
 from ..report import tables
 from ..report.console import status_console, tables_console, warm_up
-from ..report.summary import short, weights
+from ..report.summary import weights
 from .options import Json, Plugin
 
 

@@ -21,7 +21,8 @@ from ..records.witness import Witness, stored_witness_claims
 from ..report.console import status_console, tables_console
 from ..report.tables import records
 from ..runs.cases import text_instance
-from ..runs.named import named
+from ..runs.named import family_of, named
+from .options import family_options
 
 SUFFIXES = (".json", ".npz")
 
@@ -33,6 +34,10 @@ def instance(
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write, .json or .npz; none: standard output.")
+    ] = None,
+    settings: Annotated[
+        str | None,
+        typer.Option("--set", help="Parameters of the family by commas, say beta=0.25,T=8."),
     ] = None,
     witness: Annotated[
         bool, typer.Option("--witness", help="The whole witness, with its claim and λ.")
@@ -66,7 +71,10 @@ def instance(
             text, labels, vocab_size=vocab_size, order=order, one_hot=one_hot
         )
     else:
-        given = named(str(name))
+        seeded = family_of(str(name))
+        if settings is not None and seeded is None:
+            raise InstanceError.of("--set", settings, "belongs to FAMILY-SEED", "name one")
+        given = named(str(name), **(family_options(settings, seeded[0]) if seeded else {}))
     if isinstance(given, Witness):
         _write(given.as_dict() if witness else given.instance.fields(), out)
     elif witness:

@@ -13,11 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from toymdp import InstanceError
+from toymdp.shown import short
 
 from ..claims.catalogue import CLAIMS, claim_named
 from ..records.output import OutputFile, dump, number
 from ..report.console import status_console, tables_console, warm_up
-from ..report.summary import short
 from ..search.budget import Budget
 from ..search.ordinary import CONFINED, Measured, Ordinary
 from ..search.packages import require_packages

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,16 +11,22 @@ import typer
 
 from toymdp.errors import InstanceError
 
+from ..records.output import OutputFile
 from ..records.parts import require_pyarrow
 from ..records.store import Store
-from ..report.console import status_console, tables_console, warm_up
-from ..report.sweep_progress import line_at_the_end, sweep_progress
+from ..report.console import tables_console, warm_up
 from ..runs.design import read_design
-from ..runs.sweep import Engine, load_plugins, local, plan_of, shard, tasks_of
-from ..runs.sweep import sweep as do
-from ..threads import cores
+from ..runs.generations import generations
+from ..runs.prepared import prepare as make_ready
+from ..runs.prepared import prepared
+from ..runs.sweep import load_plugins, plan_of, shard, tasks_of
+from .engines import EngineName, Share, Workers, engine_named, finish, share_of
+from .options import Json
+from .pages import check_target
+from .sweep_queries import bred, compacted, show_gate, show_page, show_summary, show_worst
 
-SHARD = re.compile(r"(\d+)/(\d+)")
+BARRIER = 2.0  # seconds between two looks at what other shards have done
+KERNELS = "numba"  # of a sweep's folder: what --prepare has compiled
 
 
 def sweep(
@@ -27,28 +34,82 @@ def sweep(
         Path, typer.Argument(help="A design (TOML), or the folder of a sweep: go on with it.")
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep.")] = None,
-    engine: Annotated[str, typer.Option(help="local, or dask://host:port.")] = "local",
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of this machine; default: one a core.")
+    engine: EngineName = "local",
+    workers: Workers = None,
+    of: Share = "0/1",
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Verdicts and quantiles of what is done, by claim.")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(help="With --summary: by these columns too, say family,p_beta.")
     ] = None,
-    of: Annotated[
-        str, typer.Option("--shard", help="i/n: the i-th of n shares of the tasks, i from 0.")
-    ] = "0/1",
+    worst: Annotated[
+        str | None, typer.Option(metavar="CLAIM", help="Its worst rows; --out: their instances.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="With --worst: how many.")] = 20,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit 1 if a proved claim is violated anywhere.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="A self-contained page of the summary.")] = None,
+    json_path: Json = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Put the parts that are done into few files.")
+    ] = False,
+    prepare: Annotated[
+        bool, typer.Option("--prepare", help="Compile the kernels into the folder, and plan.")
+    ] = False,
 ) -> None:
-    """Check claims on a grid of families and files, into Parquet; go on where a run has ended."""
+    """Check claims on a grid of families and files, into Parquet; go on where a run has ended.
+
+    With --summary, --worst, --gate, --html or --compact nothing is run: what is done is looked at.
+    """
     require_pyarrow()
-    store, plan = _asked(target, out)
+    share, engine_of = share_of(of), engine_named(engine, workers)
+    check_target(html, json_path, [target])
+    looks = summary or gate or compact or worst is not None or html is not None
+    if looks:
+        store, plan = Store(target), Store(target).plan()
+    else:
+        store, plan = _asked(target, out)
     load_plugins(plan)
-    tasks = tasks_of(plan)
-    ids = shard(list(tasks), *_shard(of))
-    for task, what in store.damaged(ids):
-        status_console().print(f"damaged, done again: {what}", highlight=False, markup=False)
-        store.path(task).unlink()
-    warm_up()
-    with sweep_progress() as on_part:
-        now = do(store, tasks, ids, _engine(engine, workers), float(plan["limit"]), on_part)
-    console = tables_console(None)
-    console.print(line_at_the_end(now, store.folder), highlight=False, markup=False)
+    console = tables_console(json_path)
+    if looks:
+        tasks = {task: part for each in generations(store, plan) for task, part in each.items()}
+        done = f"{sum(map(store.has, tasks)):,} of {len(tasks):,} tasks are done"
+        console.print(done, highlight=False)
+        if compact:
+            compacted(console, store, list(tasks))
+        rows = store.rows(tasks)
+        with OutputFile(json_path) as lines:
+            if summary:
+                show_summary(console, rows, [] if by is None else by.split(","), lines)
+            if worst is not None:
+                show_worst(console, rows, worst, n, out, plan, lines)
+        if html is not None:
+            show_page(rows, html, done)
+        if gate:
+            show_gate(console, rows, done)
+        return
+    if prepare:
+        make_ready(store.folder / KERNELS)
+        planned = f"{store.folder}: planned {len(tasks_of(plan)):,} tasks, compiled the kernels"
+        console.print(planned, highlight=False)
+        return
+    with prepared(store.folder / KERNELS) as environment:
+        if not environment:
+            warm_up()
+        for number, each in enumerate(generations(store, plan)):
+            ids = shard(list(each), *share)
+            finish(console, store, each, ids, engine_of, float(plan["limit"]), environment)
+            if plan.get("adaptive") is not None:
+                _await(store, each)
+                console.print(bred(store, plan, number), highlight=False, markup=False)
+
+
+def _await(store: Store, tasks: Iterable[str]) -> None:
+    """Wait for the other shards: a generation has its parents when the one before is whole."""
+    while not all(map(store.has, tasks)):
+        time.sleep(BARRIER)
 
 
 def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
@@ -60,21 +121,7 @@ def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
         return store, store.plan()
     if out is None:
         raise InstanceError("--out: a design needs a folder for its parts; name one")
-    store = Store(out)
     plan = plan_of(read_design(target))
+    store = Store(out)
     store.write_plan(plan)
     return store, plan
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = SHARD.fullmatch(text)
-    if not found or not int(found[1]) < int(found[2]):
-        rule = "must be i/n with 0 ≤ i < n"
-        raise InstanceError.of("--shard", text, rule, "say 0/4, 1/4, 2/4, 3/4")
-    return int(found[1]), int(found[2])
-
-
-def _engine(name: str, workers: int | None) -> Engine:
-    if name == "local":
-        return local(cores() if workers is None else workers)
-    raise InstanceError.of("--engine", name, "unknown", "local, or dask://host:port")

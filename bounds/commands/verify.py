@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,7 +21,7 @@ from ..report import tables
 from ..report.console import progress_bar, tables_console, warm_up
 from ..report.summary import Summary
 from ..runs import cases as instances
-from ..runs.cases import CORPUS_FAMILIES, Case
+from ..runs.cases import Case
 from ..runs.engine import run
 from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
@@ -30,7 +30,7 @@ from ..runs.task import Task
 from .options import Plugin, Seed, family_options, numbers
 from .pages import check_target, write_page
 
-DETAIL_LIMIT = 3  # instances up to which every check is shown
+MORE = "each check: -v; every number: --json LEDGER; as a page: --html PAGE"
 
 
 def verify(
@@ -55,13 +55,21 @@ def verify(
         typer.Option("--lambda", help="Your own λ, K numbers by commas, to judge claims at."),
     ] = None,
     text: Annotated[
-        Path | None, typer.Option(help="Your own text: one a line, or .jsonl with labels.")
+        Path | None,
+        typer.Option(
+            help="Your own text: one a line, or .jsonl with labels; 'bundled': TruthfulQA."
+        ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="CSV of its human labels, a column an attribute.")
     ] = None,
-    vocab_size: Annotated[int, typer.Option(help="Vocabulary of --text, 8 to 64.")] = 32,
+    vocab_size: Annotated[
+        int, typer.Option(help="Tokens of --text: to 64 classes of words, to 32768 words.")
+    ] = 32,
     order: Annotated[int, typer.Option(help="Context length of --text.")] = 2,
+    subwords: Annotated[
+        bool, typer.Option("--subwords", help="Tokens of --text are byte pairs (extra llm).")
+    ] = False,
     json_path: Annotated[
         str | None, typer.Option("--json", help="Ledger (JSON Lines) to PATH or '-'.")
     ] = None,
@@ -82,6 +90,9 @@ def verify(
             help="--gate, and exit 1 if a proved claim was applicable on no instance.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also every check of every instance.")
+    ] = False,
     plugin: Plugin = None,
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
@@ -91,7 +102,8 @@ def verify(
     inputs = [*paths, *(p for p in (text, labels) if p is not None)]
     check_target(html, json_path, inputs)
     ledger_file = OutputFile(json_path, inputs)
-    cases = list(_cases(paths, family, n, seed, settings, text, labels, vocab_size, order, weights))
+    fitting = {"vocab_size": vocab_size, "order": order, "tokens": "bpe" if subwords else "words"}
+    cases = list(_cases(paths, family, n, seed, settings, text, labels, fitting, weights))
     warm_up()
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims))
@@ -112,10 +124,12 @@ def verify(
                 case = task.args["case"]
                 worst.add(case, checks)
                 result.add(about, checks)
-                if len(cases) <= DETAIL_LIMIT or case.family in CORPUS_FAMILIES:
+                if verbose or len(cases) == 1:
                     shown.append(tables.detail(_title(about), checks))
-        for table in [*shown, *([tables.summary(summary)] if len(cases) > 1 else [])]:
+        for table in [*([tables.summary(summary)] if len(cases) > 1 else []), *shown]:
             console.print(table)
+        if len(cases) > 1 and not verbose:
+            console.print(MORE, style="dim", highlight=False)
         if html is not None:
             with progress_bar() as on_progress:
                 write_page(html, _page(summary, worst, on_progress))
@@ -146,7 +160,7 @@ def _title(about: Record) -> str:
 
 def _cases(
     files: list[Path], family: str | None, n: int, seed: int, settings: str | None,
-    text: Path | None, labels: Path | None, vocab_size: int, order: int, lam: list[float] | None,
+    text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: list[float] | None,
 ) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
@@ -164,7 +178,7 @@ def _cases(
             )
         return instances.from_family(family, n, seed, **family_options(settings, family))
     if text is not None:
-        return instances.from_text(text, labels, vocab_size=vocab_size, order=order, seed=seed)
+        return instances.from_text(text, labels, seed, fitting)
     return instances.default_suite(n, seed)
 
 

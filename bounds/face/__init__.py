@@ -1,7 +1,8 @@
 """``import soupcheck``: the names that programs use, each imported when it is first asked for.
 
 This folder is installed under the name ``soupcheck``. Nothing of ours imports it. What lies above this
-package (``oracle``, of the bridge) is found by entry points, group ``soupcheck.names``.
+package (``oracle`` of the bridge, ``plot`` of the figures) is found by entry points, in the group
+``soupcheck.names``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bounds.proofs.ladder import ladder
     from bounds.proofs.walk import explain
     from bounds.records.formats import schema
+    from bounds.records.ledger import compare
     from toymdp import (
         InstanceError,
         Solution,
@@ -43,13 +45,14 @@ if TYPE_CHECKING:
     from toymdp.families import generate
 
     __version__: str
-    oracle: Any  # of llm_bridge, which no type checker of this package reads
+    oracle: Any  # of llm_bridge, and the module plot of paper_figs, which no type checker
+    plot: Any  # of this package reads
 
 __all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
     "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
     "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
-    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms", "schema",
-    "InstanceError", "SolverError", "__version__",
+    "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
+    "compare", "schema", "InstanceError", "SolverError", "__version__",
 ]  # fmt: skip
 _HOMES = {
     "bounds": (
@@ -60,6 +63,7 @@ _HOMES = {
     "bounds.proofs.ladder": ("ladder",),
     "bounds.proofs.walk": ("explain",),
     "bounds.records.formats": ("schema",),
+    "bounds.records.ledger": ("compare",),
     "toymdp": (
         "InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values",
         "solve", "soup_optimum",
@@ -68,7 +72,10 @@ _HOMES = {
     "toymdp.exact.policy": ("Policy",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
-_ABOVE = ("oracle",)  # not in __all__: it needs the extra ``llm``
+_ABOVE = (
+    "oracle",
+    "plot",
+)  # not in __all__: one needs the extra ``llm``, the other imports matplotlib
 if not TYPE_CHECKING:  # a type checker sees the imports above, and no other name
     _shown, _ = shows(__name__, _HOMES)
 

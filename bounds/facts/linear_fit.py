@@ -7,13 +7,14 @@ bounds name, and their combinations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from toymdp import TokenMDP
 from toymdp.cached import cached_property
-from toymdp.worlds.features import Dense, Features, Tabular
+from toymdp.worlds.features import Dense, Features, IntArray, Tabular
 
 from ..sides import EPS, Array, Mask
 
@@ -56,6 +57,13 @@ def _directions(sigma: Array) -> Mask:
     """Which singular values, the largest first, are directions and not linear dependence."""
     smallest = RANK_TOLERANCE * sigma[0] if len(sigma) else 0.0
     return np.asarray(sigma > smallest)
+
+
+def _of_one_length(counts: IntArray, width: int) -> Iterator[IntArray]:
+    """Rows of equally many entries, as many at a time as 2**22 numbers of so many features."""
+    for n in np.unique(counts[counts > 1]).tolist():
+        rows = np.flatnonzero(counts == n)
+        yield from np.array_split(rows, 1 + len(rows) * n * width // 2**22)
 
 
 class FeatureFit:
@@ -119,28 +127,24 @@ class FeatureFit:
     @cached_property
     def diameters(self) -> Array:
         """``diam_a psi((s,·))`` [T, S] over allowed tokens; of one-hots the two largest scales."""
-        mdp, features = self.mdp, self.features
-        A, S = mdp.vocab_size, mdp.n_contexts
-        allowed = mdp.reach.allowed.reshape(A, S // A, A)
+        mdp, features, rows = self.mdp, self.features, self.mdp.rows
         stacked = self.norms if self.per_step else self.norms[:1]
-        diameters = np.empty((len(stacked), S))
+        diameters = np.zeros((len(stacked), mdp.n_contexts))
         for t, norms in enumerate(stacked):
             if isinstance(features, Tabular):
-                scale = np.where(allowed, norms.reshape(1, S // A, A), 0.0)
-                top = np.sort(scale, axis=2)[:, :, -2:] if A > 1 else np.zeros((A, S, 1))
-                diameters[t] = np.where(
-                    (scale > 0).sum(axis=2) > 1, np.sqrt((top**2).sum(axis=2)), 0.0
-                ).reshape(S)
+                scale = norms[rows.nexts]
+                top = rows.lightest(-scale, np.ones(len(scale), dtype=bool))
+                both = rows.largest(scale), rows.largest(np.where(top, -np.inf, scale))
+                several = rows.counts > 1
+                diameters[t, several] = np.hypot(*both)[several]
                 continue
             values = features.values[t] if features.per_step else features.values
-            block = values.reshape(S // A, A, -1)
-            apart = np.linalg.norm(block[:, :, None] - block[:, None], axis=3)
-            for x1 in range(A):  # one leading token at a time: S·A numbers, not S·A²
-                both = allowed[x1][:, :, None] & allowed[x1][:, None]
-                diameters[t, x1 * (S // A) : (x1 + 1) * (S // A)] = np.where(both, apart, 0.0).max(
-                    axis=(1, 2)
-                )
-        return np.broadcast_to(diameters, (mdp.steps, S))
+            for s in _of_one_length(rows.counts, features.width):
+                psi = values[rows.padded(s)[1]]
+                for i in range(1, psi.shape[1]):  # each token against those before it
+                    apart = np.linalg.norm(psi[:, :i] - psi[:, i : i + 1], axis=2).max(axis=1)
+                    diameters[t, s] = np.maximum(diameters[t, s], apart)
+        return np.broadcast_to(diameters, (mdp.steps, mdp.n_contexts))
 
     def fit(self, X: Array, known_to: float = 0.0) -> Fit:
         """Fit fields X [M, T, S] on next contexts.

@@ -244,8 +244,8 @@ class Facts(ComputesOnce):
         rewards = float(np.abs(mdp.rewards[:, used.any(axis=0)]).max())
         logs = 1.0
         if mdp.horizon is None:
-            chances = mdp.ref[mdp.reach.any_state]
-            logs -= float(np.log(chances[chances > 0].min()))
+            chances = mdp.rows.ref[mdp.reach.any_state[mdp.rows.owners]]
+            logs -= float(np.log(chances.min()))
         return max(values, rewards) + logs * mdp.beta
 
     @cached_property

@@ -10,10 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toymdp import InstanceError
-
 from ..claim import Hypothesis
-from ..claims.catalogue import CLAIMS
+from ..claims.catalogue import CLAIMS, claim_named
 from ..records.witness import stored_certificates, stored_witness_claims
 from .walk import Step, printed_proof
 
@@ -109,9 +107,7 @@ def rests_on(claim: str) -> Dependence:
 
     Raises InstanceError for an unknown claim.
     """
-    if claim not in CLAIMS:
-        raise InstanceError.of("claim", claim, "not in the catalogue", "see `soupcheck claims`")
-    told, proof, proved = CLAIMS[claim], printed_proof(claim), stored_certificates()
+    told, proof, proved = claim_named(claim), printed_proof(claim), stored_certificates()
     towards: dict[str, list[str]] = {"step": [], "lemma": [], "instead": []}
     for source, target, how in edges():
         if target == claim:

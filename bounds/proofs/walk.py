@@ -11,7 +11,7 @@ from toymdp.threads import one_blas_thread
 
 from ..checking import judge, lambda_of
 from ..claim import Check, Hypothesis
-from ..claims.catalogue import CLAIMS
+from ..claims.catalogue import CLAIMS, claim_named
 from ..claims.hypotheses import CONSTANT_NORM, INDEPENDENT_FEATURES, NONNEGATIVE_REWARDS
 from ..facts.kinds import facts_of
 from ..facts.soup import Soup
@@ -189,7 +189,7 @@ def explain(
     A claim without a printed proof of several steps is shown with its repair alone.
     Raises InstanceError for an unknown claim, or one that speaks of another kind of instance.
     """
-    if claim not in CLAIMS or CLAIMS[claim].world != "token-mdp/1":
+    if claim_named(claim).world != "token-mdp/1":
         raise InstanceError.of("claim", claim, "not a claim about token MDPs", "see `claims`")
     _, everywhere = facts_of(instance, optimum=optimum)
     if not isinstance(everywhere, Facts):

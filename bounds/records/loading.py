@@ -44,12 +44,12 @@ def load_token_mdp(path: Path, command: str) -> tuple[TokenMDP, Witness | None]:
         rule = f"is a folder, and {command} takes one file"
         raise InstanceError.of("FILE", str(path), rule, "name a file in it")
     given = load_given(path)
-    if isinstance(given, Witness):
-        return given.instance, given
-    if not isinstance(given, TokenMDP):
-        rule = f"{command} speaks of token MDPs, and this is {given.format}"
+    witness = given if isinstance(given, Witness) else None
+    instance = given.instance if isinstance(given, Witness) else given
+    if not isinstance(instance, TokenMDP):
+        rule = f"{command} speaks of token MDPs, and this is {instance.format}"
         raise InstanceError.of("FILE", str(path), rule, "try `soupcheck verify` on it")
-    return given, None
+    return instance, witness
 
 
 def files_of(path: Path) -> list[Path]:

@@ -3,6 +3,9 @@
 ``soup-sweep/1``: a row for each claim on each instance. Parameters of the families have a column each,
 ``p_NAME``, null where they were left to the seed. ``ratio`` is null unless the sides are told apart;
 ``seconds`` is the CPU time of the whole instance, and the one column that two runs do not share.
+
+``soup-experiment/1``: a row for each record of an experiment, whole as JSON in ``record``, and beside it
+in columns what one groups and averages by.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from toymdp.errors import InstanceError
 from toymdp.families.options import options_of
 from toymdp.kinds import ALL_FAMILIES
 
-from .output import Record, versions
+from .output import Record, dump, versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = "soup-sweep/1"
+FORMAT, EXPERIMENT_FORMAT = "soup-sweep/1", "soup-experiment/1"
 MARK, NO_DIGEST = "sha256 of this file with these digits 0: ", "0" * 64
 PARAMETERS: dict[str, type] = {
     name: kind for make in ALL_FAMILIES.values() for name, kind in options_of(make).items()
@@ -90,23 +93,53 @@ def part_of(task: str, rows: Sequence[Mapping[str, Any]]) -> bytes:
         elif pa.types.is_map(field.type):
             values = [None if not x else list(x.items()) for x in values]
         columns.append(pa.array(values, field.type))
-    return bytes_of(pa.Table.from_arrays(columns, schema=shape), {"task": task})
+    return bytes_of([pa.Table.from_arrays(columns, schema=shape)], shape, {"task": task})
 
 
-def bytes_of(table: pa.Table, about: Mapping[str, str]) -> bytes:
-    """A table as Parquet that holds its own SHA-256; about: goes into the file's metadata."""
+def records_part(task: str, records: Sequence[Record]) -> bytes:
+    """The bytes of a part of an experiment."""
+    import pyarrow as pa
+
+    word, number, size = pa.dictionary(pa.int32(), pa.string()), pa.float64(), pa.int32()
+    columns = {
+        **dict.fromkeys(("task", "experiment", "domain", "method", "variant", "prompts", "status"), word),
+        **dict.fromkeys(("seed", "user", "pairs"), size),
+        **dict.fromkeys(("share", "value", "regret", "accuracy", "seconds"), number),
+        "record": pa.string(),
+    }  # fmt: skip
+    rows = [{**r, "task": task, "record": dump(r)} for r in records]
+    shape = pa.schema(columns, {"format": EXPERIMENT_FORMAT})
+    table = pa.table(
+        {k: pa.array([row.get(k) for row in rows], kind) for k, kind in columns.items()},
+        schema=shape,
+    )
+    return bytes_of([table], shape, {"task": task})
+
+
+def records_of(table: pa.Table) -> list[Record]:
+    """The records of an experiment's part, as they were."""
+    return [json.loads(text) for text in table["record"].to_pylist()]
+
+
+def bytes_of(tables: Iterable[pa.Table], shape: pa.Schema, about: Mapping[str, str]) -> bytes:
+    """Tables, a row group each and none of them kept, as a Parquet file that holds its own SHA-256.
+
+    shape: their schema, of which format. about: goes into the file's metadata.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     metadata = {
-        "format": FORMAT, "versions": json.dumps(versions()), "digest": f"{MARK}{NO_DIGEST}", **about,
+        **{k.decode(): v.decode() for k, v in (shape.metadata or {}).items()},
+        "versions": json.dumps(versions()), "digest": f"{MARK}{NO_DIGEST}", **about,
     }  # fmt: skip
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata(metadata), sink, compression="zstd", compression_level=9,
-        write_statistics=["seed"], store_schema=True,
-        use_dictionary=list(REPEATED),
-    )  # fmt: skip
+    with pq.ParquetWriter(
+        sink, shape.with_metadata(metadata), compression="zstd", compression_level=9,
+        write_statistics=["seed"], use_dictionary=list(REPEATED),
+    ) as writer:  # fmt: skip
+        for table in tables:
+            writer.write_table(table.replace_schema_metadata(metadata))
     return _signed(bytes(sink.getvalue()))
 
 
@@ -135,15 +168,28 @@ def read_part(
         if _signed(content) != content:
             raise ValueError("its bytes are not those that were written")
         with pq.ParquetFile(io.BytesIO(content)) as file:
-            about = file.schema_arrow.metadata or {}
+            metadata = file.schema_arrow.metadata or {}
             table = file.read(columns=None if columns is None else list(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedPartError(f"{path}: {' '.join(str(error).split())}") from None
-    if about.get(b"format") != FORMAT.encode():
-        raise DamagedPartError(f"{path}: is no {FORMAT} file")
-    if task is not None and about.get(b"task") != task.encode():
+    if metadata.get(b"format", b"").decode() not in (FORMAT, EXPERIMENT_FORMAT):
+        raise DamagedPartError(f"{path}: is no part of a sweep")
+    if task is not None and metadata.get(b"task") != task.encode():
         raise DamagedPartError(f"{path}: is the part of another task")
     return table
+
+
+def gathered(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of parts as one."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def about(path: Path) -> dict[str, str]:
+    """What a file says of itself. Raises DamagedPartError where it is not whole."""
+    metadata = read_part(path, columns=[]).schema.metadata or {}
+    return {key.decode(): value.decode() for key, value in metadata.items()}
 
 
 def rows_of(table: pa.Table) -> list[Record]:

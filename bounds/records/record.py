@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..claim import Check
+from ..verdicts import decided
 from .output import Record, number, versions
 
 
@@ -32,7 +33,6 @@ def plain(check: Check) -> Record:
     ratio: ``lhs / rhs`` where the sides are told apart (holds or violated) and rhs > 0, else None:
     the quotient of two roundings says nothing.
     """
-    decided = check.verdict in ("holds", "violated")
     return {
         "claim": check.claim,
         "status": check.status,
@@ -41,7 +41,7 @@ def plain(check: Check) -> Record:
         "lhs": number(check.lhs),
         "rhs": number(check.rhs),
         "slack": number(check.slack),
-        "ratio": number(check.ratio) if decided else None,
+        "ratio": number(decided(check)),
         "error": number(check.error),
         "hypotheses": dict(check.hypotheses),
         "reason": check.reason,

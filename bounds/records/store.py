@@ -2,6 +2,7 @@
 
     plan.json                        what is asked for, and the code it is computed by
     parts/ab/part-<id>.parquet       one a task, whole or not there at all
+    compact/compact-<hash>.parquet   many parts put together, once there are enough
 
 A part is written beside its place and renamed, so that two that write the same part, or one that is
 killed, leave no half of it.
@@ -9,21 +10,30 @@ killed, leave no half of it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toymdp.errors import InstanceError, OutputError
 from toymdp.files import read_json, write_whole
 
-from .parts import DamagedPartError, read_part
+from ..terminal import say
+from .parts import DamagedPartError, about, bytes_of, gathered, read_part, schema
+from .queries import Rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PLAN_FORMAT = "soup-sweep-plan/1"
+PLAN_KEYS = ("claims", "sources", "code", "limit", "paths", "plugins")
+COMPACT = 64 * 2**20  # bytes of a file that holds many parts
+GROUP = 50  # parts in one of its row groups
 
 
 class Store:
@@ -31,21 +41,70 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._gathered: dict[str, Path] = {}  # task -> the file that it was put into, with others
+        for path in sorted(folder.glob("compact/*.parquet")):
+            self._gather(path)
+
+    def _gather(self, path: Path) -> None:
+        try:
+            tasks = json.loads(about(path)["tasks"])
+        except (DamagedPartError, KeyError, ValueError):
+            say(f"{path}: is damaged and left out: its tasks are done again")
+            return
+        self._gathered |= dict.fromkeys(tasks, path)
 
     def path(self, task: str) -> Path:
         """Where the part of a task is, or will be."""
         return self.folder / "parts" / task[:2] / f"part-{task}.parquet"
 
     def has(self, task: str) -> bool:
-        """Whether the part is there; whether it is whole, ``damaged`` says."""
-        return self.path(task).exists()
+        """Whether the rows of a task are there; whether its part is whole, ``damaged`` says."""
+        return task in self._gathered or self.path(task).exists()
+
+    def rows(self, tasks: Iterable[str]) -> Rows:
+        """What is there of these tasks, each once."""
+        wanted = set(tasks)
+        files = {self._gathered[task] for task in wanted if task in self._gathered}
+        others = any(path in files for task, path in self._gathered.items() if task not in wanted)
+        parts = [self.path(t) for t in wanted if t not in self._gathered and self.path(t).exists()]
+        return Rows(sorted([*files, *parts]), sorted(wanted) if others else None)
+
+    def compact(self, tasks: Iterable[str], most: int = COMPACT) -> tuple[int, int]:
+        """Put parts together into files of about ``most`` bytes; how many parts, into how many files.
+
+        A file has its name when it is whole, and only then do its parts go.
+        """
+        left = [t for t in sorted(tasks) if t not in self._gathered and self.path(t).exists()]
+        moved = files = 0
+        while moved < len(left):
+            size, end = 0, moved
+            while end < len(left) and (size < most or end == moved):
+                size += self.path(left[end]).stat().st_size
+                end += 1
+            chosen, moved, files = left[moved:end], end, files + 1
+            self._compact(chosen)
+        for task in self._gathered:  # also those that an earlier run had no time to remove
+            self.path(task).unlink(missing_ok=True)
+        return moved, files
+
+    def _compact(self, tasks: Sequence[str]) -> None:
+        def groups() -> Iterator[pa.Table]:
+            for i in range(0, len(tasks), GROUP):
+                yield gathered([read_part(self.path(t), t) for t in tasks[i : i + GROUP]])
+
+        content = bytes_of(groups(), schema(), {"tasks": json.dumps(list(tasks))})
+        name = hashlib.sha256(content).hexdigest()
+        path = self.folder / "compact" / f"compact-{name}.parquet"
+        self._put(path, content)
+        self._gather(path)
 
     def write(self, task: str, content: bytes) -> None:
         """Put a part in its place, flushed to the disk before it has its name."""
-        path = self.path(task)
-        beside = path.with_name(
-            f".{task}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-        )
+        self._put(self.path(task), content)
+
+    def _put(self, path: Path, content: bytes) -> None:
+        name = f".{path.stem}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+        beside = path.with_name(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with beside.open("xb") as file:
@@ -66,8 +125,8 @@ class Store:
         """The tasks whose part is there but not whole any more, each with what is wrong."""
         for task in tasks:
             try:
-                if self.has(task):
-                    read_part(self.path(task), task)
+                if self.path(task).exists():
+                    read_part(self.path(task), task, columns=[])
             except DamagedPartError as error:
                 yield task, str(error)
 
@@ -89,4 +148,8 @@ class Store:
         if plan.get("format") != PLAN_FORMAT:
             rule = "is no plan of a sweep"
             raise InstanceError.of(f"{path}: format", plan.get("format"), rule, f"is {PLAN_FORMAT}")
+        if missing := [key for key in PLAN_KEYS if key not in plan]:
+            raise InstanceError(
+                f"{path}: lacks {', '.join(missing)}; start the sweep from its design"
+            )
         return plan

@@ -12,6 +12,8 @@ from typing import Any
 
 from toymdp import InstanceError, TokenMDP
 from toymdp.files import read_json, to_plain, write_whole
+from toymdp.instance import Instance
+from toymdp.kinds import KINDS
 from toymdp.validators import integer, number
 
 FORMAT = "soup-witness/1"
@@ -21,14 +23,14 @@ KEYS = ("format", "instance", "claim", "lambda", "seed", "expected")
 
 @dataclass(frozen=True, eq=False)
 class Witness:
-    """An instance that breaks a claim.
+    """An instance, of any format, that breaks a claim.
 
     lam: the λ [K] it is broken at, or None where the claim names none, or names λ*.
     expected: ``{"lhs", "rhs"}`` as found, to be recomputed.
     """
 
     name: str
-    instance: TokenMDP
+    instance: Instance
     claim: str
     lam: tuple[float, ...] | None
     seed: int
@@ -78,19 +80,23 @@ def _witness(fields: Mapping[str, Any], name: str, source: str) -> Witness:
         raise InstanceError.of(
             f"{label}instance", fields["instance"], "must be an object", "give a token-mdp/1"
         )
+    format = fields["instance"].get("format")
+    if not isinstance(format, str) or format not in KINDS:
+        rule = "not an instance format"
+        raise InstanceError.of(f"{label}instance: format", format, rule, f"one of {sorted(KINDS)}")
     try:
-        mdp = TokenMDP.from_fields(fields["instance"])
+        instance = KINDS[format].instance.from_fields(fields["instance"])
     except InstanceError as error:
         raise InstanceError(f"{label}instance: {error}") from None
-    lam, K = fields["lambda"], mdp.n_rewards
-    if lam is not None and (not isinstance(lam, list) or len(lam) != K):
+    lam, K = fields["lambda"], instance.n_rewards if isinstance(instance, TokenMDP) else 0
+    if lam is not None and (not isinstance(lam, list) or len(lam) != K or K == 0):
         rule = f"must list K = {K} numbers or be null"
         raise InstanceError.of(f"{label}lambda", lam, rule, "correct it")
     weights = None if lam is None else tuple(
         number(f"{label}lambda[{k}]", x) for k, x in enumerate(lam)
     )  # fmt: skip
     seed = integer(f"{label}seed", fields["seed"], 0, MOST_SEED)
-    return Witness(name, mdp, fields["claim"], weights, seed, sides)
+    return Witness(name, instance, fields["claim"], weights, seed, sides)
 
 
 def stored_witness(name: str) -> Witness:

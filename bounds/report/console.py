@@ -31,7 +31,7 @@ from ..terminal import spelt, standard_stream
 if TYPE_CHECKING:
     from toymdp.soup import bound as branch
 
-WIDTH = 132  # of tables where there is no terminal to ask
+WIDTH = 100  # of tables where there is no terminal to ask
 
 
 def tables_console(json_path: str | None) -> Console:

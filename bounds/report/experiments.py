@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +12,7 @@ from ..experiments.experiment import Experiment
 from ..experiments.findings import LOSSES, Held
 from ..experiments.seeds import Mean, over_seeds
 from ..records.output import Record
+from .grid import Grid
 
 NOTES = (
     "small worlds, simulated users; exactness is about the worlds, not about Gemma or people",
@@ -34,34 +34,8 @@ HEADS = {
     "span": "span", "estim.": "estimation", "souping": "souping", "special.": "specialists",
     "accept": "acceptance", "s": "seconds",
 }  # fmt: skip
-STYLES = {"holds": "green", "does not": "bold red", "undecided": "yellow"}  # of a finding's verdict
 Key = tuple[str, str, str]  # domain, method, variant
 Read = Callable[[Record], float | None]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as it is shown anywhere: on a terminal, on a page.
-
-    numbers: the heads of the columns that are set to the right.
-    """
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: tuple[str, ...]
-
-    @property
-    def rich(self) -> Table:
-        """The table of a terminal; names and numbers are never broken."""
-        table = Table(header_style="bold")
-        for i, head in enumerate(self.heads):
-            number = head in self.numbers
-            fixed = number or (i == 0 and len(self.numbers) == len(self.heads) - 1)
-            table.add_column(head, justify="right" if number else "left", no_wrap=fixed)
-        for row in self.rows:
-            table.add_row(*(Text(x, STYLES.get(x, "")) for x in row))
-        return table
 
 
 def cell(found: Mean | None, digits: int = 2) -> str:

@@ -19,12 +19,15 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from toymdp.errors import printable
+from toymdp.shown import short
 
 from ..records.output import versions
 from ..runs.progress import OnProgress, silent
+from ..verdicts import RELATION
 from . import plots
+from .glossary import GLOSSARY
 from .sections import anchor, sections
-from .summary import VERDICTS, Summary, short, weights
+from .summary import VERDICTS, Summary, weights
 
 PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
 
@@ -100,6 +103,6 @@ def render(
         instances=summary.instances, pictures=pictures, overview=plots.overview(shown),
         dependence=plots.dependence(shown),
         totals={v: sum(s.numbers.counts[v] for s in shown) for v in VERDICTS}, verdicts=VERDICTS,
-        broken=broken, statuses=sorted({s.claim.status for s in shown}),
+        broken=broken, relation=RELATION, glossary=GLOSSARY, statuses=sorted({s.claim.status for s in shown}),
         certificates=certificates or {},
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 WIDTH = 4.6  # inches at most: a phone shows it at four fifths
 ROW = 0.24
+FAR = 1e-8  # of a ratio: what is below it is drawn at the left edge
 
 
 def tightness(section: Section) -> Markup | None:
@@ -53,9 +54,9 @@ def tightness(section: Section) -> Markup | None:
 
 
 def overview(sections: Sequence[Section]) -> Markup | None:
-    """The worst ratio of every inequality, one row a claim."""
+    """The ratios of every inequality, one row a claim: the worst, and where most of them lie."""
     worst = [
-        (s.claim.id, s.numbers.worst["verdict"], s.numbers.worst["ratio"])
+        (s, s.numbers.worst["verdict"], s.numbers.worst["ratio"])
         for s in reversed(sections)
         if s.claim.kind == "inequality" and s.numbers.worst is not None
         and s.numbers.worst["ratio"] is not None
@@ -63,9 +64,47 @@ def overview(sections: Sequence[Section]) -> Markup | None:
     if not worst:
         return None
     marks = [(i, verdict, ratio) for i, (_, verdict, ratio) in enumerate(worst)]
-    name = "Largest left side / right side of every inequality; right of 1 it is violated"
-    label = "largest left side / right side"
-    return _strips(marks, [claim for claim, _, _ in worst], label, name, "overview", 1.0)
+    name = (
+        "Left side / right side of every inequality, the largest marked; right of 1 it is violated"
+    )
+    spans = [s.numbers.quantiles(0.1, 0.5, 0.9) for s, _, _ in worst]
+    return _strips(
+        marks,
+        [s.claim.id for s, _, _ in worst],
+        "left side / right side",
+        name,
+        "overview",
+        1.0,
+        spans,
+    )
+
+
+def bands(rows: Sequence[tuple[str, Sequence[float], Mapping[str, Any]]]) -> Markup:
+    """Rows (claim, quantiles 1, 10, 50, 90, 99 % of left/right, worst): two bars, a dot, a mark."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    least = min(q for _, quantiles, _ in rows for q in quantiles if q > 0)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.75 + 0.8 * ROW * len(rows)), facecolor="none")
+        axes: Any = figure.subplots()
+        axes.set_facecolor("none")
+        for i, (_, quantiles, worst) in enumerate(rows):
+            q1, q10, middle, q90, q99 = (max(q, least / 10.0) for q in quantiles)
+            axes.plot([q1, q99], [i, i], color="#767676", lw=1.2, solid_capstyle="butt")
+            axes.plot([q10, q90], [i, i], color="#0072b2", lw=4.0, solid_capstyle="butt")
+            axes.plot([middle], [i], marker="o", ms=4, color="#000000", ls="none")
+            marker, ink = MARKS["violated" if worst["violated"] else "holds"]
+            axes.plot([worst["size"]], [i], marker=marker, ms=5, color=ink, mfc="none", ls="none")
+        axes.axvline(1.0, color="#000000", lw=0.8)
+        axes.set_xscale("log")
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.set_yticks(range(len(rows)), [claim for claim, _, _ in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", color="#767676", alpha=0.25, lw=0.6)
+        axes.set_xlabel("left side / right side")
+        title = "Left side / right side of every inequality: quantiles and the largest"
+        return drawn(figure, title, "bands")
 
 
 ARCS = {
@@ -116,13 +155,14 @@ def dependence(sections: Sequence[Section]) -> Markup | None:
 
 def _strips(
     marks: Sequence[tuple[int, str, float]], names: Sequence[str], label: str, title: str,
-    salt: str, line: float | None,
+    salt: str, line: float | None, spans: Sequence[Sequence[float]] = (),
 ) -> Markup:  # fmt: skip
-    """Marks (row, verdict, value) over named rows."""
+    """Marks (row, verdict, value) over named rows; spans: 10 %, 50 % and 90 % quantile of each row."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     positive = [value for _, _, value in marks if value > 0]
+    positive += [value for span in spans for value in span if value >= FAR]
     low = min([*positive, line or min(positive, default=1.0)]) if positive else 1e-3
     floor = low / 10.0
     with mpl.rc_context(STYLE):
@@ -138,6 +178,12 @@ def _strips(
                     marker=marker, color=ink, mfc="none" if marker == "o" else ink, mew=0.8,
                     ms=6 if marker == "X" else 5, label=verdict,
                 )  # fmt: skip
+        for i, (left, middle, right) in enumerate(spans):
+            if right > 0:
+                axes.plot(
+                    [max(left, floor), right], [i, i], color="#767676", lw=2.2, alpha=0.6, zorder=1
+                )
+                axes.plot(max(middle, floor), i, "|", color="#767676", ms=7, mew=1.5, zorder=1)
         if line is not None:
             axes.axvline(line, color="#000000", lw=0.8)
         axes.set_xscale("log")
@@ -147,7 +193,9 @@ def _strips(
         axes.set_yticks(range(len(names)), names)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", color="#767676", alpha=0.25, lw=0.6)
-        axes.set_xlabel(label + ("; left edge: 0" if any(v == 0 for _, _, v in marks) else ""))
+        edge = "≈ 0" if spans else "0"
+        reached = any(value < floor for _, _, value in marks) or any(s[0] < floor for s in spans)
+        axes.set_xlabel(f"{label}; left edge: {edge}" if reached else label)
         return drawn(figure, title, salt)
 
 

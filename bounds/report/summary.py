@@ -11,8 +11,11 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
+
+import numpy as np
+
+from toymdp.shown import brief
 
 from ..records.output import Record
 from ..records.record import is_check, rank
@@ -20,15 +23,6 @@ from ..records.record import is_check, rank
 VERDICTS = ("holds", "violated", "not-applicable", "undecided")
 REASONS = 4  # of a claim's reasons for saying nothing, how many are told
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
-
-
-def short(value: float | None) -> str:
-    """A number in at most nine characters."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}"
 
 
 def weights(lam: Iterable[float]) -> str:
@@ -85,16 +79,23 @@ class ClaimSummary:
             wording, n = self.reasons.get(alike, (record["reason"], 0))
             self.reasons[alike] = wording, n + 1
 
+    def quantiles(self, *shares: float) -> list[float]:
+        """Quantiles of what ``most`` is the largest of."""
+        counted = [
+            x for (_, v), part in self.sizes.items()
+            if v != "undecided" or self.kind == "equality" for x in part
+        ]  # fmt: skip
+        found: list[float] = np.quantile(counted, shares).tolist()
+        return found
+
     @property
-    def tightness(self) -> tuple[str, str, str]:
-        """Median and largest ratio, and where; of an equality the largest distance alone."""
+    def tightness(self) -> tuple[str, str, str, str]:
+        """Median, 90 % quantile and largest of lhs/rhs (of |lhs − rhs| of an equality), and where."""
         if self.most is None:
-            return "–", "–", ""
+            return "–", "–", "–", ""
         largest, instance = self.most
-        if self.kind == "equality":
-            return "–", f"|Δ| {largest:.1e}" if largest else "exact", instance if largest else ""
-        middle = median(x for (_, v), part in self.sizes.items() if v != "undecided" for x in part)
-        return short(middle), short(largest), instance
+        middle, high = self.quantiles(0.5, 0.9)
+        return brief(middle), brief(high), brief(largest), instance if largest else ""
 
     @property
     def silences(self) -> list[tuple[str, str, int]]:

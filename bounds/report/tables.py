@@ -6,15 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from toymdp import Solution, SoupOptimum
+from toymdp.shown import short
 
 from ..claim import Claim
-from .summary import VERDICTS, Summary, short
+from ..verdicts import RELATION
+from .summary import VERDICTS, Summary
 
+LONG = 27  # characters of an id from which on it takes two lines
+PARTS = {"inequality": "right side from", "equality": "with"}  # what a check's terms are
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
     "proved": "green", "refuted": "red", "open": "yellow",
@@ -51,22 +56,34 @@ def _cell(value: object) -> Text:
 
 
 def summary(totals: Summary) -> Table:
-    """Claim, status, verdict counts, median and worst lhs/rhs, and where the worst is."""
-    table = Table(title="Verdicts over instances", title_justify="left", header_style="bold")
+    """By status: verdict counts, how tight a claim is in the median, at 90 % and at worst, and where."""
+    table = Table(
+        title="Verdicts over instances", title_justify="left", header_style="bold", box=SIMPLE_HEAD,
+        padding=0, pad_edge=False, caption_justify="left",
+        caption="median, 90 %, worst: left/right of a ≤ (1: tight, above: violated), |left − right| of an =",
+    )  # fmt: skip
     table.add_column("claim", no_wrap=True)
-    table.add_column("status")
-    for name in ("holds", "violated", "n/a", "undecided"):
-        table.add_column(name, justify="right")
-    table.add_column("median lhs/rhs", justify="right")
-    table.add_column("worst", justify="right")
-    table.add_column("worst instance", overflow="fold")
-    for claim, numbers in totals.claims.items():
-        middle, most, name = numbers.tightness
-        table.add_row(
-            claim, _styled(numbers.status), *(_count(numbers.counts[v], v) for v in VERDICTS),
-            middle, most, escape(name),
-        )  # fmt: skip
+    table.add_column("")
+    for name in ("holds", "violated", "n/a", "undec.", "median", "90 %", "worst"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("worst at", overflow="fold", min_width=14)
+    for status in dict.fromkeys(numbers.status for numbers in totals.claims.values()):
+        table.add_row(_styled(status), style="bold")
+        for claim, numbers in totals.claims.items():
+            if numbers.status == status:
+                middle, high, most, name = numbers.tightness
+                table.add_row(
+                    _folded(claim), RELATION[numbers.kind],
+                    *(_count(numbers.counts[v], v) for v in VERDICTS), middle, high, most, escape(name),
+                )  # fmt: skip
+        table.add_section()
     return table
+
+
+def _folded(claim: str) -> str:
+    """An id in a column: a long one on two lines, broken at its last dot."""
+    head, dot, tail = claim.rpartition(".")
+    return f"{head}\n  {dot}{tail}" if len(claim) > LONG else claim
 
 
 def _count(n: int, verdict: str) -> Text:
@@ -74,22 +91,36 @@ def _count(n: int, verdict: str) -> Text:
 
 
 def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
-    """Every check of one instance, as records, with both sides and the reason."""
-    table = Table(title=escape(name), title_justify="left", header_style="bold")
+    """Every check of one instance, as records, with both sides and why."""
+    table = Table(
+        title=escape(name), title_justify="left", header_style="bold", box=SIMPLE_HEAD,
+        padding=0, pad_edge=False,
+    )  # fmt: skip
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("lhs", justify="right", no_wrap=True)
-    table.add_column("rhs", justify="right", no_wrap=True)
-    table.add_column("lhs/rhs", justify="right", no_wrap=True)
-    table.add_column("at", no_wrap=True)
-    table.add_column("why")
+    for heading, side in (
+        ("left", "right"),
+        ("", "left"),
+        ("right", "right"),
+        ("left/right", "right"),
+    ):
+        table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("why", overflow="fold")
     for c in checks:
-        terms = ", ".join(f"{k} {short(v)}" for k, v in list(c["terms"].items())[:3])
         table.add_row(
-            c["claim"], _styled(c["verdict"]), short(c["lhs"]), short(c["rhs"]), short(c["ratio"]),
-            c["lambda_name"] or "", escape(c["reason"] or terms),
+            _folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
+            short(c["rhs"]), short(c["ratio"]), escape(_why(c)),
         )  # fmt: skip
     return table
+
+
+def _why(c: Mapping[str, Any]) -> str:
+    """Where a check was made, and why it came out so, in words."""
+    at = {"optimum": "at λ*", "user weights": "at the user's weights"}.get(c["lambda_name"] or "")
+    at = at or (f"at λ = {c['lambda_name']}" if c["lambda_name"] else "")
+    terms = ", ".join(f"{k} {short(v)}" for k, v in list(c["terms"].items())[:3])
+    says = c["reason"] or (f"{PARTS[c['kind']]}: {terms}" if terms else "")
+    return "; ".join(part for part in (at, says) if part)
 
 
 def _bound(opt: SoupOptimum) -> str:

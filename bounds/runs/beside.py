@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import TypeVar
@@ -14,17 +14,18 @@ Y = TypeVar("Y")
 
 
 def processes(
-    tasks: Iterable[Task[Y]], workers: int, *, guarded: bool = False, limit: float | None = None
-) -> Iterator[tuple[Task[Y], Y]]:
+    tasks: Iterable[Task[Y]], workers: int, *, guarded: bool = False, limit: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[tuple[Task[Y], Y]]:  # fmt: skip
     """Each task with what it gives, in the order in which they are done.
 
     tasks: a worker that is free takes the next, so that an iterator can still leave some out.
-    guarded, limit: see ``Guard``. What a task raises is raised here, and the other tasks are given up.
-    Raises SolverError where a process is ended from outside again and again, as for want of memory.
+    guarded, limit, environment: see ``Guard``. What a task raises is raised here, and the other tasks
+    are given up. Raises SolverError where a process is ended from outside again and again.
     """
     left, lock = iter(tasks), Lock()
     done: SimpleQueue[tuple[Task[Y], Y] | BaseException | None] = SimpleQueue()
-    guards = [Guard(guarded=guarded, limit=limit) for _ in range(workers)]
+    guards = [Guard(guarded=guarded, limit=limit, environment=environment) for _ in range(workers)]
 
     def work(guard: Guard) -> None:
         try:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from toymdp import InstanceError, TokenMDP
 from toymdp.families import FAMILIES as TOKEN_FAMILIES
-from toymdp.families.corpus import corpus_ngrams, corpus_one_hot
+from toymdp.families.corpus import BUNDLED, corpus_ngrams, corpus_one_hot
+from toymdp.families.offspring import offspring
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
@@ -26,8 +27,9 @@ RANDOM_FAMILIES = ("softmax", "low-rank", "dirichlet", "unit-norm", "tree")
 CORPUS_FAMILIES = ("corpus", "corpus-one-hot")
 SMALL_FAMILIES = tuple(name for name in ALL_FAMILIES if name not in TOKEN_FAMILIES)
 DEFAULT_N = 20
+BUNDLED_TEXT = "bundled"  # what is given for the path of the text that comes with the package
 
-Origin = Literal["file", "witness-file", "family", "witness", "classic", "text"]
+Origin = Literal["file", "witness-file", "family", "offspring", "witness", "classic", "text"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ def from_family(family: str, n: int, seed: int, **options: Any) -> Iterator[Case
         yield Case(f"{family}-{i}", family, "family", {"family": family, "seed": i, **options})
 
 
+def from_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> Case:
+    """A world of a family after some changes (see ``toymdp.families.offspring``)."""
+    name = f"{family}-{seed}~{len(steps)}.{steps[-1]:x}"
+    return Case(
+        name, family, "offspring", {"family": family, "seed": seed, "steps": list(steps), **options}
+    )
+
+
 def from_witnesses() -> Iterator[Case]:
     """The stored witnesses, which must break their claims."""
     for name in stored_witness_claims():
@@ -92,13 +102,15 @@ def from_witnesses() -> Iterator[Case]:
 
 
 def from_text(
-    text: Path, labels: Path | None, *, vocab_size: int, order: int, seed: int
+    text: Path, labels: Path | None, seed: int, fitting: Mapping[str, Any]
 ) -> Iterator[Case]:
-    """A user's own text under both feature maps."""
+    """A user's own text, or the bundled one by its name, under both feature maps.
+
+    fitting: options of toymdp.families.corpus.corpus_fields.
+    """
     options = {
-        "text": str(text), "labels": None if labels is None else str(labels),
-        "vocab_size": vocab_size, "order": order, "seed": seed,
-        "sha256": _sha256(text, *([] if labels is None else [labels])),
+        "text": str(text), "labels": None if labels is None else str(labels), "seed": seed,
+        "sha256": _sha256(*_paths(str(text), labels)), **fitting,
     }  # fmt: skip
     yield Case(text.stem, "corpus", "text", {**options, "one_hot": False})
     yield Case(f"{text.stem}-1hot", "corpus-one-hot", "text", {**options, "one_hot": True})
@@ -146,6 +158,10 @@ def _of_family(family: str, seed: int, **options: Any) -> Any:
     return ALL_FAMILIES[family](seed, **options)
 
 
+def _of_lineage(family: str, seed: int, steps: Sequence[int], **options: Any) -> TokenMDP:
+    return offspring(TOKEN_FAMILIES[family](seed, **options), steps)
+
+
 def _of_witness(name: str) -> Any:
     return stored_witness(name).instance
 
@@ -154,25 +170,35 @@ def _of_classics(name: str) -> Any:
     return SMALL_CLASSICS[name]()
 
 
+def _paths(text: str, labels: str | Path | None) -> list[Path]:
+    """The files that a text and its labels are read from."""
+    named = BUNDLED if text == BUNDLED_TEXT else Path(text)
+    return [named, *([] if labels is None else [Path(labels)])]
+
+
 def text_instance(
-    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: int
+    text: Path, labels: Path | None, *, one_hot: bool, seed: int = 0, **options: Any
 ) -> TokenMDP:
-    """Fit a user's own text, under n-gram or one-hot features. Raises CorpusError as the fit does."""
+    """Fit a user's own text, or the bundled one by its name, under n-gram or one-hot features.
+
+    options: of toymdp.families.corpus.corpus_fields. Raises CorpusError as the fit does.
+    """
     make = corpus_one_hot if one_hot else corpus_ngrams
-    return make(seed, text=text, labels=labels, **options)
+    return make(seed, text=None if str(text) == BUNDLED_TEXT else text, labels=labels, **options)
 
 
 def _of_text(
-    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: int
+    text: str, labels: str | None, sha256: str, seed: int, one_hot: bool, **options: Any
 ) -> TokenMDP:
-    paths = [Path(text), *([] if labels is None else [Path(labels)])]
+    paths = _paths(text, labels)
     _unchanged(sha256, *paths)
     given = None if labels is None else paths[1]
-    return text_instance(paths[0], given, seed=seed, one_hot=one_hot, **options)
+    return text_instance(Path(text), given, seed=seed, one_hot=one_hot, **options)
 
 
 _MAKERS: Mapping[Origin, Callable[..., Any]] = {
-    "file": _of_file, "witness-file": _of_file, "family": _of_family, "witness": _of_witness,
+    "file": _of_file, "witness-file": _of_file, "family": _of_family, "offspring": _of_lineage,
+    "witness": _of_witness,
     "classic": _of_classics, "text": _of_text,
 }  # fmt: skip
 
@@ -193,10 +219,20 @@ def corpus_lines(mdp: Any) -> list[str]:
     # meta is free data: only what corpus_fields itself wrote is read
     if meta.get("family") != "corpus" or not {"perplexity_unigram", "rewards"} <= set(meta):
         return []
+    fit, alone = meta["perplexity"], meta["perplexity_unigram"]
+    how_well = "no held-out word is covered"
+    if fit is not None:
+        how_well = f"held-out perplexity {fit:.2f} (of single words {alone:.2f})"
+    what = "frequent words, and classes of the others" if mdp.dense else "words, or pieces of words"
     reference = (
-        f"reference: {mdp.order}-gram over {mdp.vocab_size} tokens, held-out perplexity "
-        f"{meta['perplexity']:.2f} (unigram {meta['perplexity_unigram']:.2f})"
+        f"reference: the text's next word given the last {mdp.order}, over {mdp.vocab_size} tokens ({what}); "
+        f"{how_well}"
     )
+    if "coverage" in meta:
+        reference += (
+            f" on the {meta['coverage']:.1%} of held-out text that it covers, with at most {meta['most']} of "
+            f"the tokens seen after each of {mdp.n_contexts} reachable contexts"
+        )
     rewards = [
         f"reward '{name}': held-out accuracy {r['accuracy']:.3f} "
         f"(majority {r['accuracy_majority']:.3f}), AUC {r['auc']:.3f}"

@@ -22,9 +22,16 @@ from ..records.output import Record, content_hash
 from ..records.parts import part_of
 from ..records.record import record
 from ..records.sources import code_of
-from .cases import Case, from_family
+from .cases import Case, from_family, from_lineage
 from .task import Task
 
+NO_OPTIONS = (
+    "family",
+    "seed",
+    "steps",
+    "path",
+    "sha256",
+)  # of a case's: they have their own columns
 Beat = Callable[[str], None]
 
 
@@ -35,7 +42,8 @@ def chunk(
 ) -> bytes:  # fmt: skip
     """One part: every claim on every instance of a source.
 
-    source: ``{family, options, first, n}`` or ``{files: [sha256 of each]}``; paths: where those are.
+    source: ``{family, options, first, n}``, ``{lineages: [{family, seed, steps, options}]}`` or
+    ``{files: [sha256 of each]}``; paths: where those are.
     code: what the claims must be computed by. Raises SolverError where that is another than is here.
     """
     for name in plugins:
@@ -60,7 +68,32 @@ def cases_of(source: Mapping[str, Any], paths: Mapping[str, str]) -> Iterator[Ca
             options = {"path": paths[digest], "sha256": digest}
             yield Case(paths[digest], "file", "file", options)
         return
+    if "lineages" in source:
+        for line in source["lineages"]:
+            yield from_lineage(line["family"], line["seed"], line["steps"], **line["options"])
+        return
     yield from from_family(source["family"], source["n"], source["first"], **source["options"])
+
+
+def case_of_row(row: Mapping[str, Any], paths: Mapping[str, str]) -> Case:
+    """The case that a row of a part is of; paths: of files, by SHA-256."""
+    if row["family"] == "file":
+        digest = next((d for d, path in paths.items() if path == row["instance"]), "")
+        return next(cases_of({"files": [digest]}, paths))
+    if row["steps"]:
+        return next(cases_of({"lineages": [lineage_of(row)]}, paths))
+    own = lineage_of(row)
+    source = {"family": own["family"], "options": own["options"], "first": own["seed"], "n": 1}
+    return next(cases_of(source, paths))
+
+
+def lineage_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the world of a row comes from: family, its parameters, seed, changes since."""
+    options = {k[2:]: v for k, v in row.items() if k.startswith("p_") and v is not None}
+    return {
+        "family": row["family"], "seed": row["seed"], "steps": list(row["steps"] or ()),
+        "options": options,
+    }  # fmt: skip
 
 
 def _rows(
@@ -68,10 +101,11 @@ def _rows(
 ) -> list[Record]:
     """The rows of one instance."""
     began = time.process_time()
-    given = {k: v for k, v in case.options.items() if k not in ("family", "seed", "path", "sha256")}
+    given = {k: v for k, v in case.options.items() if k not in NO_OPTIONS}
     seed = case.options.get("seed", 0)
     about = {
         "family": case.family, "instance": case.name, "seed": seed,
+        "steps": case.options.get("steps"),
         **{f"p_{name}": value for name, value in given.items()},
     }  # fmt: skip
     beat(at)

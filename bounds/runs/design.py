@@ -11,6 +11,11 @@
     scale = {log = [0.1, 10, 5]}      # five values; {lin = ...} likewise
     [[files]]
     glob = "mdps/*.npz"
+    [adaptive]                        # then breed the worlds where a claim is tightest
+    claim = "ss.thm1.gap"
+    generations = 20
+    keep = 64                         # parents of each generation: the tightest so far
+    children = 8                      # of each
 
 A chunk begins at a multiple of its length, so that more seeds later do not change what there is.
 """
@@ -19,7 +24,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -38,8 +43,18 @@ from .cases import from_files
 
 Source = dict[str, Any]
 CHUNK, LIMIT = 100, 600.0
-TABLES = {"claims", "plugins", "chunk", "limit", "grid", "files"}
+TABLES = {"claims", "plugins", "chunk", "limit", "grid", "files", "adaptive"}
 MOST_POINTS = 100_000  # of one grid: more is a slip of the pen
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Generations after the first: of which claim, how many, parents of each, children of a parent."""
+
+    claim: str
+    generations: int
+    keep: int
+    children: int
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,8 @@ class Design:
     paths: Mapping[str, str]
     plugins: tuple[str, ...]
     limit: float
+    chunk: int
+    adaptive: Adaptive | None
 
 
 def read_design(path: Path) -> Design:
@@ -91,7 +108,20 @@ def _design(config: Mapping[str, Any], folder: Path) -> Design:
     if not sources:
         raise InstanceError("nothing to look at: it needs a table [[grid]] or [[files]]")
     unique = {repr(source): source for source in sources}  # grids may share points
-    return Design(claims, tuple(unique.values()), paths, tuple(plugins), limit)
+    adaptive = _adaptive(config["adaptive"], claims) if "adaptive" in config else None
+    return Design(claims, tuple(unique.values()), paths, tuple(plugins), limit, length, adaptive)
+
+
+def _adaptive(table: Any, claims: Sequence[str]) -> Adaptive:
+    if not isinstance(table, dict):
+        raise InstanceError.of("adaptive", table, "must be a table [adaptive]", "correct it")
+    _known(table, {"claim", "generations", "keep", "children"}, "[adaptive]")
+    claim = _text(table.get("claim", ""), "adaptive.claim")
+    if claim not in claims or CLAIMS[claim].world != "token-mdp/1":
+        rule = "must be one of this sweep's claims, about token MDPs"
+        raise InstanceError.of("adaptive.claim", claim, rule, "add it to claims, or name another")
+    sizes = {"generations": 20, "keep": 64, "children": 8}
+    return Adaptive(claim, **{k: integer(k, table.get(k, n), 1) for k, n in sizes.items()})
 
 
 def _tables(config: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-VERDICTS = ("holds", "violated", "not-applicable", "undecided")
+VERDICTS = ("holds", "violated", "not-applicable", "undecided", "error")
 
 
 @dataclass
@@ -27,10 +27,10 @@ class Gate:
     witnesses: Counter[bool] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
-    def count(self, claim: str, status: str, verdict: str, reason: str) -> None:
-        """Count one verdict; those of claims that are not proved say nothing to the gate."""
+    def count(self, claim: str, status: str, verdict: str, reason: str, n: int = 1) -> None:
+        """Count n verdicts; those of claims that are not proved say nothing to the gate."""
         if status == "proved":
-            self.claims.setdefault(claim, Counter())[verdict] += 1
+            self.claims.setdefault(claim, Counter())[verdict] += n
             if verdict == "not-applicable":
                 self.reasons.setdefault(claim, reason)
 
@@ -71,7 +71,7 @@ class Gate:
     def lines(self) -> list[str]:
         """What was checked: counts over all proved claims, those applicable nowhere, witnesses."""
         total = sum(self.claims.values(), Counter())
-        counts = ", ".join(f"{total[verdict]} {verdict}" for verdict in VERDICTS)
+        counts = ", ".join(f"{total[v]} {v}" for v in VERDICTS if v != "error" or total[v])
         lines = [f"{total.total()} checks of {len(self.claims)} proved claims: {counts}"]
         lines += [f"applicable nowhere: {claim} ({why})" for claim, why in self.nowhere.items()]
         if self.witnesses:

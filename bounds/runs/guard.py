@@ -7,33 +7,74 @@ sent again with a note of the steps that it must not take any more (``skip``: st
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, TypeVar
 
 from toymdp.errors import SolverError
 
+from .child import TICK
+from .prepared import modules
 from .task import Task
 
 TRIES = 3  # of a step at which the process ended: once may have been somebody's kill -9
+SILENCE = (
+    20  # limits without a tick: compiled code that does not return cannot say that time goes by
+)
+IDLE = 0.002  # seconds of CPU in a tick: less is sleep, not a machine that is shared
 Y = TypeVar("Y")
+
+
+@dataclass
+class Step:
+    """The step that a process is at, and the time it has spent there.
+
+    Seconds of CPU, and ticks in which it did nothing: those of the clock would be as many on a machine
+    that is busy with other things.
+    """
+
+    at: str = ""
+    spent: float = 0.0
+    _cpu: float = 0.0
+
+    @property
+    def parts(self) -> bool:
+        """Whether it is made of steps ``at/...``, which are taken one by one the next time."""
+        return bool(self.at) and "/" not in self.at
+
+    def take(self, kind: str, at: str, cpu: float) -> None:
+        """Take in what the process said."""
+        if kind == "at":
+            self.at, self.spent, self._cpu = at, 0.0, cpu
+            return
+        used, self._cpu = cpu - self._cpu, cpu
+        self.spent += used if used > IDLE else TICK
 
 
 class Guard:
     """One process beside the caller's, begun when it is needed; a context manager.
 
-    limit: seconds without an answer after which a step is given up; None: as long as it takes.
-    guarded: whether the calls of its tasks take ``skip`` and ``beat``.
+    limit: seconds (see ``Step``) after which a step is given up, from the first step on, so that what is
+    imported does not count; None: as long as it takes.
+    guarded: whether the calls of its tasks take ``skip`` and ``beat``. environment: what the process
+    has beside this one's.
     """
 
-    def __init__(self, *, guarded: bool = False, limit: float | None = None) -> None:
+    def __init__(
+        self, *, guarded: bool = False, limit: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self._guarded, self._limit = guarded, limit
+        self._environment = {**os.environ, **modules(), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: Connection | None = None
         self._answers: Connection | None = None
@@ -45,33 +86,33 @@ class Guard:
         skip: dict[str, str] = {}
         deaths: Counter[str] = Counter()
         while True:
-            at = ""
+            step = Step()
             try:
                 self._send(task, skip)
                 while True:
-                    kind, value = self._next()
+                    kind, value, seconds = self._next(step)
                     if kind == "done":
                         result: Y = value
                         return result
                     if kind == "failed":
                         raise value
-                    at = value
+                    step.take(kind, value, seconds)
             except TimeoutError:
                 self.end()
-                skip[at] = f"no answer within {self._limit:g} s"
+                skip[step.at] = f"no answer within {self._limit:g} s"
             except (EOFError, OSError):
                 code = self.end()
                 if self._stopped:
                     raise
-                deaths[at] += 1
-                if deaths[at] == TRIES:
-                    if not self._guarded:
+                deaths[step.at] += 1
+                if deaths[step.at] == (1 if step.parts else TRIES):
+                    if not step.at:  # it takes no part in this, or does not even begin
                         rule = f"a worker was ended from outside {TRIES} times at one unit"
                         raise SolverError(
                             f"{rule}; the units that are done are written: go on with --resume, "
                             "with fewer --workers"
                         ) from None
-                    skip[at] = f"its process ended {TRIES} times here ({_said(code)})"
+                    skip[step.at] = f"its process ended {TRIES} times here ({_said(code)})"
 
     def _send(self, task: Task[Any], skip: dict[str, str]) -> None:
         if self._stopped:
@@ -81,9 +122,13 @@ class Guard:
         assert self._asked is not None
         self._asked.send_bytes(pickle.dumps((self._guarded, task, skip)))
 
-    def _next(self) -> Any:
+    def _next(self, step: Step) -> Any:
+        """What the process says next. Raises TimeoutError where that has no end."""
         assert self._answers is not None
-        if not self._answers.poll(self._limit):
+        limit = self._limit if step.at and self._limit != math.inf else None
+        if limit is not None and step.spent > limit:
+            raise TimeoutError
+        if not self._answers.poll(None if limit is None else SILENCE * limit):
             raise TimeoutError
         return self._answers.recv()
 
@@ -93,14 +138,10 @@ class Guard:
         answer, its_write = os.pipe()
         its_leash, self._leash = os.pipe()
         theirs = (its_read, its_write, its_leash)
-        # modules are found where this process finds them
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)
-        }
         command = [sys.executable, "-m", "bounds.runs.child", *map(str, theirs)]
         try:
             self._process = subprocess.Popen(
-                command, pass_fds=theirs, stdin=subprocess.DEVNULL, env=environment
+                command, pass_fds=theirs, stdin=subprocess.DEVNULL, env=self._environment
             )
         finally:
             for handle in theirs:

@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 
 from toymdp import InstanceError
+from toymdp.families.options import Option
 from toymdp.instance import Instance
 from toymdp.kinds import ALL_CLASSICS, ALL_FAMILIES
 
@@ -14,18 +15,27 @@ from ..records.witness import Witness, stored_witness, stored_witness_claims
 _SEEDED = re.compile(r"(?P<family>.+)-(?P<seed>[0-9]{1,9})")
 
 
-def named(name: str) -> Instance | Witness:
+def family_of(name: str) -> tuple[str, int] | None:
+    """The family and seed that a name like ``softmax-12`` stands for, or None."""
+    found = _SEEDED.fullmatch(name)
+    if found is None or found["family"] not in ALL_FAMILIES or name in stored_witness_claims():
+        return None
+    return found["family"], int(found["seed"])
+
+
+def named(name: str, **options: Option) -> Instance | Witness:
     """Make the instance of this name: a stored witness, a classic, or FAMILY-SEED, say ``softmax-12``.
 
-    Raises InstanceError for an unknown name, with the nearest ones.
+    options: of the family. Raises InstanceError for an unknown name, with the nearest ones.
     """
     if name in stored_witness_claims():
         return stored_witness(name)
     if name in ALL_CLASSICS:
         return ALL_CLASSICS[name]()
-    found = _SEEDED.fullmatch(name)
-    if found is not None and found["family"] in ALL_FAMILIES:
-        instance: Instance = ALL_FAMILIES[found["family"]](int(found["seed"]))
+    seeded = family_of(name)
+    if seeded is not None:
+        family, seed = seeded
+        instance: Instance = ALL_FAMILIES[family](seed, **options)
         return instance
     known = [*ALL_FAMILIES, *ALL_CLASSICS, *stored_witness_claims()]
     if name in ALL_FAMILIES:

@@ -7,8 +7,8 @@ between runs. Any number of runs may share a folder, one after the other or at o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..claims.catalogue import CLAIMS, claim_named
@@ -20,8 +20,8 @@ from .design import Design
 from .task import Task
 
 Part = Task[bytes]
-# does tasks, in any order: the tasks that are left, and seconds without an answer
-Engine = Callable[[Iterator[Part], float], Iterator[tuple[Part, bytes]]]
+# does tasks, in any order: those that are left, seconds without an answer, environment of workers
+Engine = Callable[[Iterator[Part], float, Mapping[str, str]], Iterator[tuple[Part, bytes]]]
 OnPart = Callable[["Progress"], None]
 
 
@@ -29,19 +29,26 @@ def plan_of(design: Design) -> dict[str, Any]:
     """A design with the code that it is computed by: all that a folder need know."""
     return {
         "claims": list(design.claims), "sources": list(design.sources), "limit": design.limit,
-        "paths": dict(design.paths), "plugins": list(design.plugins),
+        "paths": dict(design.paths), "plugins": list(design.plugins), "chunk": design.chunk,
+        "adaptive": None if design.adaptive is None else asdict(design.adaptive),
         "code": code_of(claim_named(name) for name in design.claims),
     }  # fmt: skip
 
 
 def tasks_of(plan: Mapping[str, Any]) -> dict[str, Part]:
-    """The tasks of a plan by id."""
+    """The tasks of a plan by id; of an adaptive one, its first generation."""
+    return tasks_from(plan, plan["sources"])
+
+
+def tasks_from(plan: Mapping[str, Any], sources: Iterable[Mapping[str, Any]]) -> dict[str, Part]:
+    """Tasks by id."""
     tasks = []
-    for source in plan["sources"]:
+    for source in sources:
         paths = {digest: plan["paths"][digest] for digest in source.get("files", ())}
         tasks.append(Task(
             chunk, {"source": source, "claims": plan["claims"], "code": plan["code"]},
             {"paths": paths, "plugins": plan["plugins"]},
+            source["n"] if "n" in source else len(source.get("files") or source["lineages"]),
         ))  # fmt: skip
     return {task.id: task for task in tasks}
 
@@ -64,7 +71,7 @@ class Progress:
 
 def sweep(
     store: Store, tasks: Mapping[str, Part], ids: Sequence[str], engine: Engine, limit: float,
-    on_part: OnPart,
+    on_part: OnPart, environment: Mapping[str, str],
 ) -> Progress:  # fmt: skip
     """Do what is left of these tasks and write each part as soon as it is done.
 
@@ -74,39 +81,35 @@ def sweep(
     """
     left = [task for task in ids if not store.has(task)]
     random.shuffle(left)
-    now = Progress(len(ids), len(ids) - len(left), 0, 0, sum(size_of(tasks[t]) for t in left))
+    now = Progress(len(ids), len(ids) - len(left), 0, 0, sum(tasks[t].size for t in left))
     on_part(now)
 
     def wanted() -> Iterator[Part]:
         for task in left:
             if store.has(task):
                 now.by_others += 1
-                now.left -= size_of(tasks[task])
+                now.left -= tasks[task].size
             else:
                 yield tasks[task]
 
-    for task, content in engine(wanted(), limit):
+    for task, content in engine(wanted(), limit, environment):
         store.write(task.id, content)
         now.done += 1
-        now.instances += size_of(task)
-        now.left -= size_of(task)
+        now.instances += task.size
+        now.left -= task.size
         on_part(now)
     now.done += now.by_others
     on_part(now)
     return now
 
 
-def size_of(task: Part) -> int:
-    """Number of instances of a task."""
-    source = task.args["source"]
-    return int(source["n"]) if "n" in source else len(source["files"])
-
-
 def local(workers: int) -> Engine:
     """Processes beside this one."""
 
-    def engine(tasks: Iterator[Part], limit: float) -> Iterator[tuple[Part, bytes]]:
-        return processes(tasks, workers, guarded=True, limit=limit)
+    def engine(
+        tasks: Iterator[Part], limit: float, environment: Mapping[str, str]
+    ) -> Iterator[tuple[Part, bytes]]:
+        return processes(tasks, workers, guarded=True, limit=limit, environment=environment)
 
     return engine
 

@@ -18,12 +18,14 @@ class Task(Generic[Y]):
     call: a function of a module (found again by its name in another process): its records, or a part.
     args: its keyword arguments: numbers, strings, lists and flat dataclasses of these. What the call
     needs beyond them (an instance, a solution) it makes itself, so that a task is small to send.
-    aside: keyword arguments that change nothing of what comes out, as where a file lies.
+    aside: keyword arguments that change nothing of what comes out, as where a file lies. size: how many
+    instances or users it is about, for who wants to know how far a run has come.
     """
 
     call: Callable[..., Y]
     args: Mapping[str, Any]
     aside: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 1
 
     @classmethod
     def of(cls, call: Callable[..., Y], **args: Any) -> Task[Y]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import InstanceError
+from toymdp import InstanceError, TokenMDP
 
 from ..records.witness import Witness
 from .engine import State, lead_of
@@ -70,6 +70,7 @@ def resume(stored: StoredSearch) -> State:
     witness = stored.witness
     lam = None if witness.lam is None else np.array(witness.lam)
     state = State(witness.claim, witness.seed, stored.ordinary)
+    assert isinstance(witness.instance, TokenMDP)  # read_search has seen to it
     state.take(verdict(witness.instance, witness.claim, lam, witness.seed))
     state.rounds, state.looks, state.met = stored.rounds, stored.looks, stored.met
     state.seconds = stored.seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from toymdp import InstanceError
+from toymdp import InstanceError, TokenMDP
 from toymdp.validators import check_memory, integer, number, table
 
 from ..records.witness import Witness, load_witness
@@ -56,7 +56,10 @@ def read_search(path: Path, claim: str) -> StoredSearch:
         raise InstanceError.of(
             f"{path}: claim", witness.claim, f"is not {claim}", "resume with the claim of the file"
         )
-    stored = witness.instance.meta.get("search")
+    mdp = witness.instance
+    if not isinstance(mdp, TokenMDP):
+        raise InstanceError(f"{path}: instance: search knows token MDPs only; {REMEDY}")
+    stored = mdp.meta.get("search")
     if not isinstance(stored, dict) or not {"rounds", "looks", "seconds", "tried"} <= set(stored):
         raise InstanceError(
             f"{path}: meta.search is missing: not written by `search`; drop --resume"
@@ -75,7 +78,7 @@ def read_search(path: Path, claim: str) -> StoredSearch:
     lead = _lead(stored["lead"], label + "lead") if "lead" in stored else None
     ordinary = _ordinary(stored["natural"], label + "natural") if "natural" in stored else None
     if ordinary is not None:
-        if not ordinary.admits(witness.instance):
+        if not ordinary.admits(mdp):
             raise InstanceError(f"{path}: its instance leaves meta.search.natural; {REMEDY}")
         if lead is not None and lead.sizes[3] != ordinary.rewards:
             rule = f"must be the {ordinary.rewards} of meta.search.natural"

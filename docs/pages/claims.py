@@ -12,7 +12,8 @@ from bounds.proofs.walk import printed_proof
 from bounds.records.witness import Witness, stored_certificates, stored_witnesses
 from bounds.report.page import mathml
 from bounds.report.sections import anchor
-from bounds.report.summary import short, weights
+from bounds.report.summary import weights
+from toymdp.shown import short
 
 from .text import code, page, paragraphs, plain, table
 

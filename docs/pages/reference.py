@@ -75,13 +75,17 @@ def _ranges() -> str:
     return page(table(cells[0], cells[2:]), "Outside them a file is refused, in one line.").strip()
 
 
+def glossary() -> str:
+    """The table of words, which the README repeats."""
+    rows = [(f"**{plain(t.sign)}**", plain(t.name), plain(t.says)) for t in GLOSSARY]
+    return table(("sign", "name", "means"), rows)
+
+
 def words() -> str:
     """The glossary."""
-    rows = [(f"**{plain(t.sign)}**", plain(t.name), plain(t.says)) for t in GLOSSARY]
     return page(
-        "# Words and symbols", "Equation numbers are those of *Spectral Souping*.",
-        table(("sign", "name", "means"), rows),
-    )  # fmt: skip
+        "# Words and symbols", "Equation numbers are those of *Spectral Souping*.", glossary()
+    )
 
 
 def command_line() -> str:
@@ -136,6 +140,8 @@ def _command(path: str, function: Callable[..., Any]) -> str:
 def python() -> str:
     """The names of ``import soupcheck``, with what their docstrings say."""
     parts = [_name(name, getattr(soupcheck, name)) for name in soupcheck.__all__ if name[0] != "_"]
+    parts += ["## soupcheck.plot", *paragraphs(soupcheck.plot.__doc__)]
+    parts += [_name(f"plot.{n}", getattr(soupcheck.plot, n)) for n in soupcheck.plot.__all__]
     return page(
         "# Python", "`import soupcheck` offers these names, each imported when it is first asked for. "
         "Values are in reward units, divergences in nats. Nothing here keeps memory of earlier calls: the "

@@ -9,15 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toymdp import InstanceError
+from toymdp.arrays import Array
 from toymdp.validators import MOST, plain_number
 
 from ..answers import fits
 from ..bank import Bank
 from ..formats.read import read_preferences
+from ..methods.weights import log_probs_of
 from ..preferences import Labelled, Pair, ScoredSet, labels_of, pairs_of, ties_of
 
 FIT_PAIRS = 200
@@ -85,6 +88,29 @@ class Data:
             if fits(bank, one.prompt, [text for text, _ in one.texts], self.counts):
                 kept.append(one)
         return kept
+
+
+@dataclass
+class User:
+    """One user's data before one bank, read by it at most once.
+
+    w: user weights where the data are scored answers. seed: of the pairs made of these.
+    """
+
+    bank: Bank
+    data: Data
+    w: str | None
+    seed: int
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """The comparisons that λ is fitted to."""
+        return self.data.fitting(self.bank, self.data.pairs(self.w, self.seed), FIT_PAIRS)
+
+    @cached_property
+    def log_probs(self) -> Array:
+        """``log π(answer)`` [P, 2N] of each policy at the pairs' answers, the chosen ones first."""
+        return log_probs_of(self.bank, self.pairs)
 
 
 def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:

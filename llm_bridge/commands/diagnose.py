@@ -11,6 +11,7 @@ from .options import (
     DEFAULT_BETA,
     Adapters,
     AnyBase,
+    BankName,
     Bespoke,
     Beta,
     BetaPrime,
@@ -33,6 +34,7 @@ def diagnose(
     data: Annotated[
         Path | None, typer.Argument(help="Preferences in any known format; none: TruthfulQA.")
     ] = None,
+    bank_name: BankName = None,
     model: Model = None,
     adapters: Adapters = None,
     bespoke: Bespoke = None,
@@ -81,8 +83,8 @@ def diagnose(
     from ..measure.diagnosis import Effort, answers_of, diagnose_bank
     from ..preferences import truthfulqa
     from . import tables
-    from .data import Data
-    from .inputs import open_bank, soups_asked
+    from .data import Data, User
+    from .inputs import bank_named, open_bank, soups_asked
     from .output import progress_bars, write_json
     from .pages import page_of
 
@@ -90,13 +92,19 @@ def diagnose(
     if precision not in ("float32", "float64"):
         raise InstanceError.of("--precision", precision, "float32 or better", "say float64")
     preferences = Data(truthfulqa("test")) if data is None else Data.read(data, format, split)
+    own = bank_named(bank_name, model, adapters, bespoke)
     bank = open_bank(
-        model, adapters, bespoke, dtype, device, revision, any_base, chat=chat, length=max_length,
+        own, model, adapters, bespoke, dtype, device, revision, any_base, chat=chat, length=max_length,
         truncate=truncate,
     )  # fmt: skip
-    bundled = data is None and model is None
+    # the user of a bundled bank is known, and was trained on other questions than those measured
+    held, share = preferences, None
+    if own is not None and data is None:
+        held = Data(truthfulqa("train"))
+        w, share = (own.w, own.share) if w is None else (w, None)
     prime = beta if beta_prime is None else beta_prime
-    settings, fit = soups_asked(bank, None if bundled else preferences, w, lam, beta, prime, seed)
+    user = User(bank, held, w, seed)
+    settings, fit = soups_asked(user, lam, beta, prime, share)
     answers = answers_of(bank, preferences.held, items, seed, preferences.counts)
     run = hashlib.sha256((fingerprint(bank, answers, settings) + precision).encode()).hexdigest()
     cache = user_cache_path("soupcheck", appauthor=False) / "llm"
@@ -109,10 +117,9 @@ def diagnose(
             bank, answers, settings, effort=effort, seed=seed, precision=dtype_of(precision),
             chunks=place, tokens=chunks is not None, on_progress=on_progress,
         )  # fmt: skip
-        user = Data(truthfulqa("train")) if bundled else preferences
         steps = place.with_suffix(".steps")
         page = page_of(
-            bank, user, w, report, effort, beta, prime, seed, bundled=bundled,
+            user, report, effort, beta, prime,
             finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
         )  # fmt: skip
     report |= {

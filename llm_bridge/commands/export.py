@@ -11,6 +11,7 @@ from .options import (
     DEFAULT_BETA,
     Adapters,
     AnyBase,
+    BankName,
     Beta,
     BetaPrime,
     Chat,
@@ -36,6 +37,7 @@ def export(
     items: Annotated[
         int, typer.Option(min=1, help="Prompts at whose answers it is measured.")
     ] = 40,
+    bank_name: BankName = None,
     model: Model = None,
     adapters: Adapters = None,
     beta: Beta = DEFAULT_BETA,
@@ -57,33 +59,29 @@ def export(
 
     from bounds.records.output import OutputFile
     from bounds.report.console import tables_console
-    from toymdp import InstanceError
 
     from ..base_content import content_of, folder_of
     from ..comparison.export import export as write
     from ..measure.diagnosis import answers_of
     from ..measure.soups import soup_weights
     from ..preferences import truthfulqa
-    from ..training.default_bank import BASE, folder
-    from .data import Data
-    from .inputs import lambda_from_data, numbers, open_bank
+    from .data import Data, User
+    from .inputs import bank_named, check_lambda_or_pairs, lambda_asked, open_bank
     from .output import write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
-    if (lam is None) == (pairs is None):
-        raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    check_lambda_or_pairs(lam, pairs)
     data = Data(truthfulqa("test")) if pairs is None else Data.read(pairs, format, split)
+    own = bank_named(bank_name, model, adapters, None)
     bank = open_bank(
-        model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
+        own, model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
         truncate=truncate,
     )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
-    if lam is not None:
-        vector = numbers(lam, len(bank.names), "--lambda")
-    else:
-        vector, _ = lambda_from_data(bank, data, w, seed, beta, prime, "batch")
+    vector, _ = lambda_asked(bank, lam, User(bank, data, w, seed), beta, prime, "batch")
     answers = answers_of(bank, data.held, items, seed, data.counts)
-    place = str(folder() / BASE) if model is None else model
+    place = model if own is None else own.place(model)
+    assert place is not None
     held = folder_of(place, revision)
     record = None if held is None else content_of(held)
     found = write(bank, soup_weights(vector, beta, prime), answers, out, place, record)

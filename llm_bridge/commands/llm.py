@@ -10,7 +10,9 @@ import typer
 
 from .diagnose import diagnose
 from .export import export
+from .fetch_smollm import fetch_smollm
 from .make_default import make_default
+from .make_smollm import make_smollm
 from .soup import soup
 from .study import study
 from .train import train
@@ -23,5 +25,7 @@ llm.command()(diagnose)
 llm.command()(soup)
 llm.command()(export)
 llm.command("make-default")(make_default)
+llm.command("fetch-smollm")(fetch_smollm)
+llm.command("make-smollm")(make_smollm)
 llm.command()(train)
 llm.command()(study)

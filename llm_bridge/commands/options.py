@@ -14,6 +14,13 @@ DEFAULT_BETA = 0.2  # that of the bundled bank's recipe
 LEARNING = ("batch", "sequential", "binary")  # ways to learn λ from pairs
 
 Model = Annotated[str | None, typer.Option(help="Folder or hub name; none: the bundled bank.")]
+BankName = Annotated[
+    str | None,
+    typer.Option(
+        "--bank",
+        help="default, smollm or smollm-output; --model then names its base's folder.",
+    ),
+]
 Adapters = Annotated[
     list[str] | None, typer.Option("--adapter", help="Specialist: FOLDER or NAME=FOLDER.")
 ]

@@ -9,29 +9,24 @@ import numpy as np
 from bounds.runs.progress import OnProgress
 from toymdp import InstanceError
 
-from ..bank import Bank
 from ..comparison.crossfit import cross_fit
 from ..comparison.finished import Finished
 from ..comparison.gaps import shortfalls
 from ..comparison.page import first_page
 from ..measure.diagnosis import Effort
-from ..training.default_bank import USER_WEIGHTS
-from .data import FIT_PAIRS, Data
+from .data import User
 
 
 def page_of(
-    bank: Bank, data: Data, w: str | None, report: dict[str, Any], effort: Effort, beta: float,
-    beta_prime: float, seed: int, *, bundled: bool, finished: Finished, on_progress: OnProgress,
+    user: User, report: dict[str, Any], effort: Effort, beta: float, beta_prime: float, *,
+    finished: Finished, on_progress: OnProgress,
 ) -> dict[str, Any]:  # fmt: skip
-    """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone.
-
-    bundled: the bundled bank on its own judgements, whose user is known.
-    """
-    if bundled:
-        w = ",".join(f"{name}={value}" for name, value in USER_WEIGHTS.items())
-    pairs = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
+    """Cross-fit on the user's pairs, draw by every policy; too few pairs: the reason alone."""
+    bank, pairs, seed = user.bank, user.pairs, user.seed
     try:
-        fit = cross_fit(bank, pairs, beta, beta_prime, seed, finished, on_progress)
+        fit = cross_fit(
+            bank, pairs, beta, beta_prime, seed, finished, on_progress, lambda: user.log_probs
+        )
     except InstanceError as refusal:
         return {"says": [f"No page of answers: {refusal}."]}
     heads = list(dict.fromkeys(tuple(bank.encode(p.prompt)) for p in pairs))

@@ -13,6 +13,7 @@ from .options import (
     LEARNING,
     Adapters,
     AnyBase,
+    BankName,
     Beta,
     BetaPrime,
     Chat,
@@ -44,6 +45,7 @@ def soup(
     pairs: Annotated[Path | None, typer.Option(help="A user's pairs to learn λ from.")] = None,
     learn: Annotated[str, typer.Option(help=f"{', '.join(LEARNING)}.")] = "batch",
     w: Annotated[str | None, typer.Option(help="User weights for scored --pairs.")] = None,
+    bank_name: BankName = None,
     model: Model = None,
     adapters: Adapters = None,
     beta: Beta = DEFAULT_BETA,
@@ -71,8 +73,8 @@ def soup(
     from ..measure.soups import soup_mu, soup_weights
     from ..methods.request import Request
     from ..preferences import question_prompt
-    from .data import FIT_PAIRS, Data
-    from .inputs import check_choice, lambda_from_data, numbers, open_bank
+    from .data import Data, User
+    from .inputs import bank_named, check_choice, check_lambda_or_pairs, lambda_asked, open_bank
     from .output import progress_bars, write_json
 
     output = OutputFile(json_path, [pairs] if pairs else [])
@@ -86,32 +88,29 @@ def soup(
     if any(given[need] is None for need in row.needs if need != "lambda"):
         options = " and ".join(f"--{need}" for need in row.needs)
         raise InstanceError.of("--method", method, f"needs {options}", "add what is missing")
-    if "lambda" in row.needs and (lam is None) == (pairs is None):
-        raise InstanceError.of("--lambda", lam, "give it or --pairs, one of the two", "choose")
+    if "lambda" in row.needs:
+        check_lambda_or_pairs(lam, pairs)
+    own = bank_named(bank_name, model, adapters, None)
     bank = open_bank(
-        model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
+        own, model, adapters, None, dtype, device, revision, any_base, chat=chat, length=max_length,
         truncate=truncate,
     )  # fmt: skip
     prime = beta if beta_prime is None else beta_prime
     words = () if attributes is None else tuple(word.strip() for word in attributes.split(","))
     data = None if pairs is None else Data.read(pairs, format, split)
+    user = None if data is None else User(bank, data, w, seed)
     about: dict[str, Any] = {"method": method}
     weights = None
     if "lambda" in row.needs:
-        fit: dict[str, Any] = {}
-        if lam is not None:
-            vector = numbers(lam, len(bank.names), "--lambda")
-        else:
-            assert data is not None
-            vector, fit = lambda_from_data(bank, data, w, seed, beta, prime, learn)
+        vector, fit = lambda_asked(bank, lam, user, beta, prime, learn)
         weights = torch.as_tensor(soup_weights(vector, beta, prime), dtype=torch.float64)
         about |= {
             "lambda": vector.tolist(), "mu": soup_mu(vector, prime).tolist(),
             "weights": weights.tolist(), "lambda from pairs": fit,
         }  # fmt: skip
     history = []
-    if data is not None and "pairs" in row.needs:
-        history = data.fitting(bank, data.pairs(w, seed), FIT_PAIRS)
+    if user is not None and "pairs" in row.needs:
+        history = user.pairs
     with progress_bars() as on_progress:
         request = Request(
             [bank.encode(text) for text in texts], tokens, seed, texts=texts, weights=weights,

@@ -7,7 +7,7 @@ half the time by definition. Standard errors are over prompts, whose pairs are n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +19,10 @@ from toymdp.arrays import Array, IntArray
 
 from ..answers import tokenised
 from ..bank import Bank
-from ..methods.weights import PRIOR, deltas_of, fit_batch, into_domain, prior
+from ..methods.weights import PRIOR, fit_batch, into_domain, log_probs_of, pair_rows, prior
 from ..preferences import Pair
 from .finished import Finished
-from .policies import SOUP, Rival, margins, reference, rivals, soup_margins
+from .policies import SOUP, Rival, margins, rivals, soup_margins
 
 OWN = "Σ λ_k log π_k/ref"  # the reward that λ is fitted for
 LEAST = 8  # pairs below which halves say nothing
@@ -107,17 +107,20 @@ def _hits(apart: Array) -> Array:
 def cross_fit(
     bank: Bank, pairs: Sequence[Pair], beta: float, beta_prime: float, seed: int = 0,
     finished: Finished | None = None, on_progress: OnProgress = silent,
+    log_probs: Callable[[], Array] | None = None,
 ) -> CrossFit:  # fmt: skip
     """Fit λ on each half, judge everything on the other. Raises InstanceError for too few pairs.
 
-    finished: where margins are kept, so that a killed run does not compute them again.
+    finished: where margins are kept, so that a killed run does not compute them again. log_probs: gives
+    ``log_probs_of`` the pairs, where they are known.
     """
     half, groups = halves_of(pairs, seed)
     finished = finished or Finished(None, "")
     answers = [tokenised(bank, p.prompt, t) for p in pairs for t, _ in p.texts]
     N, K, every = len(pairs), len(bank.names), rivals(bank)
-    deltas = finished.once("deltas", lambda: deltas_of(bank, pairs, beta).ravel()).reshape(N, K)
-    ref = finished.once("ref", lambda: reference(bank, answers))
+    known = log_probs or (lambda: log_probs_of(bank, pairs))
+    logs = finished.once("log probs", lambda: known().ravel()).reshape(-1, 2 * N)
+    deltas, ref = pair_rows(logs, K, beta), logs[0]
     lam, error = fitted(deltas)
     kept, shrunk = into_domain(lam, beta, beta_prime)
     halves = np.zeros((2, K))
@@ -141,6 +144,11 @@ def cross_fit(
                 )
         for number, rival in enumerate((None, *every)):
             name = SOUP if rival is None else rival.name
+            on_progress("comparing policies", n * (len(every) + 1) + number, 2 * (len(every) + 1))
+            if name in bank.policies:
+                own = (logs[bank.policies.index(name)] - ref)[places]
+                hits[name][chosen] = _hits(own[::2] - own[1::2])
+                continue
 
             def margin(rival: Rival | None = rival) -> Array:
                 if rival is None:
@@ -151,9 +159,7 @@ def cross_fit(
                 hits[name][chosen] = _hits(finished.once(f"half {n} {name}", margin))
             except InstanceError as refusal:
                 left_out[name] = str(refusal)
-            on_progress(
-                "comparing policies", n * (len(every) + 1) + number + 1, 2 * (len(every) + 1)
-            )
+    on_progress("comparing policies", 2 * (len(every) + 1), 2 * (len(every) + 1))
     apart = np.atleast_2d(np.corrcoef(deltas.T)) if np.ptp(deltas, axis=0).all() else None
     return CrossFit(
         kept, error, halves, shrunk,

@@ -21,7 +21,7 @@ from ..backend import torch
 from ..bank import REF, Bank, pad
 from ..decoding import generate, single_row
 from ..forward import logits_of, states_of
-from ..measure.soups import LogitMixture, mix
+from ..measure.rollout_gap import drawn_and_measured
 from .finished import Finished
 from .policies import BATCH, SOUP, Rival, rivals
 
@@ -37,32 +37,23 @@ class Shortfall:
     cut: float
 
 
-def _divergences(bank: Bank, answers: Sequence[Answer], base: Any, weights: Tensor) -> Array:
-    """``Σ_t KL(π‖π_w)`` [N] of each answer, nats; base: the model that is π now, None for the soup."""
+def _divergences(bank: Bank, answers: Sequence[Answer], base: Any) -> Array:
+    """``Σ_t KL(π‖π_w)`` [N] of each answer, nats; base: the model that is π now."""
     assert bank.bespoke is not None
     totals = torch.zeros(len(answers), dtype=torch.float64)
-    K = len(bank.names)
     for start in range(0, len(answers), BATCH):
         part = answers[start : start + BATCH]
         ids, mask = pad([a.ids for a in part], bank.device)
         where = [(i, place) for i, a in enumerate(part) for place in a.places]
-        size = bank.states_at_once(len(bank.policies) + 2)
-        if base is None:
-            hidden = bank.hidden(ids, mask)
-        else:
-            hidden = states_of(base, ids, mask)
-            with bank.using(bank.bespoke):
-                theirs = states_of(base, ids, mask)
+        size = bank.states_at_once(4)
+        own = states_of(base, ids, mask)
+        with bank.using(bank.bespoke):
+            theirs = states_of(base, ids, mask)
         for first in range(0, len(where), size):
             row, place = torch.tensor(where[first : first + size], device=bank.device).T
-            if base is None:
-                both = bank.logits(hidden[:, row, place]).double()
-                z, z_w = mix(both[: K + 1], weights[None].to(both.device))[0], both[-1]
-            else:
-                z = logits_of(base, hidden[row, place]).double()
-                with bank.using(bank.bespoke):
-                    z_w = logits_of(base, theirs[row, place]).double()
-            mine = z.log_softmax(dim=1)
+            mine = logits_of(base, own[row, place]).double().log_softmax(dim=1)
+            with bank.using(bank.bespoke):
+                z_w = logits_of(base, theirs[row, place]).double()
             apart = torch.where(mine > -torch.inf, mine - z_w.log_softmax(dim=1), 0.0)
             each = (mine.exp() * apart).sum(dim=1).cpu()
             totals.index_add_(0, row.cpu() + start, each)
@@ -75,21 +66,19 @@ def shortfall(
     tokens: int, seed: int,
 ) -> list[float]:  # fmt: skip
     """Draw one answer to each prompt by a policy (None: the soup); the fields of its Shortfall."""
-    mixture = torch.as_tensor(np.asarray(weights), dtype=torch.float64)
-
-    def measured(drawn: Sequence[Sequence[int]], base: Any) -> list[float]:
-        answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
-        totals = beta * _divergences(bank, answers, base, mixture)
-        cut = sum(len(a) == tokens and a[-1] not in bank.ends for a in drawn) / len(drawn)
-        return [float(totals.mean()), float(totals.std(ddof=1) / np.sqrt(len(totals))), cut]
-
     if rival is None:
-        drawn = generate(bank, prompts, LogitMixture(mixture), tokens=tokens, seed=seed)
-        return measured(drawn, None)
-    with rival.under(bank, weights.tolist()) as base:
-        return measured(
-            generate(bank, prompts, single_row, tokens=tokens, seed=seed, single=base), base
+        drawn, sums = drawn_and_measured(
+            bank, prompts, weights, tokens=tokens, seed=seed, precision=torch.float64
         )
+        totals = sums[:, 0]
+    else:
+        with rival.under(bank, weights.tolist()) as base:
+            drawn = generate(bank, prompts, single_row, tokens=tokens, seed=seed, single=base)
+            answers = [Answer((*p, *a), len(p)) for p, a in zip(prompts, drawn, strict=True)]
+            totals = _divergences(bank, answers, base)
+    cut = sum(len(a) == tokens and a[-1] not in bank.ends for a in drawn) / len(drawn)
+    mean, error = totals.mean(), totals.std(ddof=1) / np.sqrt(len(totals))
+    return [float(beta * mean), float(beta * error), cut]
 
 
 def shortfalls(

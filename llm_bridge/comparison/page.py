@@ -74,6 +74,8 @@ def sentences(
             "far from linear in the reference's state" if least < FAR else
             "linear in the reference's state in part only")  # fmt: skip
         lines.append(f"Log-ratios of the specialists are {word}: held-out R² at least {least:.3f}.")
+    else:
+        lines.append("Whether log-ratios are linear in the state takes more prompts to tell.")
     if gaps:
         far, near = gaps["ref"], gaps[SOUP]
         lines.append(

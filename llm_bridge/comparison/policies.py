@@ -12,9 +12,9 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from ..answers import Answer, answer_log_probs
+from ..answers import Answer, distinct, log_probs
 from ..backend import torch
-from ..bank import REF, Bank, pad
+from ..bank import Bank, pad
 from ..measure.soups import mix
 from ..methods.p_soups import parameter_soup
 from ..methods.peft_merge import peft_merge
@@ -57,26 +57,14 @@ def rivals(bank: Bank) -> list[Rival]:
 
 
 @torch.no_grad()
-def log_probs(bank: Bank, answers: Sequence[Answer]) -> Array:
-    """``log π(answer)`` [N] of the policy that is active."""
-    found = torch.zeros(len(answers), dtype=torch.float64)
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
-    for start in range(0, len(order), BATCH):
-        some = order[start : start + BATCH]
-        found[some] = answer_log_probs(bank, [answers[i] for i in some]).double().cpu()
-    return np.asarray(found)
-
-
-@torch.no_grad()
 def soup_log_probs(bank: Bank, answers: Sequence[Answer], weights: Array) -> Array:
     """``log π~(answer)`` [N] of the soup with weights [K], its logits mixed at every token."""
-    found = torch.zeros(len(answers), dtype=torch.float64)
     K = len(bank.names)
     mixture = torch.as_tensor(np.asarray(weights), dtype=torch.float64)[None]
-    order = sorted(range(len(answers)), key=lambda i: len(answers[i].ids))
-    for start in range(0, len(order), BATCH):
-        some = order[start : start + BATCH]
-        part = [answers[i] for i in some]
+    once, places = distinct(answers)
+    found = torch.zeros(len(once), dtype=torch.float64)
+    for start in range(0, len(once), BATCH):
+        part = once[start : start + BATCH]
         ids, mask = pad([a.ids for a in part], bank.device)
         hidden = bank.hidden(ids, mask)
         where = [(i, place) for i, a in enumerate(part) for place in a.places]
@@ -87,8 +75,8 @@ def soup_log_probs(bank: Bank, answers: Sequence[Answer], weights: Array) -> Arr
             mixed = mix(z, mixture.to(z.device))[0]
             taken = mixed.gather(1, ids[row, place + 1][:, None])[:, 0]
             each = (taken - torch.logsumexp(mixed, dim=1)).cpu()
-            found.index_add_(0, torch.tensor(some)[row.cpu()], each)
-    return np.asarray(found)
+            found.index_add_(0, row.cpu() + start, each)
+    return np.asarray(found[places])
 
 
 def margins(
@@ -100,7 +88,7 @@ def margins(
     """
     try:
         with rival.under(bank, weights.tolist()):
-            found = log_probs(bank, answers) - ref
+            found = np.asarray(log_probs(bank, answers).double()) - ref
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         if isinstance(error, InstanceError):
             raise
@@ -113,9 +101,3 @@ def soup_margins(bank: Bank, answers: Sequence[Answer], weights: Array, ref: Arr
     """The same of the soup: [N]."""
     found = soup_log_probs(bank, answers, weights) - ref
     return np.asarray(found[::2] - found[1::2])
-
-
-def reference(bank: Bank, answers: Sequence[Answer]) -> Array:
-    """``log ref(answer)`` [N]."""
-    with bank.using(REF):
-        return log_probs(bank, answers)

@@ -75,6 +75,11 @@ _ROWS = (
         "`prompt`, `response_1`, `response_2`, `preference_strength`: below 0 the first is better, 0 a tie",
     ),
     Format(
+        "helpsteer3", ("context", "response1", "response2", "overall_preference"), comparisons.helpsteer3,
+        "`context`: messages, `response1`, `response2`, `overall_preference`: below 0 the first is better, 0 "
+        "a tie; where it is null, the mean of `individual_preference: [{score}]` in its place",
+    ),
+    Format(
         "helpsteer", ("prompt", "response", *ratings.HELPSTEER), ratings.helpsteer,
         "`prompt`, `response`, `helpfulness`, `correctness`, `coherence`, `complexity`, `verbosity`: "
         "HelpSteer 1 and 2, one answer a row", scores=True,

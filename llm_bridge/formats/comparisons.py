@@ -78,6 +78,32 @@ def helpsteer_pairs(row: Row, out: Gathered) -> None:
     out.compared(steered(row), *(texts if strength < 0 else texts[::-1]))
 
 
+def helpsteer3(row: Row, out: Gathered) -> None:
+    """Read HelpSteer3's preferences: a conversation, two answers, what the annotators made of them.
+
+    ``overall_preference`` is theirs together, below 0 where the first answer is better; where it is null, the
+    mean of their own scores says it.
+    """
+    if row.fields.get("overall_preference") is not None:
+        strength = row.number("overall_preference")
+    else:
+        own = [
+            one.number("score")
+            for one in row.objects("individual_preference")
+            if one.fields.get("score") is not None
+        ]
+        if not own:
+            out.left_out["answers without a rating"] += 1
+            return
+        strength = sum(own) / len(own)
+    if strength == 0:
+        out.left_out["ties"] += 1
+        return
+    texts = (row.text("response1"), row.text("response2"))
+    prompt = Conversation(row.turns("context"))
+    out.compared(prompt, *(texts if strength < 0 else texts[::-1]))
+
+
 TURN = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 
 

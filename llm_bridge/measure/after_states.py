@@ -57,33 +57,74 @@ class AfterStates:
         return np.asarray((p * self.norms).sum(axis=1) + rest * bound)
 
 
+@dataclass(frozen=True, eq=False)
+class Reached:
+    """Prefixes and the states behind them. hidden: [P, N, d], of every policy."""
+
+    prefixes: Sequence[Sequence[int]]
+    hidden: Tensor
+
+    def first(self, n: int) -> Reached:
+        """The first n of them."""
+        return Reached(self.prefixes[:n], self.hidden[:, :n])
+
+
+def longest_runs(prefixes: Sequence[Sequence[int]]) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The prefixes that begin no other of them, shortest first; and which of these each prefix begins.
+
+    In order of their tokens a prefix stands right before those that it begins.
+    """
+    every = sorted({tuple(p) for p in prefixes}, reverse=True)
+    run: dict[tuple[int, ...], tuple[int, ...]] = {}
+    last: tuple[int, ...] = ()
+    for prefix in every:
+        last = last if last[: len(prefix)] == prefix else prefix
+        run[prefix] = last
+    runs = sorted(set(run.values()), key=lambda r: (len(r), r))
+    place = {r: i for i, r in enumerate(runs)}
+    return runs, [place[run[tuple(p)]] for p in prefixes]
+
+
+@torch.no_grad()
+def reach(bank: Bank, prefixes: Sequence[Sequence[int]], batch: int = 32) -> Reached:
+    """States behind prefixes, by one pass over each text that they are prefixes of."""
+    runs, of = longest_runs(prefixes)
+    last = torch.tensor([len(p) - 1 for p in prefixes])
+    owner = torch.tensor(of)
+    hidden: Tensor = None
+    for start in range(0, len(runs), batch):
+        part = runs[start : start + batch]
+        states = bank.hidden(*pad(part, bank.device))
+        mine = ((owner >= start) & (owner < start + len(part))).nonzero()[:, 0]
+        found = states[:, (owner[mine] - start).to(bank.device), last[mine].to(bank.device)]
+        if hidden is None:
+            hidden = found.new_empty((len(found), len(prefixes), found.shape[2]))
+        hidden[:, mine.to(bank.device)] = found
+    return Reached(prefixes, hidden)
+
+
 @torch.no_grad()
 def after_states(
-    bank: Bank, prefixes: Sequence[Sequence[int]], top: int, weights: Tensor, *, precision: Any,
-    batch: int = 64,
-) -> AfterStates:  # fmt: skip
-    """Take the ``top`` likeliest tokens under ref at each prefix and the reference's state after each.
+    bank: Bank, reached: Reached, top: int, weights: Tensor, *, precision: Any
+) -> AfterStates:
+    """Take the ``top`` likeliest tokens under ref at each state and the reference's state after each.
 
     weights: [M, K] of soups. m = min(top, A).
     """
     m, K = min(top, bank.vocab_size), len(bank.names)
     stores: list[list[Tensor]] = [[], [], [], []]
-    for start in range(0, len(prefixes), batch):
-        part = prefixes[start : start + batch]
-        ids, mask = pad(part, bank.device)
-        last = mask.sum(dim=1) - 1
-        hidden = bank.hidden(ids, mask)[:, torch.arange(len(part)), last]
-        # a state at a time: logits of all policies, never [states, A, K]
-        for n in range(len(part)):
-            z = bank.logits(hidden[:, n : n + 1]).to(precision)
-            d, live = log_ratios(z)
-            z = torch.cat([z, mix(z[: K + 1], weights.to(z.device))])
-            log_z = torch.logsumexp(torch.where(live, z, -torch.inf), dim=2)
-            tokens = torch.where(live, z[0], -torch.inf)[0].topk(m).indices
-            ratio = d[:, 0, tokens] - (log_z[1 : len(d) + 1] - log_z[:1])
-            log_p = z[:, 0, tokens] - log_z
-            for store, value in zip(stores, (tokens, live[0, tokens], log_p, ratio), strict=True):
-                store.append(value.cpu())
+    prefixes = reached.prefixes
+    # a state at a time: logits of all policies, never [states, A, K]
+    for n in range(len(prefixes)):
+        z = bank.logits(reached.hidden[:, n : n + 1]).to(precision)
+        d, live = log_ratios(z)
+        z = torch.cat([z, mix(z[: K + 1], weights.to(z.device))])
+        log_z = torch.logsumexp(torch.where(live, z, -torch.inf), dim=2)
+        tokens = torch.where(live, z[0], -torch.inf)[0].topk(m).indices
+        ratio = d[:, 0, tokens] - (log_z[1 : len(d) + 1] - log_z[:1])
+        log_p = z[:, 0, tokens] - log_z
+        for store, value in zip(stores, (tokens, live[0, tokens], log_p, ratio), strict=True):
+            store.append(value.cpu())
     taken, allowed, logs, ratios = (torch.stack(store).numpy() for store in stores)
     psi = np.concatenate([
         _states_after(bank, prefixes[i : i + 8], taken[i : i + 8]) for i in range(0, len(taken), 8)
@@ -128,6 +169,10 @@ class LinearFit:
     held_out: [P−1], R² on states that the fit has not seen (one half fitted, the other judged).
     residual: [P−1], largest |residual| of the fit on all states, nats; size: [P−1], largest |field|.
     rows, rank: equations and the rank of psi in them.
+
+    Where the rank is the number of equations a fit leaves no residual, whatever the field: ``enough`` and
+    ``half_enough`` say whether there are more, so that residual and R² mean anything. half: rows and rank
+    of the half that R² is fitted on.
     """
 
     nu: Array
@@ -136,6 +181,17 @@ class LinearFit:
     size: Array
     rows: int
     rank: int
+    half: tuple[int, int]
+
+    @property
+    def enough(self) -> bool:
+        """Whether all states together are more equations than unknowns that they determine."""
+        return self.rank < self.rows
+
+    @property
+    def half_enough(self) -> bool:
+        """Whether those of the half that R² is fitted on are."""
+        return self.half[1] < self.half[0]
 
 
 def centred(values: Array, live: Array) -> Array:
@@ -162,14 +218,16 @@ def fit_linear(states: AfterStates, seed: int = 0) -> LinearFit:
         nu, _, rank, _ = np.linalg.lstsq(rows, target.T, rcond=1e-10)
         return np.asarray(nu.T), int(rank)
 
-    half, _ = solve(seen)
-    missed = fields[:, unseen] - np.einsum("pd,nmd->pnm", half, psi[unseen])
+    first, half_rank = solve(seen)
+    missed = fields[:, unseen] - np.einsum("pd,nmd->pnm", first, psi[unseen])
     total = (fields[:, unseen] ** 2).sum(axis=(1, 2))
     held_out = 1.0 - (missed**2).sum(axis=(1, 2)) / np.where(total > 0, total, 1.0)
     nu, rank = solve(np.arange(N))
     residual = np.abs(fields - np.einsum("pd,nmd->pnm", nu, psi)).max(axis=(1, 2))
     size = np.abs(fields).max(axis=(1, 2))
-    return LinearFit(nu, held_out, residual, size, int(states.live.sum()) - N, rank)
+    equations = states.live.sum(axis=1) - 1  # a state's constant takes one
+    half = int(equations[seen].sum()), half_rank
+    return LinearFit(nu, held_out, residual, size, int(equations.sum()), rank, half)
 
 
 def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
@@ -195,33 +253,51 @@ COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judge
 
 
 @torch.no_grad()
-def state_linearity(bank: Bank, prefixes: Sequence[Sequence[int]], seed: int = 0) -> Array:
+def state_linearity(bank: Bank, reached: Reached, seed: int = 0) -> Array | None:
     """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
 
     For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
     state, and R² is 1 as soon as half of the states determine that map. Judged on up to 2048 tokens, drawn.
+    None where that half's states are linearly independent: then nothing is overdetermined.
     """
+    half = len(reached.prefixes) // 2
     rng = np.random.default_rng(seed)
-    columns = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    columns = drawn_tokens(bank, rng)
     psi, fields = [], []
-    for start in range(0, len(prefixes), 16):
-        ids, mask = pad(prefixes[start : start + 16], bank.device)
-        hidden = bank.hidden(ids, mask)[:, torch.arange(len(ids)), mask.sum(dim=1) - 1]
-        z = bank.logits(hidden)[:, :, columns.to(bank.device)].double().cpu()
-        d, live = log_ratios(z)
-        count = live.sum(dim=1, keepdim=True).clamp_min(1)
-        fields.append(torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0))
+    for start in range(0, len(reached.prefixes), 16):
+        hidden = reached.hidden[:, start : start + 16]
+        fields.append(centred_ratios(bank.logits(hidden)[:, :, columns]))
         psi.append(hidden[0].double().cpu())
     states, every = torch.cat(psi), torch.cat(fields, dim=1)
-    order = torch.from_numpy(rng.permutation(len(prefixes)))
-    seen, unseen = order[: len(order) // 2], order[len(order) // 2 :]
-    held_out = []
-    for field in every:
-        nu = torch.linalg.lstsq(states[seen], field[seen], driver="gelsd").solution
-        missed = field[unseen] - states[unseen] @ nu
-        total = (field[unseen] ** 2).sum().clamp_min(1e-300)
-        held_out.append(1.0 - float((missed**2).sum() / total))
-    return np.array(held_out)
+    order = torch.from_numpy(rng.permutation(len(reached.prefixes)))
+    share, rank = linear_share(states, every, order[:half], order[half:])
+    return share if rank < half else None
+
+
+def drawn_tokens(bank: Bank, rng: np.random.Generator) -> Tensor:
+    """Up to 2048 token ids."""
+    every = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    return every.to(bank.device)
+
+
+def centred_ratios(z: Tensor) -> Tensor:
+    """Log-ratios [P−1, N, c] less their mean over the c tokens of a state, from logits [P, N, c]."""
+    d, live = log_ratios(z.double().cpu())
+    count = live.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0)
+
+
+def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Array, int]:
+    """R² [P−1] on states ``unseen`` of fields [P−1, N, c] fitted linearly in states [N, d] on ``seen``.
+
+    And the rank of the states seen: if they are independent, every field fits them.
+    """
+    # all fields at once: what costs is the decomposition of the states
+    fit = torch.linalg.lstsq(states[seen], torch.cat([*fields[:, seen]], dim=1), driver="gelsd")
+    missed = torch.cat([*fields[:, unseen]], dim=1) - states[unseen] @ fit.solution
+    each = (missed**2).sum(dim=0).reshape(len(fields), -1).sum(dim=1)
+    total = (fields[:, unseen] ** 2).sum(dim=(1, 2)).clamp_min(1e-300)
+    return np.asarray(1.0 - each / total), int(fit.rank)
 
 
 @torch.no_grad()

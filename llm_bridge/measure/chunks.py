@@ -33,7 +33,7 @@ FORMAT = "soupcheck-llm-chunks/2"
 
 
 def fingerprint(bank: Bank, answers: Sequence[Answer], settings: SoupSettings) -> str:
-    """SHA-256 of what the numbers depend on: adapters, answers, soups, temperatures."""
+    """SHA-256 of what the numbers depend on: adapters, answers, soups, temperatures, the kind of device."""
     digest = hashlib.sha256()
     for name, value in sorted(bank.model.named_parameters()):
         if ".lora_" in name or "norm" in name:
@@ -42,7 +42,15 @@ def fingerprint(bank: Bank, answers: Sequence[Answer], settings: SoupSettings) -
     digest.update(json.dumps([(answer.ids, answer.begin) for answer in answers]).encode())
     digest.update(settings.lams.tobytes())
     digest.update(
-        repr((bank.policies, settings.names, settings.beta, settings.beta_prime)).encode()
+        repr(
+            (
+                bank.policies,
+                settings.names,
+                settings.beta,
+                settings.beta_prime,
+                bank.device.type,
+            )
+        ).encode()
     )
     return digest.hexdigest()
 
@@ -135,15 +143,16 @@ def tally_answers(
     settings: SoupSettings,
     *,
     precision: Any = torch.float32,
-    batch: int = 16,
+    batch: int | None = None,
     chunks: Path | None = None,
     tokens: bool = False,
     on_progress: OnProgress = silent,
 ) -> Tally:
     """Measure every state of the answers; with ``chunks``, resumable. Constant memory.
 
-    tokens: also write one record for each state into the chunk file.
+    tokens: also write one record for each state into the chunk file. batch: answers of a chunk.
     """
+    batch = batch or bank.at_once
     if not answers:
         raise InstanceError.of("prompts", 0, "there is nothing to measure", "check the file")
     file = ChunkFile(chunks, fingerprint(bank, answers, settings)) if chunks is not None else None

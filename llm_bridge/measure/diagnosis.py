@@ -20,14 +20,16 @@ from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from .after_states import decodability, norm_bound, state_linearity
+from .after_states import LinearFit, Reached, decodability, norm_bound, reach, state_linearity
 from .chunks import fingerprint, tally_answers
+from .measures import measure
 from .rollout_gap import ASSUMED, rollout_gap
 from .soups import SoupSettings
-from .stream import rounding_unit, stream
+from .stream import rounding_unit
 from .totals import Tally, effective_rank, explained_shares
 from .verdicts import feature_checks, stream_checks
 
+MOST_STATES = 2400  # on which log-ratios are fitted linearly in the state
 LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # of the context, for Assumption 2's defect
 
 
@@ -83,17 +85,17 @@ def sampled_prefixes(answers: Sequence[Answer], n: int, seed: int) -> list[tuple
 
 
 def kl_from_bespoke(
-    bank: Bank, prefixes: Sequence[Sequence[int]], settings: SoupSettings, precision: Any
+    bank: Bank, reached: Reached, settings: SoupSettings, precision: Any
 ) -> Array | None:
-    """``KL(π_w‖soup_m)`` [M, N] in nats at the states of the prefixes; None without π_w."""
+    """``KL(π_w‖soup_m)`` [M, N] in nats at given states; None without π_w."""
     if bank.bespoke is None:
         return None
-    answers = [Answer((*p, 0), len(p)) for p in prefixes]
-    K = len(bank.names)
-    parts = [
-        np.asarray(c.measures.kl[K + 1, K + 2 :].double().cpu())
-        for c in stream(bank, answers, settings.weights, precision=precision)
-    ]
+    K, size = len(bank.names), bank.states_at_once(len(bank.policies) + len(settings.names))
+    parts = []
+    for start in range(0, len(reached.prefixes), size):
+        z = bank.logits(reached.hidden[:, start : start + size])
+        of = measure(z, settings.weights, bespoke=True, precision=precision)
+        parts.append(np.asarray(of.kl[K + 1, K + 2 :].double().cpu()))
     return np.concatenate(parts, axis=1)
 
 
@@ -119,21 +121,24 @@ def diagnose_bank(
     checks = stream_checks(tally, bank, eps)
     bound = norm_bound(bank)
     on_progress("states after a token", 0, 3)
-    prefixes = sampled_prefixes(answers, effort.fit_states, seed)
-    kl = kl_from_bespoke(bank, prefixes, settings, precision)
+    # the first of a seeded order: the states of the fit on psi((s,a)) are among those of that on psi(s)
+    width = bank.width
+    fitted = min(4 * width, MOST_STATES)
+    reached = reach(bank, sampled_prefixes(answers, max(effort.fit_states, fitted), seed))
+    few = reached.first(effort.fit_states)
+    kl = kl_from_bespoke(bank, few, settings, precision)
     features = feature_checks(
-        bank, prefixes, settings, bound, top=effort.top, kl=kl, precision=precision
+        bank, few, settings, bound, top=effort.top, kl=kl, precision=precision
     )
     checks += features.checks
     on_progress("states after a token", 1, 3)
-    width = bank.width
-    linear = state_linearity(bank, sampled_prefixes(answers, min(4 * width, 1024), seed), seed)
+    linear = state_linearity(bank, reached.first(fitted), seed)
     on_progress("states after a token", 2, 3)
     windows = sampled_prefixes(answers, effort.window_states, seed + 1)
     longest = max(map(len, windows))
     defect = decodability(bank, windows, [L for L in LENGTHS if longest > L])
     on_progress("states after a token", 3, 3)
-    norms = features.states.norms[features.states.live]
+    norms, fit = features.states.norms[features.states.live], features.fit
     gaps = gap_rows(bank, answers, settings, effort, seed, precision, on_progress)
     digest = fingerprint(bank, answers, settings)
     return {
@@ -154,10 +159,11 @@ def diagnose_bank(
                 np.where(features.states.live, np.exp(features.states.log_probs[0]), 0.0)
                 .sum(axis=1).mean()
             ),
-            "held-out R² on psi((s,a))": _by_policy(bank, features.fit.held_out),
-            "largest residual": _by_policy(bank, features.fit.residual),
-            "equations": features.fit.rows, "rank": features.fit.rank,
-            "held-out R² on psi(s)": _by_policy(bank, linear),
+            "held-out R² on psi((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
+            "largest residual": _by_policy(bank, fit.residual if fit.enough else None),
+            "equations": fit.rows, "rank": fit.rank if fit.enough else None,
+            "held-out R² on psi(s)": _by_policy(bank, linear), "width": width,
+            "not told": too_few(fit, linear, min(fitted, len(reached.prefixes)) // 2, width),
             "logit error": dict(features.logit_error),
         },
         "decodability defect": {str(L): v for L, v in defect.items()},
@@ -171,8 +177,24 @@ def diagnose_bank(
     }  # fmt: skip
 
 
-def _by_policy(bank: Bank, values: Array) -> dict[str, float | None]:
-    return {n: number(float(v)) for n, v in zip(bank.policies[1:], values, strict=True)}
+def too_few(fit: LinearFit, linear: Array | None, states: int, width: int) -> str | None:
+    """Which linear fits have no more equations than unknowns, and so say nothing; None where all do."""
+    rows = (
+        ("residual and rank on psi((s,a))", fit.rows, fit.enough),
+        ("held-out R² on psi((s,a))", fit.half[0], fit.half_enough),
+        ("held-out R² on psi(s)", states, linear is not None),
+    )
+    said = [f"{what}: {n} equations" for what, n, enough in rows if not enough]
+    if not said:
+        return None
+    return f"{'; '.join(said)}, of up to {width} unknowns; give more prompts"
+
+
+def _by_policy(bank: Bank, values: Array | None) -> dict[str, float | None]:
+    names = bank.policies[1:]
+    if values is None:
+        return dict.fromkeys(names)
+    return {n: number(float(v)) for n, v in zip(names, values, strict=True)}
 
 
 def measured(tally: Tally, bank: Bank, settings: SoupSettings) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def mix(z: Tensor, weights: Tensor) -> Tensor:
     ``z_ref + Σ_k weights_k (z_k − z_ref)``; what ref forbids stays forbidden, whatever the signs.
     """
     d, live = log_ratios(z)
-    mixed = torch.where(live, z[0], 0.0) + torch.einsum("mk,knc->mnc", weights.to(d.dtype), d)
+    mixed = torch.where(live, z[0], 0.0) + torch.einsum("mk,knc->mnc", weights.to(d), d)
     return torch.where(live, mixed, -torch.inf)
 
 

@@ -40,13 +40,15 @@ def stream(
     weights: Tensor,
     *,
     precision: Any = torch.float32,
-    batch: int = 16,
+    batch: int | None = None,
     limit: int | None = None,
 ) -> Iterator[Chunk]:
     """Measure the states of many answers, chunk by chunk, in order.
 
-    weights: [M, K] of soups on log-ratios. limit: states at once (default: by bytes).
+    weights: [M, K] of soups on log-ratios. batch: answers that go through the model together. limit:
+    states at once (default: by bytes).
     """
+    batch = batch or bank.at_once
     size = limit or bank.states_at_once(len(bank.policies) + len(weights))
     for start in range(0, len(answers), batch):
         part = answers[start : start + batch]

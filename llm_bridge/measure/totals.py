@@ -16,6 +16,7 @@ from bounds.sides import NotApplicable, Sides, worst
 from toymdp import InstanceError, validators
 from toymdp.arrays import Array, real_numbers
 
+from ..backend import torch
 from .measures import Measures
 from .soups import SoupSettings
 
@@ -121,9 +122,13 @@ def tally_of(
     In ``where`` of a claim's sides "soup" counts all soups of the settings, also those outside the
     budget, which ss.thm1.gap.sharp does not speak of.
     """
+    tensors = {k: getattr(measures, k) for k in ("log_upper", "log_lower", *SUMS, "inner", "scale")}
+    # one transfer for all: a GPU waits at each
+    flat = torch.cat([each.double().flatten() for each in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([each.numel() for each in tensors.values()])[:-1]
     arrays = {
-        key: np.asarray(getattr(measures, key).double().cpu())
-        for key in ("log_upper", "log_lower", *SUMS, "inner", "scale")
+        key: part.reshape(each.shape)
+        for (key, each), part in zip(tensors.items(), np.split(flat, ends), strict=True)
     }
     arrays["neg_log_lower"] = -arrays.pop("log_lower")
     N = len(row)

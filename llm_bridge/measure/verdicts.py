@@ -15,7 +15,15 @@ from toymdp.arrays import Array
 
 from ..backend import torch
 from ..bank import Bank
-from .after_states import AfterStates, LinearFit, after_states, fit_linear, kl_bounds, logit_norm
+from .after_states import (
+    AfterStates,
+    LinearFit,
+    Reached,
+    after_states,
+    fit_linear,
+    kl_bounds,
+    logit_norm,
+)
 from .soups import SoupSettings
 from .stream import rounding_unit
 from .totals import Tally
@@ -68,7 +76,7 @@ class FeatureReport:
 
 def feature_checks(
     bank: Bank,
-    prefixes: Sequence[Sequence[int]],
+    reached: Reached,
     settings: SoupSettings,
     bound: float | None,
     *,
@@ -81,13 +89,13 @@ def feature_checks(
 
     nu: [K+1, d] with ``Q = psi·nu`` in reward units, where they are known; else the centred fit's.
     bound: largest ‖psi‖ (None: unknown, then the mass outside the top tokens leaves (9) undecided).
-    kl: [M, N] ``KL(π_w‖soup)`` at the prefixes' states.
+    kl: [M, N] ``KL(π_w‖soup)`` at these states.
 
     Where the fit's residual shows that no nu exists, Lemma 1's conclusion is false at these states,
     and what rests on it is not-applicable, with the residual as reason.
     """
     eps = rounding_unit(bank, precision)
-    states = after_states(bank, prefixes, top, settings.weights, precision=precision)
+    states = after_states(bank, reached, top, settings.weights, precision=precision)
     fit = fit_linear(states)
     worst = int(np.argmax(fit.residual / np.where(fit.size > 0, fit.size, 1.0)))
     scale = 1.0 + float(fit.size.max()) + float(np.abs(states.log_probs[0][states.live]).max())
@@ -96,8 +104,9 @@ def feature_checks(
         {"k": worst}, note="residual of the centred fit",
     )  # fmt: skip
     lemma = check_of("ss.lemma1", sides, eps, [OPTIMAL, SAMPLED])
-    if lemma.verdict == "holds" and fit.rank >= fit.rows:
-        lemma = replace(lemma, verdict="undecided", reason="as many features as equations")
+    if not fit.enough:
+        reason = f"{fit.rows} equations, no more than unknowns: no residual whatever is true"
+        lemma = replace(lemma, verdict="undecided", reason=reason)
     if bank.bespoke is None or kl is None:
         return FeatureReport(states, fit, [lemma], bound, {})
     linear = nu is not None or lemma.verdict == "holds"
@@ -105,6 +114,8 @@ def feature_checks(
         f"q-linear: no nu, largest residual {sides.lhs:.3g} nats of {fit.size[worst]:.3g}, "
         f"held-out R² {fit.held_out[worst]:.3f}"
     )
+    if not fit.enough:
+        reason = f"q-linear: {lemma.reason}"
     vectors = settings.beta * fit.nu if nu is None else nu
     errors: dict[str, float] = {}
     rows: dict[str, list[Sides]] = {"ss.thm1.kl.any": [], "ss.thm1.kl.repaired": []}

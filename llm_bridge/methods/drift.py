@@ -69,6 +69,6 @@ class Drift:
 def answers(bank: Bank, request: Request) -> Answers:
     """Draws of the tilted reference, and the weight p of each word."""
     drift = Drift.learned(bank, request.pairs, request.words)
-    options = {"tokens": request.tokens, "seed": request.seed}
+    options: dict[str, Any] = {"tokens": request.tokens, "seed": request.seed}
     drawn = [drift.answer(bank, text, **options) for text in request.texts]
     return drawn, {"weights": dict(zip(request.words, drift.weights.tolist(), strict=True))}

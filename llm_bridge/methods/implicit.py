@@ -44,21 +44,24 @@ class Implicit:
         top = torch.where(live, tilt, -torch.inf).amax(dim=1, keepdim=True)
         accept = torch.where(live, torch.exp(tilt - top), 0.0)
         self.expected += (ref * accept).sum(dim=1).tolist()
+        token = torch.zeros(len(ref), dtype=torch.long, device=ref.device)
+        open_rows = torch.arange(len(ref), device=ref.device)
+        for _ in range(self.cap):  # one trial of every row that has no token yet
+            trial = torch.multinomial(ref[open_rows], 1, generator=self.noise)[:, 0]
+            u = torch.rand(len(trial), generator=self.noise, dtype=ref.dtype, device=ref.device)
+            taken = u <= accept[open_rows, trial]
+            token[open_rows[taken]] = trial[taken]
+            self.trials += len(trial)
+            open_rows = open_rows[~taken]
+            self.accepted += len(trial) - len(open_rows)
+            if not len(open_rows):
+                break
+        else:
+            law = torch.softmax((reference + tilt)[open_rows], dim=1)
+            token[open_rows] = torch.multinomial(law, 1, generator=self.noise)[:, 0]
+            self.capped += len(open_rows)
         out = torch.full_like(reference, -torch.inf)
-        for b in range(len(ref)):
-            for _ in range(self.cap):
-                self.trials += 1
-                token = int(torch.multinomial(ref[b], 1, generator=self.noise))
-                u = float(torch.rand((), generator=self.noise, dtype=ref.dtype, device=ref.device))
-                if u <= float(accept[b, token]):
-                    self.accepted += 1
-                    break
-            else:
-                law = torch.softmax(reference[b] + tilt[b], dim=0)
-                token = int(torch.multinomial(law, 1, generator=self.noise))
-                self.capped += 1
-            out[b, token] = 0.0
-        return out
+        return out.scatter_(1, token[:, None], 0.0)
 
     def report(self) -> dict[str, float]:
         """Acceptance rate as seen and as expected from the logits, and the share of capped tokens."""
@@ -75,6 +78,6 @@ def answers(bank: Bank, request: Request) -> Answers:
     """Draws from the soup by rejection, with acceptance rates."""
     noise = torch.Generator(device=bank.device).manual_seed(request.seed)
     sampler = Implicit(request.weights, noise, request.cap)
-    options = {"tokens": request.tokens, "seed": request.seed}
+    options: dict[str, Any] = {"tokens": request.tokens, "seed": request.seed}
     drawn = generate(bank, request.prompts, sampler, **options)
     return drawn, dict(sampler.report())

@@ -50,6 +50,6 @@ def parameter_soup(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
 
 def answers(bank: Bank, request: Request) -> Answers:
     """Draws from the averaged adapter as one model; nothing to report."""
-    options = {"tokens": request.tokens, "seed": request.seed}
+    options: dict[str, Any] = {"tokens": request.tokens, "seed": request.seed}
     with parameter_soup(bank, request.weights.tolist()) as base:
         return generate(bank, request.prompts, single_row, single=base, **options), {}

@@ -37,6 +37,6 @@ def weight_space(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
 
 def answers(bank: Bank, request: Request) -> Answers:
     """Draws from the scaled adapters as one model; nothing to report."""
-    options = {"tokens": request.tokens, "seed": request.seed}
+    options: dict[str, Any] = {"tokens": request.tokens, "seed": request.seed}
     with weight_space(bank, request.weights.tolist()) as base:
         return generate(bank, request.prompts, single_row, single=base, **options), {}

@@ -19,10 +19,9 @@ from toymdp.arrays import Array
 from toymdp.learning import logistic
 from toymdp.learning.appendix_c import sequential
 
-from ..answers import answer_log_ratios, tokenised
+from ..answers import every_log_prob, tokenised
 from ..bank import Bank
-from ..preferences import Pair
-from ..texts import Prompt
+from ..preferences import Labelled, Pair
 
 PRIOR = 100.0  # variance of λ's prior: wide, since λ has units of 1
 
@@ -36,13 +35,34 @@ class Posterior:
     interactions: int
 
 
+def log_probs_of(bank: Bank, data: Sequence[Pair | Labelled]) -> Array:
+    """``log π(answer)`` [P, n] of every policy, answers in the order of the data (pairs: the chosen first).
+
+    Raises InstanceError for no data.
+    """
+    if not data:
+        raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
+    answers = [tokenised(bank, one.prompt, text) for one in data for text, _ in one.texts]
+    return np.asarray(every_log_prob(bank, answers), dtype=np.float64)
+
+
+def answer_rows(log_probs: Array, K: int, beta: float) -> Array:
+    """``R_k = β Σ_t log π_k/ref`` [n, K] of single answers: the rows of the binary fit.
+
+    R_k is the return less the prompt's value V_k, which no label of one answer shows.
+    """
+    return np.asarray(beta * (log_probs[1 : K + 1] - log_probs[0]).T)
+
+
+def pair_rows(log_probs: Array, K: int, beta: float) -> Array:
+    """Δ [N, K] of pairs under the K specialists, reward units: the chosen answer less the rejected."""
+    rows = answer_rows(log_probs, K, beta)
+    return np.asarray(rows[::2] - rows[1::2])
+
+
 def deltas_of(bank: Bank, pairs: Sequence[Pair], beta: float) -> Array:
     """Δ [N, K] of each pair under the bank's specialists, reward units."""
-    if not pairs:
-        raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
-    answers = [tokenised(bank, p.prompt, t) for p in pairs for t in (p.chosen, p.rejected)]
-    ratios = np.asarray(answer_log_ratios(bank, answers))[: len(bank.names)]
-    return beta * np.asarray(ratios[:, ::2] - ratios[:, 1::2]).T.astype(np.float64)
+    return pair_rows(log_probs_of(bank, pairs), len(bank.names), beta)
 
 
 def prior(K: int, variance: float) -> tuple[Array, Array]:
@@ -79,15 +99,3 @@ def into_domain(lam: Array, beta: float, beta_prime: float) -> tuple[Array, bool
     if float(budget_used(lam, beta, beta_prime)) <= 1:
         return lam, False
     return np.asarray(lam * (beta_prime / (beta * float(np.abs(lam).sum())))), True
-
-
-def binary_rows(
-    bank: Bank, prompts: Sequence[Prompt], answers: Sequence[str], beta: float
-) -> Array:
-    """``R_k = β Σ_t log π_k/ref`` [N, K] of single answers: the rows of the binary fit.
-
-    R_k is the return less the prompt's value V_k, which no label of one answer shows.
-    """
-    tokens = [tokenised(bank, p, a) for p, a in zip(prompts, answers, strict=True)]
-    ratios = np.asarray(answer_log_ratios(bank, tokens))[: len(bank.names)]
-    return beta * ratios.T.astype(np.float64)

@@ -1,8 +1,9 @@
 """Training one specialist as a LoRA adapter on the frozen reference.
 
-A short loop of our own: the base model's parameters never move, its log-probabilities are computed
-once, only the adapter's factors (and, for the binary loss, a linear value head on the reference's
-states) are optimised. AdamW, linear warm-up, cosine decay.
+A short loop of our own: the base model's parameters never move; what it says of an answer and what
+enters the first adapted layer are computed once (``Reference``); only the adapter's factors (and, for
+the binary loss, a linear value head on the reference's states) are optimised. AdamW, linear warm-up,
+cosine decay.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +20,16 @@ import numpy as np
 
 from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
+from toymdp.validators import integer
 
-from ..answers import Answer, answer_log_probs, answer_log_ratios, taken_tokens, tokenised
+from ..answers import Answer, answer_log_ratios, tokenised
 from ..backend import peft, torch, transformers
-from ..bank import REF, Bank, peft_name
+from ..bank import Bank, peft_name
+from ..forward import layers_of
 from ..preferences import Labelled, Pair
 from .checkpoint import load_state, save_state
 from .losses import binary_gumbel, bradley_terry
+from .reference import Reference, first_layer, totals
 
 Tensor = Any
 WARM_UP = 0.1  # share of the steps
@@ -37,7 +41,8 @@ class Recipe:
 
     loss: "bt" (Bradley–Terry on log-ratios) or "binary" (with the Gumbel loss). beta: reward units
     per nat. steps, batch: batches of that many pairs. rank: of the LoRA factors (the paper's is
-    100). target: "all" linear layers, or the "output" layer only, the case the theory assumes.
+    100). target: "all" linear layers, or the "output" layer only, the case the theory assumes. layers:
+    of the decoder, whose linear layers are meant, from 0 (none named: all of them).
     """
 
     loss: Literal["bt", "binary"] = "bt"
@@ -48,16 +53,17 @@ class Recipe:
     rank: int = 100
     target: Literal["all", "output"] = "all"
     seed: int = 0
+    layers: tuple[int, ...] = ()
 
     def lora(self, base: Any) -> Any:
         """The adapter's configuration on a base model: scaling 1, no dropout, no bias.
 
         Linear layers are those of the decoder, fused experts among them; not what routes to experts,
-        nor towers for images.
+        nor towers for images. Raises InstanceError for a layer that is not there.
         """
         modules = dict(base.named_modules())
         head = base.get_output_embeddings()
-        inside = set(base.get_decoder().modules())
+        inside = set(self._parts(base))
         transposed = transformers.pytorch_utils.Conv1D
         kinds: tuple[Any, ...] = (torch.nn.Linear, transposed)
         if self.target == "output":
@@ -77,6 +83,31 @@ class Recipe:
             target_modules=sorted(linear), target_parameters=fused or None, task_type="CAUSAL_LM",
             fan_in_fan_out=all(isinstance(m, transposed) for m in linear.values()),
         )  # fmt: skip
+
+    def _parts(self, base: Any) -> Iterator[Any]:
+        """The modules of the layers named, or of the decoder."""
+        if not self.layers:
+            yield from base.get_decoder().modules()
+            return
+        layers = layers_of(base)
+        if layers is None:
+            rule = "has layers in no plain list"
+            raise InstanceError.of("--layers", type(base).__name__, rule, "leave it out")
+        for i in self.layers:
+            yield from layers[integer("--layers", i, 0, len(layers) - 1)].modules()
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training went, at each step taken: the loss, and ``log π/ref`` of its answers, root mean square.
+
+    begins: the layer at whose kept states steps began (as many as there are layers: the output layer), or
+    None where passes were whole.
+    """
+
+    losses: list[float]
+    rms: list[float]
+    begins: int | None
 
 
 def accuracy(bank: Bank, pairs: Sequence[Pair]) -> Tensor:
@@ -112,14 +143,16 @@ def train_adapter(
     pairs: Sequence[Pair] | Sequence[Labelled],
     recipe: Recipe,
     *,
+    reference: Reference | None = None,
     checkpoint: Path | None = None,
     every: int = 50,
     on_progress: OnProgress = silent,
-) -> list[float]:
-    """Train adapter ``name`` of the bank in place; return the loss at each step taken.
+) -> Course:
+    """Train adapter ``name`` of the bank in place; return how the steps that were taken went.
 
-    pairs: comparisons or, for the binary loss, single answers too. checkpoint: file to continue from and
-    to write every ``every`` steps.
+    pairs: comparisons or, for the binary loss, single answers too. reference: what is known of answers
+    from trainings on the same base model. checkpoint: file to continue from and to write every
+    ``every`` steps and at the end.
     Raises InstanceError for no pairs, or a loss that is not finite.
     """
     if not pairs:
@@ -142,7 +175,11 @@ def train_adapter(
     digest = hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
     run = json.dumps({"adapter": name, "pairs": digest, **asdict(recipe)}, sort_keys=True)
     done = load_state(checkpoint, weights, optimizer, run) if checkpoint is not None else 0
+    layer = first_layer(bank, name)
+    reference = reference or Reference(layer)
     losses: list[float] = []
+    drift: list[float] = []
+    begins: int | None = None
     plan: list[list[int]] = []
     epoch, first = 0, 0
     active = list(bank.model.base_model.active_adapters)
@@ -157,7 +194,10 @@ def train_adapter(
             part = [answers[i] for i in plan[step - first]]
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * schedule(step, recipe.steps)
-            loss = _loss(bank, name, part, recipe, head)
+            flat = [answer for some in part for answer, _ in some]
+            if not losses and reference.goes_on(bank, flat, layer):
+                begins = layer
+            loss, rms = _loss(bank, part, recipe, head, reference, begins)
             if not math.isfinite(loss.item()):
                 raise InstanceError.of(
                     f"loss of {name}", loss.item(), f"at step {step}, not finite", "lower --rate"
@@ -167,36 +207,36 @@ def train_adapter(
             optimizer.step()
             optimizer.zero_grad()
             losses.append(loss.item())
-            if checkpoint is not None and (step + 1) % every == 0:
+            drift.append(rms)
+            if checkpoint is not None and ((step + 1) % every == 0 or step + 1 == recipe.steps):
                 save_state(checkpoint, weights, optimizer, step + 1, run)
             on_progress(f"training {name}", step + 1, recipe.steps)
     finally:
         bank.model.base_model.set_adapter(active, True)
         bank.model.requires_grad_(False)
-    return losses
+    return Course(losses, drift, begins)
 
 
 def _loss(
-    bank: Bank, name: str, part: Sequence[Sequence[tuple[Answer, float]]], recipe: Recipe, head: Any
-) -> Tensor:
-    """Loss of one batch; the adapter is active, the reference is read with all adapters off.
+    bank: Bank, part: Sequence[Sequence[tuple[Answer, float]]], recipe: Recipe, head: Any,
+    reference: Reference, begins: int | None,
+) -> tuple[Tensor, float]:  # fmt: skip
+    """Loss of one batch under the active adapter, and the root mean square of its answers' log-ratios.
 
     part: for each pair (chosen, 1), (rejected, 0); for the binary loss single labelled answers too.
+    begins: the first layer that the adapter changes, if a pass can go on from the reference's states.
     """
     flat = [answer for some in part for answer, _ in some]
+    known = reference.of(bank, flat)
+    taken = reference.taken(bank, flat, known, begins)
+    ratio = taken.totals(len(flat)) - totals(taken, known)
+    rms = float(ratio.detach().square().mean().sqrt())
     if recipe.loss == "bt":
-        with torch.no_grad(), bank.using(REF):
-            reference = answer_log_probs(bank, flat)
-        bank.model.base_model.set_adapter([peft_name(name)])
-        ratio = (answer_log_probs(bank, flat) - reference).reshape(-1, 2)
-        return bradley_terry(ratio[:, 0], ratio[:, 1], recipe.beta)
-    with torch.no_grad(), bank.using(REF):
-        reference_tokens = taken_tokens(bank, flat)
-    bank.model.base_model.set_adapter([peft_name(name)])
-    taken = taken_tokens(bank, flat)
-    rows, states = taken.row, reference_tokens.states.float()
+        pair = ratio.reshape(-1, 2)
+        return bradley_terry(pair[:, 0], pair[:, 1], recipe.beta), rms
+    rows, states = taken.row, torch.cat([k.states for k in known]).float()
     # Q_θ = β(logit_θ − logit_ref) of the token taken, V_θ a linear map of the reference's state
-    each = recipe.beta * (taken.logit - reference_tokens.logit)
+    each = recipe.beta * (taken.logit - torch.cat([k.logit for k in known]))
     n = max(len(a.places) for a in flat)
     column = torch.cat([torch.arange(len(a.places)) for a in flat]).to(rows.device)
     shape = (len(flat), n)
@@ -206,4 +246,4 @@ def _loss(
     on = on.index_put((rows, column), torch.ones_like(each))
     labels = torch.tensor([good for some in part for _, good in some], device=rows.device)
     binary, gumbel = binary_gumbel(q, v, on, labels, recipe.beta)
-    return binary + gumbel
+    return binary + gumbel, rms

@@ -20,12 +20,12 @@ from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from ..answers import answer_log_ratios, tokenised
+from ..answers import Answer, answer_log_ratios, tokenised
 from ..backend import torch
 from ..bank import Bank
 from ..base_content import content_of
 from ..loading import add_adapters, load_bank, load_model, save_adapter
-from ..preferences import ScoredSet, pairs_of, pretraining_text, truthfulqa
+from ..preferences import Indices, ScoredSet, pairs_of, pretraining_text, truthfulqa
 from .adapter import Recipe, train_adapter
 from .pretrain import Pretraining, Shape, pretrain, small_gemma, train_tokenizer
 
@@ -138,23 +138,38 @@ def make_default(
 def accuracy_table(
     bank: Bank, scored: ScoredSet, users: dict[str, dict[str, float]], seed: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Held-out accuracy of every adapter on every user's order: ``[share, standard error, pairs]``.
+    """``accuracies`` of a bank's adapters on its held-out answers."""
+    answers, drawn = held_out(bank, scored, seed)
+    ratios = np.asarray(answer_log_ratios(bank, answers))
+    return accuracies(bank.policies[1:], ratios, scored, drawn, users)
 
-    Of each question up to 8 answers are drawn; all their pairs that the user orders strictly count.
-    The standard error is over questions, whose pairs are not independent.
-    """
+
+def held_out(
+    bank: Bank, scored: ScoredSet, seed: int, most: int = ANSWERS_PER_QUESTION
+) -> tuple[list[Answer], list[Indices]]:
+    """Of each question so many answers at most, drawn: tokenised, question by question; and which."""
     rng = np.random.default_rng([seed, 17])
-    drawn = [np.sort(rng.permutation(len(i.answers))[:ANSWERS_PER_QUESTION]) for i in scored.items]
-    answers = [
+    drawn = [np.sort(rng.permutation(len(i.answers))[:most]) for i in scored.items]
+    return [
         tokenised(bank, item.prompt, item.answers[j])
         for item, some in zip(scored.items, drawn, strict=True)
         for j in some
-    ]
-    ratios = np.asarray(answer_log_ratios(bank, answers))
+    ], drawn
+
+
+def accuracies(
+    adapters: Sequence[str], ratios: Array, scored: ScoredSet, drawn: Sequence[Indices],
+    users: dict[str, dict[str, float]],
+) -> dict[str, dict[str, list[float]]]:  # fmt: skip
+    """Held-out accuracy of every adapter on every user's order: ``[share, standard error, pairs]``.
+
+    ratios: [P−1, N] log-ratios of the answers drawn. All pairs of a question's answers that the user
+    orders strictly count. The standard error is over questions, whose pairs are not independent.
+    """
     ends = np.cumsum([len(some) for some in drawn])[:-1]
     by_question = np.split(ratios, ends, axis=1)
     table: dict[str, dict[str, list[float]]] = {}
-    for row, adapter in enumerate(bank.policies[1:]):
+    for row, adapter in enumerate(adapters):
         table[adapter] = {}
         for user, w in users.items():
             weights = scored.weights(w)

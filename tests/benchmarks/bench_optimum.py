@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-from bench_kernels import instance
+from bench_claims import instance
 from rich.console import Console
 from rich.table import Table
+from speed import slsqp
 
 from toymdp import TokenMDP, soft_values, solve
 from toymdp.soup.ascent import Ascent, ascend
@@ -34,30 +34,6 @@ SIZES = ((4, 2, 4), (8, 3, 16))  # A, L, T
 SPECIALISTS = (2, 4, 8, 16, 32)
 MOST_STARTS = 6
 COMMANDS = (["solve"], ["verify"], ["explain", "ss.thm1.gap"], ["claims"])
-
-
-def slsqp(objective: SoupObjective, u: np.ndarray) -> tuple[float, int]:
-    """J at the end and evaluations of SLSQP over ``u = p − q``, p, q ≥ 0, Σ(p + q) ≤ 1."""
-    K, asked = len(u), []
-
-    def both(x: np.ndarray) -> tuple[float, np.ndarray]:
-        asked.append(x)
-        v = x[:K] - x[K:]
-        if not v.any():
-            return -objective.value(v), np.zeros(2 * K)
-        point = objective.at(v)
-        up = point.slope + np.where(v < 0, -point.kink, point.kink)
-        down = -point.slope + np.where(v > 0, -point.kink, point.kink)
-        return -point.value, -np.concatenate([up, down])
-
-    budget = {"type": "ineq", "fun": lambda x: 1 - x.sum(), "jac": lambda x: -np.ones(2 * K)}
-    end = scipy.optimize.minimize(
-        both, np.concatenate([np.maximum(u, 0), np.maximum(-u, 0)]), jac=True, method="SLSQP",
-        bounds=[(0, 1)] * (2 * K), constraints=[budget],
-        options={"ftol": 1e-15 * objective.scale, "maxiter": 500},
-    )  # fmt: skip
-    size = max(1.0, float(np.abs(end.x[:K] - end.x[K:]).sum()))
-    return objective.value((end.x[:K] - end.x[K:]) / size), len(asked)
 
 
 def timed(run: Callable[..., Any], *given: Any) -> tuple[Any, float]:

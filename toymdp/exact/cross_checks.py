@@ -28,9 +28,8 @@ def trajectory_count(mdp: TokenMDP) -> int | None:
     done = 0
     for _ in range(mdp.horizon):
         ahead = np.zeros(mdp.n_contexts, dtype=object)
-        for s in np.flatnonzero(count):
-            for a in np.flatnonzero(mdp.reach.allowed[s]):
-                ahead[(s * mdp.vocab_size + a) % mdp.n_contexts] += count[s]
+        for s in np.flatnonzero(count).tolist():
+            ahead[mdp.rows.at(s)[1]] += count[s]
         done += int(ahead[mdp.ended].sum())
         ahead[mdp.ended] = 0
         count = ahead
@@ -46,15 +45,13 @@ def enumerated_value(mdp: TokenMDP, reward: Array) -> float:
     if count is None or count > MAX_TRAJECTORIES:
         raise SolverError(f"{count or 'infinitely many'} trajectories are too many to enumerate")
     assert mdp.horizon is not None
-    with np.errstate(divide="ignore"):
-        log_ref = np.log(mdp.ref)
     contexts = np.array([mdp.start_context])
     weight = np.zeros(1)  # log ref(τ) + R(τ)/β of each unfinished trajectory
     finished = []
     for _ in range(mdp.horizon):
-        nexts = (contexts[:, None] * mdp.vocab_size + np.arange(mdp.vocab_size)) % mdp.n_contexts
-        grown = weight[:, None] + log_ref[contexts] + reward[nexts] / mdp.beta
-        possible = mdp.reach.allowed[contexts]
+        law, nexts = mdp.rows.padded(contexts)
+        possible = law > 0
+        grown = weight[:, None] + np.log(np.where(possible, law, 1.0)) + reward[nexts] / mdp.beta
         contexts, weight = nexts[possible], grown[possible]
         over = mdp.ended[contexts]
         finished.append(weight[over])
@@ -88,9 +85,9 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
 
     if mdp.horizon is None:
         raise SolverError("the occupancy program is written for a finite horizon")
-    T, S, A = mdp.horizon, mdp.n_contexts, mdp.vocab_size
-    t, s, a = np.nonzero(mdp.reach.states[:, :, None] & mdp.reach.allowed[None])
-    nexts = (s * A + a) % S
+    T, S, rows = mdp.horizon, mdp.n_contexts, mdp.rows
+    t, entry = np.nonzero(mdp.reach.states[:, rows.owners])
+    s, nexts, ref = rows.owners[entry], rows.nexts[entry], rows.ref[entry]
     states = np.argwhere(mdp.reach.states)
     index = np.full((T + 1, S), -1)
     index[tuple(states.T)] = np.arange(len(states))
@@ -105,7 +102,7 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
     source[index[0, mdp.start_context]] = 1.0
 
     x = cp.Variable(len(t), nonneg=True)
-    weighted = scipy.sparse.diags(mdp.ref[s, a]) @ gather.T
+    weighted = scipy.sparse.diags(ref) @ gather.T
     divergence = cp.sum(cp.rel_entr(x, (weighted @ gather) @ x))
     # in units of β: the multipliers are then V/β whatever the temperature
     balance = gather @ x - flow_in @ x == source
@@ -122,9 +119,9 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
     mass = np.maximum(np.asarray(x.value), 0.0)
     total = np.asarray(gather @ mass)
     policy = np.where(total[owner] > 0, mass / np.where(total > 0, total, 1.0)[owner], 0.0)
-    policy = np.where(total[owner] > 0, policy, mdp.ref[s, a])
+    policy = np.where(total[owner] > 0, policy, ref)
     low = np.zeros((T + 1, S))
-    log_ratio = np.log(np.where(policy > 0, policy, 1.0)) - np.log(mdp.ref[s, a])
+    log_ratio = np.log(np.where(policy > 0, policy, 1.0)) - np.log(ref)
     for step in range(T - 1, -1, -1):
         now = t == step
         ahead = low[step + 1, nexts[now]] + reward[nexts[now]] / mdp.beta - log_ratio[now]
@@ -136,7 +133,7 @@ def cone_value(mdp: TokenMDP, reward: Array) -> ConeValue:
         for step in range(T - 1, -1, -1):
             now = t == step
             soft = np.full(S, -np.inf)
-            above = np.log(mdp.ref[s[now], a[now]]) + reward[nexts[now]] / mdp.beta
+            above = np.log(ref[now]) + reward[nexts[now]] / mdp.beta
             np.logaddexp.at(soft, s[now], above + high[step + 1, nexts[now]])
             reachable = mdp.reach.states[step]
             guess = multiplier[index[step, reachable]]

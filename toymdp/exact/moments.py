@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # whose parts are imported when they are first asked for
 
 from ..worlds.features import Array, Tabular
 from .policy import Policy
@@ -32,71 +33,65 @@ class Spread:
 
 def spread(policy: Policy, f: Array, tie: float) -> Spread:
     """The spread of f [T, S]; values within ``tie`` of the least may be the least."""
-    mdp = policy.mdp
-    (T, S), A = f.shape, mdp.vocab_size
-    allowed = mdp.reach.allowed
-    above, below, variance, unsure = np.empty((4, T, S))
+    mdp, rows = policy.mdp, policy.mdp.rows
+    above, below, variance, unsure = np.empty((4, *f.shape))
     low, high = extrema(mdp, f)
-    for t, law in enumerate(policy.table):
-        values = np.broadcast_to(f[t].reshape(1, -1, A), (A, S // A, A)).reshape(S, A)
-        up, down = values - low[t, :, None], high[t, :, None] - values
-        above[t] = np.einsum("sa,sa->s", law, np.where(allowed, down, 0.0))
-        up = np.where(allowed, up, 0.0)
-        below[t] = _log_sums(policy, t, up)
-        off = up - np.exp(below[t])[:, None]
-        variance[t] = _log_sums(policy, t, np.where(allowed, off * off, 0.0))
-        near = allowed & (up <= tie)
-        least = np.where(near, law, np.inf).argmin(axis=1)
-        others = allowed & (np.arange(A) != least[:, None])
-        unsure[t] = _log_sums(policy, t, others.astype(np.float64))
+    for t in range(len(f)):
+        law = policy.law(t)
+        values, reachable = f[t][rows.nexts], mdp.reach.states[t][rows.owners]
+        above[t] = rows.sums(law * (high[t][rows.owners] - values))
+        up = np.where(reachable, values - low[t][rows.owners], 0.0)
+        below[t] = _log_sums(policy, t, law, up)
+        off = np.where(reachable, up - np.exp(below[t])[rows.owners], 0.0)
+        variance[t] = _log_sums(policy, t, law, off * off)
+        others = reachable & ~rows.lightest(law, up <= tie)
+        unsure[t] = _log_sums(policy, t, law, others.astype(np.float64))
     return Spread(above, below, variance, unsure)
 
 
-def _log_sums(policy: Policy, t: int, terms: Array) -> Array:
-    """``log E_π terms`` [S] at step t of terms [S, A] ≥ 0, which are 0 where no token is allowed."""
-    mdp = policy.mdp
-    S, A = terms.shape
-    sums = np.einsum("sa,sa->s", policy.table[t], terms)
+def _log_sums(policy: Policy, t: int, law: Array, terms: Array) -> Array:
+    """``log E_π terms`` [S] at step t of terms [E] ≥ 0; law: π at that step."""
+    mdp, rows = policy.mdp, policy.mdp.rows
+    sums = rows.sums(law * terms)
     with np.errstate(divide="ignore"):
         logs = np.log(sums)
-    thin = np.flatnonzero(mdp.reach.states[t] & (sums < THIN) & terms.any(axis=1))
-    if thin.size:
-        nexts = (thin % (S // A))[:, None] * A + np.arange(A)
-        some = terms[thin] > 0.0
-        each = np.log(mdp.ref[thin], where=some, out=np.full(some.shape, -np.inf))
-        each += np.log(terms[thin], where=some, out=np.zeros(some.shape))
-        each += policy.logits[t][nexts] - policy.log_partition[t, thin, None]
-        logs[thin] = np.logaddexp.reduce(each, axis=1)
+    thin = mdp.reach.states[t] & (sums < THIN)
+    entries = np.flatnonzero(thin[rows.owners] & (terms > 0.0)) if thin.any() else np.empty(0, int)
+    if entries.size:
+        owners, nexts = rows.owners[entries], rows.nexts[entries]
+        each = np.log(rows.ref[entries]) + np.log(terms[entries])
+        each += policy.logits[t][nexts] - policy.log_partition[t, owners]
+        logs[owners] = -np.inf
+        np.logaddexp.at(logs, owners, each)
     return np.asarray(logs)
 
 
 def feature_shift(p: Policy, q: Policy) -> Array:
     """Return ``‖E_p psi − E_q psi‖₂`` [T, S] of the features of one instance under two policies."""
-    return _lengths(p, lambda t: np.asarray(p.table[t] - q.table[t]), absolute=False)
+    return _lengths(p, lambda t: np.asarray(p.law(t) - q.law(t)), absolute=False)
 
 
 def norm_of_mean(policy: Policy, *, absolute: bool = False) -> Array:
     """Return ``‖E_π psi((s,·))‖₂`` [T, S]; absolute: of ``E_π |psi|``, coordinate by coordinate."""
-    return _lengths(policy, lambda t: policy.table[t], absolute=absolute)
+    return _lengths(policy, policy.law, absolute=absolute)
 
 
 def _lengths(policy: Policy, weights: Callable[[int], Array], *, absolute: bool) -> Array:
-    """``‖Σ_a weights_t[s, a]·psi‖₂`` [T, S]; of one-hots, whose directions are orthogonal, a sum of
-    squares.
+    """``‖Σ weights_t·psi‖₂`` [T, S], weights_t [E] on allowed tokens.
+
+    Of one-hots, whose directions are orthogonal, a sum of squares.
     """
-    mdp, features = policy.mdp, policy.mdp.features
+    mdp, features, rows = policy.mdp, policy.mdp.features, policy.mdp.rows
     T, S = policy.logits.shape
-    A = mdp.vocab_size
     lengths = np.empty((T, S))
     for t in range(T):
-        moved = weights(t)
+        used = mdp.reach.nexts[t]
         if isinstance(features, Tabular):
-            scale = np.where(mdp.reach.nexts[t], features.scales(T, S)[t], 0.0).reshape(1, -1, A)
-            lengths[t] = np.linalg.norm(moved.reshape(A, -1, A) * scale, axis=2).reshape(S)
+            scale = np.where(used, features.scales(T, S)[t], 0.0)[rows.nexts]
+            lengths[t] = np.sqrt(rows.sums((weights(t) * scale) ** 2))
             continue
-        rows = features.values[t] if features.per_step else features.values
-        rows = np.where(mdp.reach.nexts[t][:, None], rows, 0.0).reshape(S // A, A, -1)
-        rows = np.abs(rows) if absolute else rows
-        means = np.einsum("xya,yad->xyd", moved.reshape(A, S // A, A), rows)
-        lengths[t] = np.linalg.norm(means, axis=2).reshape(S)
+        psi = features.values[t] if features.per_step else features.values
+        psi = np.where(used[:, None], np.abs(psi) if absolute else psi, 0.0)
+        step = scipy.sparse.csr_matrix((weights(t), rows.nexts, rows.indptr), shape=(S, S))
+        lengths[t] = np.linalg.norm(step @ psi, axis=1)
     return lengths

@@ -18,9 +18,6 @@ from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import sparse, until_eos
 
-# Below this many nats a divergence is summed again from non-negative terms: at logits less than
-# 0.1 apart (KL ≤ 0.1²/8) the short form would cancel digits.
-NEAR = 1e-6
 LARGEST = 1.0 / kernels.ROW_FLOOR  # a normaliser's reciprocal beyond which terms may be lost
 
 
@@ -159,7 +156,7 @@ class Policy:
         kernels.blocks.tilted_divergence(
             columns, self.weights, *centred, inverse, log_sums, other.scales[1], kl
         )
-        near = states & (kl < NEAR)
+        near = states & (kl < kernels.NEAR)
         if fine and near.any():
             logits, log_z = (self.logits, other.logits), (self.log_partition, other.log_partition)
             kernels.blocks.near_divergence(
@@ -170,7 +167,7 @@ class Policy:
     @cached_property
     def chain(self) -> until_eos.Chain:
         """What the policy does until ``eos``, where there is no horizon."""
-        return until_eos.policy_chain(self.mdp, self.laws[0])
+        return until_eos.policy_chain(self.mdp, self.law(0))
 
     def value(self, payoff: Array, extra: Array | None = None) -> Array:
         """``U[t, s] = E_π Σ (payoff[t', s'] + extra[t', s'])`` from (t, s) on, as [T+1, S].
@@ -214,13 +211,14 @@ class Policy:
             kernels.rows.occupancy_forward(mdp.ref, states, self.logits, d, n)
         return Occupancy(d, n)
 
-    @cached_property
-    def laws(self) -> Array:
-        """``π(a|t,s)`` as [T, E], an entry for each allowed token of each context (``mdp.rows``)."""
-        rows = self.mdp.rows
-        if not self.mdp.dense:
-            return sparse.laws(self.mdp, self.logits)
-        return self.table[:, rows.owners, rows.tokens]
+    def law(self, t: int) -> Array:
+        """``π(a|t,s)`` at step t as [E], an entry for each allowed token of each context (``mdp.rows``)."""
+        mdp = self.mdp
+        if not mdp.dense:
+            return sparse.law(mdp, self.logits, t)
+        rows, table = mdp.rows, self.table[t]
+        whole = len(rows.ref) == table.size
+        return np.asarray(table.ravel() if whole else table[rows.owners, rows.tokens])
 
     @cached_property
     def table(self) -> Array:

@@ -10,6 +10,7 @@ from ..arrays import Array, IntArray
 from ..errors import InstanceError
 from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
+from . import sparse
 from .policy import LARGEST, Policy
 
 NEWTON_STEPS = 200
@@ -46,6 +47,8 @@ def rejection_sampler(target: Policy, ratio: Policy, shift: Array) -> tuple[Arra
     the logits of ``ratio``. Returned: the total variation and the chance that a draw is accepted.
     """
     mdp, room = target.mdp, kernels.sampling.SHIFT_ROOM
+    if not mdp.dense:
+        return sparse.rejection_sampler(target.logits, ratio.logits, shift, mdp)
     exponent = ratio.to_states(shift, ratio.blocks[0])
     scale = np.exp(np.clip(exponent, -room, room))
     apart, accepted = np.empty_like(shift), np.empty_like(shift)
@@ -80,8 +83,28 @@ def draw_answers(mdp: TokenMDP, heights: Array) -> tuple[IntArray, Mask]:
         raise ValueError("heights must be [n, N] in [0, 1)")  # the kernel would read beyond a row
     n, N = heights.shape
     contexts, going = np.empty((n, N + 1), dtype=np.int64), np.empty((n, N), dtype=np.bool_)
+    if not mdp.dense:
+        return _draw_by_rows(mdp, heights, contexts, going)
     ladder = np.cumsum(mdp.ref, axis=1)
     kernels.sampling.draw_answers(ladder, mdp.ended, mdp.start_context, heights, contexts, going)
+    return contexts, going
+
+
+def _draw_by_rows(
+    mdp: TokenMDP, heights: Array, contexts: IntArray, going: Mask
+) -> tuple[IntArray, Mask]:
+    """The same, all answers a step at a time, by the rows that they are in."""
+    contexts[:], going[:] = mdp.start_context, False
+    for step, height in enumerate(heights.T):
+        going[:, step] = ~mdp.ended[contexts[:, step]]
+        active = np.flatnonzero(going[:, step])
+        if not active.size:
+            break
+        law, nexts = mdp.rows.padded(contexts[active, step])
+        rungs = np.cumsum(law, axis=1)
+        # a height below 1 stays below the last rung, also when rounded
+        token = (rungs[:, :-1] <= height[active, None] * rungs[:, -1:]).sum(axis=1)
+        contexts[active, step + 1 :] = nexts[np.arange(len(active)), token, None]
     return contexts, going
 
 
@@ -91,9 +114,19 @@ def log_norms(mdp: TokenMDP, Q: Array, beta: float, t: IntArray, s: IntArray) ->
     Q: [K, T, S] on next contexts, in the units of beta; t, s: [m].
     """
     _check_places(Q, t, s)
+    if not mdp.dense:
+        law, nexts = mdp.rows.padded(s)
+        return np.asarray(scipy.special.logsumexp(Q[:, t[:, None], nexts] / beta, axis=2, b=law))
     norms = np.empty((len(Q), len(s)))
     kernels.sampling.log_norms(mdp.ref, Q, beta, t, s, norms)
     return norms
+
+
+def at_states(mdp: TokenMDP, Q: Array, t: IntArray, s: IntArray) -> tuple[Array, Array]:
+    """``ref`` [m, n] and Q [K, m, n] of the tokens allowed at m states (t, s), rows filled up with 0."""
+    _check_places(Q, t, s)
+    law, nexts = mdp.rows.padded(s)
+    return law, np.where(law > 0, Q[:, t[:, None], nexts], 0.0)
 
 
 def loss_minimisers(data: Array, Q: Array, beta: float, nexts: IntArray, t: IntArray) -> Array:

@@ -108,14 +108,11 @@ def chance_beside_the_top(mdp: TokenMDP, q: Array, tie: float) -> Array:
     are within ``tie`` of the largest, it is the rarest.
     """
     rows = mdp.rows
-    beside, place = np.empty(q.shape), np.arange(len(rows.ref))
+    beside = np.empty(q.shape)
     for t, values in enumerate(q):
         allowed = values[rows.nexts]
-        near = allowed >= rows.largest(allowed)[rows.owners] - tie
-        rarest = -rows.largest(np.where(near, -rows.ref, -np.inf))
-        chosen = near & (rows.ref == rarest[rows.owners])
-        first = -rows.largest(np.where(chosen, -place.astype(float), -np.inf))
-        beside[t] = rows.sums(np.where(place == first[rows.owners], 0.0, rows.ref))
+        top = rows.lightest(rows.ref, allowed >= rows.largest(allowed)[rows.owners] - tie)
+        beside[t] = rows.sums(np.where(top, 0.0, rows.ref))
     kernels.scans.fill(beside.ravel(), mdp.reach.absent, 0.0)
     return beside
 

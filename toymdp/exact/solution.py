@@ -13,12 +13,14 @@ from typing import Literal
 
 import numpy as np
 
+from .. import kernels
 from ..errors import InstanceError
+from ..shown import html_table, short
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import sparse, until_eos
-from .backward import Recursion, desirability, fits, soft_backward
+from .backward import Recursion, fits, in_threads, soft_backward
 from .policy import Policy
 
 Method = Recursion | Literal["linear", "nudged"]
@@ -51,6 +53,14 @@ class Solution:
     residual: float
     status: str
     method: Method
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("V_w, bespoke", short(self.value_w)),
+            ("V_k, specialists", "  ".join(map(short, self.values))),
+            ("status", f"{self.status}, residual {self.residual:.1e} (by {self.method})"),
+        ]
+        return html_table(f"Solution of {self.mdp.name or 'an instance'}", rows)
 
     @property
     def value_w(self) -> float:
@@ -95,13 +105,13 @@ def other_road(sol: Solution) -> Solution:
     return solve(sol.mdp, method=_SECOND[sol.method])
 
 
-@one_blas_thread()
-def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
+def solve(mdp: TokenMDP, *, method: Method | None = None, threads: int = 1) -> Solution:
     """Solve all K rewards and ``r_w``.
 
     method: "exp", "log" or "rows" for a finite horizon (by default the first where nothing can
     overflow, else the second); "linear" until ``eos``, or "nudged": the same linear system with the
     rewards moved by one unit in the last place, so that a second solution exists there too.
+    threads: for a table of a finite horizon; the rewards are shared out, and no bit changes.
 
     Raises SolverError where no finite value exists (until ``eos``), InstanceError for a method that
     is not for this horizon.
@@ -113,39 +123,47 @@ def solve(mdp: TokenMDP, *, method: Method | None = None) -> Solution:
             raise _wrong_method(method, "without a horizon use 'linear' or 'nudged'")
         names = [*(f"r_{k}" for k in range(mdp.n_rewards)), "r_w"]
         nudge = 1.0 + np.finfo(float).eps if method == "nudged" else 1.0
-        values = [
-            until_eos.soft_value(mdp, nudge * reward, name)
-            for reward, name in zip(rewards, names, strict=True)
-        ]
+        with one_blas_thread():
+            values = [
+                until_eos.soft_value(mdp, nudge * reward, name)
+                for reward, name in zip(rewards, names, strict=True)
+            ]
         V0 = np.stack(values)
         V = np.stack([V0, V0], axis=1)
+        Q = rewards[:, None, :] + V[:, 1:, :]
     else:
         if method is None:
             method = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
         if method == "linear" or method == "nudged":
             raise _wrong_method(method, "with a horizon use 'exp', 'log' or 'rows'")
-        V = _soft_backward(mdp, rewards, mdp.horizon, method)
-    Q = rewards[:, None, :] + V[:, 1:, :]
-    residual = _residual(mdp, Q, V)
+        V, Q = _soft_backward(mdp, rewards, mdp.horizon, method, threads)
+    residual = _residual(mdp, Q, V, threads)
     status = "solved" if residual <= RESIDUAL_LIMIT else "inaccurate"
     return Solution(mdp, Q[:-1], V[:-1], Q[-1], V[-1], residual, status, method)
 
 
-def _soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> Array:
+def _soft_backward(
+    mdp: TokenMDP, rewards: Array, T: int, method: Recursion, threads: int
+) -> tuple[Array, Array]:
     if not mdp.dense:
-        return sparse.soft_backward(mdp, rewards, T, method)
-    return soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, T, method)
+        V = sparse.soft_backward(mdp, rewards, T, method)
+        return V, rewards[:, None, :] + V[:, 1:, :]
+    live = mdp.reach.live
+    return soft_backward(mdp.ref, live, rewards, mdp.beta, T, method, threads=threads)
 
 
 def _wrong_method(method: Method, remedy: str) -> InstanceError:
     return InstanceError.of("method", method, "not for this horizon", remedy)
 
 
-def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: int) -> Array:
+def soft_values(
+    ref: Array, rewards: Array, beta: float, horizon: int, order: int, *, threads: int = 1
+) -> Array:
     """Return soft values at t = 0: the bare kernel, without an instance around it.
 
     ref: [S, A] rows summing to 1, S = A**order; rewards: [M, S] on the next context.
-    Returns V [M, S] in reward units; eq (4) iterated ``horizon`` times.
+    Returns V [M, S] in reward units; eq (4) iterated ``horizon`` times. threads: the rewards are
+    shared out, and no bit changes.
     Raises InstanceError for shapes that do not fit.
     """
     ref = np.ascontiguousarray(ref, dtype=np.float64)
@@ -158,32 +176,46 @@ def soft_values(ref: Array, rewards: Array, beta: float, horizon: int, order: in
         )
     if not beta > 0 or horizon < 1:
         raise InstanceError.of("beta, horizon", (beta, horizon), "must be > 0 and ≥ 1", "correct")
-    live = np.asarray(ref.any(axis=1))
-    if fits(rewards, beta, horizon):
-        return np.asarray(beta * np.log(desirability(ref, live, rewards / beta, horizon, 2)[:, 0]))
-    return np.asarray(soft_backward(ref, live, rewards, beta, horizon, "log")[:, 0])
+    live = ref[:, 0] > 0.0
+    doubtful = np.flatnonzero(~live)
+    live[doubtful] = ref[doubtful].any(axis=1)
+    method: Recursion = "exp" if fits(rewards, beta, horizon) else "log"
+    V, _ = soft_backward(ref, live, rewards, beta, horizon, method, whole=False, threads=threads)
+    return V[:, 0]
 
 
-def _residual(mdp: TokenMDP, Q: Array, V: Array) -> float:
+def _residual(mdp: TokenMDP, Q: Array, V: Array, threads: int) -> float:
     """The largest Bellman error as a share of the largest value or reward; of β if all are 0.
 
     Where β is so large beside the rewards that 1 + r/β has lost them, both sides agree on nothing:
     then it is the share that this rounding may be.
     """
-    rewards = float(np.abs(mdp.rewards[:, mdp.reach.nexts.any(axis=0)]).max())
+    met = mdp.reach.any_next
+    rewards = max(float(kernels.scans.largest(reward, met)) for reward in mdp.rewards)
     hidden = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
-    sizes = np.maximum(np.abs(V).max(axis=(1, 2)), rewards)
-    errors = bellman_errors(mdp, Q, V)
+    errors, sizes = _errors_and_sizes(mdp, Q, V, threads)
+    sizes = np.maximum(sizes, rewards)
     return max(hidden, float((errors / np.where(sizes > 0, sizes, mdp.beta)).max()))
 
 
 def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
-    """Return the largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by the policy kernel.
+    """Return the largest ``|V − β log E_ref exp(Q/β)|`` over reachable states, by another kernel.
 
     Q: [M, T, S]; V: [M, T+1, S]. Returns [M] in reward units.
     """
-    worst = np.zeros(len(Q))
-    for m, (q, v) in enumerate(zip(Q, V, strict=True)):
-        error = np.abs(mdp.beta * Policy(mdp, q / mdp.beta).log_partition - v[:-1])
-        worst[m] = np.where(mdp.reach.states, error, 0.0).max()
-    return worst
+    return _errors_and_sizes(mdp, Q, V, 1)[0]
+
+
+def _errors_and_sizes(mdp: TokenMDP, Q: Array, V: Array, threads: int) -> tuple[Array, Array]:
+    if not mdp.dense:
+        return sparse.bellman_errors(mdp, Q, V), np.abs(V).max(axis=(1, 2))
+    errors, sizes = np.empty((2, len(Q)))
+    tables = np.ascontiguousarray(Q), np.ascontiguousarray(V), errors, sizes
+    fixed = mdp.ref, mdp.columns, mdp.reach.states
+
+    def run(part: slice) -> None:
+        q, v, error, size = (table[part] for table in tables)
+        kernels.blocks.bellman_errors(*fixed, q, v, mdp.beta, error, size)
+
+    in_threads(run, len(Q), threads, 1)
+    return errors, sizes

@@ -47,12 +47,23 @@ def soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> A
     return v
 
 
-def laws(mdp: TokenMDP, G: Array) -> Array:
-    """π itself as [T, E], an entry for each allowed token of each context."""
+def law(mdp: TokenMDP, G: Array, t: int) -> Array:
+    """π itself at step t as [E], an entry for each allowed token of each context."""
     rows = mdp.rows
-    out = np.empty((len(G), len(rows.ref)))
-    kernels.sparse.laws(*rows.csr, mdp.reach.states, G, out)
+    out = np.empty(len(rows.ref))
+    kernels.sparse.law_of_step(*rows.csr, mdp.reach.states[t], G[t], out)
     return out
+
+
+def rejection_sampler(
+    target: Array, ratio: Array, shift: Array, mdp: TokenMDP
+) -> tuple[Array, Array]:
+    """As toymdp.exact.sampling.rejection_sampler, of the policies with logits target and ratio [T, S]."""
+    apart, accepted = np.empty((2, *shift.shape))
+    kernels.sparse.accepted_rows(
+        *mdp.rows.csr, mdp.reach.states, ratio, shift, target, apart, accepted
+    )
+    return apart, accepted
 
 
 def means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
@@ -60,6 +71,15 @@ def means(mdp: TokenMDP, G: Array, F: Array) -> tuple[Array, Array]:
     rows, log_z, mean = mdp.rows, np.empty(G.shape), np.empty(F.shape)
     kernels.sparse.tilted_means(*rows.csr, mdp.reach.states, G, F, log_z, mean)
     return log_z, mean
+
+
+def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
+    """The largest ``|V − β log E_ref exp(Q/β)|`` [M] of Q [M, T, S] and V [M, T+1, S]."""
+    worst, none = np.zeros(len(Q)), np.empty((0, *Q.shape[1:]))
+    for m, (q, v) in enumerate(zip(Q, V, strict=True)):
+        error = np.abs(mdp.beta * means(mdp, q / mdp.beta, none)[0] - v[:-1])
+        worst[m] = np.where(mdp.reach.states, error, 0.0).max()
+    return worst
 
 
 def divergence(mdp: TokenMDP, G: Array, H: Array) -> Array:

@@ -75,11 +75,10 @@ def optima(mdp: TokenMDP, rewards: Array) -> tuple[Array, Array]:
     """Q [M, T, S] and V [M, T+1, S] of rewards [M, S]: (3), (4) at every context, reward units."""
     if mdp.horizon is None:
         raise InstanceError.of("horizon", None, "tables need an end", "set a finite horizon")
-    live = mdp.reach.live
     rewards = np.ascontiguousarray(rewards)
     method: Recursion = "exp" if fits(rewards, mdp.beta, mdp.horizon) else "log"
-    V = soft_backward(mdp.ref, live, rewards, mdp.beta, mdp.horizon, method)
-    return rewards[:, None, :] + V[:, 1:], V
+    V, Q = soft_backward(mdp.ref, mdp.reach.live, rewards, mdp.beta, mdp.horizon, method)
+    return Q, V
 
 
 def optimum(mdp: TokenMDP, reward: Array) -> Optimum:

@@ -21,27 +21,16 @@ import numpy as np
 from ..errors import CorpusError
 from ..worlds.token_mdp import TokenMDP
 from .corpus_files import BUNDLED, check_field, check_integer, read_corpus
-from .corpus_rewards import (
-    design_matrix,
-    fit_reward,
-    held_out_scores,
-    indicators,
-    reachable_next,
-    split_groups,
-)
-from .vocabulary import (
-    BOS,
-    END,
-    build_vocabulary,
-    contexts,
-    perplexity,
-    witten_bell,
-    words,
-)
+from .corpus_models import Text, smoothed, token_examples, truncated
+from .corpus_rewards import design_matrix, fit_reward, held_out_scores, indicators, split_groups
+from .subwords import subword_tokens
+from .vocabulary import BOS, END, build_vocabulary, contexts, frequent_words, words
 
 __all__ = ["BUNDLED", "CorpusError", "corpus_fields", "corpus_ngrams", "corpus_one_hot"]
 
 EXAMPLES = 8  # words shown of each class
+CLASSES_TO = 64  # tokens up to which words share classes; above, a token is a word
+LARGEST_VOCABULARY = 32_768
 
 
 def corpus_fields(
@@ -59,8 +48,10 @@ def corpus_fields(
     smoothing: float = 1.0,
     limit_gib: float = 2.0,
     seed: int = 0,
+    tokens: Literal["words", "bpe"] = "words",
+    most: int = 32,
 ) -> dict[str, Any]:
-    """Fields of a token-mdp/1 instance (S = vocab_size**order contexts) from text and labels.
+    """Fields of a token-mdp/1 instance from text and labels: vocab_size**order contexts, or sparse.
 
     ``text`` None: the bundled TruthfulQA answers, attributes truthful and informative. Otherwise a
     UTF-8 file with one text per line (a blank line is an empty text), or ``.jsonl`` rows with
@@ -78,14 +69,20 @@ def corpus_fields(
     training texts say most about (default 64, or half again the vocabulary if that is more).
     ``smoothing`` as in ``witten_bell``. Rewards are in units of
     log-odds. Raises ``CorpusError``, one line that says what to do.
+
+    Up to 64 tokens are classes of words, above they are the most frequent words, or with ``tokens``
+    "bpe" pieces of words; ``vocab_size`` is then the most there may be. Where a table of all contexts
+    would take over ``limit_gib``, the model is the truncated one of toymdp.families.back_off: at most
+    ``most`` tokens after a context, and tables of the contexts that can be reached. What it costs is
+    predicted, and above ``limit_gib`` refused.
     """
     A, L = vocab_size, order
     padded = ending == "pad" and L > 1  # padding has an indicator of its own
-    check_integer("vocab_size", A, 8, 64)
+    check_integer("vocab_size", A, 8, LARGEST_VOCABULARY)
     check_integer("order", L, 1, 16)
     check_integer("horizon", horizon, 1)
-    width = max(64, A + A // 2) if width is None else width
-    check_integer("width", width, A + padded, of=" (all unigrams, and the padding)")
+    check_integer("most", most, 1)
+    check_field(tokens in ("words", "bpe"), "tokens", tokens, "'words' or 'bpe'")
     check_integer("seed", seed, 0)
     check_field(features in ("ngram", "one-hot"), "features", features, "'ngram' or 'one-hot'")
     check_field(ending in ("pad", "eos"), "ending", ending, "'pad' or 'eos'")
@@ -98,12 +95,6 @@ def corpus_fields(
     check_field(
         simplex, "w", w, f"{K} numbers >= 0 that sum to 1 (one for each of {corpus.attributes})"
     )
-    gib = 8 * A**L * (A + K + (width if features == "ngram" else 0)) / 2**30
-    if gib > limit_gib:
-        raise CorpusError(
-            f"vocab_size = {A}, order = {L}: {A**L} contexts need {gib:.3g} GiB, the limit is "
-            f"{limit_gib:g} GiB; lower order or vocab_size, or raise limit_gib"
-        )
     rng = np.random.default_rng(seed)
     train = split_groups(corpus.groups, np.ones(len(corpus.texts), dtype=bool), rng)
     inner = split_groups(corpus.groups, train, rng)  # the others of train choose the L2 strength
@@ -118,37 +109,54 @@ def corpus_fields(
                 )
 
     split_words = [words(t) for t in corpus.texts]
-    vocabulary = build_vocabulary(
-        [t for t, trained in zip(split_words, train, strict=True) if trained],
-        y[train], A, seed, corpus.source,
-    )  # fmt: skip
-    token, text_of = vocabulary.encode(split_words)
+    known = [t for t, trained in zip(split_words, train, strict=True) if trained]
+    if tokens == "bpe":
+        token, text_of, names = subword_tokens(corpus.texts, train.tolist(), A)
+        about: dict[str, Any] = {"tokens": "byte pairs, merged on the training texts"}
+    else:
+        classes = A <= CLASSES_TO
+        vocabulary = (
+            build_vocabulary(known, y[train], A, seed, corpus.source)
+            if classes
+            else frequent_words(known, A)
+        )
+        token, text_of = vocabulary.encode(split_words)
+        names = vocabulary.names
+        about = {"unknown_token": names[vocabulary.unknown]}
+        if classes:
+            about["tokens"] = token_examples(vocabulary.members, names, EXAMPLES)
+    A = len(names)
+    check_field(A**L <= 2**53, "order", L, f"at most {int(53 / np.log2(A))} with {A} tokens")
+    width = max(64, A + A // 2 if A <= CLASSES_TO else 0) if width is None else width
+    dense = 8 * A**L * (A + K + (width if features == "ngram" else 0)) / 2**30 <= limit_gib
+    unigrams = dense and A <= CLASSES_TO
+    least = (A if unigrams else 1) + padded
+    check_integer("width", width, least, of=" (all unigrams, and the padding)" if unigrams else "")
     context = contexts(token, text_of, L, A)
-    seen = train[text_of]
-    ref = witten_bell(context[seen], token[seen], L, A, smoothing)
-    unigram = witten_bell(np.zeros(int(seen.sum()), dtype=np.int64), token[seen], 0, A, smoothing)
-    held_perplexity = perplexity(ref, context[~seen], token[~seen])
-    unigram_perplexity = perplexity(unigram, 0 * context[~seen], token[~seen])
+    text_tokens = Text(token, text_of, context, train[text_of], A)
+    reference = (
+        smoothed(text_tokens, L, horizon, smoothing, padded=ending == "pad")
+        if dense
+        else truncated(text_tokens, L, horizon, smoothing, most, limit_gib, K)
+    )
 
     nxt = (context * A + token) % A**L
-    X, grams = design_matrix(nxt, text_of, train, y, A, L, width - A - padded)
+    X, grams = design_matrix(nxt, text_of, train, y, A, L, width - padded, unigrams=unigrams)
     if ending == "pad" and L == 1:
-        X = X.multiply(np.arange(X.shape[1]) != END).tocsr()
-    seen_before = {tuple(t) for t, trained in zip(split_words, train, strict=True) if trained}
+        X = X.multiply(np.array([gram != (1, END) for gram in grams])).tocsr()
+    seen_before = {tuple(t) for t in known}
     fresh = ~train & np.array([tuple(t) not in seen_before for t in split_words])
     fits = [fit_reward(X, y[:, k], train, inner) for k in range(K)]
     theta = np.array([theta for theta, _, _ in fits])
     if padded:
+        ends = [gram == (1, END) for gram in grams]
         grams = [*grams, (2, END * A + END)]
-        theta = np.hstack([theta, -theta[:, [END]]])
-    psi = indicators(A, L, grams)
+        theta = np.hstack([theta, -theta[:, ends].sum(axis=1, keepdims=True)])
+    psi = indicators(reference.contexts, A, grams)
     rewards = theta @ psi.T
-    if ending == "pad":
-        ref.reshape(-1, A, A)[:, END] = np.eye(A)[END]
     shift = np.zeros(K)
     if ending == "pad":
-        reached = reachable_next(ref, L, horizon)
-        shift = -rewards[:, reached].min(axis=1)
+        shift = -rewards[:, reference.nexts].min(axis=1)
         rewards += shift[:, None]
 
     stem = "truthfulqa" if text is None else Path(text).stem
@@ -160,7 +168,7 @@ def corpus_fields(
         "start": [BOS] * L,
         "bos": BOS,
         **({"eos": END} if ending == "eos" else {}),
-        "ref_weights": ref,
+        **reference.fields,
         "rewards": rewards,
         "beta": float(beta),
         "w": weights.tolist(),
@@ -169,22 +177,16 @@ def corpus_fields(
         else {"kind": "tabular", "per_step": True, "scale": 1.0},
         "name": f"corpus-{stem}-A{A}-L{L}-{ending}-seed{seed}",
     }
-    names = vocabulary.names
     fields["meta"] = {
         "family": "corpus",
         "source": corpus.source,
         "seed": seed,
         "attributes": corpus.attributes,
-        "tokens": [
-            {"token": names[i], "words": len(m), "examples": list(m[:EXAMPLES])}
-            for i, m in enumerate(vocabulary.members)
-        ],
-        "unknown_token": names[vocabulary.unknown],
+        **about,
         "texts_train": int(train.sum()),
         "texts_held_out": int((~train).sum()),
         "texts_held_out_not_in_train": int(fresh.sum()),
-        "perplexity": held_perplexity,
-        "perplexity_unigram": unigram_perplexity,
+        **reference.about,
         "rewards": {
             name: {
                 **held_out_scores(
@@ -197,7 +199,8 @@ def corpus_fields(
             for k, name in enumerate(corpus.attributes)
         },
         "ngrams": [
-            " ".join(names[code // A**i % A] for i in reversed(range(m))) for m, code in grams
+            " ".join(names[code // A**i % A] for i in reversed(range(m)))
+            for m, code in grams[A if unigrams else 0 :]
         ],
         "ending": ending,
         "smoothing": float(smoothing),

@@ -46,27 +46,39 @@ def fit(X: Any, y: FloatArray, l2: float, start: FloatArray) -> FloatArray:
 
 
 def design_matrix(
-    nxt: IntArray, text_of: IntArray, train: Mask, y: FloatArray, A: int, L: int, budget: int
+    nxt: IntArray,
+    text_of: IntArray,
+    train: Mask,
+    y: FloatArray,
+    A: int,
+    L: int,
+    width: int,
+    *,
+    unigrams: bool,
 ) -> tuple[Any, list[tuple[int, int]]]:
-    """Counts per text [N, A + grams] and the chosen n-grams as (length m, code mod A**m).
+    """Counts per text [N, grams] of at most ``width`` n-grams, each as (length m, code mod A**m).
 
-    An n-gram is chosen by its score test (Rao) beside the features already in: the squared slope
-    of the log-likelihood over its information left after the others, summed over attributes.
+    unigrams: all A of them come first; else they are chosen like the others. One is chosen by its score
+    test (Rao) beside the features already in: the squared slope of the log-likelihood over its
+    information left after the others, summed over attributes.
     """
     n = len(train)
-    X = counts(text_of, nxt % A, n, A)
+    base = [(1, a) for a in range(A)] if unigrams else []
+    X = counts(text_of, nxt % A, n, A)[:, : len(base)]
+    budget = width - len(base)
     grams: list[tuple[int, int]] = []
     columns = []
-    for m in range(2, L + 1):
+    for m in range(1 + unigrams, L + 1):
         code, column = np.unique(nxt % A**m, return_inverse=True)
         table = counts(text_of, column, n, len(code))
         # Too rare says nothing; (<s>,<s>,x) says what (<s>,x) says.
         texts_with = np.asarray((table[train] > 0).sum(axis=0)).ravel()
-        common = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & (code >= A ** (m - 2)))
+        some = code >= (1 if m == 1 else A ** (m - 2))
+        common = np.flatnonzero((texts_with >= max(2, min(10, n // 50))) & some)
         columns.append(table[:, common])
         grams += [(m, int(c)) for c in code[common]]
     if not grams or budget <= 0:
-        return X, []
+        return X, base
     candidates = scipy.sparse.hstack(columns).tocsr()
     inside, squared = candidates[train], candidates[train].power(2)
     chosen: list[int] = []
@@ -90,7 +102,9 @@ def design_matrix(
         take = budget // SELECTION_ROUNDS if i < SELECTION_ROUNDS - 1 else budget - len(chosen)
         best = np.argsort(-score, kind="stable")[:take]
         chosen += [int(j) for j in best if score[j] > 0]
-    return scipy.sparse.hstack([X, candidates[:, chosen]]).tocsr(), [grams[j] for j in chosen]
+    return scipy.sparse.hstack([X, candidates[:, chosen]]).tocsr(), base + [
+        grams[j] for j in chosen
+    ]
 
 
 def fit_reward(X: Any, y: FloatArray, train: Mask, inner: Mask) -> tuple[FloatArray, float, float]:
@@ -108,13 +122,11 @@ def fit_reward(X: Any, y: FloatArray, train: Mask, inner: Mask) -> tuple[FloatAr
     return p[:-1], float(p[-1]), best
 
 
-def indicators(A: int, L: int, grams: list[tuple[int, int]]) -> FloatArray:
-    """Indicators of the next context: psi [S, A + len(grams)]."""
-    s = np.arange(A**L)
-    psi = np.zeros((len(s), A + len(grams)))
-    psi[s, s % A] = 1.0
-    for j, (m, code) in enumerate(grams, A):
-        psi[code :: A**m, j] = 1.0
+def indicators(contexts: IntArray, A: int, grams: list[tuple[int, int]]) -> FloatArray:
+    """Indicators [n, grams] of the n-grams at the end of contexts [n], given by their codes."""
+    psi = np.zeros((len(contexts), len(grams)))
+    for j, (m, code) in enumerate(grams):
+        psi[contexts % A**m == code, j] = 1.0
     return psi
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -129,6 +130,21 @@ def build_vocabulary(
     names += ["{" + " ".join(m[:3]) + "}" for m in members[2 + n_single :]]
     token_of = {word: int(t) for word, t in zip(types, token, strict=True)}
     return Vocabulary(size, token_of, unknown, tuple(names), tuple(map(tuple, members)))
+
+
+def frequent_words(texts: Sequence[Sequence[str]], size: int) -> Vocabulary:
+    """The most frequent words of the training texts, each a token; all others are ``<unk>``, token 2.
+
+    A word that is met once is ``<unk>``, from which the model learns what follows an unknown word.
+    There may be fewer tokens than ``size``: the vocabulary is then all of them.
+    """
+    count = Counter(word for text in texts for word in text)
+    kept = sorted((word for word, n in count.items() if n > 1), key=lambda w: (-count[w], w))
+    kept = kept[: size - 3]
+    token_of = {word: i for i, word in enumerate(kept, 3)}
+    names = ("<s>", "</s>", "<unk>", *kept)
+    members = ((), (), (), *((word,) for word in kept))
+    return Vocabulary(len(names), token_of, 2, names, members)
 
 
 def _label_association(

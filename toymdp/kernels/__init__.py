@@ -10,29 +10,23 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .limits import ROW_FLOOR
+from .limits import NEAR, ROW_FLOOR
 
 if TYPE_CHECKING:
-    from . import (
-        blocks,
-        boxes,
-        compiled,
-        curvature,
-        envelopes,
-        ratios,
-        rows,
-        sampling,
-        scans,
-        soups,
-        sparse,
-    )
+    from . import (  # noqa: I001
+        backward, blocks, boxes, compiled, curvature, elementary, envelopes, ratios, rows, sampling,
+        scans, soups, sparse, tiles,
+    )  # fmt: skip
 
 __all__ = [
+    "NEAR",
     "ROW_FLOOR",
+    "backward",
     "blocks",
     "boxes",
     "compiled",
     "curvature",
+    "elementary",
     "envelopes",
     "ratios",
     "rows",
@@ -40,6 +34,7 @@ __all__ = [
     "scans",
     "soups",
     "sparse",
+    "tiles",
 ]
 
 

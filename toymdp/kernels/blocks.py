@@ -11,8 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from .compiled import njit
-from .rows import divergence_term
+from .elementary import exp, log
+from .limits import ROW_FLOOR
+from .rows import divergence_term, row_weights
+from .tiles import dots
 
+LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
 
 
@@ -20,52 +24,112 @@ CHUNK = 64  # contexts y handled together: A columns of that many doubles stay i
 def block_product(columns, ahead, low, n, total):
     """Write ``total[x1·B + y] = Σ_a ref[s, a]·ahead[a, y − low]`` for the n values of y from low.
 
-    columns [A, S] is ref transposed; ahead [A+3, CHUNK] has zeros in its last three rows.
+    columns [A, S] is ref transposed; ahead [A, CHUNK].
     """
-    A = columns.shape[0]
-    B = columns.shape[1] // A
-    for x1 in range(A):
-        base = x1 * B + low
-        part = total[base : base + n]
-        part[:] = 0.0
-        for a in range(0, A, 4):
-            # four tokens at once: one load and one store of the total for each
-            c0 = columns[a, base : base + n]
-            c1 = columns[min(a + 1, A - 1), base : base + n]
-            c2 = columns[min(a + 2, A - 1), base : base + n]
-            c3 = columns[min(a + 3, A - 1), base : base + n]
-            for i in range(n):
-                part[i] += (
-                    c0[i] * ahead[a, i]
-                    + c1[i] * ahead[a + 1, i]
-                    + c2[i] * ahead[a + 2, i]
-                    + c3[i] * ahead[a + 3, i]
-                )
+    A, contexts = columns.shape
+    flat, weights, sums = columns.ravel(), ahead.reshape(1, -1), total.reshape(1, -1)
+    for base in range(low, contexts, contexts // A):
+        for i in range(0, n - 31, 32):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 32, sums, base + i)
+        for i in range(n - n % 32, n - n % 8, 8):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 8, sums, base + i)
+        for i in range(n - n % 8, n):
+            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 1, sums, base + i)
 
 
 @njit(cache=True, nogil=True)
-def soft_backward_exp(columns, dead, gain, z):
-    """Fill ``z[m, t] = Σ_a ref·gain·z[m, t+1]``: (4) in the exponential domain, ``z = e^{V/β}``.
+def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
+    """Write each reward's largest ``|V − β log E_ref e^{Q/β}|`` over the marked states, and ``|V|``.
 
-    columns [A, S] is ref transposed; gain [M, S] = exp(r/β); z [M, R, S] holds the last slice in
-    row R-1 and is filled downwards. Linear: neither an exponential nor a logarithm is taken.
+    Q [M, T, S] on next contexts, V [M, T+1, S]; worst, size [M]; all in reward units. NaN is worst.
     """
-    M, R, contexts = z.shape
+    M, T, contexts = Q.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
-    for t in range(R - 2, -1, -1):
-        for low in range(0, B, CHUNK):
-            n = min(CHUNK, B - low)
-            for m in range(M):
+    ahead, inverse = np.empty((A, CHUNK)), 1.0 / beta
+    far, high = np.zeros((2, M, CHUNK))
+    width = min(CHUNK if A <= 64 else 8, B)
+    top, total, near = np.empty(CHUNK), np.empty(A * width), np.empty((A, A * width))
+    for low in range(0, B, width):
+        n = min(width, B - low)
+        for a in range(A):  # out of rows that lie a power of 2 apart, which caches cannot hold
+            for x1 in range(A):
+                here, there = near[a, x1 * width :], columns[a, x1 * B + low :]
                 for i in range(n):
-                    first = (low + i) * A
-                    for a in range(A):
-                        ahead[a, i] = gain[m, first + a] * z[m, t + 1, first + a]
-                block_product(columns, ahead, low, n, z[m, t])
+                    here[i] = there[i]
         for m in range(M):
-            for i in range(dead.shape[0]):
-                z[m, t, dead[i]] = 1.0
+            for t in range(T):
+                field = Q[m, t, low * A : (low + n) * A]
+                token_weights(field, inverse, n, ahead, top)
+                block_product(near, ahead, 0, n, total)
+                for x1 in range(A):
+                    base = x1 * B + low
+                    value, marked = V[m, t, base : base + n], states[t, base : base + n]
+                    sums = total[x1 * width : x1 * width + n]
+                    if log_sums(sums):
+                        rescue(ref, marked, field, inverse, top, base, sums)
+                    farthest_error(sums, top, value, marked, beta, far[m], high[m])
+    for m in range(M):
+        worst[m], size[m] = 0.0, 0.0
+        for i in range(CHUNK):
+            worst[m] = worst[m] if far[m, i] <= worst[m] else far[m, i]
+            size[m] = size[m] if high[m, i] <= size[m] else high[m, i]
+
+
+@njit(cache=True, nogil=True)
+def log_sums(sums):
+    """Replace sums [n] by their logarithms; return how many may have lost terms to underflow."""
+    thin = 0
+    for i in range(sums.shape[0]):
+        thin += sums[i] < ROW_FLOOR
+    for i in range(sums.shape[0]):
+        sums[i] = log(sums[i])
+    return thin
+
+
+@njit(cache=True, nogil=True)
+def rescue(ref, marked, field, scale, top, base, logs):
+    """Write again the logarithms [n] of the marked rows whose sums may have lost terms."""
+    A = ref.shape[1]
+    logits, none, p = np.empty(A), np.zeros(A), np.empty(A)
+    for i in range(logs.shape[0]):
+        if marked[i] and logs[i] < LOG_ROW_FLOOR:
+            for a in range(A):
+                logits[a] = scale * (field[i * A + a] - top[i])
+            logs[i] = row_weights(ref[base + i], logits, none, 0.0, p)
+
+
+@njit(cache=True, nogil=True)
+def farthest_error(logs, top, value, marked, beta, far, high):
+    """Raise far and high [n] to ``|β·log + top − V|``, where marked, and ``|V|``."""
+    for i in range(logs.shape[0]):
+        error, size = abs(beta * logs[i] + top[i] - value[i]), abs(value[i])
+        error = error if marked[i] else 0.0
+        far[i] = far[i] if error <= far[i] else error
+        high[i] = high[i] if size <= high[i] else size
+
+
+@njit(cache=True, nogil=True)
+def token_weights(field, scale, n, ahead, top):
+    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A, CHUNK].
+
+    field [n·A]; top [CHUNK]: the largest of each block.
+    """
+    A = ahead.shape[0]
+    for i in range(n):
+        block = field[i * A : i * A + A]
+        for a in range(A):
+            ahead[a, i] = block[a]
+    for i in range(n):
+        top[i] = ahead[0, i]
+    for a in range(A):
+        row = ahead[a]
+        for i in range(n):
+            top[i] = row[i] if row[i] > top[i] else top[i]
+    for a in range(A):
+        row = ahead[a]
+        for i in range(n):
+            row[i] = exp(scale * (row[i] - top[i]))
 
 
 @njit(cache=True, nogil=True)
@@ -95,7 +159,7 @@ def tilted_sums(columns, e, f, out):
     T, contexts = f.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
@@ -117,7 +181,7 @@ def tilted_divergence(columns, e, g, h, inverse, log_g, log_h, kl):
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for low in range(0, B, CHUNK):
         n = min(CHUNK, B - low)
         for t in range(T):
@@ -193,7 +257,7 @@ def tilted_backward(columns, e, inverse, payoff, extra, U):
     T, contexts = e.shape
     A = columns.shape[0]
     B = contexts // A
-    ahead = np.zeros((A + 3, CHUNK))
+    ahead = np.empty((A, CHUNK))
     for t in range(T - 1, -1, -1):
         gain = payoff[min(t, payoff.shape[0] - 1)]
         for low in range(0, B, CHUNK):

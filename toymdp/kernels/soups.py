@@ -2,109 +2,252 @@
 
 With ``mu = λ/β'``, ``G = Σ mu_k Q_k`` and ``η = 1/|mu|₁`` the objective reads
 ``J(mu) = E_π Σ_t r_w − η KL(π‖ref)``; nothing else of λ and β' enters.
+
+Chunks of blocks at a time, as in toymdp.kernels.blocks: what no reachable state leads to, and what
+the soup does not visit, is passed over. c is G less the largest of its block.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .blocks import CHUNK, token_weights
 from .compiled import njit
-from .rows import block_weights, row_divergence, row_weights
+from .elementary import log
+from .limits import NEAR, ROW_FLOOR
+from .rows import divergence_term, row_divergence, row_weights
+from .tiles import dots
 
 
 @njit(cache=True, nogil=True)
 def mix(Q, mu, G):
     """Write ``G = Σ_k mu_k Q_k`` for Q [K, T, S]."""
-    K, T, contexts = Q.shape
-    for t in range(T):
-        total = G[t]
-        total[:] = 0.0
-        for k in range(K):
-            weight, field = mu[k], Q[k, t]
-            for s in range(contexts):
-                total[s] += weight * field[s]
+    for t in range(G.shape[0]):
+        blend(Q, mu, t, 0, G.shape[1], G[t])
 
 
 @njit(cache=True, nogil=True)
-def soup_backward(ref, states, G, reward, eta, U, kl):
+def blend(Q, mu, t, first, past, g):
+    """Write ``Σ_k mu_k Q_k[t]`` of the next contexts from ``first`` to ``past``."""
+    for i in range(past - first):
+        g[i] = 0.0
+    for k in range(Q.shape[0]):
+        weight, field = mu[k], Q[k, t, first:past]
+        for i in range(past - first):
+            g[i] += weight * field[i]
+
+
+@njit(cache=True, nogil=True)
+def any_in(flags, low, n, B):
+    """Whether one of the rows ``x1·B + low .. + n`` is marked."""
+    found = 0
+    for base in range(low, flags.shape[0], B):
+        part = flags[base : base + n]
+        for i in range(n):
+            found |= part[i]
+    return found != 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, mean):
     """Fill the soup's value U [T+1, S] (last slice set) and ``KL(π‖ref)`` [T, S].
 
-    ``U[t] = E_π[r_w + U[t+1]] − η KL``, at the marked states.
+    ``U[t] = E_π[r_w + U[t+1]] − η KL``, at the marked states, 0 elsewhere. For the way forward: G
+    [T, S] where it is led to, ``inverse = 1/E_ref e^c`` (0 where no state, or terms may be lost), and
+    ``mean = E_π H`` of ``H = r_w + U[t+1] − η c``, all [T, S].
     """
     T, contexts = G.shape
     A = ref.shape[1]
     B = contexts // A
-    zero = np.zeros(A)
-    e = np.empty(A)
-    p = np.empty(A)
+    flat = columns.ravel()
+    e, top = np.zeros((A, CHUNK)), np.empty(CHUNK)
+    ahead, sums = np.empty((3, A * CHUNK)), np.empty((3, CHUNK))
     for t in range(T - 1, -1, -1):
-        for y in range(B):
-            first = y * A
-            top = block_weights(G[t], first, e)
-            for x1 in range(A):
-                s = x1 * B + y
-                U[t, s] = 0.0
-                kl[t, s] = 0.0
-                if not states[t, s]:
-                    continue
-                log_z = row_weights(ref[s], G[t, first : first + A], e, top, p)
-                value = 0.0
+        marked = states[t]
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            if not any_in(marked, low, n, B):
+                for base in range(low, contexts, B):
+                    for s in range(base, base + n):
+                        U[t, s], kl[t, s], inverse[t, s], mean[t, s] = 0.0, 0.0, 0.0, 0.0
+                continue
+            first, past = low * A, (low + n) * A
+            g, gain, value = G[t, first:past], reward[first:past], U[t + 1, first:past]
+            blend(Q, mu, t, first, past, g)
+            token_weights(g, 1.0, n, e, top)
+            for i in range(n):
                 for a in range(A):
-                    value += p[a] * (reward[first + a] + U[t + 1, first + a])
-                kl[t, s] = row_divergence(ref[s], p, G[t, first : first + A], log_z, zero, 0.0)
-                U[t, s] = value - eta * kl[t, s]
+                    j = i * A + a
+                    ahead[0, a * CHUNK + i] = e[a, i]
+                    ahead[1, a * CHUNK + i] = e[a, i] * (gain[j] + value[j])
+                    ahead[2, a * CHUNK + i] = e[a, i] * (g[j] - top[i])
+            for base in range(low, contexts, B):
+                for i in range(0, n - 15, 16):
+                    dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 16, sums, i)
+                for i in range(n - n % 16, n):
+                    dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 1, sums, i)
+                rows = slice(base, base + n)
+                part = U[t, rows], kl[t, rows], inverse[t, rows], mean[t, rows]
+                near, thin = states_of(sums, marked[rows], eta, *part)
+                if near:
+                    near_rows(flat, base, contexts, g, top, ahead, sums, eta, *part)
+                if thin:
+                    thin_rows(ref, base, marked[rows], g, gain, value, top, eta, *part)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def states_of(sums, marked, eta, U, kl, inverse, mean):
+    """Write what three sums over the tokens of a few rows say; count the rows to be done again."""
+    near, thin = 0, 0
+    for i in range(marked.shape[0]):
+        scale = 1.0 / sums[0, i]
+        inner = sums[2, i] * scale
+        apart = inner - log(sums[0, i])
+        apart = 0.0 if apart < 0.0 else apart  # NaN stays NaN
+        value = sums[1, i] * scale
+        here = marked[i]
+        lost = sums[0, i] < ROW_FLOOR
+        kl[i] = apart if here else 0.0
+        U[i] = value - eta * apart if here else 0.0
+        mean[i] = value - eta * inner if here and not lost else 0.0
+        inverse[i] = scale if here and not lost else 0.0
+        near += here and apart < NEAR
+        thin += here and lost
+    return near, thin
 
 
 @njit(cache=True, nogil=True)
-def soup_forward(ref, states, G, reward, eta, U, d, field):
-    """Fill occupancies d [T, S] (``d[0]`` given) and the field of the exact gradient.
+def near_rows(flat, base, step, g, top, ahead, sums, eta, U, kl, inverse, mean):
+    """Correct small divergences, by terms that do not cancel: see rows.row_divergence."""
+    n, A = U.shape[0], g.shape[0] // U.shape[0]
+    bend, wide, log_z = np.zeros((3, CHUNK))
+    for i in range(n):
+        log_z[i] = log(sums[0, i])
+    for a in range(A):
+        column, weight = flat[a * step + base : a * step + base + n], ahead[0, a * CHUNK :]
+        for i in range(n):
+            x = g[i * A + a] - top[i] - log_z[i]
+            bend[i] += column[i] * weight[i] * divergence_term(x)
+            size = abs(x) if column[i] > 0.0 else 0.0
+            wide[i] = size if size > wide[i] else wide[i]
+    for i in range(n):
+        if inverse[i] > 0.0 and kl[i] < NEAR and wide[i] <= 0.1:
+            apart = bend[i] * inverse[i]
+            U[i] += eta * (kl[i] - apart)
+            kl[i] = apart
 
-    field[t, s'] = Σ_s d π(a|s) (H(s') − E_π H), ``H = r_w + U[t+1] − η G``, so that
-    ``∂J/∂mu_k = Σ field·Q_k + (∂η/∂mu_k)(−Σ d·KL)``: the derivative of the log-partition and that
-    of ``E_π G`` cancel, and what is left is a covariance. For T = 1 until ``eos`` d is the number
-    of visits and is not propagated.
+
+@njit(cache=True, nogil=True)
+def thin_rows(ref, base, marked, g, gain, value, top, eta, U, kl, inverse, mean):
+    """Write again the rows of which terms may be lost, each from its own largest term."""
+    A = ref.shape[1]
+    p, none = np.empty(A), np.zeros(A)
+    for i in range(marked.shape[0]):
+        if marked[i] and inverse[i] == 0.0:
+            logits = g[i * A : i * A + A]
+            log_z = row_weights(ref[base + i], logits, none, top[i], p)
+            kl[i] = row_divergence(ref[base + i], p, logits, log_z, none, 0.0)
+            earned = 0.0
+            for a in range(A):
+                earned += p[a] * (gain[i * A + a] + value[i * A + a])
+            U[i] = earned - eta * kl[i]
+
+
+@njit(cache=True, nogil=True)
+def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d, slope):
+    """Write ``Σ_{t,s'} field·Q_k`` to slope [K]; return ``Σ d·KL``. d [S]: visits at t = 0, changed.
+
+    ``field[t, s'] = Σ_s d π(a|s) (H(s') − E_π H)`` and ``∂J/∂mu_k = Σ field·Q_k + (∂η/∂mu_k)(−Σ d·KL)``:
+    the derivative of the log-partition and that of ``E_π G`` cancel, and what is left is a
+    covariance. For T = 1 until ``eos`` d is the number of visits and is not propagated.
     """
-    T, contexts = G.shape
+    K, T, contexts = Q.shape
     A = ref.shape[1]
     B = contexts // A
-    e = np.empty(A)
-    p = np.empty(A)
-    h = np.empty(A)
+    flat = columns.ravel()
+    e, top, least = np.empty((A, CHUNK)), np.empty(CHUNK), np.empty(CHUNK)
+    flow, onto = np.empty((2, 2, A * CHUNK))
+    H, field, going = np.empty(A * CHUNK), np.empty(A * CHUNK), np.empty(contexts)
+    p, none, cost = np.empty(A), np.zeros(A), 0.0
+    for k in range(K):
+        slope[k] = 0.0
     for t in range(T):
-        field[t, :] = 0.0
-        if t + 1 < T:
-            d[t + 1, :] = 0.0
-        for y in range(B):
-            first = y * A
-            top = block_weights(G[t], first, e)
-            for a in range(A):
-                h[a] = reward[first + a] + U[t + 1, first + a] - eta * G[t, first + a]
+        cost += inner(d, kl[t])
+        for s in range(contexts):
+            going[s] = 0.0
+        for low in range(0, B, CHUNK):
+            n = min(CHUNK, B - low)
+            first, past = low * A, (low + n) * A
+            visited = 0
+            for base in range(low, contexts, B):
+                part = d[base : base + n]
+                for i in range(n):
+                    visited += part[i] != 0.0
+            if visited == 0:
+                continue
+            g, gain, value = G[t, first:past], reward[first:past], U[t + 1, first:past]
+            token_weights(g, 1.0, n, e, top)
+            for i in range(n):
+                for a in range(A):
+                    j = i * A + a
+                    H[j] = gain[j] + value[j] - eta * (g[j] - top[i])
+                least[i] = H[i * A]  # differences are taken between numbers of one block
+            thin = 0
             for x1 in range(A):
-                s = x1 * B + y
-                weight = d[t, s]
-                if not states[t, s] or weight == 0.0:
-                    continue
-                row_weights(ref[s], G[t, first : first + A], e, top, p)
-                mean = 0.0
+                base = x1 * B + low
+                visits, scale, own = (
+                    d[base : base + n],
+                    inverse[t, base : base + n],
+                    mean[t, base : base + n],
+                )
+                here, there = flow[0, x1 * CHUNK :], flow[1, x1 * CHUNK :]
+                for i in range(n):
+                    here[i] = visits[i] * scale[i]
+                    there[i] = here[i] * (own[i] - least[i])
+                    thin += visits[i] != 0.0 and scale[i] == 0.0
+            for a in range(A):
+                for i in range(0, n - 15, 16):
+                    at = a * CHUNK + i
+                    dots(flat, a * contexts + low + i, B, flow, i, CHUNK, A, 2, 16, onto, at)
+                for i in range(n - n % 16, n):
+                    at = a * CHUNK + i
+                    dots(flat, a * contexts + low + i, B, flow, i, CHUNK, A, 2, 1, onto, at)
+            for i in range(n):
                 for a in range(A):
-                    mean += p[a] * h[a]
-                for a in range(A):
-                    field[t, first + a] += weight * p[a] * (h[a] - mean)
-                    if t + 1 < T and states[t + 1, first + a]:
-                        d[t + 1, first + a] += weight * p[a]
+                    j = i * A + a
+                    weight, met = e[a, i], a * CHUNK + i
+                    field[j] = weight * ((H[j] - least[i]) * onto[0, met] - onto[1, met])
+                    going[first + j] = weight * onto[0, met]
+            if thin:
+                for base in range(low, contexts, B):
+                    for i in range(n):
+                        s, block = base + i, slice(i * A, i * A + A)
+                        if states[t, s] and inverse[t, s] == 0.0 and d[s] != 0.0:
+                            row_weights(ref[s], g[block], none, top[i], p)
+                            add_row(d[s], p, H[block], field[block], going[first + i * A :])
+            for k in range(K):
+                slope[k] += inner(field[: n * A], Q[k, t, first:past])
+        if t + 1 < T:
+            for s in range(contexts):
+                d[s] = going[s] if states[t + 1, s] else 0.0
+    return cost
 
 
 @njit(cache=True, nogil=True)
-def soup_values(ref, states, Q, reward, start, mus, out):
-    """Write J at each row of mus [N, K] for a finite horizon; 0 rows give the value of ``ref``."""
-    K, T, contexts = Q.shape
-    G = np.empty((T, contexts))
-    kl = np.empty((T, contexts))
-    U = np.zeros((T + 1, contexts))
-    for i in range(mus.shape[0]):
-        size = 0.0
-        for k in range(K):
-            size += abs(mus[i, k])
-        mix(Q, mus[i], G)
-        soup_backward(ref, states, G, reward, 1.0 / size if size > 0.0 else 0.0, U, kl)
-        out[i] = U[0, start]
+def add_row(visits, p, H, field, going):
+    """Add what one row sends to its A next contexts, and its covariance with H."""
+    mean = 0.0
+    for a in range(p.shape[0]):
+        mean += p[a] * H[a]
+    for a in range(p.shape[0]):
+        field[a] += visits * p[a] * (H[a] - mean)
+        going[a] += visits * p[a]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc"})
+def inner(f, g):
+    """``Σ f·g``, in an order that is the machine's, and always the same."""
+    total = 0.0
+    for i in range(f.shape[0]):
+        total += f[i] * g[i]
+    return total

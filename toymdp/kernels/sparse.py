@@ -15,6 +15,7 @@ import numpy as np
 from .compiled import njit
 from .ratios import extent_of, extremes_of
 from .rows import allowed_range, block_weights, cheapest, row_divergence, row_weights
+from .sampling import accepted_weights
 
 
 @njit(cache=True, nogil=True)
@@ -77,18 +78,17 @@ def tilted_means(indptr, nexts, ref, states, G, F, log_z, means):
 
 
 @njit(cache=True, nogil=True)
-def laws(indptr, nexts, ref, states, G, out):
-    """Write π itself, [T, E]."""
+def law_of_step(indptr, nexts, ref, states, G, out):
+    """Write π itself [E] at one step, from G [S]; 0 in rows that are not marked."""
     g, e = np.empty((2, widest(indptr)))
-    for t in range(G.shape[0]):
-        for s in range(indptr.shape[0] - 1):
-            a, b = indptr[s], indptr[s + 1]
-            n = b - a
-            if states[t, s]:
-                gather(G[t], nexts[a:b], g[:n])
-                law(ref[a:b], g[:n], e[:n], out[t, a:b])
-            else:
-                out[t, a:b] = 0.0
+    for s in range(indptr.shape[0] - 1):
+        a, b = indptr[s], indptr[s + 1]
+        n = b - a
+        if states[s]:
+            gather(G, nexts[a:b], g[:n])
+            law(ref[a:b], g[:n], e[:n], out[a:b])
+        else:
+            out[a:b] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -206,3 +206,22 @@ def hard_backward(indptr, nexts, states, first_cost, second_cost, tolerance, C, 
                 c[i] = first_cost[t, nexts[a + i]] + C[t + 1, nexts[a + i]]
                 d[i] = second_cost[t, nexts[a + i]] + D[t + 1, nexts[a + i]]
             C[t, s], D[t, s] = cheapest(every[:n], c[:n], d[:n], tolerance)
+
+
+@njit(cache=True, nogil=True)
+def accepted_rows(indptr, nexts, ref, states, H, shift, G, apart, accepted):
+    """Compare what a rejection sampler accepts, with chance ``e^{H + shift}``, with π_G [T, S]."""
+    h, g, p, q, e = np.empty((5, widest(indptr)))
+    for t in range(H.shape[0]):
+        for s in range(indptr.shape[0] - 1):
+            apart[t, s], accepted[t, s] = 0.0, 0.0
+            if not states[t, s]:
+                continue
+            a, b = indptr[s], indptr[s + 1]
+            n = b - a
+            gather(H[t], nexts[a:b], h[:n])
+            gather(G[t], nexts[a:b], g[:n])
+            accepted[t, s] = np.exp(accepted_weights(ref[a:b], h[:n], shift[t, s], p[:n]))
+            law(ref[a:b], g[:n], e[:n], q[:n])
+            for i in range(n):
+                apart[t, s] += 0.5 * abs(p[i] - q[i])

@@ -109,11 +109,8 @@ class SoupObjective:
         mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
         if self.by_policy:
             return np.array([self._of_policy(mu)[0] for mu in mus])
-        out = np.empty(len(mus))
-        kernels.soups.soup_values(
-            mdp.ref, mdp.reach.states, self.sol.Q, mdp.reward_w, mdp.start_context, mus, out
-        )
-        return out
+        tables, begin = self._tables(), mdp.start_context
+        return np.array([self._backward(mu, tables)[1][0, begin] for mu in mus])
 
     def at(self, u: Array) -> SoupPoint:
         """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
@@ -121,38 +118,59 @@ class SoupObjective:
         mu = np.asarray(u, dtype=np.float64) / mdp.beta
         size = float(np.abs(mu).sum())
         eta = 1.0 / size
-        if self.by_policy:
-            value, G, U, kl, d = self._of_policy(mu)
-        else:
-            G, kl = np.empty(Q.shape[1:]), np.empty(Q.shape[1:])
-            U = np.zeros((mdp.steps + 1, mdp.n_contexts))
-            kernels.soups.mix(Q, mu, G)
-            kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, kl)
-            d = np.zeros_like(G)
-            d[0, mdp.start_context] = 1.0
-            value = float(U[0, mdp.start_context])
+        tables: tuple[Array, ...] = self._tables() if mdp.dense else ()
         if mdp.dense:
-            field = np.empty_like(G)
-            kernels.soups.soup_forward(mdp.ref, mdp.reach.states, G, mdp.reward_w, eta, U, d, field)
+            value, slope, cost = self._by_kernels(mu, eta, tables)
         else:
-            # Σ_s d π (H − E_π H), the covariance of soup_forward, in two passes
+            value, G, U, kl, d = self._of_policy(mu)
+            # Σ_s d π (H − E_π H), the covariance of soup_slope, in two passes
             ahead, policy = mdp.reward_w + U[1:] - eta * G, Policy(mdp, G)
             field = ahead * policy.occupancy.nexts
             field -= sparse.push(mdp, G, d * policy.mean(ahead))
-        slope = Q.reshape(len(Q), -1) @ field.ravel() / mdp.beta
-        kink = eta * eta * float((d * kl).sum()) / mdp.beta
+            slope, cost = Q.reshape(len(Q), -1) @ field.ravel(), float((d * kl).sum())
+        slope, kink = slope / mdp.beta, eta * eta * cost / mdp.beta
 
         def second() -> tuple[Array, Array]:
             if self.by_policy:
-                bend, turn = self._second_of_policy(G, eta, U, kl, field)
+                bend, turn = self._second_of_policy(mu, eta)
             else:
                 bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
-                kernels.curvature.soup_curvature(
-                    mdp.ref, mdp.reach.states, Q, G, mdp.reward_w, eta, U, kl, d, bend, turn
-                )
+                (G, U, kl), states = tables[:3], mdp.reach.states
+                visits = Policy(mdp, G).occupancy.states
+                given = (mdp.ref, states, Q, G, mdp.reward_w, eta, U, kl, visits)
+                kernels.curvature.soup_curvature(*given, bend, turn)
             return bend / mdp.beta**2, eta * eta * turn / mdp.beta**2
 
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
+
+    def _tables(self) -> tuple[Array, Array, Array, Array, Array]:
+        """Room for what soup_backward writes: G, U, KL, inverse and mean."""
+        mdp = self.sol.mdp
+        G, kl, inverse, mean = np.empty((4, mdp.steps, mdp.n_contexts))
+        return G, np.zeros((mdp.steps + 1, mdp.n_contexts)), kl, inverse, mean
+
+    def _backward(self, mu: Array, tables: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The tables of the soup at mu; at 0 those of ``ref``."""
+        mdp, size = self.sol.mdp, float(np.abs(mu).sum())
+        back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mu, mdp.reward_w
+        kernels.soups.soup_backward(*back, 1.0 / size if size > 0 else 0.0, *tables)
+        return tables
+
+    def _by_kernels(
+        self, mu: Array, eta: float, tables: tuple[Array, ...]
+    ) -> tuple[float, Array, float]:
+        """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu; fills its tables."""
+        mdp, Q = self.sol.mdp, self.sol.Q
+        U, d, slope = tables[1], np.zeros(mdp.n_contexts), np.empty(len(self.sol.Q))
+        d[mdp.start_context] = 1.0
+        value = None
+        if mdp.horizon is None:
+            value, _, stationary, _, visits = self._of_policy(mu)
+            U[1], d = stationary[1], visits[0]
+        self._backward(mu, tables)
+        back = mdp.ref, mdp.columns, mdp.reach.states, Q, mdp.reward_w, eta
+        cost = kernels.soups.soup_slope(*back, *tables, d, slope)
+        return float(U[0, mdp.start_context]) if value is None else value, slope, float(cost)
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:
@@ -187,8 +205,8 @@ class SoupObjective:
         mdp = self.sol.mdp
         if self.by_policy:
             return self._of_policy(np.zeros(len(self.sol.Q)))
-        U, kl = np.zeros((mdp.steps + 1, mdp.n_contexts)), np.empty(G.shape)
-        kernels.soups.soup_backward(mdp.ref, mdp.reach.states, G, mdp.reward_w, 0.0, U, kl)
+        kl = np.zeros_like(G)
+        U = self.reference.value(mdp.reward_w)
         return float(U[0, mdp.start_context]), G, U, kl, self.reference.occupancy.states
 
     @property
@@ -214,16 +232,15 @@ class SoupObjective:
             return -np.inf, G, np.zeros((len(G) + 1, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states
 
-    def _second_of_policy(
-        self, G: Array, eta: float, U: Array, kl: Array, field: Array
-    ) -> tuple[Array, Array]:
+    def _second_of_policy(self, mu: Array, eta: float) -> tuple[Array, Array]:
         """What toymdp.kernels.curvature writes [K, K] and [K], of the soup as a policy."""
-        mdp, Q, policy = self.sol.mdp, self.sol.Q, Policy(self.sol.mdp, G)
-        if not field.any():  # without a value, or without a choice
+        mdp, Q = self.sol.mdp, self.sol.Q
+        _, G, U, kl, d = self._of_policy(mu)
+        if not d.any():  # it ends too rarely to have a value
             return np.zeros((len(Q), len(Q))), np.zeros(len(Q))
-        zero, visits = np.zeros_like(mdp.reward_w), policy.occupancy
+        policy, zero = Policy(mdp, G), np.zeros_like(mdp.reward_w)
         gain, cost = mdp.reward_w + U[1:] - eta * G, G + policy.value(zero, kl)[1:]
-        gain_mean = policy.mean(gain)
+        gain_mean, onto = policy.mean(gain), policy.occupancy.nexts
         means = np.stack([policy.mean(q) for q in Q])
         inner = [policy.mean(q * gain) - m * gain_mean for q, m in zip(Q, means, strict=True)]
         slopes = np.stack([policy.value(zero, c) for c in inner])
@@ -231,9 +248,16 @@ class SoupObjective:
         def total(weight: Array, f: Array, g: Array) -> Array:
             return np.asarray((f * weight).reshape(len(f), -1) @ g.reshape(len(g), -1).T)
 
-        half = 0.5 * total(field - eta * visits.nexts, Q, Q)
-        half += total(visits.nexts, Q, slopes[:, 1:])
-        half -= total(visits.states, means, slopes[:, :-1] - 0.5 * eta * means)
-        turn = total(visits.nexts, Q, cost[None])
-        turn -= total(visits.states, means, policy.mean(cost)[None])
+        field = gain * onto - self._pushed(policy, d * gain_mean)
+        half = 0.5 * total(field - eta * onto, Q, Q) + total(onto, Q, slopes[:, 1:])
+        half -= total(d, means, slopes[:, :-1] - 0.5 * eta * means)
+        turn = total(onto, Q, cost[None]) - total(d, means, policy.mean(cost)[None])
         return half + half.T, turn[:, 0]
+
+    def _pushed(self, policy: Policy, f: Array) -> Array:
+        """``Σ_s f[t, s]·π(s'|t, s)`` [T, S] on next contexts."""
+        mdp, rows = self.sol.mdp, self.sol.mdp.rows
+        if not mdp.dense:
+            return sparse.push(mdp, policy.logits, f)
+        weights = [policy.law(t) * g[rows.owners] for t, g in enumerate(f)]
+        return np.stack([np.bincount(rows.nexts, p, mdp.n_contexts) for p in weights])

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import SolverError
 from ..exact.solution import Solution, solve
+from ..shown import html_table, short
 from ..threads import one_blas_thread
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
@@ -56,6 +57,16 @@ class SoupOptimum:
     evidence: str = "multistart"
     bound: Bound | None = None
     no_bound: str | None = None
+
+    def _repr_html_(self) -> str:
+        proved = "not asked for" if self.upper_bound is None else short(self.upper_bound)
+        rows = [
+            ("λ*", "  ".join(map(short, self.lam))), ("J(λ*)", short(self.J)),
+            ("gap V_w − J(λ*)", short(self.gap)), ("budget used", short(self.budget_used)),
+            ("proved bound of J", proved),
+            ("status", f"{self.status} ({self.evidence}), KKT residual {self.kkt:.1e}"),
+        ]  # fmt: skip
+        return html_table("The best soup found", rows)
 
     @property
     def upper_bound(self) -> float | None:

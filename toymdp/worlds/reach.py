@@ -70,6 +70,11 @@ class Reach:
         return np.flatnonzero(~self.states)
 
     @cached_property
+    def any_next(self) -> Mask:
+        """[S]: reachable as a next context at some step."""
+        return np.asarray(self.nexts.any(axis=0))
+
+    @cached_property
     def any_state(self) -> Mask:
         """[S]: reachable as a state at some step."""
         return np.asarray(self.states.any(axis=0))

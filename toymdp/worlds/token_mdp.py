@@ -18,7 +18,15 @@ from ..arrays import IntArray
 from ..cached import cached_property
 from ..errors import InstanceError, NoTable
 from ..instance import Instance
-from ..validators import in_nats, integer, positive, simplex, start_tokens, table, token
+from ..validators import (
+    in_nats,
+    integer,
+    positive,
+    simplex,
+    start_tokens,
+    table,
+    token,
+)
 from .features import Array, Dense, Features, read_features
 from .reach import Mask, Reach, reach, successors
 from .rows import Rows, rows_of_table

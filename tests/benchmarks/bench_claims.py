@@ -1,9 +1,4 @@
-"""Exact kernels against peers and against the machine, in one process, as ratios.
-
-Peers: a row-by-row log-sum-exp in NumPy (what the definition says), and a sparse-matrix product in
-the exponential domain (what one writes without the block structure). The machine: the time to read
-the reference table once per step.
-"""
+"""Every claim on one large instance, in solves of that instance. Kernels and peers: speed.py."""
 
 from __future__ import annotations
 
@@ -11,13 +6,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import scipy.sparse as sp
 from rich.console import Console
 from rich.table import Table
 
 from bounds import CLAIMS, check
-from toymdp import TokenMDP, soft_values, solve, soup_optimum
-from toymdp.exact.backward import row_by_row
+from toymdp import TokenMDP, solve, soup_optimum
 
 
 def best(run: Callable[[], object], repeats: int = 5) -> float:
@@ -39,43 +32,6 @@ def instance(A: int, L: int, T: int, K: int) -> TokenMDP:
         ref_weights=rng.dirichlet(np.ones(A), size=S), rewards=rng.random((K, S)), beta=1.0,
         w=np.full(K, 1 / K), features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
-
-
-def sparse_product(mdp: TokenMDP, rewards: np.ndarray) -> np.ndarray:
-    """V at t = 0 by a sparse matrix over all contexts."""
-    S, A = mdp.ref.shape
-    rows = np.repeat(np.arange(S), A)
-    columns = (rows * A + np.tile(np.arange(A), S)) % S
-    matrix = sp.csr_matrix((mdp.ref.ravel(), (rows, columns)), shape=(S, S))
-    gain, z = np.exp(rewards / mdp.beta).T, np.ones((S, len(rewards)))
-    for _ in range(mdp.horizon or 0):
-        z = matrix @ (gain * z)
-    return mdp.beta * np.log(z.T)
-
-
-def kernels() -> Table:
-    """soft_values against its peers."""
-    table = Table(title="soft_values: peer / ours (same process)", title_justify="left")
-    for name in ("A", "L", "T", "M", "ours ms", "rows / ours", "sparse / ours", "ours / one read"):
-        table.add_column(name, justify="right")
-    for A, L, T, M in (
-        (8, 4, 16, 5),
-        (32, 2, 12, 3),
-        (64, 2, 16, 8),
-        (4, 6, 16, 33),
-        (8, 5, 16, 5),
-    ):
-        mdp = instance(A, L, T, M)
-        live = np.ones(mdp.n_contexts, dtype=bool)
-        ours = best(lambda m=mdp, t=T, o=L: soft_values(m.ref, m.rewards, 1.0, t, o))
-        rows = best(lambda m=mdp, t=T, v=live: row_by_row(m.ref, v, m.rewards, 1.0, t), 2)
-        sparse = best(lambda m=mdp: sparse_product(m, m.rewards))
-        read = best(lambda m=mdp: m.ref.sum()) * T
-        table.add_row(
-            *map(str, (A, L, T, M)), f"{1e3 * ours:.2f}", f"{rows / ours:.1f}",
-            f"{sparse / ours:.1f}", f"{ours / read:.1f}",
-        )  # fmt: skip
-    return table
 
 
 def with_policies(mdp: TokenMDP) -> object:
@@ -111,6 +67,4 @@ def catalogue() -> Table:
 
 
 if __name__ == "__main__":
-    console = Console()
-    console.print(kernels())
-    console.print(catalogue())
+    Console().print(catalogue())

@@ -1,0 +1,115 @@
+"""``soupcheck.plot``: the figures on your own instances, each a matplotlib ``Figure``.
+
+What is drawn, and how, has its home in the figure of that name; here it is given other rows. With
+``plt.style.use("paper_figs.style")`` before, they look as in print. width: inches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bounds import Check, Facts, Soup
+from bounds.proofs.walk import explain
+from bounds.records.record import plain
+from toymdp import InstanceError, Solution, TokenMDP, solve, soup_optimum
+
+from . import landscape as _landscape
+from . import rungs as _rungs
+from . import tightness as _tightness
+from . import waterfall as _waterfall
+from .cached_table import Row
+from .canvas import COLUMN, OTHERS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ladder", "landscape", "tightness", "waterfall"]
+
+
+def ladder(*instances: TokenMDP | Solution, width: float = COLUMN) -> Figure:
+    """The bounds on the gap at λ*, from the identity to the printed (10): a line an instance.
+
+    Raises InstanceError where the gap is 0: there is nothing to bound.
+    """
+    rows: list[Row] = []
+    for i, given in enumerate(instances):
+        sol = _solved(given)
+        soup = Soup(Facts(sol), soup_optimum(sol.mdp, sol).lam)
+        name = sol.mdp.name or f"instance {i + 1}"
+        if not soup.gap > _rungs.VISIBLE:
+            rule = f"is at most {_rungs.VISIBLE:g}: nothing to bound"
+            raise InstanceError.of(f"gap of {name}", soup.gap, rule, "leave it out")
+        rows += _rungs.rungs_on(soup, name, name)
+    return _rungs.draw(rows, width)
+
+
+def landscape(
+    instance: TokenMDP | Solution,
+    *,
+    points: int = 61,
+    tolerance: float = 1e-4,
+    width: float = COLUMN,
+) -> Figure:
+    """J over the whole budget, its maxima and what branch and bound proves of it.
+
+    Raises InstanceError unless there are two specialists.
+    """
+    sol = _solved(instance)
+    if sol.mdp.n_rewards != 2:
+        rule = "a landscape is drawn of two specialists"
+        raise InstanceError.of("K", sol.mdp.n_rewards, rule, "keep two rewards")
+    return _landscape.draw(_landscape.surface_of(sol, points, tolerance), width)
+
+
+def waterfall(
+    instance: TokenMDP | Solution, claim: str = "ss.thm1.gap", *, width: float = COLUMN
+) -> Figure:
+    """From a claim's left side to its right, step by step of its printed proof.
+
+    Raises InstanceError for a claim without a printed proof of several steps, or without sides here.
+    """
+    walk = explain(_solved(instance), claim)
+    if not walk.steps:
+        raise InstanceError.of(
+            "claim", claim, "has no printed proof of several steps", "try ss.thm1.gap"
+        )
+    if walk.claim.lhs is None:
+        raise InstanceError.of(
+            "claim", claim, f"has no sides here ({walk.claim.reason})", "try another"
+        )
+    return _waterfall.draw(_waterfall.steps_of(walk), width)
+
+
+def tightness(checks: Any, *, width: float = COLUMN) -> Figure:
+    """Left against right side of inequalities: on the diagonal tight, above it loose, below violated.
+
+    checks: what ``soupcheck.check`` returns (of several instances, added up), rows of a ledger, or a
+    frame of either. Raises InstanceError if no inequality among them has
+    two positive sides, or if there are more claims than colours.
+    """
+    records = checks.to_dict("records") if hasattr(checks, "to_dict") else checks
+    rows = list(_sides(records))
+    if not rows:
+        rule = "hold no inequality whose two sides are positive"
+        raise InstanceError.of("checks", len(records), rule, "give others")
+    claims = {row["bound"] for row in rows}
+    if len(claims) > len(OTHERS):
+        rule = f"at most {len(OTHERS)} can be told apart"
+        raise InstanceError.of("claims in checks", len(claims), rule, "choose some, by pattern")
+    return _tightness.draw(rows, width)
+
+
+def _sides(checks: Iterable[Check | Mapping[str, Any]]) -> Iterable[Row]:
+    for given in checks:
+        row = plain(given) if isinstance(given, Check) else given
+        lhs, rhs = row["lhs"], row["rhs"]
+        if row["kind"] == "inequality" and lhs is not None and lhs > 0 and rhs > 0:
+            yield {
+                "family": str(row.get("family") or "yours"), "instance": str(row.get("instance")),
+                "bound": row["claim"], "gap": lhs, "value": rhs, "verdict": row["verdict"],
+            }  # fmt: skip
+
+
+def _solved(instance: TokenMDP | Solution) -> Solution:
+    return instance if isinstance(instance, Solution) else solve(instance)

@@ -1,0 +1,167 @@
+"""The two loops that kernels spend their time in, with their sums in registers.
+
+Each is written twice: as the Python that says what it is, and as vectors of LLVM, for numba's own
+vectoriser leaves the sums in memory. ``product`` is for many rewards at once, and ``dots`` for a few
+fields, with the weights of one token, ``columns[a, s]``, in order for a row of contexts.
+
+        lanes: 8 or 4 rewards              with s' = y·A + a the A next contexts of a block
+        ┌───────────────┐
+     a  │ weights[s', m]│                  ref[s, a] is spread over a vector, multiplied with the
+        └───────────────┘                  vector weights[s', ·] and added to the vector sums[s, ·]:
+  ┌───┐ ┌───────────────┐                  ROWS vectors stay in registers while a runs, so that each
+  │ref│ │  sums[s, m]   │  ROWS rows       weight is loaded once for ROWS products
+  └───┘ └───────────────┘
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+ROWS = 4  # a fused product takes four cycles, and one can begin in each
+
+
+def product(ref, first, step, last, weights, begin, lane, lanes, sums):
+    """Write ``sums[s, m] = Σ_a ref[s, a]·weights[begin + a, m]`` for up to ROWS rows s and some m.
+
+    ref [S, A]; weights [·, P] and sums [S, P] have P lanes, of which ``lanes`` (8 or 4, a constant)
+    from ``lane`` on are meant. Rows: ``s = first + step·i`` for ``i = 0..last``, ``last < ROWS``.
+    """
+    A, part = ref.shape[1], slice(lane, lane + lanes)
+    for i in range(last + 1):
+        s = first + step * i
+        sums[s, part] = ref[s] @ weights[begin : begin + A, part]
+
+
+def dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    """Write ``sums[h, to + i] = Σ_j f[at + j·step + i]·g[h, begin + j·stride + i]``, j < count.
+
+    f flat; g [·, N] and sums [·, N'], of which the first ``fields`` rows h are meant; i < lanes. Both
+    numbers are constants.
+    """
+    for h in range(fields):
+        total = 0.0
+        for j in range(count):
+            here, there = at + j * step, begin + j * stride
+            total = total + f[here : here + lanes] * g[h, there : there + lanes]
+        sums[h, to : to + lanes] = total
+
+
+@overload(product, prefer_literal=True, inline="always")
+def _compiled(ref, first, step, last, weights, begin, lane, lanes, sums):
+    def call(ref, first, step, last, weights, begin, lane, lanes, sums):
+        _vectors(ref, first, step, last, weights, begin, lane, lanes, sums)
+
+    return call
+
+
+@overload(dots, prefer_literal=True, inline="always")
+def _compiled_dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    def call(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+        _dot_vectors(f, at, step, g, begin, stride, count, fields, lanes, sums, to)
+
+    return call
+
+
+@intrinsic(prefer_literal=True)
+def _dot_vectors(typing, f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    word = types.int64
+    return types.void(f, word, word, g, word, word, word, fields, lanes, sums, word), _emit_dots
+
+
+@intrinsic(prefer_literal=True)
+def _vectors(typing, ref, first, step, last, weights, begin, lane, lanes, sums):
+    word = types.int64
+    signature = types.void(ref, word, word, word, weights, word, word, lanes, sums)
+    return signature, _emit
+
+
+def _emit(context, b, signature, args):
+    """Build the loop over a; the last rows are repeated where there are fewer than ROWS."""
+    integer, double = ir.IntType(64), ir.DoubleType()
+    vector = ir.VectorType(double, signature.args[7].literal_value)
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    ref, weights, sums = (
+        context.make_array(signature.args[i])(context, b, args[i]) for i in (0, 4, 8)
+    )
+    first, step, last, begin, lane = (args[i] for i in (1, 2, 3, 5, 6))
+    A, P = b.extract_value(ref.shape, 1), b.extract_value(weights.shape, 1)
+
+    def place(array, row, width, offset=None):
+        start = b.mul(row, width)
+        return b.gep(array.data, [start if offset is None else b.add(start, offset)])
+
+    def splat(scalar):
+        nothing = ir.Constant(vector, ir.Undefined)
+        return b.shuffle_vector(
+            b.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0)), nothing, everywhere
+        )
+
+    zero, one = ir.Constant(integer, 0), ir.Constant(integer, 1)
+    apart = []  # distances of the rows, in rows: these and their multiples are the same for each tile
+    for i in range(ROWS):
+        i = ir.Constant(integer, i)
+        apart.append(b.mul(step, b.select(b.icmp_signed("<", i, last), i, last)))
+    start, target = place(ref, first, A), place(sums, first, P, lane)
+    starts = [b.gep(start, [b.mul(rows, A)]) for rows in apart]
+    source = place(weights, begin, P, lane)
+    head, loop, done = b.block, b.append_basic_block("token"), b.append_basic_block("tokens.end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    a = b.phi(integer)
+    a.add_incoming(zero, head)
+    totals = [b.phi(vector) for _ in apart]
+    weight = b.load(b.bitcast(b.gep(source, [b.mul(a, P)]), vector.as_pointer()), align=8)
+    grown = []
+    for start, total in zip(starts, totals, strict=True):
+        total.add_incoming(ir.Constant(vector, [0.0] * vector.count), head)
+        term = b.fmul(splat(b.load(b.gep(start, [a]))), weight, flags=["contract"])
+        grown.append(b.fadd(term, total, flags=["contract"]))
+        total.add_incoming(grown[-1], loop)
+    following = b.add(a, one)
+    a.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, A), loop, done)
+    b.position_at_end(done)
+    for rows, total in zip(apart, grown, strict=True):
+        b.store(total, b.bitcast(b.gep(target, [b.mul(rows, P)]), vector.as_pointer()), align=8)
+    return context.get_dummy_value()
+
+
+def _emit_dots(context, b, signature, args):
+    """Build the loop over j; vectors longer than the machine's are several of its own."""
+    integer = ir.IntType(64)
+    fields, lanes = (signature.args[i].literal_value for i in (7, 8))
+    vector = ir.VectorType(ir.DoubleType(), lanes)
+    f, g, sums = (context.make_array(signature.args[i])(context, b, args[i]) for i in (0, 3, 9))
+    at, step, begin, stride, count, to = (args[i] for i in (1, 2, 4, 5, 6, 10))
+
+    def place(array, row, offset):
+        """Address of entry ``offset`` of a row."""
+        start = b.mul(ir.Constant(integer, row), b.extract_value(array.shape, 1)) if row else None
+        return b.gep(array.data, [offset if start is None else b.add(start, offset)])
+
+    def load(start, offset):
+        return b.load(b.bitcast(b.gep(start, [offset]), vector.as_pointer()), align=8)
+
+    source = b.gep(f.data, [at])
+    others = [place(g, h, begin) for h in range(fields)]
+    head, loop, done = b.block, b.append_basic_block("term"), b.append_basic_block("terms.end")
+    b.branch(loop)
+    b.position_at_end(loop)
+    j = b.phi(integer)
+    j.add_incoming(ir.Constant(integer, 0), head)
+    totals = [b.phi(vector) for _ in others]
+    factor, grown = load(source, b.mul(j, step)), []
+    for other, total in zip(others, totals, strict=True):
+        total.add_incoming(ir.Constant(vector, [0.0] * lanes), head)
+        term = b.fmul(factor, load(other, b.mul(j, stride)), flags=["contract"])
+        grown.append(b.fadd(term, total, flags=["contract"]))
+        total.add_incoming(grown[-1], loop)
+    following = b.add(j, ir.Constant(integer, 1))
+    j.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, count), loop, done)
+    b.position_at_end(done)
+    for h, total in enumerate(grown):
+        b.store(total, b.bitcast(place(sums, h, to), vector.as_pointer()), align=8)
+    return context.get_dummy_value()
