@@ -7,7 +7,7 @@ import numpy as np
 from . import kernels
 from .exact.policy import Policy
 from .exact.sampling import rejection_sampler
-from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest
+from .exact.scans import extrema, farthest, hard_minimum, inner_extent, largest, mixture
 from .exact.solution import solve
 from .soup.optimum import soup_optimum
 from .worlds.token_mdp import TokenMDP
@@ -18,12 +18,10 @@ def kernels_are_cached(claims: bool) -> bool:
 
     claims: those of every claim too, not only those that a solution and its λ* need.
     """
-    asked = [
-        kernels.backward.soft_backward, kernels.curvature.soup_curvature, kernels.blocks.tilted_sums,
-        kernels.soups.mix,
-    ]  # fmt: skip
+    asked = [kernels.backward.soft_backward, kernels.soups.soup_slope]
+    asked += [kernels.curvature.soup_curvature, kernels.blocks.tilted_sums]
     if claims:
-        asked += [kernels.rows.hard_backward, kernels.sampling.accepted_laws]
+        asked += [kernels.soups.mix, kernels.rows.hard_backward, kernels.sampling.accepted_laws]
     return kernels.compiled.is_cached(*asked)
 
 
@@ -45,6 +43,7 @@ def compile_kernels(claims: bool) -> None:
         return
     solve(mdp, method="log")
     logits = np.zeros((2, 2))
+    mixture(mdp.w, sol.Q)
     policy = Policy(mdp, logits)
     policy.divergence(policy)
     extrema(mdp, logits)

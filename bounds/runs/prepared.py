@@ -18,7 +18,7 @@ from pathlib import Path
 from toymdp.errors import OutputError
 
 KEY = "NUMBA_CACHE_DIR"
-COMPILE = "from toymdp.warm_up import compile_kernels; compile_kernels()"
+COMPILE = "from toymdp.warm_up import compile_kernels; compile_kernels(claims=True)"
 
 
 def prepare(folder: Path) -> None:

@@ -21,8 +21,8 @@ from .rows import block_weights, row_weights
 def soup_curvature(ref, states, Q, G, reward, eta, U, kl, d, bend, turn):
     """Write ``∂²J/∂mu²`` at fixed η into bend [K, K], and ``∂C/∂mu``, C = E_π Σ KL, into turn [K].
 
-    Q [K, T, S], G [T, S] = Σ mu_k Q_k and reward [S] on next contexts; U [T+1, S], kl and the
-    occupancies d [T, S] on states, as soup_backward and soup_forward leave them.
+    Q [K, T, S], G [T, S] = Σ mu_k Q_k and reward [S] on next contexts; U [T+1, S] and kl [T, S] on
+    states, as soup_backward leaves them, and the soup's occupancies d [T, S].
     """
     K, T, contexts = Q.shape
     A = ref.shape[1]
