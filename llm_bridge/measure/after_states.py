@@ -24,6 +24,7 @@ from toymdp.arrays import Array, IntArray
 from ..backend import torch
 from ..bank import REF, Bank, pad
 from ..forward import logits_of, states_of
+from .linear_share import centred_ratios, drawn_tokens, linear_share
 from .measures import log_ratios
 from .soups import mix
 
@@ -249,9 +250,6 @@ def kl_bounds(
     return np.asarray(printed), np.asarray(repaired)
 
 
-COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judged
-
-
 @torch.no_grad()
 def state_linearity(bank: Bank, reached: Reached, seed: int = 0) -> Array | None:
     """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
@@ -272,32 +270,6 @@ def state_linearity(bank: Bank, reached: Reached, seed: int = 0) -> Array | None
     order = torch.from_numpy(rng.permutation(len(reached.prefixes)))
     share, rank = linear_share(states, every, order[:half], order[half:])
     return share if rank < half else None
-
-
-def drawn_tokens(bank: Bank, rng: np.random.Generator) -> Tensor:
-    """Up to 2048 token ids."""
-    every = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
-    return every.to(bank.device)
-
-
-def centred_ratios(z: Tensor) -> Tensor:
-    """Log-ratios [P−1, N, c] less their mean over the c tokens of a state, from logits [P, N, c]."""
-    d, live = log_ratios(z.double().cpu())
-    count = live.sum(dim=1, keepdim=True).clamp_min(1)
-    return torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0)
-
-
-def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Array, int]:
-    """R² [P−1] on states ``unseen`` of fields [P−1, N, c] fitted linearly in states [N, d] on ``seen``.
-
-    And the rank of the states seen: if they are independent, every field fits them.
-    """
-    # all fields at once: what costs is the decomposition of the states
-    fit = torch.linalg.lstsq(states[seen], torch.cat([*fields[:, seen]], dim=1), driver="gelsd")
-    missed = torch.cat([*fields[:, unseen]], dim=1) - states[unseen] @ fit.solution
-    each = (missed**2).sum(dim=0).reshape(len(fields), -1).sum(dim=1)
-    total = (fields[:, unseen] ** 2).sum(dim=(1, 2)).clamp_min(1e-300)
-    return np.asarray(1.0 - each / total), int(fit.rank)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from ..bank import Bank
 from ..decoding import draw_rows
 from ..forward import logits_of
 from ..loading import load_bank
-from ..measure.after_states import centred_ratios, drawn_tokens, linear_share
+from ..measure.linear_share import centred_ratios, drawn_tokens, linear_share
 from ..texts import shown
 from .default_bank import accuracies, held_out
 from .reference import Reference, first_layer, log_ratios

@@ -1,0 +1,42 @@
+"""Which share of log-ratios is linear in the reference's state, on states that the fit has not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from toymdp.arrays import Array
+
+from ..backend import torch
+from ..bank import Bank
+from .measures import log_ratios
+
+Tensor = Any
+COLUMNS = 2048  # tokens of a large vocabulary on which linearity in the state is judged
+
+
+def drawn_tokens(bank: Bank, rng: np.random.Generator) -> Tensor:
+    """Up to 2048 token ids."""
+    every = torch.from_numpy(rng.permutation(bank.vocab_size)[:COLUMNS].copy())
+    return every.to(bank.device)
+
+
+def centred_ratios(z: Tensor) -> Tensor:
+    """Log-ratios [P−1, N, c] less their mean over the c tokens of a state, from logits [P, N, c]."""
+    d, live = log_ratios(z.double().cpu())
+    count = live.sum(dim=1, keepdim=True).clamp_min(1)
+    return torch.where(live, d - d.sum(dim=2, keepdim=True) / count, 0.0)
+
+
+def linear_share(states: Tensor, fields: Tensor, seen: Tensor, unseen: Tensor) -> tuple[Array, int]:
+    """R² [P−1] on states ``unseen`` of fields [P−1, N, c] fitted linearly in states [N, d] on ``seen``.
+
+    And the rank of the states seen: if they are independent, every field fits them.
+    """
+    # all fields at once: what costs is the decomposition of the states
+    fit = torch.linalg.lstsq(states[seen], torch.cat([*fields[:, seen]], dim=1), driver="gelsd")
+    missed = torch.cat([*fields[:, unseen]], dim=1) - states[unseen] @ fit.solution
+    each = (missed**2).sum(dim=0).reshape(len(fields), -1).sum(dim=1)
+    total = (fields[:, unseen] ** 2).sum(dim=(1, 2)).clamp_min(1e-300)
+    return np.asarray(1.0 - each / total), int(fit.rank)
