@@ -101,15 +101,15 @@ def test_coverage_by_hand():
     model = BackOff.fit(contexts(token, text_of, 1, A), token, 1, A, 1, 1.0)
     found = reachable(model, BOS, 1, 5, lambda n, e: None)
     assert found.contexts.tolist() == [BOS, END, 2, 3]  # 4 is the less likely after 2
-    new, of = flat([[2, 3], [2, 4], [5]])
+    new, of = flat([[2, 3], [2, 4], [5], [2]])
     judged = coverage(found, A, contexts(new, of, 1, A), new, of, token)
-    # covered: <s>2 23 3</s>, <s>2; not: 24, 4</s>, <s>5, 5</s>
-    assert judged.share == 4 / 8
+    # covered: <s>2 23 3</s>, <s>2, <s>2; not: 24, 4</s>, <s>5, 5</s>, 2</s>
+    assert judged.share == 5 / 10
     assert judged.perplexity == pytest.approx(1.0)
-    assert judged.whole_texts == pytest.approx(1 / 3)
+    assert judged.whole_texts == pytest.approx(1 / 4)
     # 2, 3 and </s> are 3, 2 and 3 of the nine tokens of training text
     assert judged.perplexity_unigram == pytest.approx(
-        np.exp(-np.mean(np.log([3 / 9, 2 / 9, 3 / 9, 3 / 9])))
+        np.exp(-np.mean(np.log([3 / 9, 2 / 9, 3 / 9, 3 / 9, 3 / 9])))
     )
 
 
