@@ -13,12 +13,11 @@ from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
     decodability,
     fit_linear,
-    longest_runs,
     norm_bound,
-    reach,
     state_linearity,
 )
 from llm_bridge.measure.diagnosis import sampled_prefixes  # noqa: E402
+from llm_bridge.measure.reached import longest_runs, reach  # noqa: E402
 
 
 def test_the_norm_bound_is_a_bound_and_nearly_met():

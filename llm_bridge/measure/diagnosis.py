@@ -20,9 +20,10 @@ from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from .after_states import LinearFit, Reached, decodability, norm_bound, reach, state_linearity
+from .after_states import LinearFit, decodability, norm_bound, state_linearity
 from .chunks import fingerprint, tally_answers
 from .measures import measure
+from .reached import Reached, reach
 from .rollout_gap import ASSUMED, rollout_gap
 from .soups import SoupSettings
 from .stream import rounding_unit
