@@ -13,12 +13,11 @@ from llm_bridge.measure.after_states import (  # noqa: E402
     after_states,
     decodability,
     fit_linear,
-    longest_runs,
     norm_bound,
-    reach,
 )
 from llm_bridge.measure.diagnosis import sampled_prefixes, too_few  # noqa: E402
 from llm_bridge.measure.linearity import state_linearity  # noqa: E402
+from llm_bridge.measure.reached import longest_runs, reach  # noqa: E402
 from llm_bridge.measure.verdicts import feature_checks  # noqa: E402
 
 

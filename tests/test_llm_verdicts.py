@@ -14,9 +14,10 @@ from bounds import Facts, Soup, check  # noqa: E402
 from bounds.claims.kl import kl_any, kl_repaired  # noqa: E402
 from llm_bridge.answers import Answer  # noqa: E402
 from llm_bridge.lookup import lookup_bank, state_paths  # noqa: E402
-from llm_bridge.measure.after_states import norm_bound, reach  # noqa: E402
+from llm_bridge.measure.after_states import norm_bound  # noqa: E402
 from llm_bridge.measure.chunks import tally_answers  # noqa: E402
 from llm_bridge.measure.diagnosis import kl_from_bespoke, sampled_prefixes  # noqa: E402
+from llm_bridge.measure.reached import reach  # noqa: E402
 from llm_bridge.measure.soups import SoupSettings  # noqa: E402
 from llm_bridge.measure.verdicts import check_of, feature_checks, stream_checks  # noqa: E402
 from toymdp import solve  # noqa: E402

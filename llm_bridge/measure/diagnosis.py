@@ -20,10 +20,11 @@ from ..answers import Answer, fits, tokenised
 from ..backend import peft, torch, transformers
 from ..bank import Bank
 from ..preferences import Pair, ScoredSet
-from .after_states import LinearFit, Reached, decodability, norm_bound, reach
+from .after_states import LinearFit, decodability, norm_bound
 from .chunks import fingerprint, tally_answers
 from .linearity import state_linearity
 from .measures import measure
+from .reached import Reached, reach
 from .rollout_gap import ASSUMED, rollout_gap
 from .soups import SoupSettings
 from .stream import rounding_unit

@@ -10,8 +10,8 @@ from toymdp.arrays import Array
 
 from ..backend import torch
 from ..bank import Bank
-from .after_states import Reached
 from .measures import log_ratios
+from .reached import Reached
 
 Tensor = Any
 

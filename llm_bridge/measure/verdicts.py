@@ -18,12 +18,12 @@ from ..bank import Bank
 from .after_states import (
     AfterStates,
     LinearFit,
-    Reached,
     after_states,
     fit_linear,
     kl_bounds,
     logit_norm,
 )
+from .reached import Reached
 from .soups import SoupSettings
 from .stream import rounding_unit
 from .totals import Tally
