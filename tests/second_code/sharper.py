@@ -9,8 +9,6 @@ from .pair import VANISHES, Nothing, Pair, tightest
 from .solve import Mix, Truth, divergence, earned
 from .theorem import _span_bound, kl_sides
 
-FULL = mp.mpf(10) ** -12
-
 
 def _errors(mix: Mix, place) -> dict:
     """The logit error of each allowed next context."""
@@ -91,8 +89,8 @@ def kl_mean_shift(truth: Truth, mix: Mix, seen) -> Pair:
 
 def constant_norm(truth: Truth, mix: Mix, seen) -> Pair:
     world = mix.world
-    if world.horizon is None or world.beta * mix.size / world.beta_prime < 1 - FULL:
-        raise Nothing("no horizon, or not the full budget")
+    if world.horizon is None:
+        raise Nothing("no horizon")
     c = max(world.norm(place) for place in world.used())
     T, n = world.horizon, mix.logit_length / world.beta_prime
     last = c * world.beta * n
