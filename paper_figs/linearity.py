@@ -21,7 +21,7 @@ from .canvas import BLUE, GREY, VERMILION, canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = (
+CAPTION = "log-ratios of SmolLM2 linear in its state: adapters on the output layer, or inside"
     "SmolLM2: share of log-ratios linear in the state, adapters on the output layer and inside"
 )
 QUICK = {"banks": ("output",)}

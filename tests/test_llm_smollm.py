@@ -206,7 +206,7 @@ def test_diagnose_and_export_a_bank_by_name(made, tmp_path, monkeypatch):
 
 @pytest.mark.long
 def test_the_shipped_bank_speaks_english(tmp_path):
-    """The whole way with the real model: fetched, loaded, diagnosed."""
+    """The whole way with the real model: fetched, loaded, what it writes, a soup of it."""
     try:
         distribution(smollm_model.PACKAGE)
     except PackageNotFoundError:
@@ -218,7 +218,7 @@ def test_the_shipped_bank_speaks_english(tmp_path):
     bank = own.load(str(place))
     told = facts["banks"]["layers"]
     assert smollm_card.samples(bank, told["asked"]) == told["writes"]
-    done = run("llm", "diagnose", "--bank", "smollm", "--model", place, "--items", "8", "--prompts",
-               "2", "--tokens", "4", "--json", "-")  # fmt: skip
+    done = run("llm", "soup", "--bank", "smollm", "--model", place, "--question", "Are vampires real?",
+               "--lambda", "0.5,0.3,0.2", "--tokens", "4")  # fmt: skip
     assert done.exit_code == 0, done.stderr
-    assert json.loads(done.stdout)["features"]["rank"] is None
+    assert "A: " in done.stdout
