@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "log-ratios of SmolLM2 linear in its state: adapters on the output layer, or inside"
-    "SmolLM2: share of log-ratios linear in the state, adapters on the output layer and inside"
-)
 QUICK = {"banks": ("output",)}
 FILES = (("llm_bridge", "smollm/facts.json"),)
 LEAST = -1.0  # of the axis: a fit with about as many unknowns as equations runs wild
