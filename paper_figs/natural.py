@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOOKS = 10_000
-CAPTION = f"ordinary worlds that break (9) and (10): largest lhs/rhs, {LOOKS:,} instances searched a point"
+CAPTION = f"ordinary worlds that break (9), (10): the largest ratio found, {LOOKS:,} worlds a point"
 LIMITS = {
     "least_ref": (0.2, 0.1, 0.03, 0.01), "norm_ratio": (1.0, 2.0, 3.0, 10.0),
     "reward_over_beta": (2.5, 5.0, 10.0, 25.0, 50.0), "horizon": (2, 3, 5, 8),
