@@ -21,7 +21,7 @@ from .methods import of_column
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = "share of RLHF against the number of specialists: three feature widths, and who chooses λ"
+CAPTION = "share of RLHF by number of specialists: three feature widths, and who chooses λ"
 SOUP, BUDGET = "ss-explicit[m=0]", "oracle"
 METHODS = (SOUP, BUDGET, "oracle-free", "pad")
 LOOKS = {

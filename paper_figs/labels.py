@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-CAPTION = (
-    "share against pairs, by how users answer: by chance or by rank, with a budget and without"
-)
+CAPTION = "share against pairs, by how users answer: by chance or rank, with and without a budget"
 LOOKS = {
     "ss-explicit[m=0]": (SKY, "s", "-", "souping"),
     "ss-explicit[m=0, budget]": (BLUE, "D", "--", "souping in the budget"),

@@ -21,7 +21,7 @@ from .methods import of_column
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = "retrieval less pooling in accuracy, by how far tastes turn and how far topics are apart"
+CAPTION = "retrieval less pooling in accuracy, by how far tastes turn and topics are apart"
 POOLED = "exact[k=3, pooled]"
 PANELS = {
     "exact[k=3]": "nearest pair\n(Algorithm 2)",

@@ -254,7 +254,7 @@ def test_what_the_system_refuses_is_one_line(instance, monkeypatch, failure, sai
     def fail(*_: object) -> None:
         raise failure
 
-    monkeypatch.setattr("toymdp.instance.read_object", fail)
+    monkeypatch.setattr("bounds.records.loading.read_object", fail)
     done = run("solve", instance)
     assert done.exit_code == 2
     assert done.stderr.startswith(f"soupcheck: {said}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from bounds import CLAIMS
 
@@ -21,8 +23,14 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def run(notebook, folder):
     """Execute in a fresh kernel; raise for an error in a cell, or in what a widget shows."""
     where = {"metadata": {"path": str(folder)}}
-    # the limit is for a cell that hangs: the first run on a machine compiles the kernels
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=where).execute()
+    with TemporaryDirectory() as short:  # a socket's path has at most some hundred letters
+        # not over ports: one that was free a moment ago may be another test's by now
+        sockets = {"transport": "ipc", "connection_file": f"{short}/kernel.json"}
+        # the limit is for a cell that hangs: the first run on a machine compiles the kernels
+        NotebookClient(
+            notebook, config=Config(KernelManager=Config(sockets)), timeout=900,
+            kernel_name="python3", resources=where,
+        ).execute()  # fmt: skip
     widgets = notebook.metadata.get("widgets", {})
     states = [entry["state"] for kind in widgets.values() for entry in kind["state"].values()]
     shown = [output for state in states for output in state.get("outputs", ())]

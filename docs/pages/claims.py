@@ -13,6 +13,7 @@ from bounds.records.witness import Witness, stored_certificates, stored_witnesse
 from bounds.report.page import mathml
 from bounds.report.sections import anchor
 from bounds.report.summary import weights
+from toymdp import TokenMDP
 from toymdp.shown import short
 
 from .text import code, page, paragraphs, plain, table
@@ -138,7 +139,9 @@ def _witnesses(claim: Claim, witnesses: list[Witness]) -> str:
     proved, rows = stored_certificates(), []
     for w in witnesses:
         m, certificate = w.instance, proved.get(w.name, {})
-        size = f"A = {m.vocab_size}, L = {m.order}, T = {m.horizon}, K = {m.n_rewards}"
+        size = code(m.format)  # of the small worlds the kind is all there is to say
+        if isinstance(m, TokenMDP):
+            size = f"A = {m.vocab_size}, L = {m.order}, T = {m.horizon}, K = {m.n_rewards}"
         at = "" if w.lam is None else weights(w.lam)
         sides = f"{short(w.expected['lhs'])}, {short(w.expected['rhs'])}"
         rows.append(

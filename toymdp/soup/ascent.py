@@ -79,6 +79,7 @@ def ascend(
             refused, radius = refused + 1, 0.25 * radius
             continue
         ahead = np.maximum(x + move, 0.0)
+        ahead[ahead <= np.finfo(float).eps * ahead.max()] = 0.0  # what rounding made is no weight
         ahead /= max(1.0, float(ahead.sum()))
         move = ahead - x
         predicted = _gain(g, bend, move)
