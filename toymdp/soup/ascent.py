@@ -63,7 +63,7 @@ def ascend(
     known: earlier ascents on this objective. A step that leads close to the end of one is taken
     there, if J allows as it must for every step: that end need not be approached again.
     """
-    start = point = objective.at(u)
+    start = point = objective.at(_without_rounding(u))
     scale, radius = objective.scale, 0.5
     ends = [a for a in known if a.residual <= tolerance * scale]
     steps, evaluations, refused = 0, 1, 0
@@ -78,8 +78,7 @@ def ascend(
         if move is None:
             refused, radius = refused + 1, 0.25 * radius
             continue
-        ahead = np.maximum(x + move, 0.0)
-        ahead[ahead <= np.finfo(float).eps * ahead.max()] = 0.0  # what rounding made is no weight
+        ahead = _without_rounding(np.maximum(x + move, 0.0))
         ahead /= max(1.0, float(ahead.sum()))
         move = ahead - x
         predicted = _gain(g, bend, move)
@@ -122,6 +121,12 @@ def no_worse(point: SoupPoint | Ascent, other: SoupPoint | Ascent, scale: float)
     if abs(point.value - other.value) <= ROUNDING * scale:
         return point.residual <= other.residual
     return point.value > other.value
+
+
+def _without_rounding(u: Array) -> Array:
+    """The same weights [K], with 0 for those that are rounding beside the largest: they have no sign."""
+    size = np.abs(u)
+    return np.where(size <= np.finfo(float).eps * size.max(), 0.0, u)
 
 
 def _gain(g: Array, B: Array, move: Array) -> float:
