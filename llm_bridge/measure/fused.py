@@ -25,9 +25,8 @@ BLOCK = 32  # tokens at a time
 STRETCH = 8192  # tokens of one program
 LEAST = 16  # rows and columns of the smallest product
 WARPS = 1  # more would each take the small products in whole
-PRODUCT = (
-    "tf32x3"  # three products of rounded parts, which is float32 to some units in the last place
-)
+# three products of rounded parts, which is float32 to some units in the last place
+PRODUCT = "tf32x3"
 
 
 @triton.jit

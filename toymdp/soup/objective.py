@@ -138,7 +138,8 @@ class SoupObjective:
                     mdp.ref, mdp.reach.states, Q, G, mdp.reward_w, eta, U, kl, visits, bend, turn
                 )
             else:
-                bend, turn = self._second_of_policy(eta, known)
+                spread = self._field(eta, known) if mdp.dense else field
+                bend, turn = self._second_of_policy(eta, known, spread)
             return bend / mdp.beta**2, eta * eta * turn / mdp.beta**2
 
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
@@ -241,15 +242,10 @@ class SoupObjective:
             return -np.inf, G, np.zeros((len(G) + 1, mdp.n_contexts)), kl, np.zeros_like(G)
         return float(U[0, mdp.start_context]), G, U, kl, policy.occupancy.states
 
-    def _second_of_policy(self, eta: float, known: _Known) -> tuple[Array, Array]:
-        """What toymdp.kernels.curvature writes [K, K] and [K], of the soup as a policy."""
+    def _second_of_policy(self, eta: float, known: _Known, field: Array) -> tuple[Array, Array]:
+        """What toymdp.kernels.curvature writes [K, K] and [K], of the soup as a policy. field: its _field."""
         _, G, U, kl, _ = known
-        mdp, Q, policy, field = (
-            self.sol.mdp,
-            self.sol.Q,
-            Policy(self.sol.mdp, G),
-            self._field(eta, known),
-        )
+        mdp, Q, policy = self.sol.mdp, self.sol.Q, Policy(self.sol.mdp, G)
         if not field.any():  # without a value, or without a choice
             return np.zeros((len(Q), len(Q))), np.zeros(len(Q))
         zero, visits = np.zeros_like(mdp.reward_w), policy.occupancy
