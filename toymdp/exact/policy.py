@@ -2,8 +2,9 @@
 
 All A rows of a block share the exponentials of its A next contexts, so a policy is a table of S
 weights a step and a normaliser a state; what it does (means, divergences, values, occupancies) are
-products with the blocks of ref. Where a normaliser is so small that terms may have underflowed,
-the compiled row-by-row recursions of toymdp.kernels.rows take over, which rescale each row by itself.
+products with the blocks of ref, or with its rows where it is sparse. Where a normaliser is so small
+that terms may have underflowed, the compiled row-by-row recursions of toymdp.kernels.rows or sparse
+take over, which rescale each row by itself.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Policy:
     @cached_property
     def blocks(self) -> tuple[Array, Array, Array]:
         """The largest logit and the range of each block [T, S/A], and the logits less it [T, S]."""
+        if not self.mdp.dense:
+            return sparse.centre(self.mdp, self.logits)
         T, S = self.logits.shape
         top, span = np.empty((2, T, S // self.mdp.vocab_size))
         centred = np.empty((T, S))
@@ -79,8 +82,6 @@ class Policy:
     @cached_property
     def log_partition(self) -> Array:
         """``log E_ref e^G`` [T, S] in nats."""
-        if not self.mdp.dense:
-            return sparse.means(self.mdp, self.logits, np.empty((0, *self.logits.shape)))[0]
         if not self.plain:
             return self._by_rows(np.empty((0, *self.logits.shape)))[0]
         return self.to_states(self.scales[1], self.blocks[0])
@@ -88,7 +89,10 @@ class Policy:
     def to_states(self, f: Array, of_block: Array) -> Array:
         """``f + of_block`` [T, S] for f on states and of_block [T, S/A]; 0 where none is."""
         T, S = self.logits.shape
-        table = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
+        if self.mdp.dense:
+            table = (f.reshape(T, self.mdp.vocab_size, -1) + of_block[:, None, :]).reshape(T, S)
+        else:
+            table = f + sparse.of_next_block(self.mdp, of_block)
         kernels.scans.fill(table.ravel(), self.mdp.reach.absent, 0.0)
         return table
 
@@ -115,11 +119,23 @@ class Policy:
 
     def _reference_mean(self, f: Array) -> Array:
         """``E_ref f`` [T, S] of f [T, S] on next contexts, 0 where nothing is allowed."""
+        if not self.mdp.dense:
+            return sparse.sums(self.mdp, f)
         means, once = np.empty_like(f), np.ones((1, f.shape[1]))
         kernels.blocks.tilted_sums(self.mdp.columns, once, f, means)
         return means
 
+    def _weighted_sums(self, f: Array) -> Array:
+        """``E_ref`` of weights·f [T, S] for f [T, S] on next contexts."""
+        if not self.mdp.dense:
+            return self._reference_mean(self.weights * f)
+        sums = np.empty_like(f)
+        kernels.blocks.tilted_sums(self.mdp.columns, self.weights, f, sums)
+        return sums
+
     def _by_rows(self, F: Array) -> tuple[Array, Array]:
+        if not self.mdp.dense:
+            return sparse.means(self.mdp, self.logits, F)
         log_z, means = np.empty_like(self.logits), np.empty_like(F)
         states = self.mdp.reach.states
         kernels.rows.tilted_means(self.mdp.ref, states, self.logits, F, log_z, means)
@@ -128,12 +144,9 @@ class Policy:
     def mean(self, f: Array) -> Array:
         """``E_π f`` [T, S] of f [T, S] on next contexts."""
         f = np.ascontiguousarray(f)
-        if not self.mdp.dense:
-            return np.asarray(sparse.means(self.mdp, self.logits, f[None])[1][0])
         if not self.plain:
             return np.asarray(self._by_rows(f[None])[1][0])
-        sums = np.empty_like(f)
-        kernels.blocks.tilted_sums(self.mdp.columns, self.weights, f, sums)
+        sums = self._weighted_sums(f)
         sums *= self.scales[0]
         return sums
 
@@ -144,23 +157,27 @@ class Policy:
         fine: measure again what is tiny, where the logits are less than 0.1 apart from terms that
         do not cancel. Otherwise, and without it, the error is that of rounding the logits.
         """
-        if not self.mdp.dense:
-            return sparse.divergence(self.mdp, self.logits, other.logits)
-        states = self.mdp.reach.states
+        mdp, states = self.mdp, self.mdp.reach.states
         kl = np.empty_like(self.logits)
         if not (self.plain and other.plain):
-            kernels.rows.divergences(self.mdp.ref, states, self.logits, other.logits, kl)
+            if not mdp.dense:
+                return sparse.divergence(mdp, self.logits, other.logits, states)
+            kernels.rows.divergences(mdp.ref, states, self.logits, other.logits, kl)
             return kl
-        (inverse, log_sums), columns = self.scales, self.mdp.columns
-        centred = self.blocks[2], other.blocks[2]
-        kernels.blocks.tilted_divergence(
-            columns, self.weights, *centred, inverse, log_sums, other.scales[1], kl
-        )
+        (inverse, log_sums), centred = self.scales, (self.blocks[2], other.blocks[2])
+        if mdp.dense:
+            tables = mdp.columns, self.weights, *centred, inverse, log_sums, other.scales[1]
+            kernels.blocks.tilted_divergence(*tables, kl)
+        else:
+            kl = np.maximum(self.mean(centred[0] - centred[1]) + (other.scales[1] - log_sums), 0.0)
         near = states & (kl < kernels.NEAR)
         if fine and near.any():
-            logits, log_z = (self.logits, other.logits), (self.log_partition, other.log_partition)
+            logits = self.logits, other.logits
+            if not mdp.dense:
+                return np.where(near, sparse.divergence(mdp, *logits, near), kl)
+            log_z = self.log_partition, other.log_partition
             kernels.blocks.near_divergence(
-                columns, self.weights, *logits, inverse, *log_z, near, kl
+                mdp.columns, self.weights, *logits, inverse, *log_z, near, kl
             )
         return kl
 
@@ -181,13 +198,15 @@ class Policy:
         if mdp.horizon is None:
             value = self.chain.total(self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
-        if not mdp.dense:
+        if not (mdp.dense or self.plain):
             return sparse.value(mdp, self.logits, payoff, extra)
         U = np.zeros((mdp.steps + 1, mdp.n_contexts))
         if self.plain:
-            kernels.blocks.tilted_backward(
-                mdp.columns, self.weights, self.scales[0], payoff, extra, U
-            )
+            tables = self.weights, self.scales[0], payoff, extra, U
+            if mdp.dense:
+                kernels.blocks.tilted_backward(mdp.columns, *tables)
+            else:
+                sparse.weighted_backward(mdp, *tables)
         else:
             payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
             kernels.rows.evaluate_backward(mdp.ref, mdp.reach.states, self.logits, payoff, extra, U)
@@ -203,13 +222,23 @@ class Policy:
             d[0, self.chain.states] = self.chain.visits
         else:
             d[0, mdp.start_context] = 1.0
-        if not mdp.dense:
+        if not (mdp.dense or self.plain):
             return Occupancy(*sparse.occupancy(mdp, self.logits, d[0]))
         if self.plain:
-            kernels.blocks.tilted_forward(mdp.columns, self.weights, self.scales[0], d, n)
+            tables = self.weights, self.scales[0], d, n
+            if mdp.dense:
+                kernels.blocks.tilted_forward(mdp.columns, *tables)
+            else:
+                sparse.weighted_forward(mdp, *tables)
         else:
             kernels.rows.occupancy_forward(mdp.ref, states, self.logits, d, n)
         return Occupancy(d, n)
+
+    def push(self, x: Array) -> Array:
+        """``Σ_s x[t, s]·π(s'|t, s)`` [T, S] of x [T, S] on states."""
+        if self.plain:
+            return sparse.weighted_push(self.mdp, self.weights, self.scales[0], x)
+        return sparse.push(self.mdp, self.logits, x)
 
     def law(self, t: int) -> Array:
         """``π(a|t,s)`` at step t as [E], an entry for each allowed token of each context (``mdp.rows``)."""
@@ -223,16 +252,16 @@ class Policy:
     @cached_property
     def table(self) -> Array:
         """``π(a|t,s)`` as [T, S, A]; zero rows at unreachable states. Raises NoTable if sparse."""
-        mdp, A = self.mdp, self.mdp.vocab_size
+        mdp, ref, A = self.mdp, self.mdp.ref, self.mdp.vocab_size
         T = len(self.logits)
         if self.plain:
             law = np.empty((T, mdp.n_contexts, A))
             weights = self.weights.reshape(T, 1, -1, A)
-            np.multiply(mdp.ref.reshape(A, -1, A), weights, out=law.reshape(T, A, -1, A))
+            np.multiply(ref.reshape(A, -1, A), weights, out=law.reshape(T, A, -1, A))
             law *= self.scales[0][..., None]
             return law
         with np.errstate(divide="ignore"):
-            logits = np.log(mdp.ref).reshape(1, A, -1, A) + self.logits.reshape(T, 1, -1, A)
+            logits = np.log(ref).reshape(1, A, -1, A) + self.logits.reshape(T, 1, -1, A)
         logits = logits.reshape(T, mdp.n_contexts, A)
         live = mdp.reach.states[..., None]
         top = np.where(live, logits.max(axis=2, keepdims=True), 0.0)

@@ -1,16 +1,19 @@
 """Solving a sparse instance and what its policies do, over rows of allowed tokens: no array of A**L.
 
 What toymdp.exact.backward, policy and scans are for a table. Every policy is ``π ∝ ref·exp(G)``, G
-[T, S] on next contexts in nats; all results are 0 outside the reachable states.
+[T, S] on next contexts in nats; all results are 0 outside the reachable states. A row's next contexts
+lie in one block, so that here too a policy is a table of weights w [T, S] on next contexts, one
+exponential each, and a reciprocal normaliser: its sums are products with the matrix of ``ref``. What
+takes G instead goes row by row, each rescaled by itself, where weights may have underflowed.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import scipy  # whose parts are imported when they are first asked for
 
 from .. import kernels
 from ..arrays import Array
+from ..worlds.reach import Mask
 from ..worlds.token_mdp import TokenMDP
 from .backward import Recursion
 
@@ -37,14 +40,59 @@ def soft_backward(mdp: TokenMDP, rewards: Array, T: int, method: Recursion) -> A
                 total = rows.sums(np.exp(terms - top[rows.owners]))
                 v[m, t] = top + np.log(np.where(live, total, 1.0))
     else:
-        shape = (mdp.n_contexts, mdp.n_contexts)
-        step = scipy.sparse.csr_matrix((rows.ref, rows.nexts, rows.indptr), shape=shape)
         gain, z = np.exp(q.T), np.ones((mdp.n_contexts, len(q)))
         for t in range(T - 1, -1, -1):
-            z = np.where(live[:, None], step @ (gain * z), 1.0)
+            z = np.where(live[:, None], rows.matrix @ (gain * z), 1.0)
             v[:, t] = np.log(z.T)
     v *= mdp.beta
     return v
+
+
+def centre(mdp: TokenMDP, G: Array) -> tuple[Array, Array, Array]:
+    """The largest G and the range of each block [T, blocks], and G less the largest [T, S]."""
+    starts = mdp.block_starts
+    top = np.maximum.reduceat(G, starts, axis=1)
+    span = top - np.minimum.reduceat(G, starts, axis=1)
+    return top, span, G - np.repeat(top, np.diff(starts, append=G.shape[1]), axis=1)
+
+
+def of_next_block(mdp: TokenMDP, of_block: Array) -> Array:
+    """[T, S]: what of_block [T, blocks] says of the block that each context leads to."""
+    rows = mdp.rows
+    first = rows.nexts[np.minimum(rows.indptr[:-1], len(rows.nexts) - 1)]
+    return np.asarray(of_block[:, np.searchsorted(mdp.block_starts, first, side="right") - 1])
+
+
+def sums(mdp: TokenMDP, f: Array) -> Array:
+    """``E_ref f`` [T, S] of f [T, S] on next contexts, 0 where nothing is allowed."""
+    return np.ascontiguousarray((mdp.rows.matrix @ np.ascontiguousarray(f.T)).T)
+
+
+def weighted_backward(
+    mdp: TokenMDP, w: Array, inverse: Array, payoff: Array, extra: Array, U: Array
+) -> None:
+    """Fill ``U[t] = extra[t] + E_π[payoff[t, s'] + U[t+1, s']]`` [T+1, S], its last slice set.
+
+    payoff: [T, S], or [1, S] for all steps.
+    """
+    matrix, states, gain = mdp.rows.matrix, mdp.reach.states, np.broadcast_to(payoff, w.shape)
+    for t in range(len(w) - 1, -1, -1):
+        means = inverse[t] * (matrix @ (w[t] * (gain[t] + U[t + 1])))
+        U[t] = np.where(states[t], extra[t] + means, 0.0)
+
+
+def weighted_forward(mdp: TokenMDP, w: Array, inverse: Array, d: Array, n: Array) -> None:
+    """Fill visits d [T, S], its first slice set, and those of next contexts n [T, S]."""
+    back, states = mdp.rows.matrix.T, mdp.reach.states
+    for t in range(len(w)):
+        n[t] = w[t] * (back @ (inverse[t] * d[t]))
+        if t + 1 < len(w):
+            d[t + 1] = np.where(states[t + 1], n[t], 0.0)
+
+
+def weighted_push(mdp: TokenMDP, w: Array, inverse: Array, x: Array) -> Array:
+    """``Σ_s x[t, s]·π(s'|s)`` [T, S] of x [T, S] on states."""
+    return np.asarray(w * (mdp.rows.matrix.T @ np.ascontiguousarray((inverse * x).T)).T)
 
 
 def law(mdp: TokenMDP, G: Array, t: int) -> Array:
@@ -82,10 +130,10 @@ def bellman_errors(mdp: TokenMDP, Q: Array, V: Array) -> Array:
     return worst
 
 
-def divergence(mdp: TokenMDP, G: Array, H: Array) -> Array:
-    """``KL(π_G ‖ π_H)`` [T, S] in nats."""
+def divergence(mdp: TokenMDP, G: Array, H: Array, marked: Mask) -> Array:
+    """``KL(π_G ‖ π_H)`` [T, S] in nats in the marked rows."""
     rows, kl = mdp.rows, np.empty(G.shape)
-    kernels.sparse.divergences(*rows.csr, mdp.reach.states, G, H, kl)
+    kernels.sparse.divergences(*rows.csr, marked, G, H, kl)
     return kl
 
 

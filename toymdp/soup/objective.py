@@ -22,7 +22,6 @@ import numpy as np
 from .. import kernels
 from ..cached import cached_property
 from ..errors import SolverError
-from ..exact import sparse
 from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
@@ -180,7 +179,7 @@ class SoupObjective:
         mdp, (_, G, U, _, d) = self.sol.mdp, known
         ahead, policy = mdp.reward_w + U[1:] - eta * G, Policy(mdp, G)
         field = ahead * policy.occupancy.nexts
-        return field - sparse.push(mdp, G, d * policy.mean(ahead))
+        return field - policy.push(d * policy.mean(ahead))
 
     @cached_property
     def at_zero(self) -> tuple[float, Array, Array]:

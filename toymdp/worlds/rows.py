@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array, IntArray
 from ..cached import cached_property
@@ -43,6 +44,12 @@ class Rows:
     def csr(self) -> tuple[IntArray, IntArray, Array]:
         """indptr, nexts and ref."""
         return self.indptr, self.nexts, self.ref
+
+    @cached_property
+    def matrix(self) -> scipy.sparse.csr_array:
+        """``ref`` as a matrix [S, S] from contexts to next contexts."""
+        shape = (len(self.counts), len(self.counts))
+        return scipy.sparse.csr_array((self.ref, self.nexts, self.indptr), shape=shape)
 
     def at(self, s: int) -> tuple[IntArray, IntArray, Array]:
         """Tokens, next contexts and probabilities of row s, each [n]."""
