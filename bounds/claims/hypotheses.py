@@ -15,10 +15,10 @@ from ..sides import EPS, Array, Mask
 
 FULL = 1e-12  # share of the budget by which a full one may be missed
 
-Rows = tuple[Array, Array, IntArray]
+Rows = tuple[Array, IntArray]
 
 
-def reference_rows(instance: InstanceFacts) -> Rows:
+def reference_rows(instance: InstanceFacts) -> tuple[Array, Array, IntArray]:
     """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts, read-only.
 
     psi(s) at t ≥ 1 is the feature of the step before; the start has ``start_feature``, or that of
@@ -29,29 +29,27 @@ def reference_rows(instance: InstanceFacts) -> Rows:
         later = mdp.reach.nexts & mdp.reach.states
     else:
         later = np.vstack([mdp.reach.states[1:], np.zeros_like(mdp.reach.states[:1])])
-    rows, logits, s = rows_at(instance, later)
+    rows, s = rows_at(instance, later)
     if mdp.start_feature is not None:
-        start = np.array([mdp.start_context])
-        rows, s = np.vstack([rows, mdp.start_feature]), np.append(s, start)
-        logits = np.vstack([logits, _log_reference(mdp, start)])
+        rows, s = np.vstack([rows, mdp.start_feature]), np.append(s, mdp.start_context)
+    logits = _log_reference(mdp, s)
     for table in (rows, logits, s):
         table.setflags(write=False)
     return rows, logits, s
 
 
 def rows_at(instance: InstanceFacts, at: Mask) -> Rows:
-    """The same at the marked next contexts [T, S].
+    """Features and indices [n] of the marked next contexts [T, S].
 
     Dense features come as [n, d]; one-hots, which are n distinct unit vectors, as their scales [n].
-    bos is not a token here, and contexts that forbid another one have -inf.
     """
-    mdp, features = instance.mdp, instance.mdp.features
+    features = instance.mdp.features
     t, s = np.nonzero(at if features.per_step else at.any(axis=0, keepdims=True))
     if isinstance(features, Dense):
         rows = features.values[t, s] if features.per_step else features.values[s]
     else:
         rows = instance.features.norms[t, s]
-    return np.asarray(rows), _log_reference(mdp, s), s
+    return np.asarray(rows), s
 
 
 def forward_rows(instance: InstanceFacts) -> Rows:
@@ -62,7 +60,7 @@ def forward_rows(instance: InstanceFacts) -> Rows:
 
 
 def _log_reference(mdp: TokenMDP, s: IntArray) -> Array:
-    """``log ref`` [n, A'] of all tokens but bos, after the contexts s [n]."""
+    """``log ref`` [n, A'] of all tokens but bos, after the contexts s [n]; −∞ where it is forbidden."""
     tokens = np.arange(mdp.vocab_size) != (-1 if mdp.bos is None else mdp.bos)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log(mdp.rows.table(s, mdp.vocab_size)[:, tokens]))
@@ -147,7 +145,7 @@ def every_reward(facts: Facts) -> Outcome:
 
 def distinct_features(facts: Facts) -> Outcome:
     """No two different contexts with L steps to come share their psi; compared exactly."""
-    rows, _, contexts = facts.instance.once(forward_rows)
+    rows, contexts = facts.instance.once(forward_rows)
     if rows.ndim == 1:  # one-hots
         return True, ""
     _, first, row = np.unique(rows + 0.0, axis=0, return_index=True, return_inverse=True)

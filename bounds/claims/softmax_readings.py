@@ -68,7 +68,7 @@ def forward_law(instance: InstanceFacts) -> Sides:
     Solved at up to 256 evenly spaced rows; lhs: the law that α gives, rhs: the law itself, where they
     differ most or, if that is rounding, where it is largest.
     """
-    rows, _, contexts = instance.once(forward_rows)
+    rows, contexts = instance.once(forward_rows)
     if len(rows) == 0:
         raise NotApplicable(f"no action has L = {instance.mdp.order} more steps before the horizon")
     every = -(-len(rows) // ROWS)
@@ -98,7 +98,7 @@ def forward_law_by_one_vector(instance: InstanceFacts) -> Sides:
     column space of psi over the reachable next contexts with L steps to come. lhs: largest residual
     in nats. At L = 1 this is ss.asm0 at those contexts.
     """
-    rows, _, contexts = instance.once(forward_rows)
+    rows, contexts = instance.once(forward_rows)
     if len(rows) == 0:
         raise NotApplicable(f"no action has L = {instance.mdp.order} more steps before the horizon")
     law = _forward_laws(instance, contexts)
