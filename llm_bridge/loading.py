@@ -168,12 +168,14 @@ def frozen(bank: Bank) -> Bank:
 
 def add_adapters(
     base: Any, names: Sequence[str], config: Any, *, bespoke: str | None = None,
-    tokenizer: Any = None, eos: tuple[int, ...] = (), name: str = "bank",
+    tokenizer: Any = None, eos: tuple[int, ...] = (), name: str = "bank", seed: int = 0,
 ) -> Bank:  # fmt: skip
     """Fresh adapters of one configuration on a base model that is in memory, at least in float32.
 
+    seed: of the factors that peft draws, so that a training begins where it began before.
     Raises InstanceError where peft leaves out a layer that the configuration asks for.
     """
+    torch.manual_seed(seed)
     wrapped = None
     targets = {*config.target_modules, *(config.target_parameters or ())}
     try:
@@ -236,6 +238,10 @@ def save_adapter(
     safetensors.torch.save_file(tensors, folder / "adapter_model.safetensors")
     config = copy.deepcopy(bank.model.peft_config[peft_name(name)])
     config.base_model_name_or_path, config.inference_mode = base_name, True
+    if not isinstance(
+        config.target_modules, str
+    ):  # peft makes a set of them, whose order is chance
+        config.target_modules = sorted(config.target_modules)
     config.save_pretrained(str(folder))
     if record is not None:
         write_whole(folder / RECORD, (json.dumps(record, sort_keys=True) + "\n").encode())

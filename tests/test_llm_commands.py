@@ -179,6 +179,24 @@ def test_train_writes_an_adapter_that_loads(place, capsys, tmp_path):
     assert code == 0, err
 
 
+def test_a_training_begins_where_its_seed_says(place, capsys, tmp_path):
+    """Whatever was drawn before it, the same command writes the same adapter; another seed does not."""
+    written = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.manual_seed(number)
+        out = tmp_path / str(number) / "mine"
+        code, _, err = run(
+            capsys, "train", out, "--data", place / "pairs.jsonl", "--model", place / "base", "--rank", "2",
+            "--steps", "1", "--batch", "2", "--seed", str(seed),
+        )  # fmt: skip
+        assert code == 0, err
+        written.append((out / "adapter_model.safetensors").read_bytes())
+        targets = json.loads((out / "adapter_config.json").read_text())["target_modules"]
+        assert targets == sorted(targets)
+        assert len(targets) > 1
+    assert written[0] == written[1] != written[2]
+
+
 def test_labels_turns_and_lengths_from_a_table(place, capsys, tmp_path):
     """Answers found good or bad, in CSV: trained on, λ learnt from them; what is too long is counted."""
     table = tmp_path / "votes.csv"

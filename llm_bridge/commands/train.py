@@ -86,7 +86,7 @@ def train(
     base, tokenizer = load_model(place, dtype=dtype, device=device, revision=revision)
     recipe = Recipe(loss, beta, rate, steps, batch, rank, target, seed, chosen)  # type: ignore[arg-type]
     bank = add_adapters(
-        base, [out.name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base)
+        base, [out.name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base), seed=seed
     )
     bank = replace(bank, chat=chat, length=max_length, truncate=truncate)
     labels, pairs = preferences.fitting(bank, labels), preferences.fitting(bank, found)

@@ -102,6 +102,7 @@ def make_default(
         tokenizer=tokenizer,
         eos=(1,),
         name=BASE,
+        seed=seed,
     )
     users = {name: {name: 1.0} for name in ATTRIBUTES} | {USER: USER_WEIGHTS}
     units = train.standardised()

@@ -123,7 +123,12 @@ def train_policy(model: str, out: str, work: str, name: str, plan: Plan) -> list
             base, _ = load_model(model)
             reference = Reference(base.config.num_hidden_layers)
         bank = add_adapters(
-            base, [name], recipe.lora(base), tokenizer=tokenizer, eos=end_tokens(base)
+            base,
+            [name],
+            recipe.lora(base),
+            tokenizer=tokenizer,
+            eos=end_tokens(base),
+            seed=plan.seed,
         )
         bank, lengths = replace(bank, length=plan.length), Counter[str]()
         pairs = [
