@@ -67,7 +67,8 @@ class Hypothesis:
 
     def _judge(self, owner: Owner) -> Outcome:
         try:
-            holds, reason = self.test(owner)
+            told: tuple[object, object] = self.test(owner)  # of somebody else's claim, too
+            holds, reason = told
         except (Undecidable, NoTable, *NO_NUMBER) as failure:
             return None, str(failure)
         except NotApplicable as outcome:
@@ -76,8 +77,8 @@ class Hypothesis:
             raise failed(f"hypothesis {self.id}", error) from error
         if not isinstance(holds, bool | np.bool_ | None) or not isinstance(reason, str):
             kinds = f"({type(holds).__name__}, {type(reason).__name__})"
-            error = TypeError(f"returned {kinds}: must be True, False or None, and a reason")
-            raise failed(f"hypothesis {self.id}", error)
+            wrong = TypeError(f"returned {kinds}: must be True, False or None, and a reason")
+            raise failed(f"hypothesis {self.id}", wrong)
         return None if holds is None else bool(holds), reason
 
 

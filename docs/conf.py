@@ -1,22 +1,34 @@
 """Sphinx: pages by hand in this folder, pages made from the package in ``generated``.
 
-pip install -e ".[docs]" && python -m sphinx -W docs docs/_build
+pip install -e ".[docs,notebooks,llm]" && python -m sphinx -W docs docs/_build
+
+executes the notebooks (minutes, once for each state of the code); with ".[docs]" alone their pages
+come without outputs: python -m sphinx -W -D nb_execution_mode=off docs docs/_build
 """
 
 from __future__ import annotations
 
 import sys
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+
+from docutils.nodes import SkipNode, math, math_block
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ConfigError
+from sphinx.writers.html5 import HTML5Translator
+
+from bounds.report.page import mathml
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from pages import claims, reference  # noqa: E402  # this folder is no package
+from pages import claims, notebooks, reference  # noqa: E402  # this folder is no package
 
 project = "soupcheck"
 version = release = metadata.version("soupcheck")
-extensions = ["myst_parser"]
+extensions = ["myst_nb"]
 exclude_patterns = ["_build", "pages"]
 myst_heading_anchors = 3
 html_theme = "furo"
@@ -24,6 +36,13 @@ html_title = f"soupcheck {release}"
 html_static_path = ["static"]
 html_css_files = ["soupcheck.css"]
 html_extra_path = ["generated/extra"]
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / "executed" / notebooks.state_of_code())
+nb_execution_raise_on_error = True
+nb_output_stderr = "warn"
+nb_execution_timeout = 900  # for a cell that hangs; the first run on a machine compiles the kernels
+nb_execution_in_temp = True
+nb_ipywidgets_js = {}  # nothing is fetched; the cell before the sliders shows what they show
 smartquotes = False  # two hyphens are an option
 html_show_sphinx = html_copy_source = False
 
@@ -34,6 +53,7 @@ def write(out: Path) -> None:
         "formats.md": reference.formats(), "words.md": reference.words(),
         "command-line.md": reference.command_line(), "python.md": reference.python(),
         **{f"claims/{name}.md": text for name, text in claims.pages().items()},
+        **{f"notebooks/{name}": text for name, text in notebooks.pages().items()},
         **{f"extra/generated/schemas/{name}": text for name, text in reference.schemas()},
     }  # fmt: skip
     for name, text in texts.items():
@@ -44,6 +64,31 @@ def write(out: Path) -> None:
     for old in out.rglob("*"):
         if old.is_file() and old.relative_to(out).as_posix() not in texts:
             old.unlink()
+
+
+def can_execute(_: Sphinx, config: Config) -> None:
+    """Say what is missing before minutes are spent."""
+    missing = [name for name in notebooks.NEEDS if find_spec(name) is None]
+    if config.nb_execution_mode != "off" and missing:
+        raise ConfigError(
+            f"the notebooks need {', '.join(missing)}: pip install -c constraints.txt -e "
+            '".[docs,notebooks,llm]", or build without their outputs: -D nb_execution_mode=off'
+        )
+
+
+def formula(translator: HTML5Translator, node: math | math_block) -> None:
+    """What a browser draws by itself; Sphinx's own ways fetch a script or call LaTeX."""
+    translator.body.append(mathml(node.astext()))
+    raise SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("config-inited", can_execute)
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
+
+
+html_math_renderer = "mathml"
 
 
 write(HERE / "generated")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from toymdp import InstanceError
+from toymdp.extras import install
 
 
 class MissingExtra(ImportError, InstanceError):  # noqa: N818  # an outcome with a remedy
@@ -26,10 +27,7 @@ try:
     import torch
     import transformers
 except ImportError as missing:
-    raise MissingExtra(
-        f"llm_bridge: no module named {missing.name!r}; install the extra: "
-        "pip install 'soupcheck[llm]'"
-    ) from None
+    raise MissingExtra(f"llm_bridge: no module named {missing.name!r}; {install('llm')}") from None
 
 __all__ = [
     "MissingExtra", "filelock", "peft", "quiet_peft", "quiet_transformers", "safetensors",

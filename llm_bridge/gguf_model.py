@@ -22,6 +22,7 @@ from zipfile import BadZipFile, ZipFile
 import regex
 
 from toymdp import InstanceError
+from toymdp.extras import install
 
 from .adapter_files import first_line
 from .backend import MissingExtra, tokenizers, torch, transformers
@@ -127,8 +128,7 @@ def read_model(gguf: Path) -> tuple[Any, Any]:
     texts in a way that is not known here.
     """
     if not transformers.utils.is_gguf_available():
-        raise MissingExtra("llm_bridge: no package 'gguf'; install the extra: "
-                           "pip install 'soupcheck[smollm]'")  # fmt: skip
+        raise MissingExtra(f"llm_bridge: no package 'gguf'; {install('smollm')}")
     where, options = str(gguf.parent), {"gguf_file": gguf.name}
     try:
         with redirect_stderr(io.StringIO()):  # bars, which no setting takes away

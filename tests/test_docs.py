@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -21,17 +22,32 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial", "limits")]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
+BUILD = """
+import json, sys
+from sphinx.application import Sphinx
+docs, out, settings = sys.argv[1:]
+app = Sphinx(docs, docs, out, out + "/.doctrees", "html", json.loads(settings), status=None,
+             warningiserror=True)
+app.build()
+sys.exit(app.statuscode)
+"""
+
+
+def build(out: Path, **settings: object) -> Path:
     """Links to pages that are not there, and headings that do not follow, are warnings: errors here."""
-    out = tmp_path_factory.mktemp("site")
+    settings["nb_execution_cache_path"] = str(out / ".executed")
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-d", out / ".doctrees",
-         ROOT / "docs", out],
+        [sys.executable, "-c", BUILD, ROOT / "docs", out, json.dumps(settings)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """With the outputs of one notebook, which has a formula among them: all of them take minutes."""
+    return build(tmp_path_factory.mktemp("site"), nb_execution_excludepatterns=["0[!2]_*"])
 
 
 def test_every_claim_has_its_page(site):
@@ -63,6 +79,40 @@ def test_pages_read_offline(site):
         for target in re.findall(r'href="([^"#:]+)"', text):
             assert (path.parent / target.split("?")[0]).exists(), f"{path.name}: {target}"
     assert (site / "searchindex.js").is_file()  # a script, which a page may read without a server
+
+
+def shown(page: Path) -> tuple[int, str]:
+    """Pictures on a notebook's page, and what its last cell printed."""
+    text = page.read_text(encoding="utf-8")
+    outputs = re.findall(r'<div class="cell_output.*?\n</div>\n</div>', text, re.S)
+    pictures = sum(output.count("<img") for output in outputs)
+    return pictures, outputs[-1] if outputs else ""
+
+
+def test_notebooks_are_pages(site):
+    """Each has its page, linked to its claims; with pictures and numbers where it was executed."""
+    folder = site / "generated" / "notebooks"
+    pages = sorted(folder.glob("0*.html"))
+    assert [page.stem for page in pages] == sorted(
+        p.stem for p in (ROOT / "notebooks").glob("*.ipynb")
+    )
+    for page in pages:
+        assert "../claims/" in page.read_text(encoding="utf-8")
+        assert (shown(page)[0] >= 3) == (page.stem[:2] == "02"), page
+    assert re.search(r"\d\.\d", shown(folder / "02_lemma_1.html")[1])
+    assert "<math" in (folder / "02_lemma_1.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_every_notebook_shows_its_outputs(tmp_path):
+    """As the README's command builds them; what needs a kernel to answer is not shown."""
+    site = build(tmp_path)
+    test_pages_read_offline(site)
+    for page in (site / "generated" / "notebooks").glob("0*.html"):
+        pictures, last = shown(page)
+        assert pictures >= 3, page
+        assert re.search(r"\d", last), page
+        assert "interactive(" not in page.read_text(encoding="utf-8")
 
 
 def test_the_tutorial_says_what_happens(tmp_path, monkeypatch):

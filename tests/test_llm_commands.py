@@ -18,6 +18,7 @@ from llm_bridge.preferences import truthfulqa  # noqa: E402
 from llm_bridge.training import default_bank  # noqa: E402
 from llm_bridge.training.adapter import Recipe  # noqa: E402
 from llm_bridge.training.pretrain import Pretraining, Shape  # noqa: E402
+from toymdp.extras import install  # noqa: E402
 
 VERDICTS = {"holds", "violated", "not-applicable", "undecided"}
 ROWS = [
@@ -253,7 +254,11 @@ def test_without_the_extra_one_line_says_which(tmp_path):
     done = without_torch("llm", "soup", "x", "--lambda", "1")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "pip install 'soupcheck[llm]'" in done.stderr
+    assert done.stderr.endswith(f"; {install('llm')}\n")
+    assert "soupcheck[llm]" in without_torch("--help").stdout
+    assert install("llm", tmp_path) == 'pip install "soupcheck[llm]"'  # no checkout: by name
+    (tmp_path / "pyproject.toml").touch()
+    assert install("llm", tmp_path).endswith(f'-e "{tmp_path}[llm]"')
     assert without_torch("claims", "--json", "-").returncode == 0
     assert without_torch("llm", "--help").returncode == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,6 +95,18 @@ def test_opens_with_a_question_and_ends_with_what_was_seen(path):
     assert set(re.findall(r"[`\"]((?:ss|ex)\.[\w.-]*\w)[`\"]", every)) <= set(CLAIMS)
     assert [cell.cell_type for cell in closing] == ["markdown", "code"]
     assert closing[0].source == "## What was seen"
+
+
+@each
+def test_names_the_extras_it_needs(path):
+    """On an index and in a checkout; they exist, and llm is among them where torch is imported."""
+    notebook = nbformat.read(path, as_version=4)
+    index, checkout = re.findall(r"\[([a-z,]+)\]\"`", notebook.cells[0].source)
+    settings = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert index == checkout
+    assert set(index.split(",")) <= set(settings["project"]["optional-dependencies"])
+    source = "\n".join(cell.source for cell in code(notebook))
+    assert ("llm" in index.split(",")) == ("import torch" in source or "llm_bridge" in source)
 
 
 @each

@@ -20,9 +20,9 @@ ALLOWED = {
 # instance -> solve -> check -> record -> report: a room imports rooms to its left, and itself
 ORDER = {
     "toymdp": (
-        ("errors", "face", "threads"), ("arrays", "cached", "shown"), ("validators",), ("archives",),
-        ("files",), ("lines",), ("instance",), ("worlds",), ("kernels",), ("exact",), ("soup",),
-        ("families",), ("learning",), ("methods",), ("kinds",), ("warm_up",),
+        ("errors", "extras", "face", "threads"), ("arrays", "cached", "shown"), ("validators",),
+        ("archives",), ("files",), ("lines",), ("instance",), ("worlds",), ("kernels",), ("exact",),
+        ("soup",), ("families",), ("learning",), ("methods",), ("kinds",), ("warm_up",),
     ),
     "bounds": (
         ("certificates",), ("formulas", "sides", "terminal", "threads"), ("subject",),

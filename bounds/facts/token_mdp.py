@@ -60,7 +60,8 @@ class Facts(ComputesOnce):
     other: Solution | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.instance is None:
+        given: InstanceFacts | None = self.instance
+        if given is None:
             object.__setattr__(self, "instance", InstanceFacts(self.sol.mdp))
         others = [self.instance.mdp, *([] if self.other is None else [self.other.mdp])]
         if any(mdp is not self.sol.mdp for mdp in others):

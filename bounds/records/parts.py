@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toymdp.errors import InstanceError
+from toymdp.extras import install
 from toymdp.families.options import options_of
 from toymdp.kinds import ALL_FAMILIES
 
@@ -53,7 +54,7 @@ def require_pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError:
         rule = "writes Parquet, for which pyarrow is not installed"
-        raise InstanceError(f'sweep: {rule}; pip install "soupcheck[sweep]"') from None
+        raise InstanceError(f"sweep: {rule}; {install('sweep')}") from None
 
 
 def schema() -> pa.Schema:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toymdp.errors import InstanceError
+from toymdp.extras import install
 
 from .output import Record
 from .parts import PARAMETERS
@@ -62,7 +63,7 @@ class Rows:
             import duckdb
         except ImportError:
             rule = "asks DuckDB, which is not installed"
-            raise InstanceError(f'sweep: {rule}; pip install "soupcheck[sweep]"') from None
+            raise InstanceError(f"sweep: {rule}; {install('sweep')}") from None
         if not self.files:
             raise InstanceError("no task of this sweep is done; start it, or wait")
         try:

@@ -50,7 +50,7 @@ def sweep_progress() -> Iterator[OnPart]:
     began = told = time.monotonic()
     estimate = Estimate(began)
     status = Status("planning ...", console=console) if console.is_terminal else None
-    before = None
+    before: int | None = None
 
     def on_part(now: Progress) -> None:
         nonlocal told, before

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from toymdp.errors import InstanceError, SolverError
+from toymdp.extras import install
 
 from .guard import Guard
 from .sweep import Engine, Part
@@ -64,7 +65,7 @@ def on_dask(address: str) -> Engine:
         from distributed import Client, KilledWorker, WorkerPlugin, as_completed
     except ImportError:
         rule = "asks for Dask, which is not installed"
-        raise InstanceError(f'--engine: {rule}; pip install "soupcheck[dask]"') from None
+        raise InstanceError(f"--engine: {rule}; {install('dask')}") from None
 
     class Plugin(Guards, WorkerPlugin):  # type: ignore[misc]
         """As Dask wants it."""

@@ -262,7 +262,7 @@ def plainer_features(draft: Draft) -> Iterator[Edit]:
         yield partial(_scale, change=np.ones_like)
         for step in (10.0, 4.0, 1.0):
             yield partial(_scale, change=partial(_power_of_two, step=step))
-    elif isinstance(features, Dense) and not features.per_step:
+    elif not features.per_step:
         for column in range(features.width if features.width > 1 else 0):
             yield partial(_softmax_world, step=2.0**-12, drop=column)
         for step in (1.0, 0.5, 0.25, 2.0**-4, 2.0**-8):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from toymdp import InstanceError, SolverError, TokenMDP, solve, soup_optimum
-from toymdp.worlds.features import Dense, Tabular
+from toymdp.worlds.features import Tabular
 
 from ..claims.catalogue import CLAIMS
 from ..sides import Array
@@ -52,7 +52,7 @@ def bits(mdp: TokenMDP, lam: Array | None) -> int:
     tables = [*mdp.ref_weights, *mdp.rewards, mdp.w]
     if isinstance(mdp.features, Tabular):
         tables.extend(np.atleast_2d(mdp.features.scale))
-    elif isinstance(mdp.features, Dense) and not mdp.features.per_step:
+    elif not mdp.features.per_step:
         tables.extend(mdp.features.values)
     if lam is not None:
         tables.append(lam)

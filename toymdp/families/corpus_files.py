@@ -32,11 +32,14 @@ class Corpus:
     source: str
 
 
-def check_integer(field: str, value: int, least: int, most: float = math.inf, of: str = "") -> None:
+def check_integer(
+    field: str, value: object, least: int, most: float = math.inf, of: str = ""
+) -> None:
     """Raise ``CorpusError`` unless ``value`` is an integer from ``least`` to ``most``."""
     rule = f"an integer of at least {least}{of}"
     rule += f" and at most {most}" if most < math.inf else ""
-    check_field(isinstance(value, (int, np.integer)) and least <= value <= most, field, value, rule)
+    ok = isinstance(value, int | np.integer) and bool(least <= value <= most)
+    check_field(ok, field, value, rule)
 
 
 def check_field(ok: bool, field: str, value: object, rule: str) -> None:

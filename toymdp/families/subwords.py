@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import CorpusError
+from ..extras import install
 from .vocabulary import END, IntArray
 
 FIRST = 2  # <s> and </s> come before the pieces
@@ -27,7 +28,7 @@ def subword_tokens(
         from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     except ImportError:
         raise CorpusError(
-            "tokens = 'bpe': needs the library tokenizers; install soupcheck[llm]"
+            f"tokens = 'bpe': needs the library tokenizers; {install('llm')}"
         ) from None
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     if size < FIRST + len(alphabet):

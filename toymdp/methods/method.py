@@ -60,12 +60,14 @@ class Domain:
             if its != shape or mdp.horizon is None:
                 rule = "worlds share vocabulary, order, finite horizon, beta and number of rewards"
                 raise InstanceError.of(f"worlds[{w}]", its, f"{rule}: {shape}", "correct it")
-        if self.embedding is None:
+        embedding: Array | None = self.embedding
+        topic: IntArray | None = self.topic
+        if embedding is None:
             digits = first.vocab_size ** np.arange(first.order)
             tokens = self.start[:, None] // digits % first.vocab_size
             one_hot = np.eye(first.vocab_size)[tokens].reshape(len(self.start), -1)
             object.__setattr__(self, "embedding", one_hot)
-        if self.topic is None:
+        if topic is None:
             object.__setattr__(self, "topic", self.world)
         if not self.train.any():
             raise InstanceError.of("train", "none", "feedback needs a prompt", "mark one")

@@ -60,7 +60,8 @@ class PreferencePairs(Instance):
         self.check_labels(self.name, self.meta, self.format)
         differences = table("differences", self.differences, (None, None))
         N, K = differences.shape
-        labels = np.ones(N) if self.labels is None else table("labels", self.labels, (N,))
+        given: Array | None = self.labels
+        labels = np.ones(N) if given is None else table("labels", given, (N,))
         if (np.abs(labels) != 1.0).any():
             n = int(np.argmax(np.abs(labels) != 1.0))
             raise InstanceError.of(f"labels[{n}]", labels[n], "must be +1 or −1", "correct it")

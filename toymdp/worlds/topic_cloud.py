@@ -64,7 +64,8 @@ class TopicCloud(Instance):
             raise InstanceError.of(
                 f"counts[{c}]", counts[c], "must be a whole number ≥ 1", "fix it"
             )
-        shares = counts / counts.sum() if self.proportions is None else self.proportions
+        given: Array | None = self.proportions
+        shares = counts / counts.sum() if given is None else given
         self.put(
             means=means, counts=counts, proportions=_simplex("proportions", shares, C),
             separation=positive("separation", self.separation),
