@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from unittest import SkipTest
 
 import numpy as np
@@ -27,6 +27,7 @@ from .verdicts import Checks
 
 PARALLEL = 1 << 15  # entries of a table from which on two threads are worth their handing over
 Y = TypeVar("Y")
+Lambda = Array | Sequence[float] | Literal["optimum"] | None  # where claims about λ are judged
 
 
 def needs_optimum(claims: Sequence[Claim]) -> bool:
@@ -39,7 +40,7 @@ def check(
     pattern: str = "*",
     *,
     optimum: SoupOptimum | None = None,
-    lam: Array | Sequence[float] | None = None,
+    lam: Lambda = None,
     seed: int = 0,
 ) -> Checks:
     """Judge the claims whose id matches ``pattern`` on an instance, its solution or its facts.
@@ -48,7 +49,7 @@ def check(
     claims of other worlds are passed over.
     optimum: a soup optimum found before (else it is computed where a claim needs one).
     lam: judge claims about λ at this λ [K] only (what compares with λ* still
-    finds it). seed: of the starts and of the λ draws.
+    finds it), or at "optimum", λ* itself. seed: of the starts and of the λ draws.
 
     Raises InstanceError for a pattern without a match, SolverError if no finite value exists.
     """
@@ -60,7 +61,7 @@ def judge(
     instance: Any,
     *,
     optimum: SoupOptimum | None = None,
-    lam: Array | Sequence[float] | None = None,
+    lam: Lambda = None,
     seed: int = 0,
 ) -> list[Check]:
     """The same for claims that are given, in the catalogue or not, in their order."""
@@ -105,7 +106,7 @@ def _shared(run: Callable[[str], Y], items: Iterable[str], pool: Executor | None
 def _judge(
     claims: Sequence[Claim],
     facts: Subject,
-    lam: Array | Sequence[float] | None,
+    lam: Lambda,
     seed: int,
     pool: Executor | None,
 ) -> list[Check]:
@@ -115,14 +116,18 @@ def _judge(
     given = best = None
     if isinstance(facts, Facts) and needs_optimum(claims):
         best = Soup(facts, facts.optimum.lam)
-        given = None if lam is None else Soup(facts, lambda_of(facts.mdp, lam))
+        if isinstance(lam, str):
+            given = best
+        elif lam is not None:
+            given = Soup(facts, lambda_of(facts.mdp, lam))
     for claim in claims:
         if claim.at == "instance":
             begun[claim.id] = claim.begin(facts, pool=pool)
         elif claim.at == "optimum" and (given is None or claim.needs_optimum):
             begun[claim.id] = _at_optimum(claim, facts, best, pool)
         elif given is not None:
-            begun[claim.id] = _named("given", claim.begin(facts, given, pool=pool))
+            name = "optimum" if given is best else "given"
+            begun[claim.id] = _named(name, claim.begin(facts, given, pool=pool))
     del given, best  # the tables of a soup go before those of the next are made
     everywhere = [claim for claim in claims if claim.id not in begun]
     if everywhere:
@@ -210,7 +215,7 @@ def assert_claim(
     claim: str,
     *,
     seed: int = 0,
-    lam: Array | Sequence[float] | None = None,
+    lam: Lambda = None,
     undecided_ok: bool = True,
     not_applicable_ok: bool = False,
 ) -> Check:
@@ -227,9 +232,7 @@ def assert_claim(
     return passed(outcome, undecided_ok=undecided_ok, not_applicable_ok=not_applicable_ok)
 
 
-def check_one(
-    instance: Any, claim: str, *, lam: Array | Sequence[float] | None = None, seed: int = 0
-) -> Check:
+def check_one(instance: Any, claim: str, *, lam: Lambda = None, seed: int = 0) -> Check:
     """``check`` of one claim. Raises ValueError if the id is a pattern, or of another world."""
     judged = check(instance, claim, lam=lam, seed=seed)
     if len(judged) != 1:

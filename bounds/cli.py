@@ -48,7 +48,7 @@ COMMANDS = {
         "Run one of the papers' experiments on worlds where every value is exact; no name: the list."
     ),
     "rests-on": "Show what a claim rests on: hypotheses, steps, lemmas; what mends it; what uses it.",
-    "claims": "List every claim: source, status, when a refuted one is true, hypotheses, stored witnesses.",
+    "claims": "List claims: statement, source, status, when a refuted one is true, hypotheses, witnesses.",
 }
 LISTS = ("", "claims", "rests-on")  # what computes nothing
 

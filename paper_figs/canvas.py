@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
+
+from toymdp import InstanceError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,3 +46,19 @@ def canvas(
     height = aspect * COLUMN * (width / COLUMN) ** 0.4
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
     return figure, axes
+
+
+@contextmanager
+def house_style(font: str, dpi: float | None = None) -> Iterator[None]:
+    """The style of every figure, with one of FONTS; dpi: on a screen, in place of the style's.
+
+    Raises InstanceError for an unknown font.
+    """
+    import matplotlib.pyplot as plt
+
+    if font not in FONTS:
+        raise InstanceError.of("font", font, "is unknown", f"one of {tuple(FONTS)}")
+    own = {} if dpi is None else {"figure.dpi": dpi}
+    style = files("paper_figs") / "style.mplstyle"
+    with as_file(style) as sheet, plt.style.context([sheet, FONTS[font] | own]):
+        yield

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.resources import as_file, files
 from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +24,7 @@ from bounds.terminal import say
 from toymdp import InstanceError
 
 from .cached_table import Row, cache_key, load, store, write_csv
-from .canvas import FONTS, WIDTHS
+from .canvas import FONTS, WIDTHS, house_style
 from .provenance import caption, metadata
 
 # one module each, with its CAPTION
@@ -212,8 +211,8 @@ def make(
     rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
     pdf, png, table, told = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
-    module, style = _module(name), files("paper_figs") / "style.mplstyle"
-    with as_file(style) as sheet, plt.style.context([sheet, FONTS[font]]):
+    module = _module(name)
+    with house_style(font):
         figure = module.draw(rows, width)
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
 """``soupcheck.plot``: the figures on your own instances, each a matplotlib ``Figure``.
 
-What is drawn, and how, has its home in the figure of that name; here it is given other rows. With
-``plt.style.use("paper_figs.style")`` before, they look as in print. width: inches.
+What is drawn, and how, has its home in the figure of that name; here it is given other rows. They
+are made for print, whatever style is in use. width: inches; font: "sans", "times" or "computer-modern".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bounds import Check, Facts, Soup
@@ -19,7 +19,7 @@ from . import rungs as _rungs
 from . import tightness as _tightness
 from . import waterfall as _waterfall
 from .cached_table import Row
-from .canvas import COLUMN, OTHERS
+from .canvas import COLUMN, OTHERS, house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ladder", "landscape", "tightness", "waterfall"]
 
 
-def ladder(*instances: TokenMDP | Solution, width: float = COLUMN) -> Figure:
+def ladder(*instances: TokenMDP | Solution, width: float = COLUMN, font: str = "sans") -> Figure:
     """The bounds on the gap at λ*, from the identity to the printed (10): a line an instance.
 
     Raises InstanceError where the gap is 0: there is nothing to bound.
@@ -41,7 +41,7 @@ def ladder(*instances: TokenMDP | Solution, width: float = COLUMN) -> Figure:
             rule = f"is at most {_rungs.VISIBLE:g}: nothing to bound"
             raise InstanceError.of(f"gap of {name}", soup.gap, rule, "leave it out")
         rows += _rungs.rungs_on(soup, name, name)
-    return _rungs.draw(rows, width)
+    return _drawn(_rungs.draw, rows, width, font)
 
 
 def landscape(
@@ -50,6 +50,7 @@ def landscape(
     points: int = 61,
     tolerance: float = 1e-4,
     width: float = COLUMN,
+    font: str = "sans",
 ) -> Figure:
     """J over the whole budget, its maxima and what branch and bound proves of it.
 
@@ -59,17 +60,24 @@ def landscape(
     if sol.mdp.n_rewards != 2:
         rule = "a landscape is drawn of two specialists"
         raise InstanceError.of("K", sol.mdp.n_rewards, rule, "keep two rewards")
-    return _landscape.draw(_landscape.surface_of(sol, points, tolerance), width)
+    return _drawn(_landscape.draw, _landscape.surface_of(sol, points, tolerance), width, font)
 
 
 def waterfall(
-    instance: TokenMDP | Solution, claim: str = "ss.thm1.gap", *, width: float = COLUMN
+    instance: TokenMDP | Solution,
+    claim: str = "ss.thm1.gap",
+    *,
+    width: float = COLUMN,
+    font: str = "sans",
 ) -> Figure:
-    """From a claim's left side to its right, step by step of its printed proof.
+    """From an inequality's left side to its right, step by step of its printed proof.
 
-    Raises InstanceError for a claim without a printed proof of several steps, or without sides here.
+    Raises InstanceError for a claim without a printed proof of several steps, without sides here, or
+    of an equality, which no steps lead up to.
     """
     walk = explain(_solved(instance), claim)
+    if walk.claim.kind != "inequality":
+        raise InstanceError.of("claim", claim, "is an equality", "try ss.thm1.gap or ss.thm1.kl")
     if not walk.steps:
         raise InstanceError.of(
             "claim", claim, "has no printed proof of several steps", "try ss.thm1.gap"
@@ -78,10 +86,10 @@ def waterfall(
         raise InstanceError.of(
             "claim", claim, f"has no sides here ({walk.claim.reason})", "try another"
         )
-    return _waterfall.draw(_waterfall.steps_of(walk), width)
+    return _drawn(_waterfall.draw, _waterfall.steps_of(walk), width, font)
 
 
-def tightness(checks: Any, *, width: float = COLUMN) -> Figure:
+def tightness(checks: Any, *, width: float = COLUMN, font: str = "sans") -> Figure:
     """Left against right side of inequalities: on the diagonal tight, above it loose, below violated.
 
     checks: what ``soupcheck.check`` returns (of several instances, added up), rows of a ledger, or a
@@ -97,7 +105,16 @@ def tightness(checks: Any, *, width: float = COLUMN) -> Figure:
     if len(claims) > len(OTHERS):
         rule = f"at most {len(OTHERS)} can be told apart"
         raise InstanceError.of("claims in checks", len(claims), rule, "choose some, by pattern")
-    return _tightness.draw(rows, width)
+    return _drawn(_tightness.draw, rows, width, font)
+
+
+def _drawn(
+    draw: Callable[[list[Row], float], Figure], rows: list[Row], width: float, font: str
+) -> Figure:
+    import matplotlib as mpl
+
+    with house_style(font, mpl.rcParams["figure.dpi"]):  # a notebook's own scale stays
+        return draw(rows, width)
 
 
 def _sides(checks: Iterable[Check | Mapping[str, Any]]) -> Iterable[Row]:

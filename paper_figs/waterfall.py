@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bounds.claims.catalogue import CLAIMS
 from bounds.proofs.walk import Explanation, explain
 from bounds.runs.progress import OnProgress, silent
 from bounds.runs.task import Task
@@ -31,6 +32,9 @@ WORDS = {
     "ss.proof.B": r"$\Delta_k$ pays for $\lambda_k<0$",
     "ss.proof.C.jensen": "mean of a power (Jensen)",
     "ss.proof.C.lipschitz": "log-mean-exp is Lipschitz",
+    "ss.proof.kl-mean": r"mean logit error $\leq$ norms",
+    "ss.proof.kl-step": r"normalisers, by $E_{ref}\Vert\psi\Vert$",
+    "ss.proof.kl-step.norm-of-mean": r"normalisers, by $\Vert E_{ref}|\psi|\Vert$",
 }
 QUICK: dict[str, object] = {}
 
@@ -38,7 +42,7 @@ QUICK: dict[str, object] = {}
 def compute(
     on_progress: OnProgress = silent, *, claim: str = "ss.thm1.gap", rarity: int = 16
 ) -> list[Row]:
-    """Rows ``{kind, step, label, slack, level, verdict}``: level is the running sum, reward units.
+    """Rows ``{kind, step, label, slack, level, verdict, unit}``: level is the running sum.
 
     A step whose two sides are one expression here (not-applicable) adds nothing.
     """
@@ -53,11 +57,14 @@ def walked(claim: str, rarity: int) -> list[Row]:
 
 
 def steps_of(walk: Explanation) -> list[Row]:
-    """The rows of a proof that was walked."""
+    """The rows of the proof of an inequality that was walked."""
     gap, bound, claim = walk.claim.lhs, walk.claim.rhs, walk.claim.claim
     assert gap is not None
     assert bound is not None
-    level, rows = gap, [_row("gap", claim, "true gap", gap, gap, "")]
+    what, unit = ("gap", "reward units") if "gap" in claim.split(".") else ("KL", "nats")
+    source = CLAIMS[claim].source
+    printed = f"printed {source.removeprefix('SS ')}" if source.startswith("SS ") else "bound"
+    level, rows = gap, [_row("gap", claim, f"true {what}", gap, gap, "")]
     for i, (step, c) in enumerate(walk.steps):
         level += c.slack or 0.0
         kind = "first broken" if i == walk.first_broken else "step"
@@ -65,7 +72,8 @@ def steps_of(walk: Explanation) -> list[Row]:
         rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict))
     rest = bound - level
     rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest, ""))
-    return [*rows, _row("bound", claim, "printed (10)", bound, bound, "")]
+    rows.append(_row("bound", claim, printed, bound, bound, ""))
+    return [row | {"unit": unit} for row in rows]
 
 
 def _row(kind: str, step: str, label: str, slack: float | None, level: float, says: str) -> Row:
@@ -114,5 +122,5 @@ def draw(rows: list[Row], width: float) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(min(places) - 0.05 * span, max(places) + 0.85 * span)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("reward units")
+    axes.set_xlabel(str(rows[0]["unit"]))
     return figure

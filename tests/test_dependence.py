@@ -77,7 +77,8 @@ def test_the_command(capsys):
             main(["rests-on", claim])
         assert stop.value.code == 0
         shown = " ".join(capsys.readouterr().out.split())
-        assert shown.startswith(f"{claim} ({CLAIMS[claim].status}): ")
+        assert shown.startswith(f"{claim} ({CLAIMS[claim].status}), {CLAIMS[claim].source}")
+        assert "says: " in shown
         for hypothesis in CLAIMS[claim].hypotheses:
             assert f"{hypothesis.id}:" in shown
     with pytest.raises(SystemExit) as stop:

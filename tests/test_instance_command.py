@@ -44,7 +44,12 @@ def test_witnesses_come_whole_or_as_instances(tmp_path):
 
 def test_parameters_of_a_family(tmp_path):
     path = tmp_path / "x.json"
-    assert run("instance", "dirichlet-4", "--set", "A=3,beta=0.25", "--out", path).exit_code == 0
+    assert (
+        run(
+            "instance", "dirichlet-4", "--set", "A=3", "--set", "beta=0.25", "--out", path
+        ).exit_code
+        == 0
+    )
     assert content_hash(load_any(path)) == content_hash(generate("dirichlet", 4, A=3, beta=0.25))
 
 
@@ -87,6 +92,7 @@ def test_a_fitted_text(tmp_path):
         (["tree-1", "--witness"], "is no stored witness"),
         (["tree-1", "--set", "Z=3"], "is no option of the family tree"),
         (["rare-trap", "--set", "A=3"], "belongs to FAMILY-SEED"),
+        (["tree-1", "--set", "T=3", "--set", "beta=1,T=4"], "--set T = '4': is given twice"),
         (["tree-1", "--text", "x"], "not both"),
         (["tree-1", "--labels", "x"], "belongs to --text"),
         (["--out", "x.json"], "no instance to write"),

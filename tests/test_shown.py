@@ -103,6 +103,19 @@ def test_figures_of_your_own(world, checks):
         assert "J = 5.3809" in figure.legends[0].get_texts()[0].get_text()
         figure = soupcheck.plot.waterfall(world)
         assert "first to break" in " ".join(t.get_text() for t in figure.axes[0].texts)
+        assert figure.axes[0].get_xlabel() == "reward units"
+        figure = soupcheck.plot.waterfall(world, "ss.thm1.kl", font="times")
+        ends = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert (ends[0], ends[-1], figure.axes[0].get_xlabel()) == (
+            "true KL",
+            "printed (9)",
+            "nats",
+        )
+        assert not any(end.startswith("ss.") for end in ends)
+        # as in print whatever style is in use, and nothing is left of it
+        assert figure.axes[0].get_yticklabels()[0].get_fontname() == "STIXGeneral"
+        assert figure.get_constrained_layout()
+        assert not plt.rcParams["figure.constrained_layout.use"]
         chosen = [
             c for c in checks if c.claim in ("ss.thm1.gap", "ss.thm1.gap.sharp", "ss.thm1.kl.any")
         ]
@@ -123,6 +136,10 @@ def test_figures_say_what_cannot_be_drawn(checks):
         soupcheck.plot.ladder(one)
     with pytest.raises(InstanceError, match="no printed proof"):
         soupcheck.plot.waterfall(one, "ss.delta")
+    with pytest.raises(InstanceError, match="is an equality"):
+        soupcheck.plot.waterfall(one, "ss.lemma1")
+    with pytest.raises(InstanceError, match="'serif': is unknown"):
+        soupcheck.plot.ladder(soupcheck.generate("dirichlet", 1), font="serif")
     with pytest.raises(InstanceError, match="no inequality"):
         soupcheck.plot.tightness([c for c in checks if c.kind == "equality"])
     with pytest.raises(InstanceError, match="at most 6 can be told apart"):

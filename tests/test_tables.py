@@ -97,8 +97,8 @@ def test_a_check_says_which_relation_where_and_why():
     words = " ".join(text.split())
     assert "holds 0.001045 ≤ 14.29" in words
     assert "holds 0.001045 = 0.001045" in words
-    assert "at λ*; right side from:" in words
-    assert "no reachable state" in words
+    assert "at λ*; t = 0, s = 0; right side from:" in words
+    assert "features differ in norm at every reachable state" in words
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,49 @@ def test_verify_shows_the_summary_and_details_when_asked():
     assert whole.index("Verdicts over") < whole.index("\ntree-0 ") < whole.index("\ntree-1 ")
     for text in (brief, whole, run("claims").stdout):
         assert max(map(cell_len, text.splitlines())) <= 100  # a combining mark takes no column
+
+
+def test_claims_by_pattern_with_their_statements():
+    done = run("claims", "ss.thm1.kl,ss.delta*")
+    heads = [line.split("  ") for line in done.stdout.splitlines() if line.startswith("ss.")]
+    assert heads[0] == ["ss.thm1.kl", "refuted", "SS (9)"]
+    assert {head[0].split(".")[1] for head in heads} == {"thm1", "delta"}
+    assert r"KL(\pi_w\|\tilde\pi_{\lambda^*}) \le" in done.stdout
+    assert "broken by  kl-natural" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        (("claims", "(9)"), "did you mean ss.thm1.kl?"),
+        (("claims", "thm1"), r"did you mean *thm1*?"),
+        (("rests-on", "thm1.gap.ben"), "did you mean ss.thm1.gap.bennett?"),
+        (("claims", "nothing-like-it"), "list them with"),
+    ],
+)
+def test_what_was_meant(asked, near):
+    done = run(*asked)
+    assert done.exit_code == 2
+    assert near in done.stderr
+
+
+def test_all_claims_at_the_optimum(tmp_path):
+    """A claim about every λ stands at its worst, and says so; asked for, it stands at λ*."""
+    path = tmp_path / "world.json"
+    run("instance", "gap-natural-T2", "--out", path)
+    asked = (
+        "verify",
+        path,
+        "--claims",
+        "ss.thm1.gap.mean-shift,ss.thm1.kl.mean-shift,ss.delta.anchor",
+    )
+    worst, best = run(*asked).stdout, run(*asked, "--lambda", "optimum").stdout
+    assert "stands at its worst; all at λ*: --lambda optimum" in worst
+    assert "at λ = zero" in worst
+    assert "at λ = " not in best
+    assert best.count("at λ*") == 2
+    # a place where there is one, and what digits do not show
+    assert "t = 0, s = 0" in best
+    assert "apart by 1.38e-07" in " ".join(best.split()).replace("│", "")
+    places = [best.index(word) for word in ("proved", "ss.thm1.kl", "refuted", "ss.delta.anchor")]
+    assert places == sorted(places)

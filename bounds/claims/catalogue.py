@@ -187,9 +187,13 @@ def claim_named(claim_id: str) -> Claim:
     return CLAIMS[claim_id]
 
 
-def _nearest(claim_id: str) -> str:
-    """What to do about an id that is no claim's."""
-    near = get_close_matches(claim_id, list(CLAIMS))
+def _nearest(claim_id: str, *, pattern: bool = False) -> str:
+    """What to do about an id that is no claim's: a number of the papers, a part of an id, a slip."""
+    number = claim_id.strip("()")
+    near = [c.id for c in CLAIMS.values() if f"({number})" in c.source] if number.isdigit() else []
+    held = [known for known in CLAIMS if number and number in known]
+    near = near or ([f"*{number}*"] if held and pattern else held[:3])
+    near = near or get_close_matches(claim_id, list(CLAIMS))
     if near:
         return f"did you mean {' or '.join(near)}?"
     return "list them with `soupcheck claims`"
@@ -216,7 +220,7 @@ def select(pattern: str) -> list[Claim]:
         matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}
         if not matching:
             raise InstanceError.of(
-                "claims", part.strip(), "matches no claim", _nearest(part.strip())
+                "claims", part.strip(), "matches no claim", _nearest(part.strip(), pattern=True)
             )
         chosen |= matching
     return [claim for claim in CLAIMS.values() if claim.id in chosen]

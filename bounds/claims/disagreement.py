@@ -90,7 +90,8 @@ def kl_matched_norms(facts: Facts) -> Sides:
     soup = matched(facts)
     states = facts.judged & (soup.mean_norm <= facts.bespoke_norm + facts.reference_norm)
     if not states.any():
-        raise NotApplicable("E_{π~}‖psi‖ > E_{π_w}‖psi‖ + E_ref‖psi‖ at every reachable state")
+        rule = "E_{π~}‖psi‖ > E_{π_w}‖psi‖ + E_ref‖psi‖"
+        raise NotApplicable(f"{rule} at {facts.states_judged}")
     return kl_sides(facts, soup, facts.reference_norm, states)
 
 

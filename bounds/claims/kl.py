@@ -86,7 +86,7 @@ def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
     """
     states = facts.once(constant_norm_states) & facts.judged
     if not states.any():
-        raise NotApplicable("no reachable state has features of constant norm")
+        raise NotApplicable(f"features differ in norm at {facts.states_judged}")
     return kl_sides(facts, soup, facts.reference_norm, states)
 
 

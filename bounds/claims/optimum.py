@@ -135,7 +135,7 @@ def simplex(facts: Facts, soup: Soup) -> Sides:
             best, u = bound.J, bound.point
         above += bound.value - best
     full = facts.mdp.beta_prime / facts.mdp.beta
-    terms = {f"λ_{k} ≥ 0": x for k, x in enumerate((full * u).tolist())}
+    terms = {f"best λ_{k} in the simplex": x for k, x in enumerate((full * u).tolist())}
     rhs = Soup(facts, full * u).value
     return Sides(soup.value, rhs, scale, terms, error=above + soup.value_error)
 

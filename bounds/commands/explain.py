@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from toymdp.shown import short
@@ -43,7 +44,11 @@ def explain(
 
 
 def _tables(explanation: Explanation) -> list[Table | str]:
-    parts: list[Table | str] = [tables.detail("The statement", [plain(explanation.claim)])]
+    claim = CLAIMS[explanation.claim.claim]
+    parts: list[Table | str] = [
+        escape(f"{claim.id} ({claim.status}, {claim.source}): {claim.statement}\n"),
+        tables.detail("On this instance", [plain(explanation.claim)]),
+    ]
     if explanation.reading:
         parts.append(f"Reading: {explanation.reading}.")
     if explanation.steps:
@@ -63,13 +68,21 @@ def _tables(explanation: Explanation) -> list[Table | str]:
     if explanation.first_broken is not None:
         step, _ = explanation.steps[explanation.first_broken]
         saved = {True: "holds here", False: "does not hold here", None: ""}[explanation.saved]
-        saviour = f"; saved by: {step.remedy}" if step.remedy else ""
+        remedy = step.remedy if step.saved_by is None else step.saved_by.statement
+        saviour = f"; true where {remedy}" if remedy else ""
         saviour += f" ({saved})" if saved else ""
         parts.append(f"first step that breaks: {step.claim} ({step.says}){saviour}")
+        if explanation.claim.verdict == "holds":
+            parts.append(
+                "The statement holds here all the same: what a broken step led to may be true."
+            )
     if explanation.true_when:
         parts.append(f"true as printed when {tables.condition(CLAIMS[explanation.claim.claim])}")
     if explanation.repairs:
-        parts.append(tables.detail("What is true instead", map(plain, explanation.repairs)))
+        place = "at t = {}, s = {}".format(*explanation.place)
+        parts.append(
+            tables.detail(f"What is true instead, {place}", map(plain, explanation.repairs))
+        )
     if explanation.rungs:
         table = Table(title="Bounds on the gap", title_justify="left")
         for name in ("bound", "value", "times the gap", "note"):

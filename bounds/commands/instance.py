@@ -22,7 +22,7 @@ from ..report.console import status_console, tables_console
 from ..report.tables import records
 from ..runs.cases import text_instance
 from ..runs.named import family_of, named
-from .options import family_options
+from .options import Settings, family_options
 
 SUFFIXES = (".json", ".npz")
 
@@ -35,10 +35,7 @@ def instance(
     out: Annotated[
         Path | None, typer.Option(help="File to write, .json or .npz; none: standard output.")
     ] = None,
-    settings: Annotated[
-        str | None,
-        typer.Option("--set", help="Parameters of the family by commas, say beta=0.25,T=8."),
-    ] = None,
+    settings: Settings = None,
     witness: Annotated[
         bool, typer.Option("--witness", help="The whole witness, with its claim and λ.")
     ] = False,
@@ -72,8 +69,10 @@ def instance(
         )
     else:
         seeded = family_of(str(name))
-        if settings is not None and seeded is None:
-            raise InstanceError.of("--set", settings, "belongs to FAMILY-SEED", "name one")
+        if settings and seeded is None:
+            raise InstanceError(
+                f"--set: belongs to FAMILY-SEED; {name} has no parameters: write its file, and change that"
+            )
         given = named(str(name), **(family_options(settings, seeded[0]) if seeded else {}))
     if isinstance(given, Witness):
         _write(given.as_dict() if witness else given.instance.fields(), out)

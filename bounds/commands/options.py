@@ -32,18 +32,32 @@ def numbers(text: str, what: str) -> list[float]:
     return values
 
 
-def family_options(text: str | None, family: str) -> dict[str, Option]:
-    """The parameters ``beta=0.25,T=8`` of a family. Raises InstanceError for what it does not take."""
-    if text is None:
-        return {}
+def family_options(settings: list[str] | None, family: str) -> dict[str, Option]:
+    """The parameters ``beta=0.25,T=8`` of a family, of one or several ``--set``.
+
+    Raises InstanceError for what it does not take, or for a name that is given twice.
+    """
     given: dict[str, float] = {}
-    for part in text.split(","):
+    for part in ",".join(settings or ()).split(",") if settings else ():
         name, _, value = part.partition("=")
-        (given[name.strip()],) = numbers(value, f"--set: {part.strip()!r}")
+        name = name.strip()
+        if name in given:
+            raise InstanceError.of(
+                f"--set {name}", value.strip(), "is given twice", "leave one out"
+            )
+        (given[name],) = numbers(value, f"--set {name}")
     whole = {name: int(x) if x.is_integer() else x for name, x in given.items()}
-    return checked_options(family, ALL_FAMILIES[family], whole)
+    return checked_options(family, ALL_FAMILIES[family], whole) if given else {}
 
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=NUMBER",
+        help="Parameters of the family, by commas or one an option: beta=0.3,T=8.",
+    ),
+]
 Json = Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")]
 Seed = Annotated[int, typer.Option(min=0, help="First seed.")]
 Plugin = Annotated[

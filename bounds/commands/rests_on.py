@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.tree import Tree
 
 from ..claims.catalogue import CLAIMS
@@ -35,7 +36,10 @@ def rests_on(
 
 
 def _tree(found: Dependence) -> Tree:
-    tree = Tree(f"[bold]{_named(found.claim)}[/]: {CLAIMS[found.claim].reason}")
+    claim = CLAIMS[found.claim]
+    tree = Tree(f"[bold]{_named(found.claim)}[/], {claim.source}")
+    tree.add(escape(f"says: {claim.statement}"))
+    tree.add(escape(f"{claim.status}, since: {claim.reason}"))
     _rests(tree, found.claim)
     if found.true_when:
         _branch(tree, f"true as printed when {found.true_when}", found.true_by)

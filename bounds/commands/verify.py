@@ -14,6 +14,7 @@ from rich.text import Text
 from toymdp.errors import InstanceError
 from toymdp.kinds import ALL_FAMILIES
 
+from ..checking import Lambda
 from ..claims.catalogue import asked_by_name, select
 from ..records.loading import files_of
 from ..records.output import OutputFile, Record, dump
@@ -28,7 +29,7 @@ from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
-from .options import Plugin, Seed, family_options, numbers
+from .options import Plugin, Seed, Settings, family_options, numbers
 from .pages import check_target, write_page
 
 MORE = "each check: -v; every number: --json LEDGER; as a page: --html PAGE"
@@ -47,13 +48,12 @@ def verify(
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Instances of a family.")] = 20,
     seed: Seed = 0,
-    settings: Annotated[
-        str | None,
-        typer.Option("--set", help="Parameters of the family by commas, say beta=0.25,T=8."),
-    ] = None,
+    settings: Settings = None,
     lam: Annotated[
         str | None,
-        typer.Option("--lambda", help="Your own λ, K numbers by commas, to judge claims at."),
+        typer.Option(
+            "--lambda", help="Your own λ, K numbers by commas, to judge all claims at; or optimum."
+        ),
     ] = None,
     text: Annotated[
         Path | None,
@@ -98,7 +98,9 @@ def verify(
 ) -> None:
     """Check claims on files, on a family, on your own text, or on the bundled default."""
     select(claims)  # a misspelt pattern must not cost a run
-    weights = None if lam is None else numbers(lam, "--lambda")
+    weights: Lambda = "optimum" if lam == "optimum" else None
+    if weights is None and lam is not None:
+        weights = numbers(lam, "--lambda")
     paths = [path for given in files or [] for path in files_of(given)]
     inputs = [*paths, *(p for p in (text, labels) if p is not None)]
     check_target(html, json_path, inputs)
@@ -162,15 +164,15 @@ def _title(about: Record) -> str:
 
 
 def _cases(
-    files: list[Path], family: str | None, n: int, seed: int, settings: str | None,
-    text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: list[float] | None,
+    files: list[Path], family: str | None, n: int, seed: int, settings: list[str] | None,
+    text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: Lambda,
 ) -> Iterator[Case]:  # fmt: skip
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
         raise InstanceError("FILES, --family and --text: give one of the three, not more")
     if labels is not None and text is None:
         raise InstanceError("--labels: belongs to --text; give that file too")
-    if settings is not None and family is None:
+    if settings and family is None:
         raise InstanceError("--set: belongs to --family; name one")
     if files:
         return instances.from_files(files, lam)

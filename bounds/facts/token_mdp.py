@@ -102,6 +102,13 @@ class Facts(ComputesOnce):
         reachable = self.mdp.reach.states
         return reachable if self.states is None else reachable & self.states
 
+    @property
+    def states_judged(self) -> str:
+        """Where that is, in words."""
+        if self.states is None:
+            return "every reachable state"
+        return " and ".join(f"t = {t}, s = {s}" for t, s in np.argwhere(self.states).tolist())
+
     @cached_property
     def solved_again(self) -> Solution:
         """The same instance solved by another method."""

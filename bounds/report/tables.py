@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -91,10 +92,13 @@ def _count(n: int, verdict: str) -> Text:
 
 
 def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
-    """Every check of one instance, as records, with both sides and why."""
+    """Every check of one instance, as records, by status, with both sides and why."""
+    checks = list(checks)
+    worst = any((c["lambda_name"] or "optimum") not in ("optimum", "given") for c in checks)
     table = Table(
         title=escape(name), title_justify="left", header_style="bold", box=SIMPLE_HEAD,
-        padding=0, pad_edge=False,
+        padding=0, pad_edge=False, caption_justify="left",
+        caption="a claim about every λ stands at its worst; all at λ*: --lambda optimum" if worst else None,
     )  # fmt: skip
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -106,21 +110,35 @@ def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
     ):
         table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("why", overflow="fold")
-    for c in checks:
-        table.add_row(
-            _folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
-            short(c["rhs"]), short(c["ratio"]), escape(_why(c)),
-        )  # fmt: skip
+    for status, group in _by_status(checks).items():
+        if len(checks) > 1:
+            table.add_row(_styled(status), style="bold")
+        for c in group:
+            table.add_row(
+                _folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
+                short(c["rhs"]), short(c["ratio"]), escape(_why(c)),
+            )  # fmt: skip
+        table.add_section()
     return table
+
+
+def _by_status(checks: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for c in checks:
+        groups.setdefault(c["status"], []).append(c)
+    return groups
 
 
 def _why(c: Mapping[str, Any]) -> str:
     """Where a check was made, and why it came out so, in words."""
     at = {"optimum": "at λ*", "user weights": "at the user's weights"}.get(c["lambda_name"] or "")
     at = at or (f"at λ = {c['lambda_name']}" if c["lambda_name"] else "")
+    where = ", ".join(f"{name} = {place}" for name, place in (c["where"] or {}).items())
+    close = c["kind"] == "inequality" and c["slack"] and short(c["lhs"]) == short(c["rhs"])
+    apart = f"apart by {short(abs(c['slack']))}" if close and not c["reason"] else ""
     terms = ", ".join(f"{k} {short(v)}" for k, v in list(c["terms"].items())[:3])
     says = c["reason"] or (f"{PARTS[c['kind']]}: {terms}" if terms else "")
-    return "; ".join(part for part in (at, says) if part)
+    return "; ".join(part for part in (at, where, apart, says) if part)
 
 
 def _bound(opt: SoupOptimum) -> str:
@@ -172,14 +190,21 @@ def why(claim: Claim) -> str:
     return f"{claim.reason}; breaks at {claim.blames}" if claim.blames else claim.reason
 
 
-def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -> Table:
-    """Id, source, status, why, when it is true, hypotheses and stored witnesses."""
-    table = Table(title="Claims", title_justify="left", header_style="bold")
-    for name in ("id", "source", "status", "why", "true when", "hypotheses", "witness"):
-        table.add_column(name, no_wrap=name in ("id", "source"))
+def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -> Group:
+    """A block a claim: id, status and source, the statement, why, when true, hypotheses, witnesses."""
+    blocks: list[RenderableType] = []
     for c in claims:
-        table.add_row(
-            c.id, c.source, _styled(c.status), why(c), condition(c), ", ".join(h.id for h in c.hypotheses),
-            ", ".join(witnesses.get(c.id, ())),
-        )  # fmt: skip
-    return table
+        heading = Text.assemble((c.id, "bold"), "  ", _styled(c.status), f"  {c.source}")
+        facts = {
+            "says": c.statement, "why": why(c), "true when": condition(c),
+            "asks for": ", ".join(h.id for h in c.hypotheses),
+            "broken by": ", ".join(witnesses.get(c.id, ())),
+        }  # fmt: skip
+        block = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        block.add_column(style="dim", no_wrap=True)
+        block.add_column(overflow="fold")
+        for name, text in facts.items():
+            if text:
+                block.add_row(f"  {name}", escape(text))
+        blocks += [heading, block, ""]
+    return Group(*blocks[:-1])

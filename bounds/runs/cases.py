@@ -18,7 +18,7 @@ from toymdp.families.offspring import offspring
 from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
-from ..checking import lambda_of
+from ..checking import Lambda, lambda_of
 from ..claims.catalogue import claim_named
 from ..records.loading import load_any, load_given
 from ..records.witness import Witness, load_witness, stored_witness, stored_witness_claims
@@ -55,7 +55,7 @@ class Case:
         return _WITNESSES[self.origin](**self.options)
 
 
-def from_files(paths: Sequence[Path], lam: Sequence[float] | None = None) -> Iterator[Case]:
+def from_files(paths: Sequence[Path], lam: Lambda = None) -> Iterator[Case]:
     """One case for each instance or witness file, all read once: a bad one must not cost a run half done.
 
     lam: the λ that they are going to be judged at.
@@ -72,9 +72,9 @@ def from_files(paths: Sequence[Path], lam: Sequence[float] | None = None) -> Ite
             yield Case(getattr(given, "name", None) or path.stem, "file", "file", options)
 
 
-def check_lambda(name: str, instance: Any, lam: Sequence[float] | None) -> None:
+def check_lambda(name: str, instance: Any, lam: Lambda) -> None:
     """Raise InstanceError, with the instance's name, for a λ that does not fit its specialists."""
-    if lam is not None and isinstance(instance, TokenMDP):
+    if not (lam is None or isinstance(lam, str)) and isinstance(instance, TokenMDP):
         try:
             lambda_of(instance, lam)
         except InstanceError as error:

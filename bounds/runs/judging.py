@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..checking import check
+from ..checking import Lambda, check
 from ..claim import Check
 from ..claims.catalogue import CLAIMS, claim_named
 from ..proofs.walk import explain, has_proof
@@ -26,11 +26,11 @@ def judge(
     claims: str,
     seed: int,
     plugins: Sequence[str] = (),
-    lam: Sequence[float] | None = None,
+    lam: Lambda = None,
 ) -> list[Record]:
     """The instance's own record, then one for each check.
 
-    lam: judge claims about λ at this one [K] only.
+    lam: judge claims about λ at this one [K] only, or at "optimum".
     plugins: modules whose claims the catalogue of this process may not know yet.
     """
     for name in plugins:
@@ -46,7 +46,7 @@ def judge(
         "family": case.family,
         "sha256": digest,
         "notes": corpus_lines(instance),
-        "witness": None if witness is None else _outcome(witness, [] if lam else checks),
+        "witness": None if witness is None else _outcome(witness, checks if lam is None else []),
     }
     rows = [record(case.name, digest, c, seed, family=case.family) for c in checks]
     return [about, *rows]
