@@ -13,6 +13,8 @@ import soupcheck
 from command_line import run
 
 from bounds.records.ledger import compare
+from bounds.records.parts import part_of, records_part
+from bounds.records.store import Store
 from bounds.records.witness import stored_witness
 from bounds.verdicts import Checks
 from toymdp import InstanceError
@@ -217,3 +219,46 @@ def test_ledger_diff_on_the_command_line(ledgers, tmp_path):
         assert told in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
     assert "say `ledger diff A B`" in run("ledger", "merge", a, b).stderr
+
+
+# -- what runs have written -----------------------------------------------------------------------
+
+
+def test_a_ledger_is_read_back(ledgers):
+    read = soupcheck.read(ledgers[0])
+    assert Cells(read._repr_html_()).cells[0] == f"{ledgers[0]}: 4 records"
+    frame = read.to_frame()
+    assert list(frame["claim"]) == [row["claim"] for row in read]
+    assert frame["lhs"][0] == pytest.approx(2.0366, rel=1e-3)
+
+
+def test_a_sweep_and_an_experiment_are_read_back(tmp_path):
+    """Parts put together and parts that are not, each once; an experiment's records as they were."""
+    store = Store(tmp_path / "sweep")
+    for task in ("aa", "bb"):
+        store.write(task, part_of(task, [{"claim": task, "lhs": 0.5, "sha256": "0f" * 32}]))
+    store.compact(["aa"])
+    read = soupcheck.read(store.folder)
+    assert sorted((r["task"], r["lhs"], r["sha256"]) for r in read) == [
+        ("aa", 0.5, "0f" * 32), ("bb", 0.5, "0f" * 32),
+    ]  # fmt: skip
+    assert set(read.to_frame()["claim"]) == {"aa", "bb"}
+    store.path("bb").write_bytes(store.path("bb").read_bytes()[:-9])
+    with pytest.raises(InstanceError, match="go on with the run"):
+        soupcheck.read(store.folder)
+
+    record = {"method": "mod", "share": 0.25, "losses": {"span": 0.1}}
+    other = Store(tmp_path / "experiment")
+    other.write("cc", records_part("cc", [record]))
+    read = soupcheck.read(other.folder)
+    assert list(read) == [record]
+    assert Cells(read._repr_html_()).cells[1:] == ["method", "share", "mod", "0.25"]
+
+
+def test_what_no_run_has_written_is_one_line(tmp_path):
+    with pytest.raises(InstanceError, match="no part of a sweep"):
+        soupcheck.read(tmp_path)
+    path = tmp_path / "text.jsonl"
+    path.write_text("[1]\n", encoding="utf-8")
+    with pytest.raises(InstanceError, match="line 1"):
+        soupcheck.read(path)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bounds.proofs.walk import explain
     from bounds.records.formats import schema
     from bounds.records.ledger import compare
+    from bounds.records.reading import read
     from toymdp import (
         InstanceError,
         Solution,
@@ -52,7 +53,7 @@ __all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true
     "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
     "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
     "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
-    "compare", "schema", "InstanceError", "SolverError", "__version__",
+    "read", "compare", "schema", "InstanceError", "SolverError", "__version__",
 ]  # fmt: skip
 _HOMES = {
     "bounds": (
@@ -64,6 +65,7 @@ _HOMES = {
     "bounds.proofs.walk": ("explain",),
     "bounds.records.formats": ("schema",),
     "bounds.records.ledger": ("compare",),
+    "bounds.records.reading": ("read",),
     "toymdp": (
         "InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values",
         "solve", "soup_optimum",

@@ -69,6 +69,12 @@ class Store:
         parts = [self.path(t) for t in wanted if t not in self._gathered and self.path(t).exists()]
         return Rows(sorted([*files, *parts]), sorted(wanted) if others else None)
 
+    def files(self) -> list[Path]:
+        """Every file with rows, each task in one of them."""
+        parts = self.folder.glob("parts/*/part-*.parquet")
+        alone = {p for p in parts if p.stem.removeprefix("part-") not in self._gathered}
+        return sorted({*self._gathered.values(), *alone})
+
     def compact(self, tasks: Iterable[str], most: int = COMPACT) -> tuple[int, int]:
         """Put parts together into files of about ``most`` bytes; how many parts, into how many files.
 
