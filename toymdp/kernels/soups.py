@@ -60,7 +60,7 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
     A = ref.shape[1]
     B = contexts // A
     flat = columns.ravel()
-    e, top = np.zeros((A, CHUNK)), np.empty(CHUNK)
+    e, top = np.zeros(A * CHUNK), np.empty(CHUNK)
     ahead, sums = np.empty((3, A * CHUNK)), np.empty((3, CHUNK))
     for t in range(T - 1, -1, -1):
         marked = states[t]
@@ -77,10 +77,10 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
             token_weights(g, 1.0, n, e, top)
             for i in range(n):
                 for a in range(A):
-                    j = i * A + a
-                    ahead[0, a * CHUNK + i] = e[a, i]
-                    ahead[1, a * CHUNK + i] = e[a, i] * (gain[j] + value[j])
-                    ahead[2, a * CHUNK + i] = e[a, i] * (g[j] - top[i])
+                    j, to = i * A + a, a * CHUNK + i
+                    ahead[0, to] = e[to]
+                    ahead[1, to] = e[to] * (gain[j] + value[j])
+                    ahead[2, to] = e[to] * (g[j] - top[i])
             for base in range(low, contexts, B):
                 for i in range(0, n - 15, 16):
                     dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 16, sums, i)
@@ -165,7 +165,7 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
     A = ref.shape[1]
     B = contexts // A
     flat = columns.ravel()
-    e, top, least = np.empty((A, CHUNK)), np.empty(CHUNK), np.empty(CHUNK)
+    e, top, least = np.empty(A * CHUNK), np.empty(CHUNK), np.empty(CHUNK)
     flow, onto = np.empty((2, 2, A * CHUNK))
     H, field, going = np.empty(A * CHUNK), np.empty(A * CHUNK), np.empty(contexts)
     p, none, cost = np.empty(A), np.zeros(A), 0.0
@@ -214,8 +214,8 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
                     dots(flat, a * contexts + low + i, B, flow, i, CHUNK, A, 2, 1, onto, at)
             for i in range(n):
                 for a in range(A):
-                    j = i * A + a
-                    weight, met = e[a, i], a * CHUNK + i
+                    j, met = i * A + a, a * CHUNK + i
+                    weight = e[met]
                     field[j] = weight * ((H[j] - least[i]) * onto[0, met] - onto[1, met])
                     going[first + j] = weight * onto[0, met]
             if thin:
