@@ -8,6 +8,7 @@ from conftest import random_mdp
 
 from toymdp import kernels, soft_values, solve
 from toymdp.exact.backward import frozen, soft_backward
+from toymdp.exact.solution import bellman_errors
 
 EXACT = np.longdouble
 # A, L, T, rewards: fewer tokens than rows of a tile, rows left over, lanes of four, eight and both
@@ -79,6 +80,27 @@ def test_threads_change_no_bit(scale):
         assert many.residual == one.residual
     values = soft_values(mdp.ref, mdp.rewards, 1.0, 6, 3, threads=3)
     np.testing.assert_array_equal(values, soft_values(mdp.ref, mdp.rewards, 1.0, 6, 3))
+
+
+@pytest.mark.parametrize(("A", "L"), [(2, 3), (3, 2), (5, 3), (6, 3)])
+def test_the_residual_is_the_largest_error_wherever_it_is(A, L):
+    """By tiles of 16 contexts and what is left of them, four fields at a time and what is left."""
+    mdp = random_mdp(A, A=A, L=L, T=3, K=2, forbid=0.2)
+    sol, rng = solve(mdp), np.random.default_rng(A)
+    Q, V = np.concatenate([sol.Q, sol.Q_w[None]]), np.concatenate([sol.V, sol.V_w[None]])
+    assert bellman_errors(mdp, Q, V).max() < 1e-13
+    places = np.argwhere(mdp.reach.states)
+    for t, s in places[rng.choice(len(places), 6)]:
+        wrong = V.copy()
+        wrong[1, t, s] += 0.25
+        found = bellman_errors(mdp, Q, wrong)
+        assert found[1] == pytest.approx(0.25, abs=1e-12)
+        assert max(found[0], found[2]) < 1e-13
+        wrong[1, t, s] = np.nan
+        assert bellman_errors(mdp, Q, wrong)[1] == np.inf
+    ahead = Q.copy()
+    ahead[2, 1] += 0.5  # of a step, of one reward: by as much are all its values wrong
+    assert bellman_errors(mdp, ahead, V)[2] == pytest.approx(0.5, abs=1e-12)
 
 
 def test_a_row_that_forbids_all_that_is_large_is_exact():

@@ -20,7 +20,8 @@ from toymdp.exact.scans import extrema, farthest, hard_minimum, inner_extent, la
 from toymdp.soup.objective import SoupObjective
 
 MODULES = (
-    "backward", "blocks", "boxes", "elementary", "envelopes", "ratios", "rows", "sampling", "scans", "soups",
+    "backward", "blocks", "boxes", "curvature", "elementary", "envelopes", "ratios", "rows", "sampling",
+    "scans", "soups", "tiles",
 )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ def numbers(A: int, L: int, forbid: float, size: float) -> dict[str, np.ndarray]
     objective = SoupObjective(solve(mdp))
     point = objective.at(np.array([0.5, -0.25]))
     found["J"] = np.array([point.value, objective.value(np.array([0.3, 0.6])), *point.slope])
+    found["bend"], found["turn"] = point.second()
     return found
 
 

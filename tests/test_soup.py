@@ -265,6 +265,23 @@ def test_curvature_against_differences_of_the_gradient(world, seed, monkeypatch)
     np.testing.assert_allclose(exact, again, rtol=1e-9, atol=1e-11 * np.abs(exact).max())
 
 
+def test_curvature_where_a_row_may_have_lost_terms(monkeypatch):
+    """Rows that forbid what is large beside them have no scale in common with their block."""
+    mdp = TokenMDP(
+        vocab_size=3, order=1, horizon=2, start=[0], beta=1.0, w=[0.5, 0.5],
+        ref_weights=[[1, 1, 0], [3, 7, 0], [1, 1, 1]], rewards=[[0, 0.3, 3000], [0.2, 0, 2000]],
+        features={"kind": "tabular", "per_step": True, "scale": 1.0},
+    )  # fmt: skip
+    sol, u = solve(mdp), np.array([0.6, 0.3])
+    assert not Policy(mdp, np.tensordot(u, sol.Q, axes=1)).plain
+    exact = SoupObjective(sol).at(u).second()
+    monkeypatch.setattr(SoupObjective, "by_policy", True)
+    again = SoupObjective(sol).at(u).second()
+    for found, expected in zip(exact, again, strict=True):
+        assert found.any()
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize(("K", "most"), [(2, 15), (8, 15), (32, 40)])
 def test_an_ascent_needs_few_evaluations(K, most, monkeypatch):
     """Of J with its gradient, from starts that do not know of each other; and they are counted."""

@@ -68,6 +68,10 @@ def soft_backward(
         )
 
     in_threads(run, M, threads, lanes)
+    if len(dead):
+        V[:, :, dead], Q[:, :, dead] = 0.0, rewards[:, None, dead]
+    if whole:
+        V[:, T], Q[:, T - 1] = 0.0, rewards
     return V, Q
 
 

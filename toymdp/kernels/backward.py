@@ -23,7 +23,7 @@ import numpy as np
 from .compiled import njit
 from .elementary import exp, log
 from .limits import ROW_FLOOR
-from .tiles import ROWS, product
+from .tiles import ROWS, product, turned
 
 LANES = 4  # what the number of rewards is rounded up to
 WINDOW = 1024  # next contexts whose weights are held at a time: they stay in the first caches
@@ -34,101 +34,113 @@ TURN = 128  # contexts whose values are turned from [M, S] to [S, P] at a time, 
 def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
     """Fill V [M, R, S] and Q [M, R-1, S], of which R = horizon + 1 rows are kept, or 1: t = 0 alone.
 
-    ref [S, A]; dead: contexts in which nothing follows; rewards [M, S]; all in reward units.
-    scaled: not in the exponential domain. work: [3, S, P], written over.
+    ref [S, A]; dead: contexts in which nothing follows, whose values are not written; rewards [M, S];
+    all in reward units; the last slices of V and Q are not written either. scaled: not in the
+    exponential domain. work: [3, S, P], written over.
     """
     R, (S, A) = V.shape[1], ref.shape
     B, P = S // A, work.shape[2]
-    gain, now, then = work[0], work[1], work[2]
-    nothing = 0.0 if scaled else 1.0
-    for s in range(S):
-        for m in range(rewards.shape[0], P):
-            gain[s, m] = nothing
-        for m in range(P if scaled or R > 1 else 0):
-            now[s, m] = nothing
+    gain, one = work[0], np.empty((1, P))
+    for m in range(P):
+        one[0, m] = 1.0
     spread(rewards, beta, scaled, gain)
-    if R > 1:
-        keep(now, rewards, beta, scaled, V, Q, horizon)
+    now = gain  # z = 1: the weights are the gains
+    if scaled:
+        now = work[1]
+        for s in range(S):
+            for m in range(P):
+                now[s, m] = 0.0
     n = min(max(WINDOW // A, 1), B)
-    weights, top = np.empty((n * A, P)), np.zeros((n, P))
+    weights, top = np.empty((n * A if scaled else 0, P)), np.zeros((n, P))
     for t in range(horizon - 1, -1, -1):
-        ready = t == horizon - 1 and not scaled  # z = 1: the weights are the gains
-        source = gain if ready else weights
+        then, factor, each = work[1 + (horizon - t) % 2], one, 0
+        if t > 0 and not scaled:
+            factor, each = gain, 1  # what is written is the next step's weights
         for low in range(0, B, n):
             size = min(n, B - low)
-            first, past = low * A, (low + size) * A
-            begin = first if ready else 0
+            source, begin = now, low * A
             if scaled:
-                weigh(gain[first:past], now[first:past], A, weights, top)
-            elif not ready:
-                times(gain[first:past].ravel(), now[first:past].ravel(), weights.ravel())
+                past = (low + size) * A
+                weigh(gain[begin:past], now[begin:past], A, weights, top)
+                source, begin = weights, 0
             for x1 in range(0, A, ROWS):
                 x1 = max(min(x1, A - ROWS), 0)
-                last = min(ROWS, A) - 1
-                first = x1 * B + low
-                for lane in range(0, P - 4, 8):
-                    for i in range(size):
-                        product(ref, first + i, B, last, source, begin + i * A, lane, 8, then)
-                if P % 8 == 4:
-                    for i in range(size):
-                        product(ref, first + i, B, last, source, begin + i * A, P - 4, 4, then)
+                sum_rows(ref, x1 * B + low, B, source, begin, size, factor, each, then)
             if scaled:
                 for x1 in range(A):
                     s = x1 * B + low
                     settle(ref, gain, now, s, low, top, then[s : s + size])
         for i in range(dead.shape[0]):
             for m in range(P):
-                then[dead[i], m] = nothing
-        now, then = then, now
+                then[dead[i], m] = 0.0 if scaled else factor[each * dead[i], m]
         if R > 1 or t == 0:
-            keep(now, rewards, beta, scaled, V, Q, t)
+            keep(then, rewards, beta, scaled, V, Q, t)
+        now = then
 
 
 @njit(cache=True, nogil=True)
-def times(f, g, product_of_both):
-    """Write ``f·g``, all flat."""
-    for i in range(f.shape[0]):
-        product_of_both[i] = f[i] * g[i]
+def sum_rows(ref, first, step, weights, begin, n, factor, each, sums):
+    """Write n rows from ``first`` on, and as many each ``step`` beyond, ROWS in all or A: see product."""
+    A, P = ref.shape[1], sums.shape[1]
+    last, odd = min(ROWS, A) - 1, min(P, 12) if P % 8 == 4 else 0
+    for lane in range(0, P - odd, 8):
+        for i in range(n):
+            at = begin + i * A
+            product(ref, first + i, step, last, weights, at, lane, 8, factor, each, sums)
+    if odd == 4:
+        for i in range(n):
+            at = begin + i * A
+            product(ref, first + i, step, last, weights, at, 0, 4, factor, each, sums)
+    elif odd == 12:
+        for i in range(n):
+            at = begin + i * A
+            product(ref, first + i, step, last, weights, at, P - 12, 12, factor, each, sums)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def spread(rewards, beta, scaled, gain):
-    """Write ``r/β``, or its exponential, from [M, S] to [S, P]."""
-    M, S = rewards.shape
-    part = np.empty(TURN)
+    """Write ``r/β``, or its exponential, from [M, S] to [S, P]; further lanes as of rewards 0."""
+    (M, S), P = rewards.shape, gain.shape[1]
+    part, onto = np.empty((P, TURN)), gain.ravel()
+    for m in range(M, P):
+        for i in range(TURN):
+            part[m, i] = 0.0 if scaled else 1.0
     for low in range(0, S, TURN):
         n = min(TURN, S - low)
         for m in range(M):
-            reward = rewards[m, low : low + n]
+            reward, row = rewards[m, low : low + n], part[m]
             for i in range(n):
-                part[i] = reward[i] / beta
+                row[i] = reward[i] / beta
             if not scaled:
                 for i in range(n):
-                    part[i] = exp(part[i])
-            onto = gain[low : low + n]
-            for i in range(n):
-                onto[i, m] = part[i]
+                    row[i] = exp(row[i])
+        turned(part.ravel(), P, n, part.shape[1], onto[low * P :], P)
 
 
 @njit(cache=True, nogil=True)
 def keep(values, rewards, beta, scaled, V, Q, t):
-    """Write step t from values [S, P], ``z`` or ``v``, to V [M, R, S], and ``r + V[t]`` to Q."""
-    M, S = rewards.shape
+    """Write step t to V [M, R, S], and ``r + V[t]`` to Q.
+
+    values [S, P]: ``v``; or in the exponential domain ``gain·z``, the next step's weights, but ``z``
+    for t = 0.
+    """
+    (M, S), P = rewards.shape, values.shape[1]
+    part, flat = np.empty((P, TURN)), values.ravel()
     for low in range(0, S, TURN):
         n = min(TURN, S - low)
-        held = values[low : low + n]
+        turned(flat[low * P :], n, P, P, part.ravel(), part.shape[1])
         for m in range(M):
-            v = V[m, t, low : low + n]
+            row, reward, v = part[m], rewards[m, low : low + n], V[m, t, low : low + n]
+            if not scaled:
+                for i in range(n):
+                    row[i] = log(row[i])
             for i in range(n):
-                v[i] = held[i, m]
-            if scaled:
-                for i in range(n):
-                    v[i] = beta * v[i]
-            else:
-                for i in range(n):
-                    v[i] = beta * log(v[i])
+                v[i] = beta * row[i]
             if t > 0:
-                q, reward = Q[m, t - 1, low : low + n], rewards[m, low : low + n]
+                q = Q[m, t - 1, low : low + n]
+                if not scaled:
+                    for i in range(n):
+                        v[i] -= reward[i]
                 for i in range(n):
                     q[i] = reward[i] + v[i]
 

@@ -14,10 +14,11 @@ from .compiled import njit
 from .elementary import exp, log
 from .limits import ROW_FLOOR
 from .rows import divergence_term, row_weights
-from .tiles import dots
+from .tiles import dots, turned
 
 LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
+NEAR_BY = 1 << 15  # numbers which are copied to stay in the second
 
 
 @njit(cache=True, nogil=True)
@@ -41,50 +42,70 @@ def block_product(columns, ahead, low, n, total):
 def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
     """Write each reward's largest ``|V − β log E_ref e^{Q/β}|`` over the marked states, and ``|V|``.
 
-    Q [M, T, S] on next contexts, V [M, T+1, S]; worst, size [M]; all in reward units. NaN is worst.
+    Q [M, T, S] on next contexts, V [M, T+1, S]; worst (infinite for NaN), size [M]; all in reward units.
     """
     M, T, contexts = Q.shape
     A = columns.shape[0]
-    B = contexts // A
-    ahead, inverse = np.empty((A, CHUNK)), 1.0 / beta
-    far, high = np.zeros((2, M, CHUNK))
-    width = min(CHUNK if A <= 64 else 8, B)
-    top, total, near = np.empty(CHUNK), np.empty(A * width), np.empty((A, A * width))
+    B, inverse = contexts // A, 1.0 / beta
+    width = min(min(max(NEAR_BY // (A * A) // 16 * 16, 16), 2 * CHUNK), B)
+    far, high = np.zeros((2, M, width))
+    top, ahead, sums = np.empty((4, width)), np.zeros((4, A * width)), np.empty((4, A * width))
+    near = np.empty(A * A * width)  # out of rows a power of 2 apart, which caches cannot hold
     for low in range(0, B, width):
         n = min(width, B - low)
-        for a in range(A):  # out of rows that lie a power of 2 apart, which caches cannot hold
-            for x1 in range(A):
-                here, there = near[a, x1 * width :], columns[a, x1 * B + low :]
-                for i in range(n):
-                    here[i] = there[i]
-        for m in range(M):
-            for t in range(T):
-                field = Q[m, t, low * A : (low + n) * A]
-                token_weights(field, inverse, n, ahead, top)
-                block_product(near, ahead, 0, n, total)
-                for x1 in range(A):
-                    base = x1 * B + low
-                    value, marked = V[m, t, base : base + n], states[t, base : base + n]
-                    sums = total[x1 * width : x1 * width + n]
-                    if log_sums(sums):
-                        rescue(ref, marked, field, inverse, top, base, sums)
-                    farthest_error(sums, top, value, marked, beta, far[m], high[m])
+        for j in range(A * A):
+            here, there = near[j * width :], columns[j // A, j % A * B + low :]
+            for i in range(n):
+                here[i] = there[i]
+        for first in range(0, M * T, 4):
+            past = min(first + 4, M * T)
+            for h in range(first, past):
+                field = Q[h // T, h % T, low * A : (low + n) * A]
+                token_weights(field, inverse, n, ahead[h - first], top[h - first])
+            for i in range(0, n - 15, 16):
+                for j in range(i, A * width, width):
+                    dots(near, j, A * width, ahead, i, width, A, 4, 16, sums, j)
+            for i in range(n - n % 16, n):
+                for j in range(i, A * width, width):
+                    dots(near, j, A * width, ahead, i, width, A, 4, 1, sums, j)
+            for h in range(first, past):
+                m, t = h // T, h % T
+                logs, field = sums[h - first], Q[m, t, low * A : (low + n) * A]
+                scale, found = top[h - first, :n], (far[m], high[m])
+                errors_of(ref, field, inverse, scale, states[t], V[m, t], low, beta, logs, *found)
     for m in range(M):
         worst[m], size[m] = 0.0, 0.0
-        for i in range(CHUNK):
-            worst[m] = worst[m] if far[m, i] <= worst[m] else far[m, i]
-            size[m] = size[m] if high[m, i] <= size[m] else high[m, i]
+        for i in range(width):
+            worst[m], size[m] = max(worst[m], far[m, i]), max(size[m], high[m, i])
 
 
 @njit(cache=True, nogil=True)
-def log_sums(sums):
-    """Replace sums [n] by their logarithms; return how many may have lost terms to underflow."""
-    thin = 0
-    for i in range(sums.shape[0]):
-        thin += sums[i] < ROW_FLOOR
-    for i in range(sums.shape[0]):
-        sums[i] = log(sums[i])
-    return thin
+def errors_of(ref, field, inverse, top, states, V, low, beta, sums, far, high):
+    """Raise far and high [width] to ``|β·log + top − V|``, where marked, and ``|V|``.
+
+    One field and the n blocks from ``low`` on: top [n]; sums [A·width], written over. A loop writes
+    one array: that none of many is another no compiler checks.
+    """
+    n, width, contexts = top.shape[0], far.shape[0], V.shape[0]
+    B = contexts // ref.shape[1]
+    for base in range(low, contexts, B):
+        to = base // B * width
+        total, value, marked = sums[to : to + n], V[base : base + n], states[base : base + n]
+        thin = 0
+        for i in range(n):
+            thin += total[i] < ROW_FLOOR
+        for i in range(n):
+            total[i] = log(total[i])
+        if thin:
+            rescue(ref, marked, field, inverse, top, base, total)
+        for i in range(n):
+            error, most = abs(beta * total[i] + top[i] - value[i]), far[i]
+            error = error if error < np.inf else np.inf
+            error = error if marked[i] else 0.0
+            far[i] = error if error > most else most
+        for i in range(n):
+            size, most = abs(value[i]), high[i]
+            high[i] = size if size > most else most
 
 
 @njit(cache=True, nogil=True)
@@ -100,34 +121,22 @@ def rescue(ref, marked, field, scale, top, base, logs):
 
 
 @njit(cache=True, nogil=True)
-def farthest_error(logs, top, value, marked, beta, far, high):
-    """Raise far and high [n] to ``|β·log + top − V|``, where marked, and ``|V|``."""
-    for i in range(logs.shape[0]):
-        error, size = abs(beta * logs[i] + top[i] - value[i]), abs(value[i])
-        error = error if marked[i] else 0.0
-        far[i] = far[i] if error <= far[i] else error
-        high[i] = high[i] if size <= high[i] else size
-
-
-@njit(cache=True, nogil=True)
 def token_weights(field, scale, n, ahead, top):
-    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A, CHUNK].
+    """Write ``e^{scale·(f − top)}`` of n blocks, token by token, to ahead [A·N].
 
-    field [n·A]; top [CHUNK]: the largest of each block.
+    field [n·A]; top [N], N ≥ n: the largest of each block.
     """
-    A = ahead.shape[0]
+    stride = top.shape[0]
+    A = ahead.shape[0] // stride
+    turned(field, n, A, A, ahead, stride)
     for i in range(n):
-        block = field[i * A : i * A + A]
-        for a in range(A):
-            ahead[a, i] = block[a]
-    for i in range(n):
-        top[i] = ahead[0, i]
+        top[i] = ahead[i]
     for a in range(A):
-        row = ahead[a]
+        row = ahead[a * stride : a * stride + n]
         for i in range(n):
             top[i] = row[i] if row[i] > top[i] else top[i]
     for a in range(A):
-        row = ahead[a]
+        row = ahead[a * stride : a * stride + n]
         for i in range(n):
             row[i] = exp(scale * (row[i] - top[i]))
 

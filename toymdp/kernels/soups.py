@@ -60,7 +60,7 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
     A = ref.shape[1]
     B = contexts // A
     flat = columns.ravel()
-    e, top = np.zeros((A, CHUNK)), np.empty(CHUNK)
+    e, top = np.zeros(A * CHUNK), np.empty(CHUNK)
     ahead, sums = np.empty((3, A * CHUNK)), np.empty((3, CHUNK))
     for t in range(T - 1, -1, -1):
         marked = states[t]
@@ -77,10 +77,10 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
             token_weights(g, 1.0, n, e, top)
             for i in range(n):
                 for a in range(A):
-                    j = i * A + a
-                    ahead[0, a * CHUNK + i] = e[a, i]
-                    ahead[1, a * CHUNK + i] = e[a, i] * (gain[j] + value[j])
-                    ahead[2, a * CHUNK + i] = e[a, i] * (g[j] - top[i])
+                    j, to = i * A + a, a * CHUNK + i
+                    ahead[0, to] = e[to]
+                    ahead[1, to] = e[to] * (gain[j] + value[j])
+                    ahead[2, to] = e[to] * (g[j] - top[i])
             for base in range(low, contexts, B):
                 for i in range(0, n - 15, 16):
                     dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 16, sums, i)
@@ -154,25 +154,29 @@ def thin_rows(ref, base, marked, g, gain, value, top, eta, U, kl, inverse, mean)
 
 
 @njit(cache=True, nogil=True)
-def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d, slope):
+def soup_slope(
+    ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d, flow, field, slope
+):  # fmt: skip
     """Write ``Σ_{t,s'} field·Q_k`` to slope [K]; return ``Σ d·KL``. d [S]: visits at t = 0, changed.
 
     ``field[t, s'] = Σ_s d π(a|s) (H(s') − E_π H)`` and ``∂J/∂mu_k = Σ field·Q_k + (∂η/∂mu_k)(−Σ d·KL)``:
     the derivative of the log-partition and that of ``E_π G`` cancel, and what is left is a
     covariance. For T = 1 until ``eos`` d is the number of visits and is not propagated.
+    flow, field: all 0, [T, S] for the visits of next contexts and the field at each step, or [1, S].
     """
     K, T, contexts = Q.shape
     A = ref.shape[1]
     B = contexts // A
     flat = columns.ravel()
-    e, top, least = np.empty((A, CHUNK)), np.empty(CHUNK), np.empty(CHUNK)
-    flow, onto = np.empty((2, 2, A * CHUNK))
-    H, field, going = np.empty(A * CHUNK), np.empty(A * CHUNK), np.empty(contexts)
+    e, top, least = np.empty(A * CHUNK), np.empty(CHUNK), np.empty(CHUNK)
+    sent, onto = np.empty((2, 2, A * CHUNK))
+    H = np.empty(A * CHUNK)
     p, none, cost = np.empty(A), np.zeros(A), 0.0
     for k in range(K):
         slope[k] = 0.0
     for t in range(T):
         cost += inner(d, kl[t])
+        going, pulls = flow[t % flow.shape[0]], field[t % field.shape[0]]
         for s in range(contexts):
             going[s] = 0.0
         for low in range(0, B, CHUNK):
@@ -186,6 +190,7 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
             if visited == 0:
                 continue
             g, gain, value = G[t, first:past], reward[first:past], U[t + 1, first:past]
+            pull = pulls[first:past]
             token_weights(g, 1.0, n, e, top)
             for i in range(n):
                 for a in range(A):
@@ -200,7 +205,7 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
                     inverse[t, base : base + n],
                     mean[t, base : base + n],
                 )
-                here, there = flow[0, x1 * CHUNK :], flow[1, x1 * CHUNK :]
+                here, there = sent[0, x1 * CHUNK :], sent[1, x1 * CHUNK :]
                 for i in range(n):
                     here[i] = visits[i] * scale[i]
                     there[i] = here[i] * (own[i] - least[i])
@@ -208,15 +213,15 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
             for a in range(A):
                 for i in range(0, n - 15, 16):
                     at = a * CHUNK + i
-                    dots(flat, a * contexts + low + i, B, flow, i, CHUNK, A, 2, 16, onto, at)
+                    dots(flat, a * contexts + low + i, B, sent, i, CHUNK, A, 2, 16, onto, at)
                 for i in range(n - n % 16, n):
                     at = a * CHUNK + i
-                    dots(flat, a * contexts + low + i, B, flow, i, CHUNK, A, 2, 1, onto, at)
+                    dots(flat, a * contexts + low + i, B, sent, i, CHUNK, A, 2, 1, onto, at)
             for i in range(n):
                 for a in range(A):
-                    j = i * A + a
-                    weight, met = e[a, i], a * CHUNK + i
-                    field[j] = weight * ((H[j] - least[i]) * onto[0, met] - onto[1, met])
+                    j, met = i * A + a, a * CHUNK + i
+                    weight = e[met]
+                    pull[j] = weight * ((H[j] - least[i]) * onto[0, met] - onto[1, met])
                     going[first + j] = weight * onto[0, met]
             if thin:
                 for base in range(low, contexts, B):
@@ -224,9 +229,9 @@ def soup_slope(ref, columns, states, Q, reward, eta, G, U, kl, inverse, mean, d,
                         s, block = base + i, slice(i * A, i * A + A)
                         if states[t, s] and inverse[t, s] == 0.0 and d[s] != 0.0:
                             row_weights(ref[s], g[block], none, top[i], p)
-                            add_row(d[s], p, H[block], field[block], going[first + i * A :])
+                            add_row(d[s], p, H[block], pull[block], going[first + i * A :])
             for k in range(K):
-                slope[k] += inner(field[: n * A], Q[k, t, first:past])
+                slope[k] += inner(pull, Q[k, t, first:past])
         if t + 1 < T:
             for s in range(contexts):
                 d[s] = going[s] if states[t + 1, s] else 0.0

@@ -121,21 +121,17 @@ class SoupObjective:
         eta = 1.0 / size
         known = self._of_policy(mu) if self.by_policy else None
         if mdp.dense:
-            value, slope, cost, (G, U, kl, *_) = self._by_kernels(mu, eta, known)
+            value, slope, cost, tables = self._by_kernels(mu, eta, known)
         else:
             assert known is not None
-            value, G, U, kl, d = known
+            value, _, _, kl, d = known
             field = self._field(eta, known)
             slope, cost = Q.reshape(len(Q), -1) @ field.ravel(), float((d * kl).sum())
         slope, kink = slope / mdp.beta, eta * eta * cost / mdp.beta
 
         def second() -> tuple[Array, Array]:
             if known is None:
-                bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
-                visits = Policy(mdp, G).occupancy.states
-                kernels.curvature.soup_curvature(
-                    mdp.ref, mdp.reach.states, Q, G, mdp.reward_w, eta, U, kl, visits, bend, turn
-                )
+                bend, turn = self._second(eta, value, tables)
             else:
                 spread = self._field(eta, known) if mdp.dense else field
                 bend, turn = self._second_of_policy(eta, known, spread)
@@ -163,16 +159,48 @@ class SoupObjective:
 
         known: what ``_of_policy`` found, until ``eos``.
         """
-        mdp, tables, slope = self.sol.mdp, self._tables(), np.empty(len(self.sol.Q))
-        U, d = tables[1], np.zeros(mdp.n_contexts)
-        d[mdp.start_context] = 1.0
+        mdp, tables, d = self.sol.mdp, self._tables(), self._start
         if known is not None:
-            U[1], d = known[2][1], known[4][0].copy()
+            tables[1][1], d = known[2][1], known[4][0]
         self._backward(mu, tables)
-        value = float(U[0, mdp.start_context]) if known is None else known[0]
+        value = float(tables[1][0, mdp.start_context]) if known is None else known[0]
+        slope, cost, _, _ = self._forward(eta, tables, d, 1)
+        return value, slope, cost, tables
+
+    @property
+    def _start(self) -> Array:
+        """Visits [S] at t = 0."""
+        visits = np.zeros(self.sol.mdp.n_contexts)
+        visits[self.sol.mdp.start_context] = 1.0
+        return visits
+
+    def _forward(
+        self, eta: float, tables: tuple[Array, ...], d: Array, steps: int
+    ) -> tuple[Array, float, Array, Array]:
+        """``Σ field·Q_k`` [K], ``E_π Σ KL``, visits of next contexts and field at the last steps.
+
+        tables: of ``_backward``. d: visits [S] at t = 0.
+        """
+        mdp, slope = self.sol.mdp, np.empty(len(self.sol.Q))
+        flow, field = np.zeros((2, steps, mdp.n_contexts))
         back = mdp.ref, mdp.columns, mdp.reach.states, self.sol.Q, mdp.reward_w, eta
-        cost = kernels.soups.soup_slope(*back, *tables, d, slope)
-        return value, slope, float(cost), tables
+        cost = kernels.soups.soup_slope(*back, *tables, d.copy(), flow, field, slope)
+        return slope, float(cost), flow, field
+
+    def _second(self, eta: float, value: float, tables: tuple[Array, ...]) -> tuple[Array, Array]:
+        """What toymdp.kernels.curvature writes [K, K] and [K], or the same by policies.
+
+        Of policies where a row may have lost terms. tables: of ``_backward``.
+        """
+        mdp, Q, (G, U, kl, inverse, _) = self.sol.mdp, self.sol.Q, tables
+        if np.count_nonzero(inverse) < np.count_nonzero(mdp.reach.states):
+            known = value, G, U, kl, Policy(mdp, G).occupancy.states
+            return self._second_of_policy(eta, known, self._field(eta, known))
+        _, _, flow, field = self._forward(eta, tables, self._start, mdp.steps)
+        bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
+        forth = self._start, flow, field, bend, turn
+        kernels.curvature.soup_curvature(mdp.ref, Q, G, mdp.reward_w, eta, *tables[1:], *forth)
+        return bend, turn
 
     def _field(self, eta: float, known: _Known) -> Array:
         """``Σ_s d π (H − E_π H)`` [T, S], the covariance of kernels.soups.soup_slope, in two passes."""
