@@ -97,6 +97,7 @@ def draw(rows: list[Row], width: float) -> Figure:
         ylabel=r"gap at $(\beta'/\beta)\,w$",
     )
     right.set(xlabel=r"largest span$_a\,D_{t+1}$")
-    left.plot([], [], color=GREY, lw=0.6, ls=":", label="proved bound")
-    left.legend(loc="upper left", fontsize=6)
+    right.plot([], [], color=GREY, lw=0.7, marker="o", ms=2.5, label="gap, a colour a world")
+    right.plot([], [], color=GREY, lw=0.6, ls=":", label="proved bound")
+    right.legend(loc="upper left", fontsize=6)  # where no line is
     return figure

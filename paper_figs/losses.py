@@ -76,7 +76,8 @@ def draw(rows: list[Row], width: float) -> Figure:
         panel.axvline(0.0, color="0.3", lw=0.6)
         panel.set_title(TITLES[domain])
     for panel in axes[-1]:
-        panel.set_xlabel("share that is lost (mark: total)")
+        panel.set_xlabel("share lost (mark: total), by number of pairs")
+    panel.set_xlim(right=panel.get_xlim()[1] + 0.01)  # of all: a mark at the edge is seen whole
     patches = [
         Patch(facecolor=ink, hatch=hatch, edgecolor="white", label=loss)
         for loss, (ink, hatch) in INKS.items()
