@@ -388,5 +388,5 @@ def test_a_limit_counts_work_and_sleep_and_no_wait_for_the_machine():
 
 def test_without_pyarrow_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InstanceError, match=r"soupcheck\[sweep\]"):
+    with pytest.raises(InstanceError, match=r"\[sweep\]"):
         parts.require_pyarrow()

@@ -265,7 +265,7 @@ def test_a_world_of_the_worst_is_the_one_that_was_judged(tmp_path):
 def test_without_duckdb_the_remedy_is_said(swept, monkeypatch):
     store, rows = swept
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(InstanceError, match=r"soupcheck\[sweep\]"):
+    with pytest.raises(InstanceError, match=r"\[sweep\]"):
         worst(store.rows([rows[0]["task"]]), "ss.eq13", 1)
 
 

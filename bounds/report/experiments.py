@@ -43,7 +43,7 @@ def cell(found: Mean | None, digits: int = 2) -> str:
     if found is None:
         return NONE
     mean, error = found
-    return f"{mean:.{digits}f}" + ("" if error is None else f"±{error:.{digits}f}")
+    return f"{mean:z.{digits}f}" + ("" if error is None else f"±{error:.{digits}f}")
 
 
 def groups(records: Iterable[Record], kind: str) -> dict[Key, list[Record]]:
@@ -187,7 +187,7 @@ def findings(rows: Sequence[Held]) -> Grid:
     lines = (
         (
             row.finding.source, row.finding.says, *((row.domain,) if several else ()),
-            f"{row.sides[0]:.2f}, {row.sides[1]:.2f}", cell(row.difference, 3), row.word, row.why,
+            f"{row.sides[0]:z.2f}, {row.sides[1]:z.2f}", cell(row.difference, 3), row.word, row.why,
         )
         for row in rows
     )  # fmt: skip

@@ -102,7 +102,7 @@ GLOSSARY: tuple[Term, ...] = (
         "left and right side; slack = rhs − lhs, ratio = lhs/rhs: 1 is tight, above 1 "
         "violated",
     ),
-    Term("|Δ|", "distance of an equality", "|lhs − rhs|: of a true one, rounding"),
+    Term("Δ 1e-13", "distance of an equality", "|lhs − rhs|: of a true one, rounding"),
     Term(
         "error", "error radius",
         "how far rounding may have moved the slack, by a second solution that shares no "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +31,7 @@ class Grid:
     @property
     def rich(self) -> Table:
         """The table of a terminal; names and numbers are never broken."""
-        table = Table(header_style="bold")
+        table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
         for i, head in enumerate(self.heads):
             number = head in self.numbers
             fixed = (

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from toymdp.shown import short
+from toymdp.shown import brief, short
 
 from ..claims.catalogue import CLAIMS
 from ..records.output import Record
 from ..records.queries import VERDICTS
 from .grid import Grid
+from .tables import folded
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-HEADS = {"not-applicable": "n/a"}
+HEADS = {"not-applicable": "n/a", "undecided": "undec."}
 QUANTILE_HEADS = ("1 %", "10 %", "median", "90 %", "99 %")
 
 
@@ -28,6 +29,8 @@ def ordered(summary: Sequence[Record]) -> list[Record]:
 def counts(summary: Sequence[Record], by: Sequence[str] = (), *, wide: bool = True) -> Grid:
     """Verdicts, quantiles of lhs/rhs where the sides are told apart, and the row to look at first.
 
+    Worst: the largest of them, or of an equality the largest distance Δ.
+
     wide: with the status, all quantiles and an instance's name, for which a terminal has no room.
     """
     verdicts = [v for v in VERDICTS if wide or any(r[v] for r in summary)]
@@ -36,9 +39,10 @@ def counts(summary: Sequence[Record], by: Sequence[str] = (), *, wide: bool = Tr
         *(QUANTILE_HEADS if wide else QUANTILE_HEADS[2 : 4 if by else 5]), "worst",
         *(["where"] if wide else []),
     )  # fmt: skip
-    rows = tuple(
-        tuple(row[head] for head in heads) for row in (_row(r, by) for r in ordered(summary))
-    )
+    made = [_row(r, by) for r in ordered(summary)]
+    if not wide:
+        made = [row | {"claim": folded(row["claim"])} for row in made]
+    rows = tuple(tuple(row[head] for head in heads) for row in made)
     text = ("claim", "status", "family", "where")
     title = "Verdicts and left/right over instances"
     return Grid(title, heads, rows, tuple(h for h in heads if h not in text), ("claim", "family"))
@@ -47,10 +51,11 @@ def counts(summary: Sequence[Record], by: Sequence[str] = (), *, wide: bool = Tr
 def _row(record: Mapping[str, Any], by: Sequence[str]) -> dict[str, str]:
     quantiles = record["quantiles"] or [None] * len(QUANTILE_HEADS)
     # of an equality there is a distance, and no quotient
-    shown = ["–" if record["kind"] == "equality" else short(q) for q in quantiles]
+    unseen = record["kind"] == "equality"
+    shown = ["–" if unseen or q is None else brief(q) for q in quantiles]
     most, where = "–", ""
     if (worst := record["worst"]) is not None:
-        most = f"|Δ| {worst['size']:.0e}" if record["kind"] == "equality" else short(worst["size"])
+        most = f"Δ {worst['size']:.0e}" if record["kind"] == "equality" else brief(worst["size"])
         where = worst["instance"] if worst["size"] else ""
     return {
         "claim": record["claim"], "status": record["status"], "n": f"{record['n']:,}",

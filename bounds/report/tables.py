@@ -74,14 +74,14 @@ def summary(totals: Summary) -> Table:
             if numbers.status == status:
                 middle, high, most, name = numbers.tightness
                 table.add_row(
-                    _folded(claim), RELATION[numbers.kind],
+                    folded(claim), RELATION[numbers.kind],
                     *(_count(numbers.counts[v], v) for v in VERDICTS), middle, high, most, escape(name),
                 )  # fmt: skip
         table.add_section()
     return table
 
 
-def _folded(claim: str) -> str:
+def folded(claim: str) -> str:
     """An id in a column: a long one on two lines, broken at its last dot."""
     head, dot, tail = claim.rpartition(".")
     return f"{head}\n  {dot}{tail}" if len(claim) > LONG else claim
@@ -115,7 +115,7 @@ def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
             table.add_row(_styled(status), style="bold")
         for c in group:
             table.add_row(
-                _folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
+                folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
                 short(c["rhs"]), short(c["ratio"]), escape(_why(c)),
             )  # fmt: skip
         table.add_section()
