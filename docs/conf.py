@@ -19,7 +19,7 @@ from sphinx.config import Config
 from sphinx.errors import ConfigError
 from sphinx.writers.html5 import HTML5Translator
 
-from bounds.report.page import mathml
+from bounds.report.mathml import mathml
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))

@@ -61,6 +61,18 @@ def test_every_claim_has_its_page(site):
         assert all(h.id in text for h in claim.hypotheses)
 
 
+def test_signs_are_explained_beside_the_formula(site, monkeypatch):
+    """Those of (10) by name; each sign of the table stands in some claim's formula."""
+    text = (site / "generated" / "claims" / "ss-thm1-gap.html").read_text(encoding="utf-8")
+    for sign in ("π̲", "ν_{r_k}", "ν_k, ν_w", "Δ_k", "J(λ)"):
+        assert f"<td><p>{sign}" in text, sign
+    assert "log((m + M − 1)/(mM))" in text
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    symbols = import_module("pages.symbols")
+    used = {row for claim in CLAIMS.values() for row in symbols.explained(claim)}
+    assert used == {(symbol.sign, symbol.says) for symbol in symbols.SYMBOLS}
+
+
 def test_every_format_and_command_has_its_section(site):
     formats = (site / "generated" / "formats.html").read_text(encoding="utf-8")
     for name, format in FORMATS.items():

@@ -24,6 +24,7 @@ from bounds.records.output import content_hash
 from bounds.records.record import record
 from bounds.report import page as report
 from bounds.report.glossary import GLOSSARY
+from bounds.report.mathml import breakable, mathml
 from bounds.report.summary import ClaimSummary, summarise
 from bounds.verdicts import RELATION
 from toymdp import solve
@@ -81,9 +82,11 @@ def soup(page):
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_every_statement_becomes_mathml(claim):
-    root = ElementTree.fromstring(report.mathml(CLAIMS[claim].statement))
-    assert root.tag.endswith("math")
-    text = "".join(root.itertext())
+    whole = ElementTree.fromstring(mathml(CLAIMS[claim].statement))
+    assert whole.tag.endswith("math")
+    text = "".join(whole.itertext())
+    pieces = ElementTree.fromstring(f"<p>{breakable(CLAIMS[claim].statement)}</p>")
+    assert "".join("".join(piece.itertext()) for piece in pieces) == text
     assert text.strip()
     assert "\\" not in text
     greek = {
@@ -104,7 +107,19 @@ def test_every_statement_becomes_mathml(claim):
 
 def test_a_command_that_is_not_rendered_is_an_error():
     with pytest.raises(ValueError, match="nosuchcommand"):
-        report.mathml(r"\nosuchcommand x")
+        mathml(r"\nosuchcommand x")
+
+
+def test_a_long_statement_breaks_where_a_reader_would():
+    """Between its terms and factors, never inside parentheses, a norm, or beside ``‖`` in a KL."""
+    root = ElementTree.fromstring(f"<p>{breakable(CLAIMS['ss.thm1.gap'].statement)}</p>")
+    pieces = ["".join(piece.itertext()) for piece in root]
+    assert pieces[-1].startswith("‖νw")
+    assert [piece[0] for piece in pieces] == ["V", "≤", "‖", "+", "+", "‖"]
+    assert max(map(len, pieces)) < 30
+    assert "mstyle" not in str(breakable(CLAIMS["ss.thm1.gap"].statement))  # it makes things small
+    kl = ElementTree.fromstring(f"<p>{breakable(CLAIMS['ss.thm1.gap.identity'].statement)}</p>")
+    assert "".join(kl[1].itertext()).endswith("KL(π~λ‖πw)")
 
 
 def test_the_table_counts_the_checks(run, soup):

@@ -22,11 +22,16 @@ from .hypotheses import NONZERO_LAMBDA
 
 
 def delta(facts: Facts) -> Sides:
-    """(17) with (18), as logarithms: ``log E_ref[1/x]·E_ref[x] ≤ Δ_k`` for ``x = exp(Q_k/β)``.
+    """(17) with (18): ``D₂(ref‖π_k) ≤ Δ_k = log((M̄ + M̲ − 1)/(M̄M̲))`` at each (k, t, s), nats.
 
-    Proof. On [m, M] the convex 1/x lies below its chord ``(m + M − x)/(mM)``; take means of the
-    ratio, whose mean is 1. Where the ratio takes two values both sides are equal, and no float
-    can see the sign of their difference: those states are judged by ss.delta.tight.
+    x = π_k/ref is the importance ratio, M̲ ≤ 1 ≤ M̄ its least and largest value over the allowed
+    tokens, and ``D₂(ref‖π_k) = log E_ref[1/x]``. The paper has ``exp(Q_k/β)`` for x: a factor of x
+    cancels in ``E_ref[1/x]·E_ref[x]``, and the ratio is the multiple of mean 1.
+
+    Proof. On [M̲, M̄] the convex 1/x lies below its chord ``(M̲ + M̄ − x)/(M̲M̄)``; its mean under ref,
+    with ``E_ref x = 1``, is ``(M̲ + M̄ − 1)/(M̲M̄)``. Where the ratio takes two values both sides are
+    equal, and no float can see the sign of their difference: those states are judged by
+    ss.delta.tight. Worked: M̄ = 3/2, M̲ = 1/2 give Δ_k = log(4/3).
     """
     lhs, rhs = facts.renyi_divergences, facts.deltas
     states = facts.judged & ~facts.once(two_valued_states)
@@ -107,7 +112,8 @@ def delta_renyi(facts: Facts, soup: Soup) -> Sides:
 TABLE = (
     Claim(
         "ss.delta", "SS (17), (18)",
-        r"E_{ref}[1/x]\,E_{ref}[x] \le (\bar M + \underline M - 1)/(\bar M\underline M)",
+        r"\log(E_{ref}[1/x]\,E_{ref}[x]) \le \Delta_k = "
+        r"\log\frac{\bar M + \underline M - 1}{\bar M\,\underline M}",
         "proved", "inequality", "instance", delta,
         "the chord of 1/x",
     ),

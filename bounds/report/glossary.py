@@ -47,8 +47,9 @@ GLOSSARY: tuple[Term, ...] = (
     Term("|λ|₁", "size, budget", "(7) admits |λ|₁ ≤ β'/β; “budget used” is β|λ|₁/β'"),
     Term(
         "J(λ), λ*", "objective (8), best soup",
-        "what the soup earns for the user, less its divergence from ref, which costs β'/|λ|₁ "
-        "≥ β a nat; λ* maximises it",
+        "J(λ) = E_soup Σ r_w − (β'/|λ|₁)·E_soup Σ KL(soup‖ref), sums over the steps of an "
+        "answer: what the soup earns for the user, less its divergence from ref, which costs "
+        "β'/|λ|₁ ≥ β a nat; J(0) is what ref earns; λ* maximises J",
     ),
     Term(
         "gap", "sub-optimality",
@@ -57,7 +58,7 @@ GLOSSARY: tuple[Term, ...] = (
     Term(
         "ψ, ν", "features, coefficients",
         "Lemma 1 says Q*(s,a) = ψ(s,a)·ν; ν_k, ν_w are the least-norm coefficients of Q_k, "
-        "Q_w",
+        "Q_w, and ν_{r_k} those of the reward r_k",
     ),
     Term(
         "Lemma 1", "linearity",
@@ -65,12 +66,14 @@ GLOSSARY: tuple[Term, ...] = (
     ),
     Term(
         "(9)", "Theorem 1, KL bound",
-        "KL(π_w‖π~_λ*) is at most a sum of feature norms times the logit error",
+        "KL(π_w‖π~_λ*) ≤ (E_π_w‖ψ‖ + E_ref‖ψ‖)·‖ν_w/β − Σ λ*_k ν_k/β'‖: mean feature norms of "
+        "the first token times the size of the logit error",
     ),
     Term(
         "(10)", "Theorem 1, gap bound",
-        "gap(λ*) is at most a reward term, a term of negative weights with Δ_k, and a logit "
-        "error",
+        "gap(λ*) ≤ E_π̲[Σ‖ψ‖]·‖Σ ν_{r_k}(w_k − |λ*_k|/|λ*|₁)‖ + (β²/β') Σ Δ_k max(0, −λ*_k) + "
+        "E_ref‖ψ‖·‖ν_w − (β/β') Σ λ*_k ν_k‖: reward term, penalty, logit term; π̲ is the policy "
+        "for which E Σ_t Σ_k |λ*_k|(r_w − r_k) is least",
     ),
     Term(
         "e", "logit error",
@@ -78,8 +81,9 @@ GLOSSARY: tuple[Term, ...] = (
     ),
     Term(
         "Δ_k, D₂", "penalty (18), Rényi divergence",
-        "what a negative weight of specialist k costs, nats; Δ_k is the largest D₂(ref‖π_k) "
-        "that least, mean and largest ratio allow",
+        "what a negative weight of specialist k costs, nats: Δ_k = log((m + M − 1)/(mM)), m and "
+        "M the least and largest π_k/ref over the allowed tokens of a context; the most that "
+        "D₂(ref‖π_k) = log E_ref[ref/π_k] can be for such ratios, whose mean is 1",
     ),
     Term("KL(p‖q)", "divergence", "E_p log p/q, nats"),
     Term("instance", "a world", "one file of one format: everything that the numbers depend on"),

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from toymdp.errors import printable
@@ -26,21 +24,9 @@ from ..runs.progress import OnProgress, silent
 from ..verdicts import RELATION
 from . import plots
 from .glossary import GLOSSARY
+from .mathml import breakable
 from .sections import anchor, sections
 from .summary import VERDICTS, Summary, weights
-
-PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
-
-
-def mathml(statement: str) -> Markup:
-    """MathML of a claim's LaTeX; raises ValueError for a command that the converter left as is."""
-    # the converter knows \max but not \arg
-    markup = convert(statement.replace(r"\arg", r"\operatorname{arg}"), display="block")
-    left = re.search(r"\\[A-Za-z]+", markup)
-    if left:
-        raise ValueError(f"{left.group()} is not rendered in {statement}")
-    # a prime glyph is raised and small of itself: as an exponent it would be too small to see
-    return Markup(PRIME.sub(r"<mrow>\1<mo lspace='0' rspace='0'>&#x02032;</mo></mrow>", markup))
 
 
 def _shown(value: object) -> object:
@@ -56,7 +42,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters["short"] = short
     environment.filters["anchor"] = anchor
-    environment.filters["mathml"] = mathml
+    environment.filters["breakable"] = breakable
     environment.filters["weights"] = weights
     environment.filters["place"] = lambda where: ", ".join(f"{k} = {v}" for k, v in where.items())
     return environment

@@ -10,12 +10,13 @@ from bounds.claims.catalogue import CLAIMS
 from bounds.proofs.dependence import rests_on
 from bounds.proofs.walk import printed_proof
 from bounds.records.witness import Witness, stored_certificates, stored_witnesses
-from bounds.report.page import mathml
+from bounds.report.mathml import breakable
 from bounds.report.sections import anchor
 from bounds.report.summary import weights
 from toymdp import TokenMDP
 from toymdp.shown import short
 
+from .symbols import explained
 from .text import code, page, paragraphs, plain, table
 
 # the figure that shows a claim, of those in paper_figs/gallery
@@ -78,12 +79,19 @@ def _page(claim: Claim, witnesses: list[Witness]) -> str:
         ("speaks of", f"instances of {code(claim.world)}, see [formats](../formats.md)"),
     ]  # fmt: skip
     return page(
-        f"# {claim.id}", f"<div class='statement'>{mathml(claim.statement)}</div>",
-        table(("", ""), about), f"**Reading.** {plain(proof.reading)}." if proof.reading else "",
+        f"# {claim.id}", f"<div class='statement'>{breakable(claim.statement)}</div>",
+        table(("", ""), about), _symbols(claim),
+        f"**Reading.** {plain(proof.reading)}." if proof.reading else "",
         _hypotheses(claim), _true_when(claim, ties.instead), _proof(claim, paragraphs(doc)),
         _steps(claim), _picture(claim.id), _witnesses(claim, witnesses),
         _ties(ties.lemmas, ties.step_of, ties.lemma_of, ties.mends), _try(claim, witnesses),
     )  # fmt: skip
+
+
+def _symbols(claim: Claim) -> str:
+    rows = [(plain(sign), plain(says)) for sign, says in explained(claim)]
+    every = "All others: [words and symbols](../words.md)."
+    return page(table(("where", "is"), rows), every).strip() if rows else ""
 
 
 def _hypotheses(claim: Claim) -> str:
@@ -142,7 +150,8 @@ def _witnesses(claim: Claim, witnesses: list[Witness]) -> str:
         size = code(m.format)  # of the small worlds the kind is all there is to say
         if isinstance(m, TokenMDP):
             size = f"A = {m.vocab_size}, L = {m.order}, T = {m.horizon}, K = {m.n_rewards}"
-        at = "" if w.lam is None else weights(w.lam)
+        best = "λ\\*, searched for" if claim.at == "optimum" else ""
+        at = best if w.lam is None else weights(w.lam)
         sides = f"{short(w.expected['lhs'])}, {short(w.expected['rhs'])}"
         rows.append(
             (code(w.name), size, at, sides, str(certificate.get("verdict", "not certified")))
