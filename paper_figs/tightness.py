@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+CROWD = 1500  # rows from which on marks are small
 CAPTION = "true gap against the printed, the minimal and the Bennett bound"
 FAMILIES = {"dirichlet": "o", "unit-norm": "s", "tree": "^"}
 # and of families that only a sweep has
@@ -88,17 +89,18 @@ def draw(rows: list[Row], width: float) -> Figure:
     inks, shapes = _looks(rows)
     low = min(min(r["gap"], r["value"]) for r in rows)
     high = max(max(r["gap"], r["value"]) for r in rows)
+    size, edge = (11, 0.45) if len(rows) < CROWD else (4, 0.2)
     for bound, ink in inks.items():
         for family, marker in shapes.items():
             chosen = [r for r in rows if (r["bound"], r["family"]) == (bound, family)]
             # the repair is hollow: in print without colour the three look alike
             hollow = bound == "minimal"
-            look: dict[str, Any] = {"edgecolors": ink if hollow else "white", "s": 11}
+            look: dict[str, Any] = {"edgecolors": ink if hollow else "white", "s": size}
             if family == "witness":
                 look = {"edgecolors": "black", "s": 26}
             axes.scatter(
                 [r["gap"] for r in chosen], [r["value"] for r in chosen],
-                facecolors="none" if hollow else ink, marker=marker, linewidths=0.45,
+                facecolors="none" if hollow else ink, marker=marker, linewidths=edge,
                 zorder=4 if family == "witness" else 3, **look,
             )  # fmt: skip
     axes.set(xscale="log", yscale="log")
@@ -112,8 +114,11 @@ def draw(rows: list[Row], width: float) -> Figure:
     of_gap = set(inks) <= set(BOUNDS.values())
     label = r"true gap $V_w - J(\lambda^*)$, reward units" if of_gap else "left side"
     axes.set(xlabel=label, ylabel="bound on it" if of_gap else "right side")
-    handles = _legend(inks, shapes)
-    figure.legend(handles=handles, ncols=4 if of_gap else 2, loc="outside upper center")
+    columns = (
+        2 if not of_gap else 4 if len(shapes) <= 5 else 3
+    )  # three where names are many, and long
+    handles = _legend(inks, shapes, columns)
+    figure.legend(handles=handles, ncols=columns, loc="outside upper center")
     return figure
 
 
@@ -130,7 +135,7 @@ def _looks(rows: list[Row]) -> tuple[dict[str, str], dict[str, str]]:
     return inks, shapes
 
 
-def _legend(inks: dict[str, str], shapes: dict[str, str]) -> list[Line2D]:
+def _legend(inks: dict[str, str], shapes: dict[str, str], columns: int) -> list[Line2D]:
     from matplotlib.lines import Line2D
 
     def mark(marker: str, ink: str, label: str) -> Line2D:
@@ -144,6 +149,7 @@ def _legend(inks: dict[str, str], shapes: dict[str, str]) -> list[Line2D]:
     if len(families) == 1 or len(bounds) != len(BOUNDS):
         return bounds if len(families) == 1 else [*bounds, *families]
     # columns fill downwards: bounds in the first row, families in those below
-    blank, rows = Line2D([], [], ls="none", label=" "), 1 + -(-len(families) // 4)
-    cells = [*bounds, blank, *families, *[blank] * (4 * rows - 4 - len(families))]
-    return [cells[4 * row + column] for column in range(4) for row in range(rows)]
+    blank, rows = Line2D([], [], ls="none", label=" "), 1 + -(-len(families) // columns)
+    first = [*bounds, *[blank] * (columns - len(bounds))]
+    cells = [*first, *families, *[blank] * (columns * (rows - 1) - len(families))]
+    return [cells[columns * row + column] for column in range(columns) for row in range(rows)]

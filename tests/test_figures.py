@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from math import exp, log
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -31,6 +32,7 @@ from paper_figs import (
     tightness,
     topics,
 )
+from paper_figs.canvas import house_style
 from paper_figs.command import FIGURES, settings
 from toymdp import soup_optimum
 from toymdp.families import generate
@@ -472,3 +474,21 @@ def test_ranking_has_one_row_for_each_user_and_the_place_in_the_paper():
     }  # fmt: skip
     for r in rows:
         assert r["share"] == pytest.approx(known[r["domain"], r["seed"], r["method"]], abs=1e-9)
+
+
+def test_the_legend_of_many_families_stays_inside():
+    """A sweep has more families than the figure itself; cut-off names were the first to be seen."""
+    names = ["dirichlet", "unit-norm", "tree", "softmax", "low-rank", "corpus", "corpus-one-hot"]
+    rows = [
+        {"family": name, "instance": f"{name}-{i}", "bound": bound, "gap": 0.1, "value": 1.0, "verdict": "holds"}
+        for name in names for i, bound in enumerate(tightness.BOUNDS.values())
+    ]  # fmt: skip
+    with house_style("sans"):
+        figure = tightness.draw(rows, 3.25)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    labels = [text.get_text().strip() for text in legend.get_texts()]
+    assert sorted(filter(None, labels)) == sorted([*names, "printed (10)", "minimal", "Bennett"])
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    plt.close(figure)
