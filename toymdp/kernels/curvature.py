@@ -41,7 +41,8 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
     A = ref.shape[1]
     B = contexts // A
     n = min(max(ROOM // (A * K), 1), B)
-    N, P = n * A, (2 * K + 1 + LANES) // LANES * LANES
+    # 8 more: of rows a power of 2 apart the first cache holds a few
+    N, P = n * A + 8, (2 * K + 1 + LANES) // LANES * LANES
     wide, tall = (K + LANES) // LANES * LANES, max(K, ROWS)
     slopes, costs = np.zeros((2, K, contexts)), np.zeros((2, contexts))  # D and C at t + 1 and t
     ahead, weights, sums = np.zeros((P, N)), np.empty((N, P)), np.empty((contexts, P))

@@ -50,29 +50,31 @@ def any_in(flags, low, n, B):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, mean):
-    """Fill the soup's value U [T+1, S] (last slice set) and ``KL(π‖ref)`` [T, S].
+    """Fill the soup's value U [T+1, S] (all 0, or last slice set) and ``KL(π‖ref)`` [T, S].
 
     ``U[t] = E_π[r_w + U[t+1]] − η KL``, at the marked states, 0 elsewhere. For the way forward: G
     [T, S] where it is led to, ``inverse = 1/E_ref e^c`` (0 where no state, or terms may be lost), and
-    ``mean = E_π H`` of ``H = r_w + U[t+1] − η c``, all [T, S].
+    ``mean = E_π H`` of ``H = r_w + U[t+1] − η c``, all [T, S]. Of fewer rows, [2, S] for U and [1, S],
+    each is written over by those before, and U[0] is what is left.
     """
-    T, contexts = G.shape
+    T, contexts = Q.shape[1:]
     A = ref.shape[1]
     B = contexts // A
     flat = columns.ravel()
     e, top = np.zeros(A * CHUNK), np.empty(CHUNK)
     ahead, sums = np.empty((3, A * CHUNK)), np.empty((3, CHUNK))
     for t in range(T - 1, -1, -1):
-        marked = states[t]
+        marked, r = states[t], t % G.shape[0]
+        now, later = U[t % U.shape[0]], U[(t + 1) % U.shape[0]]
         for low in range(0, B, CHUNK):
             n = min(CHUNK, B - low)
             if not any_in(marked, low, n, B):
                 for base in range(low, contexts, B):
                     for s in range(base, base + n):
-                        U[t, s], kl[t, s], inverse[t, s], mean[t, s] = 0.0, 0.0, 0.0, 0.0
+                        now[s], kl[r, s], inverse[r, s], mean[r, s] = 0.0, 0.0, 0.0, 0.0
                 continue
             first, past = low * A, (low + n) * A
-            g, gain, value = G[t, first:past], reward[first:past], U[t + 1, first:past]
+            g, gain, value = G[r, first:past], reward[first:past], later[first:past]
             blend(Q, mu, t, first, past, g)
             token_weights(g, 1.0, n, e, top)
             for i in range(n):
@@ -87,7 +89,7 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
                 for i in range(n - n % 16, n):
                     dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 1, sums, i)
                 rows = slice(base, base + n)
-                part = U[t, rows], kl[t, rows], inverse[t, rows], mean[t, rows]
+                part = now[rows], kl[r, rows], inverse[r, rows], mean[r, rows]
                 near, thin = states_of(sums, marked[rows], eta, *part)
                 if near:
                     near_rows(flat, base, contexts, g, top, ahead, sums, eta, *part)

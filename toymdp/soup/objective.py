@@ -110,8 +110,11 @@ class SoupObjective:
         mus = np.ascontiguousarray(np.asarray(us, dtype=np.float64) / mdp.beta)
         if self.by_policy:
             return np.array([self._of_policy(mu)[0] for mu in mus])
-        tables, begin = self._tables(), mdp.start_context
-        return np.array([self._backward(mu, tables)[1][0, begin] for mu in mus])
+        tables, found = self._tables(1), np.empty(len(mus))
+        for i, mu in enumerate(mus):
+            tables[1][:] = 0.0
+            found[i] = self._backward(mu, tables)[1][0, mdp.start_context]
+        return found
 
     def at(self, u: Array) -> SoupPoint:
         """Return value, slope and kink at u ≠ 0 (one backward and one forward pass)."""
@@ -139,11 +142,10 @@ class SoupObjective:
 
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
 
-    def _tables(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Room for what soup_backward writes: G, U, KL, inverse and mean."""
-        mdp = self.sol.mdp
-        G, kl, inverse, mean = np.zeros((4, mdp.steps, mdp.n_contexts))
-        return G, np.zeros((mdp.steps + 1, mdp.n_contexts)), kl, inverse, mean
+    def _tables(self, steps: int) -> tuple[Array, Array, Array, Array, Array]:
+        """Room for what soup_backward writes of so many steps: G, U, KL, inverse and mean."""
+        G, kl, inverse, mean = np.zeros((4, steps, self.sol.mdp.n_contexts))
+        return G, np.zeros((steps + 1, self.sol.mdp.n_contexts)), kl, inverse, mean
 
     def _backward(self, mu: Array, tables: tuple[Array, ...]) -> tuple[Array, ...]:
         """The tables of the soup at mu; at 0 those of ``ref``."""
@@ -159,7 +161,7 @@ class SoupObjective:
 
         known: what ``_of_policy`` found, until ``eos``.
         """
-        mdp, tables, d = self.sol.mdp, self._tables(), self._start
+        mdp, tables, d = self.sol.mdp, self._tables(self.sol.mdp.steps), self._start
         if known is not None:
             tables[1][1], d = known[2][1], known[4][0]
         self._backward(mu, tables)
