@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -9,12 +10,15 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from command_line import run
+from rich.text import Text
 
 from bounds import CLAIMS
 from bounds.cli import COMMANDS
+from bounds.cli import build as build_commands
 from bounds.records.formats import FORMATS
 from bounds.report.sections import anchor
 
@@ -81,6 +85,17 @@ def test_every_format_and_command_has_its_section(site):
     line = (site / "generated" / "command-line.html").read_text(encoding="utf-8")
     assert all(f"soupcheck {name}" in line for name in (*COMMANDS, "figures", "llm diagnose"))
     assert "<code>--lambda STR</code>" in line
+
+
+def test_no_help_is_taken_for_markup(monkeypatch):
+    """In the terminal square brackets may be a style, and vanish: no text of ours has such."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    reference = import_module("pages.reference")
+    for path, function in reference.commands("soupcheck", build_commands()):
+        texts = [function.__doc__ or ""]
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            texts.append(get_args(parameter.annotation)[1].help or "")
+        assert [Text.from_markup(text).plain for text in texts] == texts, path
 
 
 def test_pages_read_offline(site):

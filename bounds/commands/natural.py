@@ -33,7 +33,7 @@ Weights = Annotated[
     str | None,
     typer.Option(help="--natural: w in proportion, say 1,1 or 3,7, or 'any' of two [1,1]."),
 ]
-Horizon = Annotated[int | None, typer.Option(help="--natural: T [from 2 to 12].")]
+Horizon = Annotated[int | None, typer.Option(help="--natural: T; by default any from 2 to 12.")]
 
 
 def asked(

@@ -15,9 +15,7 @@ from ..report.tables import records
 
 
 def schema(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[FORMAT]", help="Say token-mdp/1; none: the list.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help="Say token-mdp/1; none: the list.")] = None,
     out: Annotated[str, typer.Option(help="File to write, or '-'.")] = "-",
 ) -> None:
     """Print the JSON Schema of a file format, which editors and other programs can check against."""
