@@ -51,6 +51,7 @@ def write(out: Path) -> None:
     """Write the pages that are made from the package, and only those that have changed."""
     texts = {
         "formats.md": reference.formats(), "words.md": reference.words(),
+        "families.md": reference.families(),
         "command-line.md": reference.command_line(), "python.md": reference.python(),
         **{f"claims/{name}.md": text for name, text in claims.pages().items()},
         **{f"notebooks/{name}": text for name, text in notebooks.pages().items()},

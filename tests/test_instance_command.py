@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 from command_line import run
 
+from bounds.commands.instance import parameters
 from bounds.records.loading import load_any
 from bounds.records.output import content_hash
 from bounds.records.witness import stored_witness, stored_witness_claims
 from toymdp.families import generate
+from toymdp.families.options import MEANINGS, options_of
 from toymdp.kinds import ALL_CLASSICS, ALL_FAMILIES, KINDS
 
 SMALL = ("loud-and-even", "two-points", "one-answer")
@@ -65,6 +68,33 @@ def test_the_list_names_everything():
     assert all(name in shown for name in (*ALL_CLASSICS, *stored_witness_claims()))
 
 
+def test_the_list_says_what_each_is_in_its_own_words():
+    """A docstring that is that of a class or of functools tells nobody what the instance is."""
+    makes = [*ALL_FAMILIES.values(), *ALL_CLASSICS.values()]
+    said = [make.__doc__ for make in makes]
+    assert all(said)
+    assert len(set(said)) == len(makes)
+    assert all(inspect.isfunction(make) for make in makes)
+    assert "partial" not in run("instance").stdout
+
+
+def test_a_family_without_a_seed_lists_its_parameters():
+    """Each with what it stands for and its default; no meaning is left of a parameter that went."""
+    taken = set()
+    for name, make in ALL_FAMILIES.items():
+        rows = list(parameters(name))
+        assert [row["name"] for row in rows] == (list(options_of(make)) or ["none"])
+        assert all(row["means"] for row in rows)
+        taken |= set(options_of(make))
+    assert taken == set(MEANINGS)
+    done = run("instance", "unit-norm")
+    assert done.exit_code == 0
+    assert "chance, 0 to 1, that a token" in " ".join(done.stdout.split())
+    defaults = {row["name"]: row["default"] for row in parameters("unit-norm")}
+    assert (defaults["forbid"], defaults["concentration"]) == ("0", "1")
+    assert {row["name"]: row["default"] for row in parameters("dirichlet")}["forbid"] == "0.1"
+
+
 def test_a_fitted_text(tmp_path):
     text, path = tmp_path / "text.txt", tmp_path / "fit.json"
     animals, deeds = ("cat", "dog", "bird"), ("sat", "ran", "sang", "slept", "hid")
@@ -86,7 +116,7 @@ def test_a_fitted_text(tmp_path):
     ("arguments", "message"),
     [
         (["softmx-3"], "did you mean softmax-0"),
-        (["softmax"], "add a seed: softmax-0"),
+        (["softmax", "--out", "x.json"], "add a seed: softmax-0"),
         (["gap-naturl-T2"], "did you mean gap-natural-T2"),
         (["qqq"], "`soupcheck instance` lists them"),
         (["tree-1", "--witness"], "is no stored witness"),

@@ -12,9 +12,10 @@ import typer
 
 from toymdp import InstanceError
 from toymdp.errors import OutputError
+from toymdp.families.options import MEANINGS, defaults_of, options_of
 from toymdp.files import to_plain, write_object
 from toymdp.instance import Instance
-from toymdp.kinds import KINDS
+from toymdp.kinds import ALL_FAMILIES, KINDS
 
 from ..records.output import OutputFile
 from ..records.witness import Witness, stored_witness_claims
@@ -30,7 +31,10 @@ SUFFIXES = (".json", ".npz")
 def instance(
     name: Annotated[
         str | None,
-        typer.Argument(help="FAMILY-SEED, say softmax-12, a classic or a witness; none: the list."),
+        typer.Argument(
+            help="FAMILY-SEED, say softmax-12, a classic or a witness; FAMILY alone: its "
+            "parameters; none: the list."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write, .json or .npz; none: standard output.")
@@ -56,6 +60,10 @@ def instance(
         if out is not None:
             raise InstanceError("--out: there is no instance to write; give NAME or --text")
         tables_console(None).print(records("Instances by name", _list()))
+        return
+    if name in ALL_FAMILIES and (out, settings, text, labels) == (None,) * 4 and not witness:
+        title = f"{name}: parameters for --set, as in `soupcheck instance {name}-0 --set ...`"
+        tables_console(None).print(records(title, parameters(name)))
         return
     if name is not None and text is not None:
         raise InstanceError("NAME and --text: give one of the two, not both")
@@ -103,6 +111,17 @@ def _list() -> Iterator[dict[str, str]]:
             yield {"name": name, "format": format, "what it is": _says(maker)}
     for name, claim in stored_witness_claims().items():
         yield {"name": name, "format": "token-mdp/1", "what it is": f"a witness: breaks {claim}"}
+
+
+def parameters(family: str) -> Iterator[dict[str, str]]:
+    """A row for each number that a family takes beside its seed, or one that says there is none."""
+    make = ALL_FAMILIES[family]
+    defaults = defaults_of(make)
+    for name, kind in options_of(make).items():
+        takes = "a whole number from 1" if kind is int else "a number from 0"
+        yield {"name": name, "takes": takes, "default": defaults[name], "means": MEANINGS[name]}
+    if not defaults:
+        yield {"name": "none", "takes": "", "default": "", "means": "its seed says it all"}
 
 
 def _says(make: Callable[..., Any]) -> str:

@@ -55,7 +55,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=NUMBER",
-        help="Parameters of the family, by commas or one an option: beta=0.3,T=8.",
+        help="Parameters of the family, by commas or one an option; `soupcheck instance FAMILY` lists them.",
     ),
 ]
 Json = Annotated[str | None, typer.Option("--json", help="JSON to PATH or '-'.")]

@@ -13,12 +13,14 @@ import typer
 from typer.models import ArgumentInfo
 
 from bounds.cli import build
+from bounds.commands.instance import parameters
 from bounds.records.formats import FORMATS
 from bounds.records.schemas import Format
 from bounds.report.glossary import GLOSSARY
 from bounds.runs.named import named
 from toymdp import validators
 from toymdp.files import to_plain
+from toymdp.kinds import KINDS
 
 from .text import code, page, paragraphs, plain, table
 
@@ -60,6 +62,27 @@ def _example(format: Format) -> str:
     option = " --witness" if whole else ""
     text = "{\n" + ",\n".join(lines) + "\n}"
     return f"An example, `soupcheck instance {format.example}{option}`:\n\n```json\n{text}\n```"
+
+
+def families() -> str:
+    """Each seeded family with its parameters, as ``soupcheck instance FAMILY`` lists them."""
+    parts = [
+        "# Families",
+        "A family makes an instance from a seed: `soupcheck instance softmax-12`, or "
+        '`soupcheck.generate("softmax", 12)` in Python. Its parameters are given with '
+        "`--set A=3,T=8`, as keywords in Python, or as a grid of a sweep.",
+    ]
+    for format, kind in KINDS.items():
+        for name, make in kind.families.items():
+            rows = [
+                (code(row["name"]), plain(row["takes"]), plain(row["default"]), plain(row["means"]))
+                for row in parameters(name)
+            ]
+            parts += [
+                f"## {name}", f"{' '.join(paragraphs(make.__doc__))} Format: {code(format)}.",
+                table(("parameter", "takes", "default", "means"), rows),
+            ]  # fmt: skip
+    return page(*parts)
 
 
 def schemas() -> Iterator[tuple[str, str]]:

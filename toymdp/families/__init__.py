@@ -35,7 +35,9 @@ FAMILIES: dict[str, Family] = {
 def generate(family: str, seed: int, **options: Any) -> TokenMDP:
     """Return the instance of a named family.
 
-    Raises InstanceError for an unknown name.
+    options: numbers that the family takes, say ``A=3, beta=0.25``; ``soupcheck instance FAMILY``
+    and the docs' page on families list them with meanings and defaults. Raises InstanceError for
+    an unknown name.
     """
     if family not in FAMILIES:
         raise InstanceError.of("family", family, "unknown", f"choose from {sorted(FAMILIES)}")

@@ -215,7 +215,7 @@ def corpus_fields(
 
 @wraps(corpus_fields, assigned=(), updated=())  # whose options it takes
 def corpus_ngrams(seed: int = 0, **options: Any) -> TokenMDP:
-    """Real text and human labels: see ``corpus_fields`` for the options."""
+    """Real text (TruthfulQA) with its human labels as rewards, n-gram features."""
     return TokenMDP(**_fitted(seed, options))
 
 

@@ -14,6 +14,32 @@ Option = int | float
 _TYPES: Mapping[str, type] = {"int": int, "float": float}
 _OTHERS = ("seed", "limit_gib")  # numbers that say which world, and how much memory, not what kind
 
+# what each stands for, in every family that takes it
+MEANINGS: Mapping[str, str] = {
+    "A": "number of tokens (in tree of those that are emitted)",
+    "L": "how many last tokens a context holds: there are A^L contexts",
+    "T": "steps of an answer",
+    "K": "number of rewards, each with its specialist; in priors, of entries of λ",
+    "d": "width of the features; of topic clouds, dimension of a prompt",
+    "beta": "β, reward units per nat: the price of divergence from the reference; above 0",
+    "beta_prime": "β' of the soup, above 0; λ matters only as λ/β'",
+    "scale": "factor on the reference's logits: 0 makes it uniform",
+    "rank": "rank of each transition block, at most A",
+    "concentration": "of the Gamma weights of a reference row: small, and few tokens carry it",
+    "forbid": "chance, 0 to 1, that a token is forbidden after a context",
+    "vocab_size": "tokens: 8 to 64 classes of words, above that the most frequent words",
+    "order": "context length L",
+    "horizon": "steps of an answer",
+    "width": "most n-gram features",
+    "smoothing": "θ of the Witten–Bell model: weight of the shorter context",
+    "most": "tokens kept after a context where a table of all contexts would not fit",
+    "synergy": "how a gain grows with the size of the set: above 1 attributes need company",
+    "C": "number of topics",
+    "M": "atoms of each cloud",
+    "delta": "δ of (18), the chance of a wrong topic, between 0 and 1",
+    "N": "number of preference pairs",
+}
+
 
 def options_of(family: Callable[..., Any]) -> dict[str, type]:
     """Names of the whole numbers (int: sizes) and of the other numbers (float) that it takes.
@@ -26,6 +52,17 @@ def options_of(family: Callable[..., Any]) -> dict[str, type]:
         if parameter.kind is Parameter.KEYWORD_ONLY and kind is not None and name not in _OTHERS:
             found[name] = kind
     return found
+
+
+def defaults_of(family: Callable[..., Any]) -> dict[str, str]:
+    """The same names with their defaults in words; what has none is drawn from the seed, or follows."""
+    parameters, own = signature(family).parameters, getattr(family, "defaults", {})
+    none = {"beta_prime": "β", "width": "64 or more, by the vocabulary"}
+    return {
+        name: none.get(name, "drawn from the seed") if default is None else f"{default:g}"
+        for name in options_of(family)
+        for default in (own.get(name, parameters[name].default),)
+    }
 
 
 def checked_options(

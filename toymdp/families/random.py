@@ -54,7 +54,7 @@ def low_rank(
     K: int | None = None, rank: int = 2, beta: float | None = None,
     beta_prime: float | None = None,
 ) -> TokenMDP:  # fmt: skip
-    """Blocks ``Π_y`` of rank ``rank``: mixtures of that many next-token laws."""
+    """Blocks ``Π_y`` of a given rank: mixtures of that many next-token laws."""
     rng = np.random.default_rng([seed, 2])
     A = int(rng.integers(4, 7)) if A is None else A
     L = int(rng.integers(1, 3)) if L is None else L
@@ -102,9 +102,13 @@ def dirichlet(
 @wraps(dirichlet, assigned=(), updated=())  # whose options it takes
 def unit_norm(seed: int, **options: Any) -> TokenMDP:
     """``dirichlet`` with every token allowed and features of norm 1, as after RMSNorm."""
-    world = dirichlet(seed, **{"forbid": 0.0, "concentration": 1.0, **options})
+    world = dirichlet(seed, **{**UNIT_NORM, **options})
     one_hot = {"kind": "tabular", "per_step": True, "scale": 1.0}
     return world.replace(features=one_hot, name=f"unit-norm-{seed}")
+
+
+UNIT_NORM = {"forbid": 0.0, "concentration": 1.0}  # where dirichlet has other defaults
+vars(unit_norm)["defaults"] = UNIT_NORM
 
 
 def tree(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -192,17 +191,6 @@ FAMILIES: dict[str, Callable[..., AttributeSet]] = {
 }
 
 
-# F(∅), F(a), F(b), F(ab), F(c), F(ac), F(bc), F(abc) for k = 2
-_TABLES: dict[str, tuple[float, ...]] = {
-    # γ = 0.18: the filter takes a and stops at 1; {b, c} is worth 10, and the bound asks 1.647
-    "filter-synergy": (0.0, 1.0, 0.9, 0.5, 0.9, 0.5, 10.0, 0.95),
-    # F exactly submodular, γ = 1: the filter stops at 17/16 < 2(1 − 1/e)
-    "filter-submodular": (0.0, 1.0625, 1.0, 1.03125, 1.0, 1.03125, 2.0, 1.0),
-    # monotone, γ = 1: a covers just over half of b and of c; greedy gets (3/4 + 1/256)·2
-    "greedy-three-quarters": (0.0, 1.015625, 1.0, 1.5078125, 1.0, 1.5078125, 2.0, 2.0),
-}
-
-
 def loud_and_even() -> AttributeSet:
     """Two pairs, k = 1: a has margins (10, −1), b has (2, 2); the mean says a, the likelihood b."""
     tilts = np.array([[[10.0, 0.0], [-1.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]]])
@@ -212,7 +200,27 @@ def loud_and_even() -> AttributeSet:
     )  # fmt: skip
 
 
-CLASSICS: dict[str, Callable[[], AttributeSet]] = {"loud-and-even": loud_and_even} | {
-    name: partial(AttributeSet, name=name, budget=2, values=np.array(values))
-    for name, values in _TABLES.items()
+def _table(name: str, *values: float) -> AttributeSet:
+    """k = 2 of three attributes; values: F(∅), F(a), F(b), F(ab), F(c), F(ac), F(bc), F(abc)."""
+    return AttributeSet(name=name, budget=2, values=np.array(values))
+
+
+def filter_synergy() -> AttributeSet:
+    """γ = 0.18: the filter takes a and stops at 1; {b, c} is worth 10, and the bound asks 1.647."""
+    return _table("filter-synergy", 0.0, 1.0, 0.9, 0.5, 0.9, 0.5, 10.0, 0.95)
+
+
+def filter_submodular() -> AttributeSet:
+    """F exactly submodular, γ = 1: the filter stops at 17/16 < 2(1 − 1/e)."""
+    return _table("filter-submodular", 0.0, 1.0625, 1.0, 1.03125, 1.0, 1.03125, 2.0, 1.0)
+
+
+def greedy_three_quarters() -> AttributeSet:
+    """Monotone, γ = 1: a covers just over half of b and of c; greedy gets (3/4 + 1/256)·2."""
+    return _table("greedy-three-quarters", 0.0, 1.015625, 1.0, 1.5078125, 1.0, 1.5078125, 2.0, 2.0)
+
+
+CLASSICS: dict[str, Callable[[], AttributeSet]] = {
+    make.__name__.replace("_", "-"): make
+    for make in (loud_and_even, filter_synergy, filter_submodular, greedy_three_quarters)
 }
