@@ -266,9 +266,9 @@ def hard_backward(allowed, full, whole, states, first_cost, second_cost, toleran
             C[t, y], D[t, y] = cheapest(
                 every, c[y * A : y * A + A], d[y * A : y * A + A], tolerance
             )
-        for x1 in range(1, A):
-            C[t, x1 * B : x1 * B + B] = C[t, :B]
-            D[t, x1 * B : x1 * B + B] = D[t, :B]
+        for base in range(B, contexts, B):
+            for y in range(B):
+                C[t, base + y], D[t, base + y] = C[t, y], D[t, y]
         if whole[t]:
             continue
         for s in range(contexts):
@@ -284,8 +284,9 @@ def cheapest(allowed, c, d, tolerance):
     """Least of c [A] over the allowed tokens, and the least d among those that tie with it."""
     least = np.inf
     for a in range(c.shape[0]):
-        least = min(least, c[a] if allowed[a] else np.inf)
+        least = c[a] if allowed[a] and c[a] < least else least
     best = np.inf
     for a in range(c.shape[0]):
-        best = min(best, d[a] if allowed[a] and c[a] <= least + tolerance else np.inf)
+        if allowed[a] and c[a] <= least + tolerance:
+            best = d[a] if d[a] < best else best
     return least, best
