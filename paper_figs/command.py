@@ -72,9 +72,9 @@ def figures(
     """Draw figures for papers: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
     chosen = _chosen(name, listed)
     if width not in WIDTHS:
-        raise InstanceError.of("--width", width, "unknown", f"choose from {list(WIDTHS)}")
+        raise InstanceError.of("--width", width, "unknown", f"choose from {', '.join(WIDTHS)}")
     if font not in FONTS:
-        raise InstanceError.of("--font", font, "unknown", f"choose from {list(FONTS)}")
+        raise InstanceError.of("--font", font, "unknown", f"choose from {', '.join(FONTS)}")
     console = tables_console(json_path)
     output = OutputFile(json_path)
     if listed or name is None:
@@ -103,7 +103,9 @@ def figures(
 
 def _chosen(name: str | None, listed: bool) -> tuple[str, ...]:
     if name is not None and name != "all" and name not in FIGURES:
-        raise InstanceError.of("figure", name, "unknown", f"choose from {[*FIGURES, 'all']}")
+        raise InstanceError.of(
+            "figure", name, "unknown", f"choose from {', '.join([*FIGURES, 'all'])}"
+        )
     return tuple(FIGURES) if name in (None, "all") or listed else (str(name),)
 
 
