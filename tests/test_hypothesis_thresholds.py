@@ -208,7 +208,7 @@ def test_the_optimum_keeps_to_the_domain_and_beats_every_other_weight_by_the_sec
 
 
 def test_values_that_are_not_linear_come_with_a_way_out():
-    """Specialists are counted from 1, as in the papers; the features that the reason names do make Q linear."""
+    """Specialists count from 1, as in the papers; the features that the reason names make Q linear."""
     mdp = generate("softmax", 12)
     value, reason = hypotheses()["q-linear"].evaluate(Facts(solve(mdp)), None)
     assert value is False
