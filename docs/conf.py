@@ -27,6 +27,7 @@ sys.path.insert(0, str(HERE))
 from pages import claims, notebooks, reference  # noqa: E402  # this folder is no package
 
 project = "soupcheck"
+copyright = "the soupcheck authors, MIT licence"
 version = release = metadata.version("soupcheck")
 extensions = ["myst_nb"]
 exclude_patterns = ["_build", "pages"]

@@ -16,6 +16,7 @@ from bounds.claims.catalogue import hypotheses
 from bounds.claims.kl import constant_norm_states
 from bounds.facts.soup import standard_lambdas
 from toymdp import TokenMDP, solve
+from toymdp.families import generate
 
 NEAR = 1e-6  # how far from the threshold
 
@@ -204,3 +205,16 @@ def test_the_optimum_keeps_to_the_domain_and_beats_every_other_weight_by_the_sec
             for second in ((1 - abs(first)), -(1 - abs(first)), 0.5 * (1 - abs(first))):
                 other = Mix(case.truth, full * np.array([first, second]))
                 assert float(other.value) <= best + 1e-7
+
+
+def test_values_that_are_not_linear_come_with_a_way_out():
+    """Specialists count from 1, as in the papers; the features that the reason names make Q linear."""
+    mdp = generate("softmax", 12)
+    value, reason = hypotheses()["q-linear"].evaluate(Facts(solve(mdp)), None)
+    assert value is False
+    assert reason.startswith("Q_1 is not linear in the features")
+    assert "tabular, per_step true" in reason
+    there = mdp.replace(
+        features={"kind": "tabular", "per_step": True, "scale": 1.0}, start_feature=None
+    )
+    assert outcome("q-linear", there) is True

@@ -110,12 +110,15 @@ def linear_rewards(facts: Facts) -> Outcome:
 def linear_values(facts: Facts) -> Outcome:
     """Lemma 1's conclusion for Q_1..Q_K and Q_w: the nu that Theorem 1 names exist."""
     fit = facts.value_fit
-    return _all_exist(fit, "Q")
+    exists, why = _all_exist(fit, "Q")
+    if exists is False and isinstance(facts.mdp.features, Dense):
+        why += "; one-hot features of each step hold every Q: tabular, per_step true"
+    return exists, why
 
 
 def _all_exist(fit: Fit, what: str) -> Outcome:
     exists = fit.exists()
-    names = [*(f"{what}_{k}" for k in range(len(exists) - 1)), f"{what}_w"]
+    names = [*(f"{what}_{k}" for k in range(1, len(exists))), f"{what}_w"]
     for name, verdict, residual in zip(names, exists, fit.largest, strict=True):
         if verdict is False:
             return False, f"{name} is not linear in the features (residual {residual:.3g})"

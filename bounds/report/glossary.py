@@ -124,4 +124,68 @@ GLOSSARY: tuple[Term, ...] = (
         "certificate", "proof of a witness",
         "both sides enclosed in ball arithmetic by code that shares nothing with the solvers",
     ),
+    Term(
+        "k, t, s", "counting",
+        "rewards are Q_1 … Q_K in reasons, hypotheses and figures, as in the papers; in files, and where "
+        "a place is given (k = 0, t = 0, s = 0), all counts begin at 0",
+    ),
+    Term("psi, nu, lambda, lam", "spellings", "ψ, ν and λ in files, code and plain text; λ* is the best"),
+    Term(
+        "λ = draw 3, one-hot 0, w", "names of λ",
+        "a claim about every λ is tried on λ* (the best), the user's weights (β'/β)w, each "
+        "specialist alone (one-hot, counted from 0) and signed draws (draw); “given”: by --lambda",
+    ),
+    Term(
+        "starts, spread, won by", "how λ* was found",
+        "climbs, how far their best values of J lie apart, and the start that the best came "
+        "from: grid, user weights, zero (λ = 0), a one-hot",
+    ),
+    Term(
+        "KKT residual", "optimality",
+        "how far λ* is from meeting the first-order conditions of a maximum of J within the "
+        "budget; “stationary”: it meets them, “zero”: λ* = 0 is best, “inaccurate”: it does not",
+    ),
+    Term(
+        "A(s), B(s), C(s), X_k", "parts of the proof of (10)",
+        "A(s): one policy is worst for all Σ_t (r_w − r_k) = X_k at once; B(s): a negative weight "
+        "costs at most Δ_k; C(s): log-partitions of the soup and of π_w, compared by features",
+    ),
+    Term(
+        "T c n", "size of (10)'s logit error",
+        "steps × feature norm c × n = ‖ν_w/β − Σ λ_k ν_k/β'‖: up to 2, with full budget, (10) is true",
+    ),
+    Term("identity", "ladder: ss.thm1.gap.identity", "the gap as E_soup Σ_t β KL(soup‖π_w) + X"),
+    Term(
+        "X", "rest of the budget",
+        "(β'/|λ|₁ − β) E_soup Σ KL(soup‖ref) ≥ 0: 0 where the budget is used up",
+    ),
+    Term(
+        "Bennett", "ladder: ss.thm1.gap.bennett",
+        "the most that KL(soup‖π_w) can be for mean, variance and maximum of e (“two-point cumulant”), + X",
+    ),
+    Term("chord", "ladder: ss.thm1.gap.chord", "the same for mean, least and largest e, + X"),
+    Term("span", "ladder: ss.thm1.gap.sharp", "β E_soup Σ_t (max e − min e)²/8 + X"),
+    Term(
+        "mean shift", "ladder: ss.thm1.gap.mean-shift",
+        "β E_soup Σ_t (E_π_w e − E_soup e) + X; “feature shift” (ss.thm1.gap.mean-shift-features) "
+        "by the distance of the mean features",
+    ),
+    Term(
+        "features", "ladder: ss.thm1.gap.sharp-features",
+        "span through the diameter of the features, or their mean norms, whichever is less, + X",
+    ),
+    Term(
+        "minimal repair", "ladder: ss.thm1.gap.minimal",
+        "(10) with the two broken steps of its proof mended and nothing else",
+    ),
+    Term(
+        "printed (10)", "ladder: ss.thm1.gap",
+        "“any features ≥”: no invertible change of features takes it below; “best one-hot scale”: "
+        "its value at the best lengths of one-hot features (a geometric program)",
+    ),
+    Term(
+        "saved by", "remedy of a step",
+        "the hypothesis under which the step is a theorem: features-independent (one-hots of "
+        "each step are), features-constant-norm (all ‖ψ‖ equal), rewards-nonnegative",
+    ),
 )  # fmt: skip

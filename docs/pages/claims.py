@@ -79,13 +79,19 @@ def _page(claim: Claim, witnesses: list[Witness]) -> str:
         ("speaks of", f"instances of {code(claim.world)}, see [formats](../formats.md)"),
     ]  # fmt: skip
     return page(
-        f"# {claim.id}", f"<div class='statement'>{breakable(claim.statement)}</div>",
+        f"# {_title(claim)}", f"<div class='statement'>{breakable(claim.statement)}</div>",
         table(("", ""), about), _symbols(claim),
         f"**Reading.** {plain(proof.reading)}." if proof.reading else "",
         _hypotheses(claim), _true_when(claim, ties.instead), _proof(claim, paragraphs(doc)),
         _steps(claim), _picture(claim.id), _witnesses(claim, witnesses),
         _ties(ties.lemmas, ties.step_of, ties.lemma_of, ties.mends), _try(claim, witnesses),
     )  # fmt: skip
+
+
+def _title(claim: Claim) -> str:
+    """The id, and where the paper has it: a reader who looks for (10) finds it in the contents."""
+    printed = claim.source.partition(" ")[2]
+    return claim.id if claim.source == "ours" else f"{claim.id}, {plain(printed)}"
 
 
 def _symbols(claim: Claim) -> str:
