@@ -156,7 +156,7 @@ def simplex(truth: Truth, mix: Mix, seen) -> Pair:
     if world.horizon is None:
         raise Unbounded
     full = world.beta_prime / world.beta
-    named = Mix(truth, [seen.terms[f"λ_{k} ≥ 0"] for k in range(world.K)])
+    named = Mix(truth, [seen.terms[f"best λ_{k} in the simplex"] for k in range(world.K)])
     assert all(x >= 0 for x in named.lam)
     assert named.size <= full * (1 + mp.mpf(10) ** -12)
     steps = product(range(3), repeat=world.K)
