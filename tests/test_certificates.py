@@ -266,6 +266,13 @@ def test_bad_files_are_refused_with_their_reason(path, value, says, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_an_instance_is_no_witness(tmp_path):
+    path = tmp_path / "world.json"
+    path.write_text('{"format": "token-mdp/1", "vocab_size": 2}', encoding="utf-8")
+    with pytest.raises(WitnessError, match="instance NAME --witness"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"format": 1, "format": 2}', "[" * 9999, "\udcff"]
 )

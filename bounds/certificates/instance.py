@@ -16,6 +16,7 @@ from typing import Any
 
 from flint import fmpq, fmpq_mat
 
+BARE = "an instance, without a claim to break: see `soupcheck instance NAME --witness`, or search"
 WITNESS = ("format", "instance", "claim", "lambda", "seed", "expected")
 REQUIRED = ("format", "vocab_size", "order", "horizon", "start", "rewards", "beta", "w", "features")
 OPTIONAL = (
@@ -182,6 +183,8 @@ def read(path: Path) -> File:
         raise WitnessError(f"cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # WitnessError, bad UTF-8 and bad JSON
         raise WitnessError(str(error)) from None
+    bare = isinstance(file, dict) and "claim" not in file and "format" in file
+    need(not bare, BARE)
     keys("witness", file, WITNESS)
     need(file["format"] == "soup-witness/1", f"format = {file['format']!r}: not soup-witness/1")
     need(isinstance(file["claim"], str), "claim: must be a string")
@@ -190,8 +193,7 @@ def read(path: Path) -> File:
     expected = {k: float(_number(f"expected.{k}", x)) for k, x in file["expected"].items()}
     world = file["instance"]
     need(isinstance(world, dict), "instance: must be an object")
-    digest = hashlib.sha256(raw).hexdigest()
-    return File(world, file["claim"], file["lambda"], expected, digest)
+    return File(world, file["claim"], file["lambda"], expected, hashlib.sha256(raw).hexdigest())
 
 
 def load(path: Path) -> Witness:
