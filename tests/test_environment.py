@@ -327,37 +327,6 @@ def test_a_damaged_cache_is_rebuilt(kernel, tmp_path):
             files[path] = path.read_bytes()
 
 
-CALLED = """
-from toymdp.kernels.compiled import njit
-
-@njit(cache=True, nogil=True)
-def half(x):
-    return 0.5 * x
-
-@njit(cache=True, nogil=True)
-def quarter(x):
-    return half(half(x))
-"""
-
-
-def test_what_a_kernel_calls_is_compiled_for_it_alone(tmp_path):
-    """One file a kernel that Python calls; a first run compiles no way into the others."""
-    path = tmp_path / "two_kernels.py"
-    path.write_text(CALLED, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("two_kernels", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert module.quarter(8.0) == 2.0
-    assert compiled.is_cached(module.quarter)
-    assert not compiled.is_cached(module.half)
-    assert not module.half.signatures
-    (inside,) = module.half.part.overloads.values()
-    with pytest.raises(RuntimeError, match="no compiled object"):  # it never became machine code
-        inside.library._get_compiled_object()
-    assert module.half(8.0) == 4.0  # and Python may call it all the same
-    assert compiled.is_cached(module.half)
-
-
 def test_a_cache_that_cannot_be_kept_is_one_line(kernel, monkeypatch, caplog):
     with monkeypatch.context() as nowhere:
         nowhere.setattr(CacheImpl, "_locator_classes", [])

@@ -12,13 +12,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import types
+import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.registry import CPUDispatcher
-from numba.core.untyped_passes import IRProcessing
 
 _log = logging.getLogger("toymdp")  # without handlers of the user's, a warning is one line
 _DIGEST = hashlib.sha256
@@ -32,9 +27,7 @@ def njit(*, cache: bool, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        # one set of options: numba compiles what it calls of its own once for each
-        asked = {"nopython": True, "error_model": "numpy", **options}
-        kernel = _Kernel(function, targetoptions=asked)
+        kernel = numba.njit(**options)(function)
         if cache:
             try:
                 kernel._cache = _KernelCache(function)
@@ -58,97 +51,6 @@ def _say(reason: str) -> None:
             "compiled kernels cannot be cached (%s): they are compiled anew in each run; set "
             "NUMBA_CACHE_DIR to a folder that can be written", " ".join(reason.split()),
         )  # fmt: skip
-
-
-class _Kernel(CPUDispatcher):
-    """numba's dispatcher; what another kernel calls is compiled apart, to become part of that one.
-
-    So it has neither a way in from Python, nor machine code, nor a place on disk of its own.
-    """
-
-    _cache: Any
-
-    def __init__(self, py_func: Callable[..., Any], targetoptions: dict[str, Any]) -> None:
-        alone = targetoptions | {"no_cfunc_wrapper": True}
-        super().__init__(py_func, targetoptions=alone, pipeline_class=_Whole)
-        inside = alone | {"no_cpython_wrapper": True}
-        self.part = CPUDispatcher(py_func, targetoptions=inside, pipeline_class=_Part)
-
-    @property
-    def _numba_type_(self) -> Any:
-        return types.Dispatcher(self.part)
-
-
-class _WholeCode(JITCodeLibrary):
-    """numba's code of one function, which looks for nothing to improve where there is no body."""
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-        for function in ll_module.functions:
-            if not function.is_declaration:
-                passes, builder = self._codegen._function_pass_manager()
-                passes.run(function, builder)
-
-
-class _PartCode(_WholeCode):
-    """The same, left as it is: improved, and turned into machine code, where it is linked in."""
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:
-        self._ensure_finalized()
-        return 0  # there is none
-
-    @property
-    def codegen(self) -> Any:
-        return self
-
-    def set_env(self, name: str, env: Any) -> None:
-        """Nothing to set: that is the machine code's."""
-
-
-@register_pass(mutates_CFG=False, analysis_only=True)
-class _IntoWhole(FunctionPass):
-    """Chooses what the code is kept in."""
-
-    _name = "into_whole"
-    code: type[JITCodeLibrary] = _WholeCode
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def run_pass(self, state: Any) -> bool:
-        state.library = self.code(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()
-        return False
-
-
-@register_pass(mutates_CFG=False, analysis_only=True)
-class _IntoPart(_IntoWhole):
-    _name = "into_part"
-    code = _PartCode
-
-
-class _Whole(CompilerBase):
-    """numba's own passes, into the code above."""
-
-    into: type[FunctionPass] = _IntoWhole
-
-    def define_pipelines(self) -> list[Any]:
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(self.into, IRProcessing)
-        passes.finalize()
-        return [passes]
-
-
-class _Part(_Whole):
-    into = _IntoPart
 
 
 class _KernelFile(IndexDataCacheFile):
