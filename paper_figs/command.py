@@ -219,7 +219,7 @@ def make(
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_csv(rows, table)
-            used = settings(module, parameters or {})
+            used = settings(module, parameters or {}) if swept is None else None
             told.write_text(caption(name, module.CAPTION, used, rows, table), encoding="ascii")
             figure.savefig(pdf, metadata=metadata(name, module.CAPTION, table))
             figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})

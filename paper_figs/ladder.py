@@ -84,7 +84,7 @@ def draw(rows: list[Row], width: float) -> Figure:
         axes.plot(x, low, color=ink, marker=marker, ms=3, ls="none", label=family)
         axes.plot(x, high, color=ink, marker="_", ms=4, ls="none")
     axes.axhline(1.0, color="0.3", lw=0.8, zorder=1)
-    axes.set(yscale="log", ylabel="times the true gap, median to 90 %")
+    axes.set(yscale="log", ylabel="times the gap: median, 90 %")
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.legend(loc="upper left", fontsize="small")
     return figure

@@ -38,13 +38,20 @@ def sha256_of(table: Path) -> str:
 
 
 def caption(
-    name: str, says: str, parameters: Mapping[str, Any], rows: Sequence[Row], table: Path
+    name: str, says: str, parameters: Mapping[str, Any] | None, rows: Sequence[Row], table: Path
 ) -> str:
-    """A ``\\caption`` with what is drawn, of how many instances, seeds and sizes, and by which version."""
+    """A ``\\caption`` with what is drawn, of how many instances, seeds and sizes, and by which version.
+
+    parameters: None of a sweep's rows, whose design says what they are.
+    """
     instances = {row["instance"] for row in rows if "instance" in row}
     told = [f"{len(rows)} rows" + (f" on {len(instances)} instances" if instances else "")]
-    told += [f"{key} = {_value(value)}" for key, value in parameters.items()]
-    sentence = f"{says[0].upper()}{says[1:]}. {'; '.join(told)}; seeds count from 0 unless given."
+    if parameters is None:
+        told.append("drawn by their hashes from a sweep")
+    else:
+        told += [f"{key} = {_value(value)}" for key, value in parameters.items()]
+        told.append("seeds count from 0 unless given")
+    sentence = f"{says[0].upper()}{says[1:]}. {'; '.join(told)}."
     made = f"soupcheck {version('soupcheck')}, table {sha256_of(table)[:12]}"
     return (
         f"% soupcheck figures {name}; table {table.name}, sha256 {sha256_of(table)}\n"

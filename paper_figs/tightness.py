@@ -38,7 +38,8 @@ VISIBLE = 1e-9  # gaps below this are rounding: the soup is the optimum
 MOST = 2000  # points of a sweep for each bound: more would be a blot, in a file of many megabytes
 # a fair sample: the hashes of the worlds know nothing of their gaps
 WORLDS = f"""
-SELECT family, instance, claim AS bound, lhs AS gap, rhs AS value, verdict FROM rows
+SELECT family, instance || '-' || lower(left(hex(sha256), 8)) AS instance,
+       claim AS bound, lhs AS gap, rhs AS value, verdict FROM rows
 WHERE list_contains(?, claim) AND verdict IN ('holds', 'violated') AND lhs >= ? AND rhs > 0
   AND steps IS NULL
 QUALIFY row_number() OVER (PARTITION BY claim ORDER BY sha256) <= {MOST}
