@@ -158,7 +158,7 @@ def test_without_the_extra_the_command_names_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cmaes", None)
     code, _, err = run(["search", "ss.lemma1"], capsys)
     assert code == 2
-    assert "soupcheck[search]" in err
+    assert "[search]" in err
 
 
 def test_find_without_sides_is_never_broken():

@@ -33,6 +33,7 @@ def finish(
     limit: float, environment: Mapping[str, str],
 ) -> None:  # fmt: skip
     """Do what is left of these tasks, damaged parts too, and say how far it has come."""
+    store.tidy()
     for task, what in store.damaged(ids):
         said = f"damaged, done again: {what}"
         status_console().print(said, highlight=False, markup=False, soft_wrap=True)

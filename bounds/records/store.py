@@ -127,6 +127,14 @@ class Store:
             with suppress(OSError):
                 beside.unlink()
 
+    def tidy(self) -> None:
+        """Remove what processes of this machine were writing when they were killed."""
+        ours = f".{socket.gethostname()}."
+        for path in self.folder.rglob(".*.tmp"):
+            begun, pid, _, _ = path.name.rsplit(".", 3)
+            if f"{begun}.".endswith(ours) and not _alive(int(pid)):
+                path.unlink(missing_ok=True)
+
     def damaged(self, tasks: Iterable[str]) -> Iterator[tuple[str, str]]:
         """The tasks whose part is there but not whole any more, each with what is wrong."""
         for task in tasks:
@@ -159,3 +167,20 @@ class Store:
                 f"{path}: lacks {', '.join(missing)}; start the sweep from its design"
             )
         return plan
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs, or may run: not one that has ended and whose parent never asked."""
+    if os.name != "posix":  # where signal 0 is no question
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"
