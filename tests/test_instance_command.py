@@ -151,7 +151,8 @@ def test_every_command_reads_every_kind_of_file_or_says_why_not(tmp_path):
     done = run("verify", tmp_path, "--claims", claims, "--gate")
     assert done.exit_code == 0, done.stderr
     for command, more, told in (
-        ("solve", [], "token MDPs"), ("explain", ["ss.thm1.kl"], "token MDPs"), ("certify", [], "missing"),
+        ("solve", [], "token MDPs"), ("explain", ["ss.thm1.kl"], "token MDPs"),
+        ("certify", [], "without a claim"),
     ):  # fmt: skip
         takes = {"certify": {"witness"}}.get(command, {"witness", "tree-0"})
         for name, path in files.items():
