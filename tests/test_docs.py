@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -61,6 +62,22 @@ def test_every_claim_has_its_page(site):
         assert "<math" in text
         assert ("What would make it true" in text) == (claim.status == "refuted"), claim.id
         assert all(h.id in text for h in claim.hypotheses)
+
+
+def test_claims_are_found_by_number_words_and_id(site):
+    """In the contents that stand beside each page, section by section."""
+    text = (site / "generated" / "claims" / "index.html").read_text(encoding="utf-8")
+    contents = unescape(re.sub(r"<[^>]*>", "", text[text.index('class="sidebar-tree"') :]))
+    sections = [
+        "Lemma 1, (6), and its proof, (11) to (13)", "Theorem 1, the gap: (10)",
+        "(10): the bound on the gap at the best soup, ss.thm1.gap", "The penalty Δ_k: (17), (18)",
+        "(17), (18): the penalty Δ_k bounds the Rényi divergence, ss.delta",
+    ]  # fmt: skip
+    places = [contents.index(title) for title in sections]
+    assert places == sorted(places)
+    for claim in CLAIMS.values():
+        assert claim.title, f"{claim.id}: a few words that say what it says"
+        assert f"{claim.title}, {claim.id}" in contents
 
 
 def test_signs_are_explained_beside_the_formula(site, monkeypatch):
