@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bounds.records.loading import files_of, load_token_mdp
 from bounds.records.output import OutputFile
 from bounds.records.store import Store
 from bounds.report.console import progress_bar, tables_console, warm_up
@@ -23,9 +25,10 @@ from bounds.runs.progress import OnProgress, silent
 from bounds.terminal import say
 from toymdp import InstanceError
 
-from .cached_table import Row, cache_key, load, store, write_csv
-from .canvas import FONTS, WIDTHS, house_style
-from .provenance import caption, metadata
+from .cached_table import Row, cache_key, load, store
+from .canvas import FONTS, WIDTHS
+from .provenance import seeded
+from .written import Drawing, written
 
 # one module each, with its CAPTION
 FIGURES = (
@@ -37,9 +40,10 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Made:
-    """One figure as written: its files, how long its table took, and whether it was cached."""
+    """One figure as written: what it shows, its files, how long its table took, whether it was cached."""
 
     name: str
+    says: str
     paths: tuple[Path, ...]
     rows: int
     cached: bool
@@ -49,6 +53,12 @@ class Made:
 
 def figures(
     name: Annotated[str | None, typer.Argument(help="A figure's name, or 'all'.")] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...", help="Instances of yours, for the figures of soupcheck.plot."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder to write to.")] = Path("figures"),
     listed: Annotated[bool, typer.Option("--list", help="List the figures.")] = False,
     width: Annotated[str, typer.Option(help=f"One of {', '.join(WIDTHS)}.")] = "icml-column",
@@ -69,8 +79,20 @@ def figures(
         str | None, typer.Option("--json", help="What was written, JSON Lines to PATH or '-'.")
     ] = None,
 ) -> None:
-    """Draw figures for papers: PDF, PNG, the CSV behind each, and its caption for LaTeX."""
+    """Draw figures for papers: PDF, PNG, the CSV behind each, and its caption for LaTeX.
+
+    Of your own instances: ladder, landscape, tightness and waterfall, as ``soupcheck.plot`` draws them.
+    """
     chosen = _chosen(name, listed)
+    odd = [
+        option
+        for option, given in (("all", name == "all"), ("--quick", quick), ("--from", swept))
+        if given
+    ]
+    if files and odd:
+        raise InstanceError(
+            f"{odd[0]}: is of stored figures, not of files; leave one of the two out"
+        )
     if width not in WIDTHS:
         raise InstanceError.of("--width", width, "unknown", f"choose from {', '.join(WIDTHS)}")
     if font not in FONTS:
@@ -81,23 +103,27 @@ def figures(
         captions = {key: str(_module(key).CAPTION) for key in FIGURES}
         for key, caption in captions.items():
             console.print(f"{key:13} {caption}", highlight=False)
+        console.print("Of your own instances: soupcheck figures NAME FILE...", highlight=False)
         with output:
             output.write(_line({"name": k, "caption": c}) for k, c in captions.items())
         return
-    folder = None if no_cache else cache or _default_cache()
+    folder = None if no_cache or files else cache or _default_cache()
     with output:
         for key in chosen:
             with progress_bar() as on_progress:
-                made = make(
-                    key, out, width=WIDTHS[width], font=font, cache=folder, on_progress=on_progress,
-                    parameters=_module(key).QUICK if quick else {}, swept=swept,
-                )  # fmt: skip
+                if files:
+                    made = make_own(key, files, out, width=WIDTHS[width], font=font)
+                else:
+                    made = make(
+                        key, out, width=WIDTHS[width], font=font, cache=folder, on_progress=on_progress,
+                        parameters=_module(key).QUICK if quick else {}, swept=swept,
+                    )  # fmt: skip
             for path in made.paths:
                 console.print(str(path), highlight=False, soft_wrap=True)
             output.write([_line({
                 "name": made.name, "files": [str(p) for p in made.paths], "rows": made.rows,
                 "cached": made.cached, "seconds": round(made.seconds, 3), "key": made.key,
-                "caption": _module(key).CAPTION, "width_in": WIDTHS[width], "font": font, "quick": quick,
+                "caption": made.says, "width_in": WIDTHS[width], "font": font, "quick": quick,
             })])  # fmt: skip
 
 
@@ -200,32 +226,44 @@ def make(
 
     font: one of FONTS. Raises InstanceError where a folder cannot be written.
     """
-    import logging
-
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    # fontTools warns when an embedded font has no date, which matters to nobody here
-    logging.getLogger("fontTools").setLevel(logging.ERROR)
-    import matplotlib.pyplot as plt
-
     began = time.perf_counter()
     rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
-    pdf, png, table, told = (out / f"{name}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
     module = _module(name)
-    with house_style(font):
-        figure = module.draw(rows, width)
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_csv(rows, table)
-            used = settings(module, parameters or {}) if swept is None else None
-            told.write_text(caption(name, module.CAPTION, used, rows, table), encoding="ascii")
-            figure.savefig(pdf, metadata=metadata(name, module.CAPTION, table))
-            figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
-        except OSError as error:
-            rule = f"cannot be written ({error.strerror})"
-            raise InstanceError.of("--out", str(out), rule, "name another") from None
-        finally:
-            plt.close(figure)
-    return Made(name, (pdf, png, table, told), len(rows), cached, seconds, key)
+    of = ["drawn by their hashes from a sweep"]
+    if swept is None:
+        of = seeded(settings(module, parameters or {}))
+    drawing = Drawing(name, str(module.CAPTION), of, rows, module.draw)
+    paths = written(drawing, out, name, width=width, font=font)
+    return Made(name, drawing.says, paths, len(rows), cached, seconds, key)
+
+
+def make_own(name: str, files: Sequence[Path], out: Path, *, width: float, font: str) -> Made:
+    """The same of instance or witness files, and folders of them, as ``soupcheck.plot`` draws it.
+
+    Raises InstanceError for a figure that is not drawn of given instances, or not of these.
+    """
+    from .plot import OWN
+
+    if name not in OWN:
+        rule = "is not drawn of given instances"
+        raise InstanceError.of("figure", name, rule, f"choose from {', '.join(OWN)}")
+    began, own = time.perf_counter(), OWN[name]
+    paths = [file for path in files for file in files_of(path)]
+    if own.alone and len(paths) > 1:
+        rule = f"{name} is drawn of one instance"
+        raise InstanceError.of("files", len(paths), rule, "name one at a time")
+    instances = []
+    for path in paths:
+        mdp, _ = load_token_mdp(path, f"figures {name}")
+        instances.append(mdp if mdp.name else mdp.replace(name=path.stem))
+    warm_up()
+    rows = own.rows(instances)
+    names = [path.name.encode("ascii", "backslashreplace").decode() for path in paths]
+    of = f"of {', '.join(names)}" if len(names) < 4 else f"of {names[0]} to {names[-1]}"
+    drawing = Drawing(name, own.says, [of], rows, own.draw)
+    stem = f"{name}-{re.sub(r'[^A-Za-z0-9.-]+', '-', paths[0].stem)}"
+    stem += f"-and-{len(paths) - 1}-more" if len(paths) > 1 else ""
+    seconds = time.perf_counter() - began
+    drawn = written(drawing, out, stem, width=width, font=font)
+    return Made(name, own.says, drawn, len(rows), False, seconds, "")

@@ -2,14 +2,17 @@
 
 What is drawn, and how, has its home in the figure of that name; here it is given other rows. They
 are made for print, whatever style is in use. width: inches; font: "sans", "times" or "computer-modern".
+``soupcheck figures NAME FILE`` writes the same to files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bounds import Check, Facts, Soup
+from bounds import Check, Facts, Soup, check
 from bounds.proofs.walk import explain
 from bounds.records.record import plain
 from toymdp import InstanceError, Solution, TokenMDP, solve, soup_optimum
@@ -33,16 +36,7 @@ def ladder(*instances: TokenMDP | Solution, width: float = COLUMN, font: str = "
 
     Raises InstanceError where the gap is 0: there is nothing to bound.
     """
-    rows: list[Row] = []
-    for i, given in enumerate(instances):
-        sol = _solved(given)
-        soup = Soup(Facts(sol), soup_optimum(sol.mdp, sol).lam)
-        name = sol.mdp.name or f"instance {i + 1}"
-        if not soup.gap > _rungs.VISIBLE:
-            rule = f"is at most {_rungs.VISIBLE:g}: nothing to bound"
-            raise InstanceError.of(f"gap of {name}", soup.gap, rule, "leave it out")
-        rows += _rungs.rungs_on(soup, name, name)
-    return _drawn(_rungs.draw, rows, width, font)
+    return _drawn(_rungs.draw, _ladder_rows(instances), width, font)
 
 
 def landscape(
@@ -57,11 +51,7 @@ def landscape(
 
     Raises InstanceError unless there are two specialists.
     """
-    sol = _solved(instance)
-    if sol.mdp.n_rewards != 2:
-        rule = "a landscape is drawn of two specialists"
-        raise InstanceError.of("K", sol.mdp.n_rewards, rule, "keep two rewards")
-    return _drawn(_landscape.draw, _landscape.surface_of(sol, points, tolerance), width, font)
+    return _drawn(_landscape.draw, _landscape_rows([instance], points, tolerance), width, font)
 
 
 def waterfall(
@@ -76,18 +66,7 @@ def waterfall(
     Raises InstanceError for a claim without a printed proof of several steps, without sides here, or
     of an equality, which no steps lead up to.
     """
-    walk = explain(_solved(instance), claim)
-    if walk.claim.kind != "inequality":
-        raise InstanceError.of("claim", claim, "is an equality", "try ss.thm1.gap or ss.thm1.kl")
-    if not walk.steps:
-        raise InstanceError.of(
-            "claim", claim, "has no printed proof of several steps", "try ss.thm1.gap"
-        )
-    if walk.claim.lhs is None:
-        raise InstanceError.of(
-            "claim", claim, f"has no sides here ({walk.claim.reason})", "try another"
-        )
-    return _drawn(_waterfall.draw, _waterfall.steps_of(walk), width, font)
+    return _drawn(_waterfall.draw, _waterfall_rows([instance], claim), width, font)
 
 
 def tightness(checks: Any, *, width: float = COLUMN, font: str = "sans") -> Figure:
@@ -107,6 +86,82 @@ def tightness(checks: Any, *, width: float = COLUMN, font: str = "sans") -> Figu
         rule = f"at most {len(OTHERS)} can be told apart"
         raise InstanceError.of("claims in checks", len(claims), rule, "choose some, by pattern")
     return _drawn(_tightness.draw, rows, width, font)
+
+
+@dataclass(frozen=True)
+class Own:
+    """A figure of given instances: what it shows, its rows, and what draws them.
+
+    alone: whether it shows one instance.
+    """
+
+    says: str
+    rows: Callable[[Sequence[TokenMDP]], list[Row]]
+    draw: Callable[[list[Row], float], Figure]
+    alone: bool = False
+
+
+def _ladder_rows(instances: Sequence[TokenMDP | Solution]) -> list[Row]:
+    rows: list[Row] = []
+    for name, sol in _named(instances):
+        soup = Soup(Facts(sol), soup_optimum(sol.mdp, sol).lam)
+        if not soup.gap > _rungs.VISIBLE:
+            rule = f"is at most {_rungs.VISIBLE:g}: nothing to bound"
+            raise InstanceError.of(f"gap of {name}", soup.gap, rule, "leave it out")
+        rows += _rungs.rungs_on(soup, name, name)
+    return rows
+
+
+def _landscape_rows(
+    instances: Sequence[TokenMDP | Solution], points: int = 121, tolerance: float = 1e-4
+) -> list[Row]:
+    ((_, sol),) = _named(instances)
+    if sol.mdp.n_rewards != 2:
+        rule = "a landscape is drawn of two specialists"
+        raise InstanceError.of("K", sol.mdp.n_rewards, rule, "keep two rewards")
+    return _landscape.surface_of(sol, points, tolerance)
+
+
+def _waterfall_rows(
+    instances: Sequence[TokenMDP | Solution], claim: str = "ss.thm1.gap"
+) -> list[Row]:
+    ((_, sol),) = _named(instances)
+    walk = explain(sol, claim)
+    if walk.claim.kind != "inequality":
+        raise InstanceError.of("claim", claim, "is an equality", "try ss.thm1.gap or ss.thm1.kl")
+    if not walk.steps:
+        raise InstanceError.of(
+            "claim", claim, "has no printed proof of several steps", "try ss.thm1.gap"
+        )
+    if walk.claim.lhs is None:
+        raise InstanceError.of(
+            "claim", claim, f"has no sides here ({walk.claim.reason})", "try another"
+        )
+    return _waterfall.steps_of(walk)
+
+
+def _tightness_rows(instances: Sequence[TokenMDP | Solution]) -> list[Row]:
+    rows: list[Row] = []
+    for name, sol in _named(instances):
+        opt = soup_optimum(sol.mdp, sol)
+        checks = check(sol, ",".join(_tightness.BOUNDS), optimum=opt, lam=opt.lam)
+        own = [row | {"family": name, "instance": name} for row in _sides(checks)]
+        rows += [row | {"bound": _tightness.BOUNDS[row["bound"]]} for row in own]
+    if not rows:
+        remedy = "give one whose gap is positive, with λ* other than 0"
+        raise InstanceError.of("bounds that apply", 0, "there is nothing to draw", remedy)
+    return rows
+
+
+OWN: Mapping[str, Own] = {
+    "ladder": Own("bounds on the gap at the best soup", _ladder_rows, _rungs.draw),
+    "landscape": Own(
+        "J for two specialists over the whole budget, and its maxima", _landscape_rows,
+        _landscape.draw, alone=True,
+    ),
+    "waterfall": Own(_waterfall.CAPTION, _waterfall_rows, _waterfall.draw, alone=True),
+    "tightness": Own(_tightness.CAPTION, _tightness_rows, _tightness.draw),
+}  # fmt: skip
 
 
 def _drawn(
@@ -129,5 +184,11 @@ def _sides(checks: Iterable[Check | Mapping[str, Any]]) -> Iterable[Row]:
             }  # fmt: skip
 
 
-def _solved(instance: TokenMDP | Solution) -> Solution:
-    return instance if isinstance(instance, Solution) else solve(instance)
+def _named(instances: Sequence[TokenMDP | Solution]) -> Iterator[tuple[str, Solution]]:
+    """Each solution with a name of its own."""
+    seen: Counter[str] = Counter()
+    for i, given in enumerate(instances):
+        sol = given if isinstance(given, Solution) else solve(given)
+        name = sol.mdp.name or f"instance {i + 1}"
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})", sol

@@ -37,26 +37,27 @@ def sha256_of(table: Path) -> str:
     return hashlib.sha256(table.read_bytes()).hexdigest()
 
 
-def caption(
-    name: str, says: str, parameters: Mapping[str, Any] | None, rows: Sequence[Row], table: Path
-) -> str:
-    """A ``\\caption`` with what is drawn, of how many instances, seeds and sizes, and by which version.
+def caption(name: str, says: str, of: Sequence[str], rows: Sequence[Row], table: Path) -> str:
+    """A ``\\caption`` with what is drawn, of how many instances, of what, and by which version.
 
-    parameters: None of a sweep's rows, whose design says what they are.
+    of: where the rows are from, as ``seeded`` says it of a figure's own.
     """
     instances = {row["instance"] for row in rows if "instance" in row}
-    told = [f"{len(rows)} rows" + (f" on {len(instances)} instances" if instances else "")]
-    if parameters is None:
-        told.append("drawn by their hashes from a sweep")
-    else:
-        told += [f"{key} = {_value(value)}" for key, value in parameters.items()]
-        told.append("seeds count from 0 unless given")
-    sentence = f"{says[0].upper()}{says[1:]}. {'; '.join(told)}."
+    told = [
+        f"{len(rows)} rows" + (f" on {n} instance{'s' * (n > 1)}" if (n := len(instances)) else "")
+    ]
+    sentence = f"{says[0].upper()}{says[1:]}. {'; '.join([*told, *of])}."
     made = f"soupcheck {version('soupcheck')}, table {sha256_of(table)[:12]}"
     return (
         f"% soupcheck figures {name}; table {table.name}, sha256 {sha256_of(table)}\n"
-        f"\\caption{{{latex(sentence)} Made by {latex(made)}.}}\n\\label{{fig:{name}}}\n"
+        f"\\caption{{{latex(sentence)} Made by {latex(made)}.}}\n\\label{{fig:{table.stem}}}\n"
     )
+
+
+def seeded(parameters: Mapping[str, Any]) -> list[str]:
+    """The parameters of a figure's own instances, in words."""
+    told = [f"{key} = {_value(value)}" for key, value in parameters.items()]
+    return [*told, "seeds count from 0 unless given"]
 
 
 def _value(value: Any) -> str:

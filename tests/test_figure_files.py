@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -13,18 +14,23 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from command_line import run
 from matplotlib import pyplot as plt
 from pypdf import PdfReader
 from test_cli import soupcheck
 from test_figures import quick
 
+from bounds.records.witness import stored_witness
 from bounds.runs.progress import silent
 from paper_figs import cached_table as table
 from paper_figs import delta
 from paper_figs.canvas import WIDTHS
 from paper_figs.command import FIGURES, make, tabulate
+from paper_figs.plot import OWN
 from paper_figs.provenance import latex
 from toymdp import InstanceError
+from toymdp.families import generate
+from toymdp.kinds import ALL_FAMILIES
 
 STYLE = Path(table.__file__).with_name("style.mplstyle")
 
@@ -199,3 +205,76 @@ def test_command(tmp_path):
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
         assert wrong[0] in done.stderr
+
+
+# -- of one's own files ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A witness file, an instance without a name, and one of another kind."""
+    folder = tmp_path_factory.mktemp("own")
+    witness = stored_witness("gap-natural-T2")
+    witness.save(folder / "wörld 1.json")
+    generate("tree", 0).replace(name=None).save(folder / "nameless.json")
+    generate("dirichlet", 0, K=3).save(folder / "three.json")
+    ALL_FAMILIES["mixed-topics"](0).save(folder / "cloud.json")
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_figures_of_own_files(name, own, tmp_path):
+    """The four files, named and captioned after the instance, with the numbers of that instance."""
+    done = run("figures", name, own / "wörld 1.json", "--out", tmp_path, "--json", "-")
+    assert done.exit_code == 0, done.stderr
+    record = json.loads(done.stdout)
+    paths = [Path(path) for path in record["files"]]
+    assert [path.name for path in paths] == [
+        f"{name}-w-rld-1.{kind}" for kind in ("pdf", "png", "csv", "tex")
+    ]
+    caption = paths[3].read_text(encoding="ascii")
+    assert r"of w\textbackslash{}xf6rld 1.json" in caption
+    assert rf"\label{{fig:{name}-w-rld-1}}" in caption
+    with paths[2].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = {round(float(x), 4) for row in rows for x in row.values() if number(x)}
+    # the gap and (10) of the witness; its J and the bound of branch and bound for the landscape
+    assert numbers >= ({5.3809} if name == "landscape" else {2.0366, 1.2448})
+
+
+def number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_several_files_are_told_apart(own, tmp_path):
+    one = own / "nameless.json"
+    done = run("figures", "ladder", one, one, own / "three.json", "--out", tmp_path)
+    assert done.exit_code == 0, done.stderr
+    with (tmp_path / "ladder-nameless-and-2-more.csv").open(encoding="utf-8") as file:
+        names = dict.fromkeys(row["instance"] for row in csv.DictReader(file))
+    assert list(names) == ["nameless", "nameless (2)", "dirichlet-0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("lemma1", "nameless.json"), "lemma1.*not drawn of given instances.*ladder, landscape"),
+        (("all", "nameless.json"), "all: is of stored figures"),
+        (("ladder", "nameless.json", "--quick"), "--quick: is of stored figures"),
+        (("landscape", "nameless.json", "wörld 1.json"), "files = 2: landscape is drawn of one"),
+        (("landscape", "three.json"), "K = 3: a landscape is drawn of two specialists"),
+        (("tightness", "cloud.json"), "speaks of token MDPs"),
+        (("ladder", "nothing.json"), "nothing.json.*cannot be read"),
+    ],
+)
+def test_what_cannot_be_drawn_is_one_line(arguments, says, own, tmp_path, monkeypatch):
+    monkeypatch.chdir(own)
+    done = run("figures", *arguments, "--out", tmp_path / "out")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert re.search(says, done.stderr)
+    assert not (tmp_path / "out").exists()
