@@ -19,7 +19,8 @@ from toymdp.files import to_plain
 VALIDATORS = {name: Draft202012Validator(schema(name)) for name in FORMATS}
 # what ties keys together: the readers' words for what Format.beyond says
 BEYOND = re.compile(
-    r"must be \[|must list|must be numbers in a rectangular|must be a token|must be a prompt"
+    r"must be \[|must list|'\d+ entries': must have \d+|must be numbers in a rectangular|must be a token"
+    r"|must be a prompt"
     r"|must be 1;|must be symmetric|positive definite|from 1e-50|must be 2\*\*n|at most n|must be 0\.\."
     r"|must be unique|one more than there are contexts|must rise|must match|ends in eos"
     r"|some token must follow|not all 0|must be a number or \[T\]|half a surrogate"

@@ -89,7 +89,10 @@ def test_a_family_without_a_seed_lists_its_parameters():
     assert taken == set(MEANINGS)
     done = run("instance", "unit-norm")
     assert done.exit_code == 0
-    assert "chance, 0 to 1, that a token" in " ".join(done.stdout.split())
+    assert {row["name"]: row["takes"] for row in parameters("unit-norm")}[
+        "forbid"
+    ] == "a number from 0 to 1"
+    assert "chance that a token is" in " ".join(done.stdout.split())
     defaults = {row["name"]: row["default"] for row in parameters("unit-norm")}
     assert (defaults["forbid"], defaults["concentration"]) == ("0", "1")
     assert {row["name"]: row["default"] for row in parameters("dirichlet")}["forbid"] == "0.1"

@@ -90,9 +90,13 @@ def test_those_of_a_fitted_text_are_its_own(family):
 def test_a_value_that_a_parameter_cannot_have_is_one_line():
     make = ALL_FAMILIES["dirichlet"]
     for given, says in (
-        ({"q": 1}, "no option of the family dirichlet; choose from A, L"), ({"A": 2.5}, "integer"),
-        ({"A": 0}, "integer"), ({"A": True}, "integer"), ({"beta": -1.0}, "at least 0"),
-        ({"beta": float("nan")}, "finite"), ({"forbid": "x"}, "finite"),
+        ({"q": 1}, "no option of the family dirichlet; choose from A, L"),
+        ({"A": 2.5}, "A = 2.5: must be a whole"),
+        ({"A": 0}, "A = 0: must be a whole number from 1;"), ({"A": True}, "a whole number from 1"),
+        ({"beta": -1.0}, r"beta = -1.0: must be a number from 1e-50 to 1e\+50; `soupcheck instance"),
+        ({"beta": 0.0}, r"beta = 0.0: must be a number from 1e-50 to 1e\+50"),
+        ({"beta": float("nan")}, "from 1e-50"), ({"forbid": "x"}, "from 0 to 1"),
+        ({"forbid": 1.5}, "forbid = 1.5: must be a number from 0 to 1;"),
     ):  # fmt: skip
         with pytest.raises(InstanceError, match=says):
             checked_options("dirichlet", make, given)
@@ -156,7 +160,7 @@ def test_a_grid_is_crossed_and_cut_into_chunks(tmp_path):
         ("[[grid]]\nfamily = 'tree'\nL = 2", "no key of a grid of tree"),
         ("[[grid]]\nfamily = 'tree'\nT = {log = [1, 2]}", "must be a number, a list"),
         ("[[grid]]\nfamily = 'tree'\nbeta = {log = [0, 2, 3]}", "ends above 0"),
-        ("[[grid]]\nfamily = 'tree'\nT = []", "integer"),
+        ("[[grid]]\nfamily = 'tree'\nT = []", r"T = \[\]: must be a whole number"),
         ("[[grid]]\nfamily = 'tree'\nseeds = {from = 3, to = 3}", "from 4"),
         ("[[grid]]\nfamily = 'tree'\nseeds = 0", "from 1"),
         ("[[grid]]\nfamily = 'tree'\nchunk = 0", "from 1"),

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array, IntArray, real_numbers
+from .arrays import Array, IntArray, real_numbers, refuse_lengths
 from .errors import InstanceError
 
 ASSUMED_MEMORY = 8 * 2**30  # bytes, where the system does not say how much it has
@@ -119,6 +119,7 @@ def table(name: str, value: Any, shape: tuple[int | None, ...], most: float = MO
 
     most: the largest absolute value of an entry.
     """
+    refuse_lengths(name, value, shape)
     numbers = real_numbers(name, value)
     wanted = "[" + "][".join("K" if n is None else str(n) for n in shape) + "]"
     fits = numbers.ndim == len(shape) and all(

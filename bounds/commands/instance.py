@@ -118,8 +118,10 @@ def parameters(family: str) -> Iterator[dict[str, str]]:
     make = ALL_FAMILIES[family]
     defaults = defaults_of(make)
     for name, kind in options_of(make).items():
-        takes = "a whole number from 1" if kind is int else "a number from 0"
-        yield {"name": name, "takes": takes, "default": defaults[name], "means": MEANINGS[name]}
+        meaning = MEANINGS[name]
+        yield {
+            "name": name, "takes": meaning.takes(kind), "default": defaults[name], "means": meaning.says,
+        }  # fmt: skip
     if not defaults:
         yield {"name": "none", "takes": "", "default": "", "means": "its seed says it all"}
 

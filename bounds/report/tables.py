@@ -94,11 +94,17 @@ def _count(n: int, verdict: str) -> Text:
 def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
     """Every check of one instance, as records, by status, with both sides and why."""
     checks = list(checks)
-    worst = any((c["lambda_name"] or "optimum") not in ("optimum", "given") for c in checks)
+    notes = []
+    if any((c["lambda_name"] or "optimum") not in ("optimum", "given") for c in checks):
+        notes.append("a claim about every λ stands at its worst; all at λ*: --lambda optimum")
+    if any(c["where"] or "one-hot" in (c["lambda_name"] or "") for c in checks):
+        notes.append(
+            "places (k, t, s) and one-hots count from 0; Q_1 and r_1 are the first reward's"
+        )
     table = Table(
         title=escape(name), title_justify="left", header_style="bold", box=SIMPLE_HEAD,
         padding=0, pad_edge=False, caption_justify="left",
-        caption="a claim about every λ stands at its worst; all at λ*: --lambda optimum" if worst else None,
+        caption="\n".join(notes) or None,
     )  # fmt: skip
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
