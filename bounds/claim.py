@@ -124,7 +124,8 @@ SidesFunction = Callable[..., Sides]
 class Claim:
     """One numbered statement: what it says, what is known of it, and how to evaluate it.
 
-    statement: LaTeX. sides: ``f(facts)`` where ``at`` is "instance", else ``f(facts, soup)``.
+    statement: LaTeX; title: what it says in a few words.
+    sides: ``f(facts)`` where ``at`` is "instance", else ``f(facts, soup)``.
     world: the format of the instances it speaks of. hypotheses gate applicability; reported ones
     are shown but do not. reason: one line on why the status is what it is.
     zero: whether the statement also stands at λ = 0.
@@ -150,6 +151,7 @@ class Claim:
     true_when: str = ""
     true_by: tuple[str, ...] = ()
     blames: str = ""
+    title: str = ""
 
     def __post_init__(self) -> None:
         for name, kinds in (("status", Status), ("kind", Kind), ("at", At)):
@@ -163,6 +165,11 @@ class Claim:
         of_lambda = [h.id for h in (*self.hypotheses, *self.reported) if h.of == "lambda"]
         if self.at == "instance" and of_lambda:
             raise ValueError(f"{self.id}: is judged at no λ, but {of_lambda[0]} speaks of one")
+
+    @property
+    def named(self) -> str:
+        """The id, and in words what it says."""
+        return f"{self.id}: {self.title}" if self.title else self.id
 
     def evaluate(
         self, facts: Subject, soup: AtLambda | None = None, *, known: Sides | None = None

@@ -19,7 +19,7 @@ Tensor = Any  # an array of any library that array-api-compat knows
 
 
 def kl_bound(norm_w: Tensor, norm_other: Tensor, logit_error: Tensor, beta_prime: float) -> Tensor:
-    """Return ``(1/β')(E_{π_w}‖psi‖ + E_other‖psi‖)·‖(β'/β)nu_w − Σ λ_k nu_k‖``.
+    """Return ``(1/β')(E_{π_w}‖ψ‖ + E_other‖ψ‖)·‖(β'/β)ν_w − Σ λ_k ν_k‖``.
 
     SS eq (9) with ``other = ref``; its repair (ss.thm1.kl.repaired) with ``other = π~_λ``.
     logit_error: the last norm. Worked: norms 1 and 1, error 0.5, β' = 2 give 0.5 nats.

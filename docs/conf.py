@@ -24,13 +24,14 @@ from bounds.report.mathml import mathml
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from pages import claims, notebooks, reference  # noqa: E402  # this folder is no package
+from pages import claims, links, notebooks, reference  # noqa: E402  # this folder is no package
 
 project = "soupcheck"
 copyright = "the soupcheck authors, MIT licence"
 version = release = metadata.version("soupcheck")
 extensions = ["myst_nb"]
-exclude_patterns = ["_build", "pages"]
+# a build writes executed notebooks beside its folder, and the next one must not take them for pages
+exclude_patterns = ["_build", "jupyter_execute", "pages"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"soupcheck {release}"
@@ -54,6 +55,7 @@ def write(out: Path) -> None:
         "formats.md": reference.formats(), "words.md": reference.words(),
         "families.md": reference.families(),
         "command-line.md": reference.command_line(), "python.md": reference.python(),
+        **links.pages(),
         **{f"claims/{name}.md": text for name, text in claims.pages().items()},
         **{f"notebooks/{name}": text for name, text in notebooks.pages().items()},
         **{f"extra/generated/schemas/{name}": text for name, text in reference.schemas()},
@@ -78,6 +80,12 @@ def can_execute(_: Sphinx, config: Config) -> None:
         )
 
 
+def with_links(_: Sphinx, page: str, source: list[str]) -> None:
+    """Lead the links of a page written by hand to the docs' own pages."""
+    if "/" not in page:
+        source[0] = links.linked(source[0], f"docs/{page}.md", f"docs/{page}.md")
+
+
 def formula(translator: HTML5Translator, node: math | math_block) -> None:
     """What a browser draws by itself; Sphinx's own ways fetch a script or call LaTeX."""
     translator.body.append(mathml(node.astext()))
@@ -87,6 +95,7 @@ def formula(translator: HTML5Translator, node: math | math_block) -> None:
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("config-inited", can_execute)
+    app.connect("source-read", with_links)
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))
 
 

@@ -201,7 +201,7 @@ class Bank:
 
     @torch.no_grad()
     def hidden(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Last hidden states of every policy, ``psi(s)`` after the final norm: [P, B, n, d].
+        """Last hidden states of every policy, ``ψ(s)`` after the final norm: [P, B, n, d].
 
         ids: [B, n] token ids, right-padded. mask: [B, n], 1 on tokens. Raises InstanceError for
         sequences longer than the context.

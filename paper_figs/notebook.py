@@ -9,7 +9,7 @@ DPI = 120  # at which a figure is shown: 7.5 pt text is then as large as the cod
 COLUMNS = 98  # of a table: what fits beside the prompt of a page 1000 pixels wide
 
 
-def setup() -> None:
+def notebook() -> None:
     """Set figures and tables up; to be called in the first cell of a notebook."""
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 

@@ -20,11 +20,12 @@ from . import tightness as _tightness
 from . import waterfall as _waterfall
 from .cached_table import Row
 from .canvas import COLUMN, OTHERS, house_style
+from .notebook import notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ladder", "landscape", "tightness", "waterfall"]
+__all__ = ["ladder", "landscape", "notebook", "tightness", "waterfall"]
 
 
 def ladder(*instances: TokenMDP | Solution, width: float = COLUMN, font: str = "sans") -> Figure:

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+from html import unescape
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -23,8 +24,6 @@ from bounds.records.formats import FORMATS
 from bounds.report.sections import anchor
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("index", "tutorial", "limits")]
-
 
 BUILD = """
 import json, sys
@@ -63,6 +62,22 @@ def test_every_claim_has_its_page(site):
         assert "<math" in text
         assert ("What would make it true" in text) == (claim.status == "refuted"), claim.id
         assert all(h.id in text for h in claim.hypotheses)
+
+
+def test_claims_are_found_by_number_words_and_id(site):
+    """In the contents that stand beside each page, section by section."""
+    text = (site / "generated" / "claims" / "index.html").read_text(encoding="utf-8")
+    contents = unescape(re.sub(r"<[^>]*>", "", text[text.index('class="sidebar-tree"') :]))
+    sections = [
+        "Lemma 1, (6), and its proof, (11) to (13)", "Theorem 1, the gap: (10)",
+        "(10): the bound on the gap at the best soup, ss.thm1.gap", "The penalty Δ_k: (17), (18)",
+        "(17), (18): the penalty Δ_k bounds the Rényi divergence, ss.delta",
+    ]  # fmt: skip
+    places = [contents.index(title) for title in sections]
+    assert places == sorted(places)
+    for claim in CLAIMS.values():
+        assert claim.title, f"{claim.id}: a few words that say what it says"
+        assert f"{claim.title}, {claim.id}" in contents
 
 
 def test_signs_are_explained_beside_the_formula(site, monkeypatch):
@@ -179,6 +194,30 @@ def test_nothing_points_to_a_page_that_users_do_not_have():
                 assert not re.search(r"DESIGN|(?:CLAIMS|METHODS|SWEEP|CONTRIBUTING)\.md", text), (
                     path
                 )
+
+
+def test_links_lead_somewhere_on_a_checkout():
+    """The index alone points at pages that a build makes: it is their list."""
+    written = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    written += [*(ROOT / "bounds").glob("*.md"), *(ROOT / "llm_bridge").rglob("*.md")]
+    looked = 0
+    for path in [*written, ROOT / "notebooks" / "README.md"]:
+        text = path.read_text(encoding="utf-8")
+        for target, place in re.findall(r"\]\(([^)#:\s]*)(?:#([\w-]+))?\)", text):
+            if path == ROOT / "docs" / "index.md" and target.startswith("generated/"):
+                continue
+            leads = path.parent / target if target else path
+            assert leads.exists(), f"{path.name}: {target}"
+            heading = rf"^#+ {(place or '').replace('-', ' ')}$"
+            found = not place or re.search(heading, leads.read_text(encoding="utf-8"), re.M | re.I)
+            assert found, f"{path.name}: {target}#{place}"
+            looked += 1
+    assert looked > 60
+
+
+def test_the_readme_is_one_sitting():
+    """What is longer belongs to a page of the docs, with a line that leads there."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_the_readme_explains_the_same_words(monkeypatch):

@@ -113,7 +113,7 @@ def test_a_fit_with_as_many_unknowns_as_equations_says_nothing(states, enough):
     assert ("15 equations" in lemma.reason) != enough
     said = too_few(fit, None, 10, bank.width)
     assert ("residual" in said) != enough
-    assert "held-out R² on psi(s): 10 equations" in said
+    assert "held-out R² on ψ(s): 10 equations" in said
     assert "16 unknowns" in said
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from bounds import check
 from bounds.records.record import plain
 from bounds.report.summary import ClaimSummary, Summary
-from bounds.report.tables import detail, records, summary
+from bounds.report.tables import detail, summary, table
 from toymdp.families import generate
 
 
@@ -28,7 +28,7 @@ def test_records_show_every_kind_of_value():
         {"name": "first", "value": 0.123456, "count": 12, "fits": True, "note": None},
         {"name": "second", "value": np.float64(1e-9), "count": 3, "fits": np.False_, "note": 2.5},
     ]
-    text = printed(records("Things", rows))
+    text = printed(table("Things", rows))
     assert "Things" in text
     lines = [line.replace("│", " ").split() for line in text.splitlines()]
     assert ["first", "0.1235", "12", "yes", "–"] in lines
@@ -38,13 +38,13 @@ def test_records_show_every_kind_of_value():
 
 
 def test_verdicts_have_their_colours():
-    table = records("", [{"verdict": "violated"}, {"verdict": "holds"}])
-    styles = [cell.style for cell in table.columns[0].cells]
+    made = table("", [{"verdict": "violated"}, {"verdict": "holds"}])
+    styles = [cell.style for cell in made.columns[0].cells]
     assert styles == ["bold red", "green"]
 
 
 def test_no_rows_is_an_empty_table():
-    assert records("Nothing", []).row_count == 0
+    assert table("Nothing", []).row_count == 0
 
 
 def row(claim, ratio, verdict="holds", kind="inequality"):
@@ -129,7 +129,7 @@ def test_verify_shows_the_summary_and_details_when_asked():
 def test_claims_by_pattern_with_their_statements():
     done = run("claims", "ss.thm1.kl,ss.delta*")
     heads = [line.split("  ") for line in done.stdout.splitlines() if line.startswith("ss.")]
-    assert heads[0] == ["ss.thm1.kl", "refuted", "SS (9)"]
+    assert heads[0] == ["ss.thm1.kl", "refuted", "SS (9)", "the bound on KL at the best soup"]
     assert {head[0].split(".")[1] for head in heads} == {"thm1", "delta"}
     assert r"KL(\pi_w\|\tilde\pi_{\lambda^*}) \le" in done.stdout
     assert "broken by  kl-natural" in done.stdout

@@ -22,6 +22,7 @@ from .files import DEEPEST, deeper, read_object, to_json, write_object
 from .shown import html_table, short
 
 EPS = float(np.finfo(np.float64).eps)
+LONGEST = 80  # letters of a list that a notebook shows whole
 
 
 class Instance:
@@ -129,7 +130,7 @@ def nudged(values: Array, seed: int) -> Array:
 
 
 def _said(value: Any) -> str:
-    """A field in a few words: short lists whole, of tables the shape and the range."""
+    """A field in a few words: short lists whole, of long ones the length, of tables shape and range."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_said(inner)}" for key, inner in value.items())
     if isinstance(value, np.ndarray) and value.size > 6:
@@ -137,4 +138,8 @@ def _said(value: Any) -> str:
         return f"{shape} numbers from {short(float(value.min()))} to {short(float(value.max()))}"
     if isinstance(value, np.ndarray):
         return str(value.tolist())
-    return short(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return short(value)
+    if isinstance(value, list) and len(str(value)) > LONGEST:
+        return f"{len(value)} entries"
+    return str(value)

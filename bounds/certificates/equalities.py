@@ -36,12 +36,12 @@ def _residuals(rows: fmpq_mat, fields: list[list[arb]]) -> Iterator[tuple[int, i
 
 
 def lemma1(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(6): ``Q = psi·nu`` with one nu for all steps, for every Q_k and Q_w."""
+    """(6): ``Q = ψ·ν`` with one ν for all steps, for every Q_k and Q_w."""
     yield from _lemma1(values, values.world.used)
 
 
 def lemma1_per_step(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(6) with a nu_t for each step."""
+    """(6) with a ν_t for each step."""
     for t in range(values.world.steps):
         yield from _lemma1(values, [p for p in values.world.used if p[0] == t])
 
@@ -53,7 +53,7 @@ def _lemma1(values: Values, places: list[tuple[int, int]]) -> Iterator[Sides]:
 
 
 def single_exponential(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``∫_b e^{psi(s)·nu_ref(b)} db = e^{psi(s)·nu}``: then mean_a log ref(a|s) is linear in psi(s)."""
+    """``∫_b e^{ψ(s)·ν_ref(b)} db = e^{ψ(s)·ν}``: then mean_a log ref(a|s) is linear in ψ(s)."""
     rows, contexts = state_rows(values.world)
     laws = [values.world.row_of[s] for s in contexts]
     logs = [total([arb(x / sum(law, fmpq(0))).log() for x in law]) / len(law) for law in laws]
@@ -87,7 +87,7 @@ def unrolling(values: Values, point: Point | None) -> Iterator[Sides]:
 
 
 def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(13): the law of the next L tokens is a softmax linear in psi((s,a))."""
+    """(13): the law of the next L tokens is a softmax linear in ψ((s,a))."""
     world = values.world
     places = [
         (t, s) for t, s in world.used if t + world.order < world.steps and s not in world.ended
@@ -111,9 +111,9 @@ def forward_law(values: Values, point: Point | None) -> Iterator[Sides]:
 
 
 def _to_kernel(values: Values, *, shift: bool) -> Iterator[Sides]:
-    """Distance of ``log ref`` from ``psi(s)·nu(a) − ‖nu(a)‖²/2``, up to a constant of s, nu by least squares.
+    """Distance of ``log ref`` from ``ψ(s)·ν(a) − ‖ν(a)‖²/2``, up to a constant of s, ν by least squares.
 
-    shift: with the common shift that makes the ``‖nu(a)‖²`` most alike, and nothing where exact
+    shift: with the common shift that makes the ``‖ν(a)‖²`` most alike, and nothing where exact
     elimination finds more freedom than that. Nothing where the rows have not full column rank.
     """
     rows, contexts = state_rows(values.world)
@@ -152,12 +152,12 @@ def _to_kernel(values: Values, *, shift: bool) -> Iterator[Sides]:
 
 
 def gaussian(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``ref ∝ exp(−‖psi(s) − nu'(a)‖²/2)`` for some nu': then the tokens lie on one sphere."""
+    """``ref ∝ exp(−‖ψ(s) − ν'(a)‖²/2)`` for some ν': then the tokens lie on one sphere."""
     yield from _to_kernel(values, shift=True)
 
 
 def gaussian_given(values: Values, point: Point | None) -> Iterator[Sides]:
-    """The same at the nu of least squares."""
+    """The same at the ν of least squares."""
     yield from _to_kernel(values, shift=False)
 
 

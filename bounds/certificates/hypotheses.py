@@ -1,7 +1,7 @@
 """The hypotheses of the claims, decided in exact rationals, never in balls.
 
-Balls cannot prove an equality. Where a claim needs the nu of Lemma 1 the feature rows of the
-reachable (t, s') must be linearly independent, which rational elimination decides: then every nu
+Balls cannot prove an equality. Where a claim needs the ν of Lemma 1 the feature rows of the
+reachable (t, s') must be linearly independent, which rational elimination decides: then every ν
 exists.
 """
 
@@ -33,12 +33,12 @@ def left_null(rows: fmpq_mat) -> list[list[fmpq]]:
 
 
 def independent(world: Instance) -> Outcome:
-    """Feature rows of the reachable (t, s') are linearly independent: every nu exists."""
+    """Feature rows of the reachable (t, s') are linearly independent: every ν exists."""
     single = [next(iter(row)) for row in world.psi.values() if len(row) == 1]
     one_hot = len(single) == len(world.psi)  # the rank is read off, for any number of rows
     rank = len(set(single)) if one_hot else world.rows(world.used).rank()
     if rank == len(world.used):
-        return True, "rows independent, so every nu exists"
+        return True, "rows independent, so every ν exists"
     return None, f"feature rows have rank {rank} < {len(world.used)}: balls cannot prove equality"
 
 
@@ -55,7 +55,7 @@ def linear_rewards(world: Instance) -> Outcome:
 
 
 def softmax(world: Instance) -> Outcome:
-    """``ref = softmax(psi(s)·nu(a))`` at every reachable context that has a feature; exact.
+    """``ref = softmax(ψ(s)·ν(a))`` at every reachable context that has a feature; exact.
 
     With ``yᵀΨ = 0``, y integer, it says ``Π_s (ref(a|s)/ref(b|s))^{y_s} = 1`` for all tokens a, b.
     """
@@ -74,14 +74,14 @@ def softmax(world: Instance) -> Outcome:
                 product *= (world.row_of[s][a] / b) ** power
             if product != 1:
                 away = float(abs(arb(product).log()) / scale)
-                return False, f"log ref leaves the span of psi(s) by about {away:.2g} nats"
+                return False, f"log ref leaves the span of ψ(s) by about {away:.2g} nats"
     return True, ""
 
 
 def state_rows(
     world: Instance, places: list[tuple[int, int]] | None = None
 ) -> tuple[list[dict[int, fmpq]], list[int]]:
-    """Features psi(s) and contexts s of reachable states; the start only where it has a feature.
+    """Features ψ(s) and contexts s of reachable states; the start only where it has a feature.
 
     places: the (t, s') to list instead of all that are states later. A row that several steps
     share is listed once.
@@ -124,7 +124,7 @@ def nonnegative_rewards(world: Instance) -> Outcome:
 
 
 def constant_norm(world: Instance) -> Outcome:
-    """``‖psi‖²`` is one rational on all reachable (t, s')."""
+    """``‖ψ‖²`` is one rational on all reachable (t, s')."""
     norms = {square(row) for row in world.psi.values()}
     return (True, "") if len(norms) == 1 else (False, f"{len(norms)} different feature norms")
 

@@ -98,7 +98,7 @@ class Instance:
     moves: context s -> [(next context, ref)] over allowed tokens, of sum 1. states: for each step
     the reachable contexts; used: the reachable (t, s'). rewards: [K][S]. psi: (t, s') -> feature
     row {coordinate: value}. ended: last token is eos, nothing follows. row_of: context -> weight
-    of every token but bos. width: coordinates of psi. tokens, eos, bos: of the vocabulary.
+    of every token but bos. width: coordinates of ψ. tokens, eos, bos: of the vocabulary.
     """
 
     steps: int

@@ -68,18 +68,18 @@ def soup_tilt(values: Values, t: int, s: int, u: list[arb]) -> Tilt:
 
 
 def logit_length(values: Values, u: list[arb]) -> arb:
-    """``‖nu_w − Σ u_k nu_k‖/β``, the last factor of (9) in nats."""
+    """``‖ν_w − Σ u_k ν_k‖/β``, the last factor of (9) in nats."""
     rows = zip(*values.logit_nus, strict=True)
     return length([w - total([c * x for c, x in zip(u, k, strict=True)]) for *k, w in rows])
 
 
 def reference_norm(values: Values, t: int, s: int) -> arb:
-    """``E_ref‖psi((s,·))‖``."""
+    """``E_ref‖ψ((s,·))‖``."""
     return total([p * x for p, x in zip(values.p[s], values.at(t, s, values.norms), strict=True)])
 
 
 def mean_length(values: Values, t: int, s: int, law: list[arb], *, absolute: bool = False) -> arb:
-    """``‖E psi((s,·))‖`` under a law; absolute: of ``E |psi|``, coordinate by coordinate."""
+    """``‖E ψ((s,·))‖`` under a law; absolute: of ``E |ψ|``, coordinate by coordinate."""
     mean: dict[int, arb] = {}
     for p, x in zip(law, values.next[s], strict=True):
         for i, c in values.world.psi[t, x].items():
@@ -98,7 +98,7 @@ def _kl_at(values: Values, point: Point, t: int, s: int, size: arb) -> Sides:
 
 
 def kl(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(9) at the start: ``KL(π_w‖π~) ≤ (E_{π_w}‖psi‖ + E_ref‖psi‖)·‖nu_w − Σ u_k nu_k‖/β``."""
+    """(9) at the start: ``KL(π_w‖π~) ≤ (E_{π_w}‖ψ‖ + E_ref‖ψ‖)·‖ν_w − Σ u_k ν_k‖/β``."""
     assert point is not None
     yield _kl_at(values, point, 0, values.world.start, logit_length(values, point.u))
 
@@ -130,7 +130,7 @@ def simplex(values: Values, point: Point | None) -> Iterator[Sides]:
 
 
 def kl_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
-    """(14) as printed: ``KL(π_w‖π~) ≤ (‖E_{π_w} psi‖ + ‖E_ref |psi|‖)·‖nu_w − Σ u_k nu_k‖/β``."""
+    """(14) as printed: ``KL(π_w‖π~) ≤ (‖E_{π_w} ψ‖ + ‖E_ref |ψ|‖)·‖ν_w − Σ u_k ν_k‖/β``."""
     assert point is not None
     size = logit_length(values, point.u)
     for t, s in states(values):
@@ -144,8 +144,8 @@ def kl_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
 def gap(values: Values, point: Point | None) -> Iterator[Sides]:
     """(10) at the start, in reward units:
 
-    ``V_w − J ≤ E_π_[Σ‖psi‖]·‖Σ_k (w_k − v_k) nu_rk‖ + β Σ_k Δ_k max(0, −u_k)
-    + E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖``.
+    ``V_w − J ≤ E_π_[Σ‖ψ‖]·‖Σ_k (w_k − v_k) ν_rk‖ + β Σ_k Δ_k max(0, −u_k)
+    + E_ref‖ψ‖·‖ν_w − Σ u_k ν_k‖``.
 
     π_ minimises ``E Σ_t Σ_k (w_k − v_k) r_k``; where several policies may, the one with the longest
     features, which makes the right side largest.
@@ -194,7 +194,7 @@ def _partition_drop(values: Values, point: Point, t: int, s: int) -> arb:
 
 
 def _lipschitz(values: Values, point: Point | None, *, of_mean: bool, unit: arb) -> Iterator[Sides]:
-    """A drop of log-partitions against ``E_ref‖psi‖`` (of_mean: ``‖E_ref |psi|‖``) times the logit error.
+    """A drop of log-partitions against ``E_ref‖ψ‖`` (of_mean: ``‖E_ref |ψ|‖``) times the logit error.
 
     unit: what both are multiplied by, β for C(s), −1 for the sign that (9) needs.
     """
@@ -209,22 +209,22 @@ def _lipschitz(values: Values, point: Point | None, *, of_mean: bool, unit: arb)
 
 
 def proof_lipschitz(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``V_w − β log E_ref e^{Σ u_k Q_k/β} ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖`` at every state."""
+    """``V_w − β log E_ref e^{Σ u_k Q_k/β} ≤ E_ref‖ψ‖·‖ν_w − Σ u_k ν_k‖`` at every state."""
     yield from _lipschitz(values, point, of_mean=False, unit=values.beta)
 
 
 def proof_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
-    """The same with ``‖E_ref |psi|‖``."""
+    """The same with ``‖E_ref |ψ|‖``."""
     yield from _lipschitz(values, point, of_mean=True, unit=values.beta)
 
 
 def kl_step(values: Values, point: Point | None) -> Iterator[Sides]:
-    """``log E_ref e^{Σ u_k Q_k/β} − V_w/β ≤ E_ref‖psi‖·‖nu_w − Σ u_k nu_k‖/β`` at every state."""
+    """``log E_ref e^{Σ u_k Q_k/β} − V_w/β ≤ E_ref‖ψ‖·‖ν_w − Σ u_k ν_k‖/β`` at every state."""
     yield from _lipschitz(values, point, of_mean=False, unit=arb(-1))
 
 
 def kl_step_norm_of_mean(values: Values, point: Point | None) -> Iterator[Sides]:
-    """The same with ``‖E_ref |psi|‖``."""
+    """The same with ``‖E_ref |ψ|‖``."""
     yield from _lipschitz(values, point, of_mean=True, unit=arb(-1))
 
 

@@ -169,7 +169,7 @@ class Values:
 
     @cached_property
     def norms(self) -> Field:
-        """``‖psi(t, s')‖₂``."""
+        """``‖ψ(t, s')‖₂``."""
         rows = self.world.psi.items()
         return {place: arb(square(row)).sqrt() for place, row in rows}
 
@@ -183,7 +183,7 @@ class Values:
 
     @cached_property
     def logit_nus(self) -> list[list[arb]]:
-        """nu of every ``Q_k/β`` and, last, of ``Q_w/β``."""
+        """ν of every ``Q_k/β`` and, last, of ``Q_w/β``."""
         return [self.coordinates(Q) for Q in self.Q]
 
     @cached_property
@@ -194,11 +194,11 @@ class Values:
 
     @cached_property
     def reward_nus(self) -> list[list[arb]]:
-        """nu of every r_k."""
+        """ν of every r_k."""
         return [self.coordinates(r) for r in self.rewards]
 
     def coordinates(self, x: Field) -> list[arb]:
-        """The (least-norm) nu with ``psi·nu = x`` on the reachable rows, which are independent."""
+        """The (least-norm) ν with ``ψ·ν = x`` on the reachable rows, which are independent."""
         if self._inverse is None:
             return [x[p] / next(iter(self.world.psi[p].values())) for p in self.world.used]
         field = [x[p] for p in self.world.used]

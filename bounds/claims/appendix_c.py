@@ -255,6 +255,7 @@ TABLE: tuple[Claim, ...] = (
         r"S_n^{-1} = S_{n-1}^{-1} + \sigma(1-\sigma)\Delta\Delta^\top "
         r"\text{ is one Newton step of (20)}",
         "proved", newton, "the exact minimiser of (20) with its loss expanded to second order",
+        title="the update of λ is one Newton step",
     ),
     _claim(
         "ss.appC.iterated",
@@ -262,6 +263,7 @@ TABLE: tuple[Claim, ...] = (
         r"\to \arg\max_\lambda \log\sigma(\lambda^\top\Delta) + \log q_{n-1}(\lambda)",
         "refuted", iterated, "the pull towards the prior mean is left out from the second step on",
         true_when="it stops after the first step, or ΔᵀS_{n−1}Δ = 0", true_by=("ss.appC",),
+        title="the update repeated finds the maximum",
     ),
     _claim(
         "ss.appC.iterated.repaired",
@@ -270,5 +272,6 @@ TABLE: tuple[Claim, ...] = (
         r"\log\sigma(\lambda^\top\Delta) + \log q_{n-1}(\lambda)",
         "proved", iterated_repaired, "Newton's method on a strictly convex function",
         NEWTON_CONTRACTS,
+        title="the update repeated, mended",
     ),
 )  # fmt: skip

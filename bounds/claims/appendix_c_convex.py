@@ -126,6 +126,7 @@ TABLE: tuple[Claim, ...] = (
         "the mean loss is not convex in the variance of a margin", world=FORMAT,
         true_when="the parameters are λ̄ and the Cholesky factor of S",
         true_by=("ss.appC.convex.repaired",),
+        title="the variational objective is convex",
     ),
     Claim(
         "ss.appC.convex.repaired", "ours",
@@ -133,5 +134,6 @@ TABLE: tuple[Claim, ...] = (
         r"(\bar\lambda, L)",
         "proved", "inequality", "instance", by_factor,
         "a margin is linear in (λ̄, L)", world=FORMAT,
+        title="the variational objective, mended",
     ),
 )  # fmt: skip

@@ -91,9 +91,9 @@ def _fit_sides(fit: Fit, facts: Facts) -> Sides:
 
 
 def lemma1(facts: Facts) -> Sides:
-    """(6): one nu with ``Q*(t,s,a) = psi((s,a))·nu`` on all reachable triples, for every Q.
+    """(6): one ν with ``Q*(t,s,a) = ψ((s,a))·ν`` on all reachable triples, for every Q.
 
-    lhs: largest residual of the least-squares nu over Q_1..Q_K and Q_w; rhs: 0 (reward units).
+    lhs: largest residual of the least-squares ν over Q_1..Q_K and Q_w; rhs: 0 (reward units).
     """
     return _fit_sides(facts.value_fit, facts)
 
@@ -101,8 +101,8 @@ def lemma1(facts: Facts) -> Sides:
 def lemma1_independent(facts: Facts) -> Sides:
     """(6) where the feature rows of the reachable (t, s') are independent.
 
-    Proof. As many independent rows as equations: ``psi·nu = Q`` has a solution for any table Q.
-    lhs: ``psi((s,a))·nu``, rhs: ``Q(t,s,a)`` (reward units), where the least-squares nu misses Q
+    Proof. As many independent rows as equations: ``ψ·ν = Q`` has a solution for any table Q.
+    lhs: ``ψ((s,a))·ν``, rhs: ``Q(t,s,a)`` (reward units), where the least-squares ν misses Q
     most; where that is rounding, where abs(Q) is largest.
     """
     fit, missed = facts.value_fit, lemma1(facts)
@@ -118,7 +118,7 @@ def lemma1_independent(facts: Facts) -> Sides:
 
 
 def lemma1_any_reward(facts: Facts) -> Sides:
-    """(6) with Assumption 1 read as it stands: *any* function of the reachable (t, s') is linear in psi.
+    """(6) with Assumption 1 read as it stands: *any* function of the reachable (t, s') is linear in ψ.
 
     Proof: Q* is one. The indicators of the places are linear too, so there are at least as many
     coordinates as places, and the features are a table in disguise. Features that do not know the step
@@ -132,7 +132,7 @@ def lemma1_any_reward(facts: Facts) -> Sides:
 
 
 def lemma1_per_step(facts: Facts) -> Sides:
-    """(6) with a nu_t of its own for each step."""
+    """(6) with a ν_t of its own for each step."""
     fields = np.concatenate([facts.sol.Q, facts.sol.Q_w[None]])
     return _fit_sides(facts.features.fit_each_step(fields, facts.mdp.beta), facts)
 
@@ -227,21 +227,25 @@ TABLE = (
         "ss.asm0", "SS §3", r"\pi_{ref}(a|s) \propto \exp(\psi(s)^\top\nu_{ref}(a))",
         "set-up", "equality", "instance", AsClaim(SOFTMAX_REFERENCE),
         "the section's set-up: reported, it alone makes no row not-applicable",
+        title="the reference policy is a softmax of the features",
     ),
     Claim(
         "ss.asm1", "SS (5)", r"r(s,a) = \psi((s,a))^\top\nu_r",
         "hypothesis", "equality", "instance", AsClaim(LINEAR_REWARDS),
         "Assumption 1, one vector for all steps",
+        title="rewards are linear in the features",
     ),
     Claim(
         "ss.asm2", "SS Asm 2", r"P(a_t \mid s_t) = P(a_t \mid \text{last } L \text{ tokens})",
         "hypothesis", "equality", "instance", AsClaim(DECODABLE),
         "true of a token MDP by construction",
+        title="the last L tokens decide what follows",
     ),
     Claim(
         "ss.eq2-4", "SS (2)–(4)", r"V(s) = \beta\log E_{ref}\exp(Q(s,a)/\beta)",
         "proved", "equality", "instance", three_methods,
         "backward induction; checked against enumeration and a cone program",
+        title="soft values and optimal policies",
     ),
     Claim(
         "ss.lemma1", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu",
@@ -249,16 +253,18 @@ TABLE = (
         "log-sum-exp of linear functions is not linear; Assumption 1 is read of the rewards at hand, of "
         "every function it is ss.lemma1.any-reward",
         hypotheses=_LINEAR, reported=(SOFTMAX_REFERENCE,),
-        true_when="V*_{t+1} is linear in psi on the reachable (t, s')",
+        true_when="V*_{t+1} is linear in ψ on the reachable (t, s')",
         true_by=("ss.lemma1.completeness",), blames="ss.proof.single-exponential",
+        title="Lemma 1: soft values are linear in the features",
     ),
     Claim(
         "ss.lemma1.per-step", "SS (6)", r"Q^*(t,s,a) = \psi((s,a))^\top\nu_t",
         "refuted", "equality", "instance", lemma1_per_step,
         "the same witness: the first step alone is not linear",
         hypotheses=_LINEAR, reported=(SOFTMAX_REFERENCE,),
-        true_when="V*_{t+1} is linear in psi on the s' reachable at t, for each t",
+        true_when="V*_{t+1} is linear in ψ on the s' reachable at t, for each t",
         true_by=("ss.lemma1.completeness",), blames="ss.proof.single-exponential",
+        title="Lemma 1 with a vector for each step",
     ),
     Claim(
         "ss.lemma1.any-reward", "SS (6)",
@@ -267,6 +273,7 @@ TABLE = (
         "proved", "equality", "instance", lemma1_any_reward,
         "Assumption 1 of every function: Q* is one of them",
         hypotheses=(EVERY_REWARD, DECODABLE),
+        title="Lemma 1 where every function is linear",
     ),
     Claim(
         "ss.lemma1.tabular", "ours",
@@ -274,10 +281,12 @@ TABLE = (
         "proved", "equality", "instance", lemma1_independent,
         "independent rows interpolate any table",
         hypotheses=(INDEPENDENT_FEATURES,),
+        title="independent features hold any value",
     ),
     Claim(
         "ss.lemma1.desirability", "ours", r"e^{V(\cdot,y)/\beta} \in \mathrm{col}(\Pi_y)",
         "proved", "equality", "instance", lemma1_desirability,
         "the language MDP is linearly solvable in the exponential (Todorov 2006)",
+        title="what is linear: the desirability exp(V/β)",
     ),
 )  # fmt: skip

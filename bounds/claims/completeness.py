@@ -14,11 +14,11 @@ from .hypotheses import LINEAR_REWARDS
 
 
 def completeness(facts: Facts) -> Sides:
-    """Given (5), ``Q*`` is linear in psi exactly as far as ``V*_{t+1}`` is, as a field on (t, s').
+    """Given (5), ``Q*`` is linear in ψ exactly as far as ``V*_{t+1}`` is, as a field on (t, s').
 
     Proof: ``Q = r + V_{t+1}`` and r is in the span, so both leave it by the same residual. Soft
     Bellman completeness, the weakest hypothesis that Lemma 1 can have. lhs, rhs: the residuals of Q
-    and of V where they differ most, or else where they are largest, at the least-squares nu; what
+    and of V where they differ most, or else where they are largest, at the least-squares ν; what
     rounding leaves of (5) counts on the right.
     """
     V = np.concatenate([facts.sol.V, facts.sol.V_w[None]])[:, 1:]
@@ -58,7 +58,7 @@ def first_order(facts: Facts) -> Sides:
 
     Proof: ``V = β log E_ref e^{R/β}`` exceeds ``E_ref R = U`` by at most ``span(R)²/(8β)`` (Hoeffding),
     and R adds up T−t−1 rewards. So Lemma 1 is true to first order in r/β, with a vector for each step,
-    where span psi is closed under E_ref (successor features of ref).
+    where span ψ is closed under E_ref (successor features of ref).
     """
     excess, bound, mask = facts.once(_first_order)
     return worst(excess, bound, mask, facts.size_of_values, ("k", "t", "s'"))
@@ -77,17 +77,20 @@ TABLE = (
         "proved", "equality", "instance", completeness,
         "Q = r + V: both leave the span by the same residual",
         hypotheses=(LINEAR_REWARDS,),
+        title="values are linear exactly as far as V is",
     ),
     Claim(
         "ss.lemma1.first-order", "ours",
         r"Q^*_t - (r + U_{t+1}) \le (T-t-1)^2\,\mathrm{span}(r)^2/(8\beta)",
         "proved", "inequality", "instance", first_order,
         "Hoeffding: the soft value is what ref earns, to first order in r/β",
+        title="values are what ref earns, to first order",
     ),
     Claim(
         "ss.lemma1.first-order.lower", "ours",
         r"0 \le Q^*_t - (r + U_{t+1})",
         "proved", "inequality", "instance", first_order_lower,
         "Jensen",
+        title="values are at least what ref earns",
     ),
 )  # fmt: skip

@@ -116,12 +116,14 @@ TABLE = (
         r"\log\frac{\bar M + \underline M - 1}{\bar M\,\underline M}",
         "proved", "inequality", "instance", delta,
         "the chord of 1/x",
+        title="the penalty Δ_k bounds the Rényi divergence",
     ),
     Claim(
         "ss.delta.tight", "ours",
         r"\text{equality where } \pi_k/\pi_{ref} \text{ takes two values}",
         "proved", "equality", "instance", delta_tight,
         "the chord meets 1/x at both ends",
+        title="the penalty is exact for two ratios",
     ),
     Claim(
         "ss.delta.renyi", "ours",
@@ -129,5 +131,6 @@ TABLE = (
         "proved", "inequality", "every", delta_renyi,
         "the ratio itself is known, so its chord is not needed",
         hypotheses=(NONZERO_LAMBDA,),
+        title="the Rényi divergence in the penalty's place",
     ),
 )  # fmt: skip

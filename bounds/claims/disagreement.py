@@ -81,16 +81,16 @@ def kl_matched(facts: Facts) -> Sides:
 
 
 def kl_matched_norms(facts: Facts) -> Sides:
-    """The printed (9) at λ = (β'/β)w, at the states where ``E_{π~}‖psi‖ ≤ E_{π_w}‖psi‖ + E_ref‖psi‖``.
+    """The printed (9) at λ = (β'/β)w, at the states where ``E_{π~}‖ψ‖ ≤ E_{π_w}‖ψ‖ + E_ref‖ψ‖``.
 
-    Proof. By ss.thm1.kl.matched and D ≥ 0 the left side is at most ``E_{π~} D/β = E_{π~}|psi·n_e|``,
-    ``n_e = nu_w/β − Σ w_k nu_k/β``, and Cauchy–Schwarz gives ``E_{π~}‖psi‖·‖n_e‖``. In particular it
+    Proof. By ss.thm1.kl.matched and D ≥ 0 the left side is at most ``E_{π~} D/β = E_{π~}|ψ·n_e|``,
+    ``n_e = ν_w/β − Σ w_k ν_k/β``, and Cauchy–Schwarz gives ``E_{π~}‖ψ‖·‖n_e‖``. In particular it
     holds wherever no norm is more than twice another.
     """
     soup = matched(facts)
     states = facts.judged & (soup.mean_norm <= facts.bespoke_norm + facts.reference_norm)
     if not states.any():
-        rule = "E_{π~}‖psi‖ > E_{π_w}‖psi‖ + E_ref‖psi‖"
+        rule = "E_{π~}‖ψ‖ > E_{π_w}‖ψ‖ + E_ref‖ψ‖"
         raise NotApplicable(f"{rule} at {facts.states_judged}")
     return kl_sides(facts, soup, facts.reference_norm, states)
 
@@ -178,12 +178,14 @@ TABLE = (
         r"\textstyle\sum_k w_k V_k - V_w = \beta\sum_k w_k KL(P_w\|P_k)",
         "proved", "equality", "instance", disagreement,
         "the laws of all that follows, telescoped",
+        title="how much tastes disagree, as a divergence",
     ),
     Claim(
         "ss.thm1.kl.matched", "ours",
         r"KL(\pi_w\|\tilde\pi)(s) \le (E_{\tilde\pi}D - E_{\pi_w}D)/\beta,\ \lambda=\tfrac{\beta'}\beta w",
         "proved", "inequality", "instance", kl_matched,
         "Jensen: at matched weights π_w is the soup tilted by −D/β",
+        title="KL at matched weights, by disagreement",
     ),
     Claim(
         "ss.thm1.kl.matched-norms", "ours",
@@ -192,6 +194,7 @@ TABLE = (
         "proved", "inequality", "instance", kl_matched_norms,
         "D ≥ 0, so one mean norm is enough",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,),
+        title="the bound on KL at matched weights",
     ),
     Claim(
         "ss.thm1.gap.apriori", "ours",
@@ -199,6 +202,7 @@ TABLE = (
         r"\sigma^2=\sum_k w_k\,\mathrm{span}(r_k-r_w)^2",
         "proved", "inequality", "optimum", gap_apriori,
         "Hoeffding twice: souping is of fourth order in how much tastes differ", zero=True,
+        title="the gap from rewards alone: of fourth order",
     ),
     Claim(
         "ss.thm1.gap.apriori.state-wise", "ours",
@@ -206,6 +210,7 @@ TABLE = (
         r"\mathrm{span}_a(D_{t+1})^2/(8\beta)",
         "proved", "inequality", "instance", gap_apriori_state_wise,
         "at matched weights the logit error is −D/β",
+        title="the gap at matched weights, state by state",
     ),
     Claim(
         "ss.thm1.gap.learnt", "ours",
@@ -213,5 +218,6 @@ TABLE = (
         r"+ \|\hat w-w\|_1\max_k\mathrm{span}_a Q_k)^2/(8\beta)",
         "proved", "inequality", "instance", gap_learnt,
         "learnt weights move the logit error by at most ‖ŵ − w‖₁ spans",
+        title="the gap with learnt weights",
     ),
 )  # fmt: skip

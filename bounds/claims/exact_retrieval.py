@@ -109,6 +109,7 @@ TABLE: tuple[Claim, ...] = (
         "ex.drift", "EX (17)", r"r^2/4 \le \max_j\|\bar\mu - \mu_j\|^2",
         "proved", "inequality", "instance", drift, "the triangle inequality between two topics",
         hypotheses=(TOPICS_SEPARATED,), world=FORMAT,
+        title="pooling is far from some topic",
     ),
     Claim(
         "ex.alg2.nearest", "EX Alg. 2, Thm 5.2",
@@ -117,5 +118,6 @@ TABLE: tuple[Claim, ...] = (
         "a nearest prompt keeps the noise that a centre averages out",
         hypotheses=(NOISE_CENTRED,), world=FORMAT,
         true_when="‖ε‖ < r/4 for every prompt: then neither errs",
+        title="the nearest prompt finds the topic",
     ),
 )  # fmt: skip

@@ -246,12 +246,14 @@ TABLE: tuple[Claim, ...] = (
         r"\arg\max_\pi E_\pi r - \beta KL(\pi\|\pi_{base}) = \pi_{base}\,e^{r/\beta}/Z",
         "proved", "equality", closed_form, "the shortfall of any policy is β KL(π‖π_r)",
         [ATTRIBUTES_TILT],
+        title="the tilted policy is optimal",
     ),
     _claim(
         "ex.eq10", "EX (10), (11)",
         r"\arg\max_A p^*(y_w \succ y_l \mid x, A) = \arg\max_A \log\pi^A(y_w|x) - \log\pi^A(y_l|x)",
         "proved", "equality", one_pair, "the logistic function is increasing",
         [ATTRIBUTES_TILT],
+        title="attributes for one pair: margins will do",
     ),
     _claim(
         "ex.eq10.averaged", "EX (10)–(13)",
@@ -259,11 +261,13 @@ TABLE: tuple[Claim, ...] = (
         "refuted", "equality", several_pairs, "a mean of margins is not a mean of their log σ",
         [ATTRIBUTES_TILT, PAIRS_SEVERAL],
         true_when="there is one pair", true_by=("ex.eq10",),
+        title="attributes for many pairs: margins will do",
     ),
     _claim(
         "ex.thm5.1", "EX Thm 5.1, (14)", _GREEDY,
         "proved", "inequality", theorem, "each step closes a share γ/k of the shortfall",
         [F_NORMALISED, F_MONOTONE, F_WEAKLY_SUBMODULAR],
+        title="greedy selection's guarantee",
     ),
     _claim(
         "ex.thm5.1.filter", "EX App. B.1.2", _GREEDY + r"\text{ with the filter } \Delta(a|S) > 0",
@@ -271,5 +275,6 @@ TABLE: tuple[Claim, ...] = (
         "the filter keeps F(S_t) from falling, not F(S_t ∪ S*) from falling below F(S*)",
         [F_NORMALISED, F_WEAKLY_SUBMODULAR],
         true_when="F is monotone: then the filter changes nothing", true_by=("ex.thm5.1",),
+        title="greedy selection's guarantee with the filter",
     ),
 )  # fmt: skip

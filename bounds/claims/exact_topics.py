@@ -259,16 +259,19 @@ TABLE: tuple[Claim, ...] = (
         "ex.eq17.stratified", _POOL + r"\quad (n_c \text{ fixed})",
         "proved", "equality", stratified, "as Theorem 5.2 states it: bias and variance of a mean",
         TOPICS_STRATIFIED,
+        title="the error of pooling, topics fixed",
     ),
     _claim(
         "ex.eq17.iid", _POOL + r"\quad (t(x_i) \sim p)",
         "refuted", "equality", drawn, "its proof draws the topics: the between-topic variance is missing",
         true_when="n_c is fixed and p_c = n_c/m, as Theorem 5.2 has it, or all centres agree",
         true_by=("ex.eq17.stratified",),
+        title="the error of pooling, topics drawn",
     ),
     _claim(
         "ex.eq17.iid.repaired", _POOL + r" + \tfrac1m\textstyle\sum_c p_c\|\mu_c-\bar\mu\|^2",
         "proved", "equality", drawn_repaired, "the law of total variance",
+        title="the error of pooling, topics drawn, mended",
     ),
     _claim(
         "ex.eq19", r"E\|\hat\mu_{ret}-\mu_j\|^2 \le tr\,\Sigma_j/n_j + 4\delta r^2",
@@ -276,11 +279,13 @@ TABLE: tuple[Claim, ...] = (
         NOISE_SUBGAUSSIAN, NOISE_SMALL, TOPICS_SEPARATED, SAMPLES_ENOUGH,
         true_when="P_err D² + E[1_err max_c ‖μ̂_c − μ_c‖²] ≤ 2δr², D the diameter of the centres",
         true_by=("ex.eq19.repaired",),
+        title="the error of retrieval",
     ),
     _claim(
         "ex.eq19.repaired",
         r"E\|\hat\mu_{ret}-\mu_j\|^2 \le tr\,\Sigma_j/n_j + 2P_{err}D^2 + "
         r"2E[1_{err}\max_c\|\hat\mu_c-\mu_c\|^2]",
         "proved", "inequality", retrieval_repaired, "the triangle inequality where ĵ is wrong",
+        title="the error of retrieval, mended",
     ),
 )  # fmt: skip

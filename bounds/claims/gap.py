@@ -50,8 +50,8 @@ def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
     return {
         "reward term": path * reward_error, "penalty": penalty,
         "logit term": norm_ref * logit_error,
-        "E_min Σ‖psi‖": path, "reward error": reward_error, "E_min Σ‖psi‖ ±": doubt,
-        "E_ref‖psi‖": norm_ref, "logit error": logit_error,
+        "E_min Σ‖ψ‖": path, "reward error": reward_error, "E_min Σ‖ψ‖ ±": doubt,
+        "E_ref‖ψ‖": norm_ref, "logit error": logit_error,
     }  # fmt: skip
 
 
@@ -60,9 +60,9 @@ def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
     mdp = facts.mdp
     radius = facts.reward_fit.radius[:-1]
     mismatch = np.abs(mdp.w) + np.abs(soup.lam) / soup.size
-    rewards = terms["E_min Σ‖psi‖"] * float(mismatch @ radius)
-    logits = terms["E_ref‖psi‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
-    tie = terms["E_min Σ‖psi‖ ±"] * terms["reward error"]
+    rewards = terms["E_min Σ‖ψ‖"] * float(mismatch @ radius)
+    logits = terms["E_ref‖ψ‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
+    tie = terms["E_min Σ‖ψ‖ ±"] * terms["reward error"]
     return rewards + logits + tie + penalty_rounding(facts, soup)
 
 
@@ -88,7 +88,7 @@ def gap(facts: Facts, soup: Soup) -> Sides:
 
 
 def reward_distances(facts: Facts) -> Array:
-    """``‖nu_rw − nu_rk‖`` [K]."""
+    """``‖ν_rw − ν_rk‖`` [K]."""
     nu = facts.reward_fit.nu
     return np.asarray(np.linalg.norm(nu[-1] - nu[:-1], axis=1))
 
@@ -96,8 +96,8 @@ def reward_distances(facts: Facts) -> Array:
 def gap_minimal(facts: Facts, soup: Soup) -> Sides:
     """(10) with the two broken steps of its proof repaired and nothing else changed.
 
-    ``gap ≤ Σ_k (|λ_k|/|λ|₁) E_{π_k}[Σ‖psi‖]·‖nu_rw − nu_rk‖ + (β²/β')Σ Δ_k max(0, −λ_k)
-    + E_{π_w}‖psi((s,·))‖·‖nu_w − (β/β')Σ λ_k nu_k‖``.
+    ``gap ≤ Σ_k (|λ_k|/|λ|₁) E_{π_k}[Σ‖ψ‖]·‖ν_rw − ν_rk‖ + (β²/β')Σ Δ_k max(0, −λ_k)
+    + E_{π_w}‖ψ((s,·))‖·‖ν_w − (β/β')Σ λ_k ν_k‖``.
 
     Proof. J(λ) is at least every ``V_w^{π_k}``, hence at least their mean with weights
     ``|λ_k|/|λ|₁``, and ``V_w^{π_k} − V_k = E_{π_k} Σ(r_w − r_k)``: Cauchy–Schwarz for each k under
@@ -178,8 +178,8 @@ def gap_sharp(facts: Facts, soup: Soup) -> Sides:
 def feature_rate(facts: Facts, soup: Soup, norm: float | None = None) -> Array:
     """Bound [T, S] on ``KL(π~_λ‖π_w)`` through features: the better of diameter and Jeffreys.
 
-    ``(diam_a psi((s,·))·n)²/8`` and ``(E_{π~_λ}‖psi‖ + E_{π_w}‖psi‖)·n`` with
-    ``n = ‖nu_w/β − Σ λ_k nu_k/β'‖``. norm: n·β' if it is not to be the soup's.
+    ``(diam_a ψ((s,·))·n)²/8`` and ``(E_{π~_λ}‖ψ‖ + E_{π_w}‖ψ‖)·n`` with
+    ``n = ‖ν_w/β − Σ λ_k ν_k/β'‖``. norm: n·β' if it is not to be the soup's.
     """
     n = (soup.logit_norm if norm is None else norm) / soup.beta_prime
     by_diameter = formulas.hoeffding(facts.features.diameters * n)
@@ -190,7 +190,7 @@ def feature_rate(facts: Facts, soup: Soup, norm: float | None = None) -> Array:
 def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     """ss.thm1.gap.sharp through features, at each state by the better of two bounds.
 
-    ``span_a e ≤ diam_a psi((s,·))·‖nu_w/β − Σ λ_k nu_k/β'‖`` in Hoeffding's bound, or Jeffreys'
+    ``span_a e ≤ diam_a ψ((s,·))·‖ν_w/β − Σ λ_k ν_k/β'‖`` in Hoeffding's bound, or Jeffreys'
     divergence as in ss.thm1.kl.repaired.
     """
     of_kl = feature_rate(facts, soup)
@@ -200,7 +200,7 @@ def gap_sharp_features(facts: Facts, soup: Soup) -> Sides:
     return by_divergence(facts, soup, of_kl, error)
 
 
-_WHEN = "‖psi‖ = c, β|λ*|₁ = β' and T·c·‖nu_w/β − Σ λ*_k nu_k/β'‖ ≤ 2"
+_WHEN = "‖ψ‖ = c, β|λ*|₁ = β' and T·c·‖ν_w/β − Σ λ*_k ν_k/β'‖ ≤ 2"
 
 TABLE = (
     Claim(
@@ -213,6 +213,7 @@ TABLE = (
         "A(s): each specialist has a policy of its own; what is left sees the first step only, under ref",
         hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS), reported=(SOFTMAX_REFERENCE,),
         true_when=_WHEN, true_by=("ss.thm1.gap.constant-norm.conditional",), blames="ss.proof.A",
+        title="the bound on the gap at the best soup",
     ),
     Claim(
         "ss.thm1.gap.constant-norm", "ours",
@@ -222,6 +223,7 @@ TABLE = (
         hypotheses=(*THEOREM, NONZERO_LAMBDA, NONNEGATIVE_REWARDS, CONSTANT_NORM),
         reported=(SOFTMAX_REFERENCE,),
         true_when=_WHEN, true_by=("ss.thm1.gap.constant-norm.conditional",), blames="ss.proof.A",
+        title="the bound on the gap where features have one norm",
     ),
     Claim(
         "ss.thm1.gap.minimal", "ours",
@@ -235,6 +237,7 @@ TABLE = (
             BEATS_ONE_HOT,
         ),
         reported=(SOFTMAX_REFERENCE,),
+        title="the bound on the gap, mended and nothing else",
     ),
     Claim(
         "ss.thm1.gap.identity", "ours",
@@ -243,6 +246,7 @@ TABLE = (
         r" + (\beta'/|\lambda|_1 - \beta)KL(\tilde\pi_\lambda\|\pi_{ref})]",
         "proved", "equality", "every", gap_identity,
         "performance difference, telescoped", zero=True,
+        title="what the gap is",
     ),
     Claim(
         "ss.thm1.gap.sharp", "ours",
@@ -252,6 +256,7 @@ TABLE = (
         "proved", "inequality", "every", gap_sharp,
         "Hoeffding's lemma in the identity; at full budget it vanishes with the logit error",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="the gap by the span of the logit error",
     ),
     Claim(
         "ss.thm1.gap.sharp-features", "ours",
@@ -261,5 +266,6 @@ TABLE = (
         "proved", "inequality", "every", gap_sharp_features,
         "Cauchy–Schwarz inside the sharp bound",
         hypotheses=(LINEAR_VALUES, IN_DOMAIN), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="the gap by the diameter of the features",
     ),
 )  # fmt: skip

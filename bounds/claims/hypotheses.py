@@ -19,9 +19,9 @@ Rows = tuple[Array, IntArray]
 
 
 def reference_rows(instance: InstanceFacts) -> tuple[Array, Array, IntArray]:
-    """Features psi(s), ``log ref`` [n, A'] and indices [n] of reachable contexts, read-only.
+    """Features ψ(s), ``log ref`` [n, A'] and indices [n] of reachable contexts, read-only.
 
-    psi(s) at t ≥ 1 is the feature of the step before; the start has ``start_feature``, or that of
+    ψ(s) at t ≥ 1 is the feature of the step before; the start has ``start_feature``, or that of
     its last L tokens if it is met again, or one of its own (then it is no row here).
     """
     mdp = instance.mdp
@@ -67,9 +67,9 @@ def _log_reference(mdp: TokenMDP, s: IntArray) -> Array:
 
 
 def softmax_reference(facts: Facts) -> Outcome:
-    """``ref = softmax(psi(s)·nu_ref(a))`` at every reachable context (ss.asm0).
+    """``ref = softmax(ψ(s)·ν_ref(a))`` at every reachable context (ss.asm0).
 
-    Equivalent to: the log-weights, centred in each row, lie in the column space of psi(s). A
+    Equivalent to: the log-weights, centred in each row, lie in the column space of ψ(s). A
     forbidden token breaks it strictly.
     """
     mdp = facts.mdp
@@ -92,7 +92,7 @@ def softmax_reference(facts: Facts) -> Outcome:
         return True, ""
     if residual <= 8 * error:
         return None, f"softmax residual {residual:.3g} is close to rounding {error:.3g}"
-    return False, f"centred log ref leaves span psi(s) by {residual:.3g} nats"
+    return False, f"centred log ref leaves span ψ(s) by {residual:.3g} nats"
 
 
 def _full_rows(facts: Facts) -> Mask:
@@ -102,13 +102,13 @@ def _full_rows(facts: Facts) -> Mask:
 
 
 def linear_rewards(facts: Facts) -> Outcome:
-    """``r ∈ span psi`` on reachable triples, one vector for all steps (ss.asm1)."""
+    """``r ∈ span ψ`` on reachable triples, one vector for all steps (ss.asm1)."""
     fit = facts.reward_fit
     return _all_exist(fit, "reward r")
 
 
 def linear_values(facts: Facts) -> Outcome:
-    """Lemma 1's conclusion for Q_1..Q_K and Q_w: the nu that Theorem 1 names exist."""
+    """Lemma 1's conclusion for Q_1..Q_K and Q_w: the ν that Theorem 1 names exist."""
     fit = facts.value_fit
     exists, why = _all_exist(fit, "Q")
     if exists is False and isinstance(facts.mdp.features, Dense):
@@ -147,7 +147,7 @@ def every_reward(facts: Facts) -> Outcome:
 
 
 def distinct_features(facts: Facts) -> Outcome:
-    """No two different contexts with L steps to come share their psi; compared exactly."""
+    """No two different contexts with L steps to come share their ψ; compared exactly."""
     rows, contexts = facts.instance.once(forward_rows)
     if rows.ndim == 1:  # one-hots
         return True, ""
@@ -212,7 +212,7 @@ def beats_one_hot(soup: Soup) -> Outcome:
 
 
 def constant_norm(facts: Facts) -> Outcome:
-    """``‖psi((s,a))‖`` is one number on all reachable triples."""
+    """``‖ψ((s,a))‖`` is one number on all reachable triples."""
     norms = np.asarray(facts.features.norms)[facts.mdp.reach.nexts]
     low, high = float(norms.min()), float(norms.max())
     if high - low <= 4 * EPS * high:
@@ -220,15 +220,15 @@ def constant_norm(facts: Facts) -> Outcome:
     return False, f"feature norms run from {low:.4g} to {high:.4g}"
 
 
-SOFTMAX_REFERENCE = Hypothesis("ss.asm0", "ref is a softmax of psi(s)", softmax_reference)
-LINEAR_REWARDS = Hypothesis("ss.asm1", "rewards are linear in psi", linear_rewards)
+SOFTMAX_REFERENCE = Hypothesis("ss.asm0", "ref is a softmax of ψ(s)", softmax_reference)
+LINEAR_REWARDS = Hypothesis("ss.asm1", "rewards are linear in ψ", linear_rewards)
 DECODABLE = Hypothesis("ss.asm2", "L-step decodability", decodable)
-LINEAR_VALUES = Hypothesis("q-linear", "Q_1..Q_K and Q_w are linear in psi", linear_values)
+LINEAR_VALUES = Hypothesis("q-linear", "Q_1..Q_K and Q_w are linear in ψ", linear_values)
 INDEPENDENT_FEATURES = Hypothesis(
     "features-independent", "feature rows are independent", independent_features
 )
 EVERY_REWARD = Hypothesis(
-    "every-reward-linear", "every function of the reachable (t, s') is linear in psi", every_reward
+    "every-reward-linear", "every function of the reachable (t, s') is linear in ψ", every_reward
 )
 DISTINCT_FEATURES = Hypothesis(
     "features-distinct", "different contexts have different features", distinct_features
@@ -239,4 +239,4 @@ NONZERO_LAMBDA = Hypothesis("lambda-nonzero", "λ ≠ 0", nonzero_weights, "lamb
 NONNEGATIVE_REWARDS = Hypothesis("rewards-nonnegative", "r_k ≥ 0", nonnegative_rewards)
 NONNEGATIVE_VALUES = Hypothesis("values-nonnegative", "V_k ≥ 0 at the start", nonnegative_values)
 BEATS_ONE_HOT = Hypothesis("beats-one-hot", "J(λ) ≥ every V_w^{π_k}", beats_one_hot, "lambda")
-CONSTANT_NORM = Hypothesis("features-constant-norm", "‖psi‖ is constant", constant_norm)
+CONSTANT_NORM = Hypothesis("features-constant-norm", "‖ψ‖ is constant", constant_norm)

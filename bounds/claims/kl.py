@@ -22,12 +22,12 @@ THEOREM = (LINEAR_REWARDS, DECODABLE, LINEAR_VALUES, IN_DOMAIN)
 
 
 def kl(facts: Facts, soup: Soup) -> Sides:
-    """(9) at the start context: ``KL(π_w‖π~_λ*) ≤ (1/β')(E_{π_w}‖psi‖ + E_ref‖psi‖)·‖…‖``."""
+    """(9) at the start context: ``KL(π_w‖π~_λ*) ≤ (1/β')(E_{π_w}‖ψ‖ + E_ref‖ψ‖)·‖…‖``."""
     begin = facts.start
     norm_w, norm_ref = facts.bespoke_norm[begin], facts.reference_norm[begin]
     error = soup.logit_norm
     rhs = float(formulas.kl_bound(norm_w, norm_ref, error, soup.beta_prime))
-    terms = {"E_w‖psi‖": float(norm_w), "E_ref‖psi‖": float(norm_ref), "logit error": error}
+    terms = {"E_w‖ψ‖": float(norm_w), "E_ref‖ψ‖": float(norm_ref), "logit error": error}
     where = {"t": 0, "s": facts.mdp.start_context}
     radius = float(norm_w + norm_ref) * soup.logit_norm_error / soup.beta_prime
     return Sides(
@@ -36,7 +36,7 @@ def kl(facts: Facts, soup: Soup) -> Sides:
 
 
 def kl_sides(facts: Facts, soup: Soup, other: Array, states: Mask) -> Sides:
-    """``KL(π_w‖π~_λ)`` and the bound with ``E_other‖psi‖`` [T, S], at the worst of the states."""
+    """``KL(π_w‖π~_λ)`` and the bound with ``E_other‖ψ‖`` [T, S], at the worst of the states."""
     rhs, error = (
         formulas.kl_bound(facts.bespoke_norm, other, norm, soup.beta_prime)
         for norm in (soup.logit_norm, soup.logit_norm_error)
@@ -54,12 +54,12 @@ def kl_any(facts: Facts, soup: Soup) -> Sides:
 
 
 def kl_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
-    """(14) as it is printed: ``KL(π_w‖π~_λ) ≤ (1/β')(‖E_{π_w} psi‖ + ‖E_ref |psi|‖)·‖…‖``.
+    """(14) as it is printed: ``KL(π_w‖π~_λ) ≤ (1/β')(‖E_{π_w} ψ‖ + ‖E_ref |ψ|‖)·‖…‖``.
 
     Norms of means, ``|·|`` coordinate by coordinate, where (9) has means of norms: smaller, for means
     of one-hots are short however long each of them is. False at one norm: A = 32 unit one-hots, one
-    reward of −20, λ = −1 give ``16.6 > (2/√32)·40``. Jeffreys gives ``‖E_{π~_λ} psi‖`` for the second
-    (ss.thm1.kl.mean-shift), so it is true where that is no longer than ``‖E_ref |psi|‖``.
+    reward of −20, λ = −1 give ``16.6 > (2/√32)·40``. Jeffreys gives ``‖E_{π~_λ} ψ‖`` for the second
+    (ss.thm1.kl.mean-shift), so it is true where that is no longer than ``‖E_ref |ψ|‖``.
     """
     norms = norm_of_mean(facts.bespoke) + facts.once(reference_mean_norm)
     rhs, error = (
@@ -69,7 +69,7 @@ def kl_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
 
 
 def reference_mean_norm(facts: Facts) -> Array:
-    """``‖E_ref |psi((s,·))|‖₂`` [T, S]."""
+    """``‖E_ref |ψ((s,·))|‖₂`` [T, S]."""
     return norm_of_mean(facts.reference, absolute=True)
 
 
@@ -80,9 +80,9 @@ def constant_norm_states(facts: Facts) -> Mask:
 
 
 def kl_constant_norm(facts: Facts, soup: Soup) -> Sides:
-    """(9) for every λ at the states where ``‖psi((s,·))‖`` is constant, as after RMSNorm.
+    """(9) for every λ at the states where ``‖ψ((s,·))‖`` is constant, as after RMSNorm.
 
-    There ``E_ref‖psi‖ = E_{π~_λ}‖psi‖``, so the printed bound is the repaired one.
+    There ``E_ref‖ψ‖ = E_{π~_λ}‖ψ‖``, so the printed bound is the repaired one.
     """
     states = facts.once(constant_norm_states) & facts.judged
     if not states.any():
@@ -94,8 +94,8 @@ def kl_repaired(facts: Facts, soup: Soup) -> Sides:
     """(9) with ``E_{π~_λ}`` for ``E_ref``, at every reachable state.
 
     Proof. ``KL(p‖q) ≤ KL(p‖q) + KL(q‖p) = (E_p − E_q)[log p/q]``, and ``log p/q`` differs from
-    ``e = psi·(nu_w/β − Σ λ_k nu_k/β')`` by a constant, so the right side is at most
-    ``(E_p‖psi‖ + E_q‖psi‖)·‖nu_w/β − Σ λ_k nu_k/β'‖`` by Cauchy–Schwarz.
+    ``e = ψ·(ν_w/β − Σ λ_k ν_k/β')`` by a constant, so the right side is at most
+    ``(E_p‖ψ‖ + E_q‖ψ‖)·‖ν_w/β − Σ λ_k ν_k/β'‖`` by Cauchy–Schwarz.
     """
     return kl_sides(facts, soup, soup.mean_norm, facts.judged)
 
@@ -109,9 +109,10 @@ TABLE = (
         "refuted", "inequality", "optimum", kl,
         "log E exp is 1-Lipschitz in the sup norm, not in L¹(ref)",
         hypotheses=THEOREM, reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="E_{π~}‖psi‖ ≤ E_ref‖psi‖ at the start, as where ‖psi‖ is constant; at λ* = (β'/β)w "
-        "already E_{π~}‖psi‖ ≤ E_{π_w}‖psi‖ + E_ref‖psi‖",
+        true_when="E_{π~}‖ψ‖ ≤ E_ref‖ψ‖ at the start, as where ‖ψ‖ is constant; at λ* = (β'/β)w "
+        "already E_{π~}‖ψ‖ ≤ E_{π_w}‖ψ‖ + E_ref‖ψ‖",
         true_by=("ss.thm1.kl.constant-norm", "ss.thm1.kl.matched-norms"), blames="ss.proof.kl-step",
+        title="the bound on KL at the best soup",
     ),
     Claim(
         "ss.thm1.kl.any", "SS (14)",
@@ -120,25 +121,28 @@ TABLE = (
         "refuted", "inequality", "every", kl_any,
         "a token rare under ref and π_w may carry the soup; already at T = 1",
         hypotheses=(LINEAR_REWARDS, DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="E_{π~}‖psi‖ ≤ E_ref‖psi‖ at the state, as where ‖psi‖ is constant",
+        true_when="E_{π~}‖ψ‖ ≤ E_ref‖ψ‖ at the state, as where ‖ψ‖ is constant",
         true_by=("ss.thm1.kl.constant-norm",), blames="ss.proof.kl-step",
+        title="the bound on KL at every λ and state",
     ),
     Claim(
         "ss.thm1.kl.norm-of-mean", "SS (14)",
         r"KL(\pi_w\|\tilde\pi_\lambda)(s) \le \tfrac{1}{\beta'}(\|E_{\pi_w}\psi\| + "
         r"\|E_{ref}|\psi|\,\|)\,\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
         "refuted", "inequality", "every", kl_norm_of_mean,
-        "a mean of many directions is short, whatever carries the soup; even where ‖psi‖ is constant",
+        "a mean of many directions is short, whatever carries the soup; even where ‖ψ‖ is constant",
         hypotheses=(LINEAR_REWARDS, DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="‖E_{π~} psi‖ ≤ ‖E_ref |psi|‖ at the state",
+        true_when="‖E_{π~} ψ‖ ≤ ‖E_ref |ψ|‖ at the state",
         true_by=("ss.thm1.kl.mean-shift",), blames="ss.proof.kl-step.norm-of-mean",
+        title="the bound on KL by norms of means, as printed",
     ),
     Claim(
         "ss.thm1.kl.constant-norm", "ours",
         r"(9)\ \forall\lambda \text{ where } \|\psi((s,\cdot))\| \text{ is constant}",
         "proved", "inequality", "every", kl_constant_norm,
-        "there E_ref‖psi‖ is E_soup‖psi‖, and (9) is its own repair",
+        "there E_ref‖ψ‖ is E_soup‖ψ‖, and (9) is its own repair",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="the bound on KL where features have one norm",
     ),
     Claim(
         "ss.thm1.kl.repaired", "ours",
@@ -148,5 +152,6 @@ TABLE = (
         "proved", "inequality", "every", kl_repaired,
         "Jeffreys' divergence bounds KL; then Cauchy–Schwarz",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="the bound on KL, mended",
     ),
 )  # fmt: skip

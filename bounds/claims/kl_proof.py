@@ -25,9 +25,9 @@ def _kl_step(facts: Facts, soup: Soup, norms: Array) -> Sides:
 
 
 def kl_mean_step(facts: Facts, soup: Soup) -> Sides:
-    """First step of (14): ``E_{π_w}[Q_w/β − Σ λ_k Q_k/β'] ≤ ‖E_{π_w} psi‖·n``.
+    """First step of (14): ``E_{π_w}[Q_w/β − Σ λ_k Q_k/β'] ≤ ‖E_{π_w} ψ‖·n``.
 
-    ``n = ‖nu_w/β − Σ λ_k nu_k/β'‖``. Proof: the left side is ``(E_{π_w} psi)·(nu_w/β − Σ λ_k nu_k/β')``;
+    ``n = ‖ν_w/β − Σ λ_k ν_k/β'‖``. Proof: the left side is ``(E_{π_w} ψ)·(ν_w/β − Σ λ_k ν_k/β')``;
     Cauchy–Schwarz.
     """
     norms = norm_of_mean(facts.bespoke)
@@ -39,7 +39,7 @@ def kl_mean_step(facts: Facts, soup: Soup) -> Sides:
 def kl_step(facts: Facts, soup: Soup) -> Sides:
     """Second step of (14), with the sign that (9) needs and C(s) does not.
 
-    ``log E_ref e^{Σ λ_k Q_k/β'} − log E_ref e^{Q_w/β} ≤ E_ref‖psi‖·‖nu_w/β − Σ λ_k nu_k/β'‖``, every λ.
+    ``log E_ref e^{Σ λ_k Q_k/β'} − log E_ref e^{Q_w/β} ≤ E_ref‖ψ‖·‖ν_w/β − Σ λ_k ν_k/β'‖``, every λ.
     ``KL(π_w‖π~_λ)`` is ss.proof.kl-mean's left side plus this one's: wherever (9) fails, this fails.
     False where the soup sits on a token that is rare under ref (``kl-rare-token``).
     """
@@ -47,15 +47,15 @@ def kl_step(facts: Facts, soup: Soup) -> Sides:
 
 
 def kl_step_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
-    """The same with ``‖E_ref |psi|‖``, as (14) is printed: false even where ‖psi‖ is constant."""
+    """The same with ``‖E_ref |ψ|‖``, as (14) is printed: false even where ‖ψ‖ is constant."""
     return _kl_step(facts, soup, facts.once(reference_mean_norm))
 
 
 def kl_step_repaired(facts: Facts, soup: Soup) -> Sides:
-    """The same with ``‖E_{π~_λ} psi‖``, at every reachable state and every λ.
+    """The same with ``‖E_{π~_λ} ψ‖``, at every reachable state and every λ.
 
     Proof: ``log E_ref e^X − log E_ref e^Y ≤ E_{tilt by X}[X − Y]`` by convexity; the tilt by the soup's
-    logits is the soup. Then Cauchy–Schwarz on the mean, which is no longer than ``E_{π~_λ}‖psi‖``.
+    logits is the soup. Then Cauchy–Schwarz on the mean, which is no longer than ``E_{π~_λ}‖ψ‖``.
     """
     return _kl_step(facts, soup, norm_of_mean(soup.policy))
 
@@ -69,27 +69,31 @@ TABLE = (
         "ss.proof.kl-mean", "SS (14)", r"E_{\pi_w}[e] \le \|E_{\pi_w}\psi\|\," + _N + _E,
         "proved", "inequality", "every", kl_mean_step, "Cauchy–Schwarz",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
+        title="proof of (14): the mean logit error",
     ),
     Claim(
         "ss.proof.kl-step", "SS (14)", _DROP + r"E_{ref}\|\psi\|\," + _N,
         "refuted", "inequality", "every", kl_step,
         "log E exp is Lipschitz in the sup norm, not in L¹(ref)",
         hypotheses=(LINEAR_REWARDS, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="E_{π~}‖psi‖ ≤ E_ref‖psi‖ at the state, as where ‖psi‖ is constant",
+        true_when="E_{π~}‖ψ‖ ≤ E_ref‖ψ‖ at the state, as where ‖ψ‖ is constant",
         true_by=("ss.proof.kl-step.repaired",),
+        title="proof of (14): the normalisers",
     ),
     Claim(
         "ss.proof.kl-step.norm-of-mean", "SS (14)", _DROP + r"\|E_{ref}|\psi|\,\|\," + _N,
         "refuted", "inequality", "every", kl_step_norm_of_mean,
-        "a mean of many directions is short; even where ‖psi‖ is constant",
+        "a mean of many directions is short; even where ‖ψ‖ is constant",
         hypotheses=(LINEAR_REWARDS, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="‖E_{π~} psi‖ ≤ ‖E_ref |psi|‖ at the state",
+        true_when="‖E_{π~} ψ‖ ≤ ‖E_ref |ψ|‖ at the state",
         true_by=("ss.proof.kl-step.repaired",),
+        title="proof of (14): the normalisers, by norms of means",
     ),
     Claim(
         "ss.proof.kl-step.repaired", "ours", _DROP + r"\|E_{\tilde\pi_\lambda}\psi\|\," + _N,
         "proved", "inequality", "every", kl_step_repaired,
         "convexity: the tilt by the soup's logits is the soup",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
+        title="proof of (14): the normalisers, mended",
     ),
 )  # fmt: skip

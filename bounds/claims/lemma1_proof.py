@@ -49,11 +49,11 @@ def residual_of(rows: Array, target: Array) -> tuple[Array, float]:
 
 @of_instance
 def single_exponential(instance: InstanceFacts) -> Sides:
-    """A.1, last step: ``∫ exp(psi(s)·nu_ref(b)) db = exp(psi(s)·nu)`` for one nu.
+    """A.1, last step: ``∫ exp(ψ(s)·ν_ref(b)) db = exp(ψ(s)·ν)`` for one ν.
 
-    With ``ref = softmax(psi(s)·nu_ref(a))`` the log of the left side is ``−mean_a log ref(a|s)``
-    plus a linear function of psi(s), whatever nu_ref is chosen; so the statement is that this mean
-    is linear in psi(s) over the reachable contexts. It is a linear function less a log-sum-exp of
+    With ``ref = softmax(ψ(s)·ν_ref(a))`` the log of the left side is ``−mean_a log ref(a|s)``
+    plus a linear function of ψ(s), whatever ν_ref is chosen; so the statement is that this mean
+    is linear in ψ(s) over the reachable contexts. It is a linear function less a log-sum-exp of
     linear ones, and that is not linear.
     """
     rows, logits, _ = instance.once(reference_rows)
@@ -66,7 +66,7 @@ def single_exponential(instance: InstanceFacts) -> Sides:
 
 
 def token_vectors(rows: Array, logits: Array) -> Array:
-    """The least-norm nu_ref [D, A], each column that of a token.
+    """The least-norm ν_ref [D, A], each column that of a token.
 
     It fits the logits up to a constant for each row, so they are centred first. Of one-hots, whose
     rows are their scales [n], the n coordinates that are met.
@@ -78,18 +78,18 @@ def token_vectors(rows: Array, logits: Array) -> Array:
 
 
 def times(rows: Array, vectors: Array) -> Array:
-    """``psi(s)·nu`` [n, ...] of vectors [D, ...]; rows [n, d], or scales [n] of one-hots."""
+    """``ψ(s)·ν`` [n, ...] of vectors [D, ...]; rows [n, d], or scales [n] of one-hots."""
     return np.asarray((rows * vectors.T).T if rows.ndim == 1 else rows @ vectors)
 
 
 @of_instance
 def random_fourier(instance: InstanceFacts) -> Sides:
-    """(11): ``E_ω[φ_ω(s) μ_ω(a)] = exp(psi(s)·nu_ref(a))`` for ω ~ N(0, I).
+    """(11): ``E_ω[φ_ω(s) μ_ω(a)] = exp(ψ(s)·ν_ref(a))`` for ω ~ N(0, I).
 
-    ``φ_ω(s) = e^{−iω·psi + ‖psi‖²/2}``, ``μ_ω(a) = e^{iω·nu + ‖nu‖²/2}``. Proof: ω·(nu − psi) is
-    Gaussian of variance σ² = ‖nu − psi‖² and has characteristic function ``e^{−σ²/2}``. Both sides
-    divided by ``e^{‖psi‖²/2 + ‖nu‖²/2}``: ``E cos(σg)`` by Gauss–Hermite quadrature against
-    ``e^{psi·nu − ‖psi‖²/2 − ‖nu‖²/2}``. The term shows the error of 4,096 sampled frequencies.
+    ``φ_ω(s) = e^{−iω·ψ + ‖ψ‖²/2}``, ``μ_ω(a) = e^{iω·ν + ‖ν‖²/2}``. Proof: ω·(ν − ψ) is
+    Gaussian of variance σ² = ‖ν − ψ‖² and has characteristic function ``e^{−σ²/2}``. Both sides
+    divided by ``e^{‖ψ‖²/2 + ‖ν‖²/2}``: ``E cos(σg)`` by Gauss–Hermite quadrature against
+    ``e^{ψ·ν − ‖ψ‖²/2 − ‖ν‖²/2}``. The term shows the error of 4,096 sampled frequencies.
     """
     rows, logits, _ = instance.once(reference_rows)
     if len(rows) == 0:
@@ -104,7 +104,7 @@ def random_fourier(instance: InstanceFacts) -> Sides:
     sigma = np.sqrt(np.maximum(2.0 * (half - inner), 0.0))
     near = sigma <= 6.0  # beyond it both sides are below 2e-8 and quadrature needs more nodes
     if not near.any():
-        raise NotApplicable("every ‖psi(s) − nu_ref(a)‖ exceeds 6: both sides vanish")
+        raise NotApplicable("every ‖ψ(s) − ν_ref(a)‖ exceeds 6: both sides vanish")
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     weights = weights / weights.sum()
     quadrature = np.array([weights @ np.cos(x * nodes) for x in sigma[near]])
@@ -227,13 +227,15 @@ TABLE = (
         "refuted", "equality", "instance", single_exponential,
         "a log-sum-exp of linear functions is not linear",
         hypotheses=(SOFTMAX_REFERENCE,),
-        true_when="mean_a log ref(a|s) is linear in psi(s), as where feature rows are independent",
+        true_when="mean_a log ref(a|s) is linear in ψ(s), as where feature rows are independent",
         true_by=("ss.lemma1.tabular",),
+        title="a sum of exponentials is one exponential",
     ),
     Claim(
         "ss.eq11", "SS (11)", r"E_\omega[\phi_\omega(s)\mu_\omega(a)] = \exp(\psi(s)^\top\nu_{ref}(a))",
         "proved", "equality", "instance", random_fourier,
         "the characteristic function of a Gaussian", hypotheses=(SOFTMAX_REFERENCE,),
+        title="exponentials from random Fourier features",
     ),
     Claim(
         "ss.eq12", "SS (12)",
@@ -242,21 +244,25 @@ TABLE = (
         "refuted", "equality", "instance", unrolling_printed,
         "the last Q stands outside 1/β, and a_{t+L} is left free", hypotheses=(DECODABLE,),
         true_when="β = 1, and Q(s_{t+L}, ·) the same for all tokens", true_by=("ss.eq12.repaired",),
+        title="unrolling the value over L steps",
     ),
     Claim(
         "ss.eq12.repaired", "ours",
         r"Q(s_t,a_t) = r + \beta\log E_{t+1:t+L-1}\exp(\tfrac1\beta(\textstyle\sum r + V(s_{t+L})))",
         "proved", "equality", "instance", unrolling_repaired,
         "time consistency of the entropic risk measure", hypotheses=(DECODABLE,),
+        title="unrolling the value, mended",
     ),
     Claim(
         "ss.eq7.logit", "SS (7), §4", r"\mathrm{logit}_{\theta_k} = \mathrm{logit}_{ref} + Q_k",
         "refuted", "equality", "instance", logits_printed, "only at β = 1",
         true_when="β = 1", true_by=("ss.eq7.logit.repaired",),
+        title="a specialist's logits are ref's plus Q",
     ),
     Claim(
         "ss.eq7.logit.repaired", "ours",
         r"\mathrm{logit}_{\theta_k} = \mathrm{logit}_{ref} + Q_k/\beta",
         "proved", "equality", "instance", logits_repaired, "eq (2)",
+        title="a specialist's logits, mended",
     ),
 )  # fmt: skip

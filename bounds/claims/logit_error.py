@@ -87,21 +87,21 @@ def gap_mean_shift(facts: Facts, soup: Soup) -> Sides:
 
 
 def shift_of_features(soup: Soup) -> tuple[Array, Array]:
-    """``‖E_{π_w}psi − E_{π~_λ}psi‖₂`` [T, S], and its rounding radius."""
+    """``‖E_{π_w}ψ − E_{π~_λ}ψ‖₂`` [T, S], and its rounding radius."""
     facts = soup.facts
     radius = formulas.UNIT * facts.size_of_divergences * (facts.bespoke_norm + soup.mean_norm)
     return feature_shift(facts.bespoke, soup.policy), radius
 
 
 def _through_features(soup: Soup) -> tuple[Array, Array]:
-    """That shift times ``‖nu_w/β − Σ λ_k nu_k/β'‖``, in nats, and its rounding radius."""
+    """That shift times ``‖ν_w/β − Σ λ_k ν_k/β'‖``, in nats, and its rounding radius."""
     shift, radius = soup.once(shift_of_features)
     n, off = soup.logit_norm / soup.beta_prime, soup.logit_norm_error / soup.beta_prime
     return shift * n, shift * off + radius * (n + off)
 
 
 def gap_mean_shift_features(facts: Facts, soup: Soup) -> Sides:
-    """``gap ≤ β E_{π~_λ} Σ_t ‖E_{π_w}psi − E_{π~_λ}psi‖·‖nu_w/β − Σ λ_k nu_k/β'‖ + X``.
+    """``gap ≤ β E_{π~_λ} Σ_t ‖E_{π_w}ψ − E_{π~_λ}ψ‖·‖ν_w/β − Σ λ_k ν_k/β'‖ + X``.
 
     Cauchy–Schwarz on the difference of the means, where ss.thm1.gap.sharp-features takes the sum of
     two mean norms.
@@ -112,10 +112,10 @@ def gap_mean_shift_features(facts: Facts, soup: Soup) -> Sides:
 
 
 def kl_mean_shift(facts: Facts, soup: Soup) -> Sides:
-    """(9) mended: ``KL(π_w‖π~_λ) ≤ ‖E_{π_w}psi − E_{π~_λ}psi‖·‖nu_w/β − Σ λ_k nu_k/β'‖``.
+    """(9) mended: ``KL(π_w‖π~_λ) ≤ ‖E_{π_w}ψ − E_{π~_λ}ψ‖·‖ν_w/β − Σ λ_k ν_k/β'‖``.
 
     At every reachable state and every λ in ℝᴷ. Proof: Jeffreys as in ss.thm1.gap.mean-shift, with
-    ``e = psi·(nu_w/β − Σ λ_k nu_k/β')``.
+    ``e = ψ·(ν_w/β − Σ λ_k ν_k/β')``.
     """
     rhs, error = _through_features(soup)
     scale = facts.size_of_divergences
@@ -123,9 +123,9 @@ def kl_mean_shift(facts: Facts, soup: Soup) -> Sides:
 
 
 def constant_norm_conditional(facts: Facts, soup: Soup) -> Sides:
-    """``gap ≤ min(2T, T c n/2)·[c·‖nu_w − (β/β')Σ λ_k nu_k‖]`` where ``‖psi‖ = c``, at full budget.
+    """``gap ≤ min(2T, T c n/2)·[c·‖ν_w − (β/β')Σ λ_k ν_k‖]`` where ``‖ψ‖ = c``, at full budget.
 
-    n = ‖nu_w/β − Σ λ_k nu_k/β'‖; the bracket is the last term of (10). Proof: X = 0, and a step's
+    n = ‖ν_w/β − Σ λ_k ν_k/β'‖; the bracket is the last term of (10). Proof: X = 0, and a step's
     ``KL(p‖q)`` is at most ``2cn`` by Jeffreys and ``(2cn)²/8`` by Hoeffding. So the printed (10) is
     true where T c n ≤ 2: the term "T c n".
     """
@@ -193,6 +193,7 @@ TABLE = (
         "proved", "inequality", "every", gap_bennett,
         "Bennett's two-point law in the identity",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="the gap by Bennett's inequality: the best bound",
     ),
     Claim(
         "ss.thm1.gap.chord", "ours",
@@ -201,6 +202,7 @@ TABLE = (
         "proved", "inequality", "every", gap_chord,
         "the chord of exp over the range of e",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="the gap by the chord of exp",
     ),
     Claim(
         "ss.thm1.gap.mean-shift", "ours",
@@ -209,6 +211,7 @@ TABLE = (
         "proved", "inequality", "every", gap_mean_shift,
         "Jeffreys' divergence in the identity",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="the gap by the shift of the mean logit error",
     ),
     Claim(
         "ss.thm1.gap.mean-shift-features", "ours",
@@ -217,6 +220,7 @@ TABLE = (
         "proved", "inequality", "every", gap_mean_shift_features,
         "Cauchy–Schwarz on the difference of the means",
         hypotheses=(LINEAR_VALUES, IN_DOMAIN), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="the gap by the shift of the mean features",
     ),
     Claim(
         "ss.thm1.kl.mean-shift", "ours",
@@ -224,6 +228,7 @@ TABLE = (
         "proved", "inequality", "every", kl_mean_shift,
         "Jeffreys' divergence, then Cauchy–Schwarz on the difference of the means",
         hypotheses=(DECODABLE, LINEAR_VALUES), reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="KL by the shift of the mean features",
     ),
     Claim(
         "ss.thm1.gap.constant-norm.conditional", "ours",
@@ -233,6 +238,7 @@ TABLE = (
         "so (10) is true where T c n ≤ 2",
         hypotheses=(LINEAR_VALUES, IN_DOMAIN, FULL_BUDGET, CONSTANT_NORM),
         reported=(SOFTMAX_REFERENCE, LINEAR_REWARDS), zero=True,
+        title="the gap where features have one norm: when (10) is true",
     ),
     Claim(
         "ss.thm1.gap.any-logits", "ours",
@@ -242,5 +248,6 @@ TABLE = (
         "proved", "inequality", "every", any_logits,
         "the identity knows no Q: learnt logits cost their distance",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="the gap with learnt logits",
     ),
 )  # fmt: skip

@@ -70,7 +70,7 @@ def beta_prime_free(facts: Facts, soup: Soup) -> Sides:
 
 
 def _quantities(facts: Facts, soup: Soup, bounds: bool) -> dict[str, float]:
-    """J and the gap, and the right sides of (9) and (10) if asked for and if nu exists."""
+    """J and the gap, and the right sides of (9) and (10) if asked for and if ν exists."""
     quantities = {"J": soup.value, "gap": soup.gap}
     fits = (*facts.reward_fit.exists(), *facts.value_fit.exists())
     if bounds and all(exists is True for exists in fits):
@@ -146,12 +146,14 @@ TABLE = (
         r"J, \mathrm{gap}, (9), (10) \text{ depend on } \lambda/\beta' \text{ only}",
         "proved", "equality", "every", beta_prime_free,
         "β' is no parameter of the problem", needs_optimum=True, zero=True,
+        title="only λ/β' matters",
     ),
     Claim(
         "ss.eq8.upper", "SS Thm 1.2, left", r"0 \le V_w - J(\lambda)",
         "proved", "inequality", "every", gap_nonnegative,
         "both terms of the identity are non-negative",
         hypotheses=(IN_DOMAIN,), zero=True,
+        title="no soup beats the bespoke policy",
     ),
     Claim(
         "ss.eq8.simplex", "ours", r"\max_{\lambda\ge0} J(\lambda) = J(\lambda^*)",
@@ -159,10 +161,12 @@ TABLE = (
         "what the specialists have in common is weighted down by subtracting one of them",
         needs_optimum=True, zero=True,
         true_when="λ* ≥ 0, as where one specialist is the user: w one-hot, or K = 1 and J(λ) ≥ J(0)",
+        title="non-negative weights are enough",
     ),
     Claim(
         "ss.eq8.onehot", "SS App. A.2 (ii)", r"J(\lambda^*) \ge V_w^{\pi_k}",
         "proved", "inequality", "optimum", beats_specialists,
         "one-hot weights are in the domain", needs_optimum=True, zero=True,
+        title="the best soup beats every specialist",
     ),
 )  # fmt: skip

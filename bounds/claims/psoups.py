@@ -125,10 +125,12 @@ TABLE = (
         "a change of basis inside an adapter changes the average of factors and no specialist",
         true_when="one factor is shared by all specialists, or the products B_kA_k are averaged",
         true_by=("ss.psoups.delta",),
+        title="averaging adapters' factors apart",
     ),
     Claim(
         "ss.psoups.delta", "ours",
         r"\pi_{ref}\,e^{\sum_kw_kB_kA_k} \propto \tilde\pi_\lambda,\ \lambda = \tfrac{\beta'}{\beta}w",
         "proved", "equality", "instance", delta, "the product knows no basis",
+        title="averaging adapters' products",
     ),
 )  # fmt: skip

@@ -124,11 +124,13 @@ TABLE = (
         "the Gumbel loss pulls Q towards V, whatever the data",
         true_when="the Gumbel loss moves V alone, or r is constant",
         true_by=("ss.sec4.composite.repaired",),
+        title="the composite loss finds Q",
     ),
     Claim(
         "ss.sec4.composite.repaired", "ours",
         r"Q = \arg\min L_{Binary} = r,\ V = \arg\min_V L_{Gumbel}(Q,V) = \beta\log E_{ref}e^{r/\beta}",
         "proved", "equality", "instance", composite_repaired,
         "each slope vanishes at one place",
+        title="the composite loss, mended",
     ),
 )  # fmt: skip

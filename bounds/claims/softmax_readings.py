@@ -1,6 +1,6 @@
 """What the displays of Appendix A.1 leave free, judged over all of it, and what they do not.
 
-(13) names a mu that may be any function of ω, the Gaussian kernel a vector nu_ref(a) that is given up
+(13) names a mu that may be any function of ω, the Gaussian kernel a vector ν_ref(a) that is given up
 to what ref does not see. Beside each stands the narrow reading: one vector, the given vectors.
 """
 
@@ -58,7 +58,7 @@ def _squared_distances(rows: Array) -> Array:
 def forward_law(instance: InstanceFacts) -> Sides:
     """(13) as printed: ``P(a_{t+1..t+L}|s,a) ∝ ⟨φ_ω(s,a), μ_ω(a_{t+1..t+L})⟩``, μ any function of ω.
 
-    True for pairwise distinct psi. Proof. For a continuation c take ``μ_ω(c) = Σ_j α_j(c)
+    True for pairwise distinct ψ. Proof. For a continuation c take ``μ_ω(c) = Σ_j α_j(c)
     e^{iMω·psi_j + …}``, frequencies at multiples of the rows: by (11) ``⟨φ_ω(psi_i), μ_ω(c)⟩`` is, up to
     a factor of i alone, ``Σ_j K_ij α_j(c)`` with ``K_ij = e^{−M‖psi_i − psi_j‖²/2}``. A Gaussian Gram
     matrix of distinct points is positive definite, and at ``M = 2 log(2n)/min‖psi_i − psi_j‖²`` it is
@@ -92,10 +92,10 @@ def forward_law(instance: InstanceFacts) -> Sides:
 
 @of_instance
 def forward_law_by_one_vector(instance: InstanceFacts) -> Sides:
-    """(13) with ``e^{psi((s,a))·mu}`` for the inner product: one vector mu for each continuation.
+    """(13) with ``e^{ψ((s,a))·mu}`` for the inner product: one vector mu for each continuation.
 
     ``log P(a_{t+1..t+L} | s_{t+1})``, centred over the A**L continuations, would have to lie in the
-    column space of psi over the reachable next contexts with L steps to come. lhs: largest residual
+    column space of ψ over the reachable next contexts with L steps to come. lhs: largest residual
     in nats. At L = 1 this is ss.asm0 at those contexts.
     """
     rows, contexts = instance.once(forward_rows)
@@ -115,10 +115,10 @@ def forward_law_by_one_vector(instance: InstanceFacts) -> Sides:
 
 
 def _to_kernel(inner: Array, squares: Array, logits: Array, turn: float, note: str = "") -> Sides:
-    """Distance (nats) of ``log ref`` [n, A] from ``psi(s)·nu(a) − ‖nu(a)‖²/2``, up to a constant of s.
+    """Distance (nats) of ``log ref`` [n, A] from ``ψ(s)·ν(a) − ‖ν(a)‖²/2``, up to a constant of s.
 
-    inner: ``psi(s)·nu(a)`` [n, A]. squares: ``‖nu(a)‖²`` [A]. turn: how much further than by rounding
-    nu may be off.
+    inner: ``ψ(s)·ν(a)`` [n, A]. squares: ``‖ν(a)‖²`` [A]. turn: how much further than by rounding
+    ν may be off.
     """
     apart = inner - 0.5 * squares - logits
     apart -= apart.mean(axis=1, keepdims=True)
@@ -133,9 +133,9 @@ def _kernel_of(rows: Array, nu: Array, logits: Array, turn: float, note: str = "
 
 @of_instance
 def gaussian_given(instance: InstanceFacts) -> Sides:
-    """A.1 at the least-norm nu_ref: ``ref ∝ exp(−‖psi(s) − nu_ref(a)‖²/2)``.
+    """A.1 at the least-norm ν_ref: ``ref ∝ exp(−‖ψ(s) − ν_ref(a)‖²/2)``.
 
-    ``−‖psi − nu‖²/2 = psi·nu − ‖nu‖²/2 − ‖psi‖²/2``, so it needs ``‖nu_ref(a)‖`` constant. lhs: the
+    ``−‖ψ − ν‖²/2 = ψ·ν − ‖ν‖²/2 − ‖ψ‖²/2``, so it needs ``‖ν_ref(a)‖`` constant. lhs: the
     largest distance of the two log-laws (nats).
     """
     rows, logits, _ = instance.once(reference_rows)
@@ -146,16 +146,16 @@ def gaussian_given(instance: InstanceFacts) -> Sides:
 
 @of_instance
 def gaussian(instance: InstanceFacts) -> Sides:
-    """A.1 for some vectors nu': ``ref ∝ exp(−‖psi(s) − nu'(a)‖²/2)``, ref a softmax of ``psi(s)·nu(a)``.
+    """A.1 for some vectors ν': ``ref ∝ exp(−‖ψ(s) − ν'(a)‖²/2)``, ref a softmax of ``ψ(s)·ν(a)``.
 
-    nu' must give ``psi(s)·nu'(a) − ‖nu'(a)‖²/2 = psi(s)·nu(a) + κ(s)``. With y(a) the least-norm nu:
+    ν' must give ``ψ(s)·ν'(a) − ‖ν'(a)‖²/2 = ψ(s)·ν(a) + κ(s)``. With y(a) the least-norm ν:
 
-    * some direction is orthogonal to every psi(s): components along it make all ``‖nu'(a)‖`` equal
+    * some direction is orthogonal to every ψ(s): components along it make all ``‖ν'(a)‖`` equal
       and no product differs. Always true;
-    * psi(s)·u = 1 for all s: ``nu' = y + k + c_a u`` with ``c_a = ‖nu'‖²/2``, a quadratic equation for
+    * ψ(s)·u = 1 for all s: ``ν' = y + k + c_a u`` with ``c_a = ‖ν'‖²/2``, a quadratic equation for
       each token. At ``k = −τu`` its discriminant ``1 − 2y·u + 2τ‖u‖² + (y·u)² − ‖u‖²‖y‖²`` is positive
       for τ large enough. Always true;
-    * else the products decide nu' up to one common shift k, for a difference of two half squares is a
+    * else the products decide ν' up to one common shift k, for a difference of two half squares is a
       constant, which is not in the span: true iff the y(a) lie on one sphere, whose centre is −k.
 
     lhs: the largest distance of the two log-laws (nats), in the last case at the k of least squares.
@@ -169,24 +169,24 @@ def gaussian(instance: InstanceFacts) -> Sides:
     sigma = sigma[sigma > RANK_TOLERANCE * sigma[0]]
     if len(sigma) < width:
         squares = np.full(y.shape[1], (y**2).sum(axis=0).max())
-        note = "a direction is orthogonal to every psi(s)"
+        note = "a direction is orthogonal to every ψ(s)"
         return _to_kernel(times(rows, y), squares, logits, 1.0, note)
     turn = float(sigma[0] / sigma[-1])
     left, error = residual_of(rows, np.ones((len(rows), 1)))
     missed = float(np.abs(left).max())
     if missed <= error:
         return _kernel_of(
-            rows, _on_constants(rows, y), logits, turn, "constants are linear in psi(s)"
+            rows, _on_constants(rows, y), logits, turn, "constants are linear in ψ(s)"
         )
     if missed <= 8 * error:
-        raise Undecidable("whether constants are linear in psi(s) is within rounding")
+        raise Undecidable("whether constants are linear in ψ(s) is within rounding")
     half, middle = 0.5 * (y**2).sum(axis=0), y.mean(axis=1, keepdims=True)
     k = np.linalg.lstsq((y - middle).T, half.mean() - half)[0]
     return _kernel_of(rows, y + k[:, None], logits, turn, "one common shift is free")
 
 
 def _width(mdp: TokenMDP) -> int:
-    """Coordinates of psi."""
+    """Coordinates of ψ."""
     features = mdp.features
     if isinstance(features, Dense):
         return int(features.values.shape[-1])
@@ -194,7 +194,7 @@ def _width(mdp: TokenMDP) -> int:
 
 
 def _on_constants(rows: Array, y: Array) -> Array:
-    """``y + c u − τu`` with ``psi(s)·u = 1`` and c half its square [D, A]."""
+    """``y + c u − τu`` with ``ψ(s)·u = 1`` and c half its square [D, A]."""
     n = len(rows)
     u = 1.0 / rows if rows.ndim == 1 else np.linalg.lstsq(rows, np.ones(n))[0]
     along, square, of_y = u @ y, float(u @ u), (y**2).sum(axis=0)
@@ -214,6 +214,7 @@ TABLE = (
         "proved", "equality", "instance", forward_law,
         "a Gaussian Gram matrix of distinct points is positive definite",
         hypotheses=(DECODABLE, DISTINCT_FEATURES), reported=(SOFTMAX_REFERENCE,),
+        title="the law of continuations as an inner product",
     ),
     Claim(
         "ss.eq13.single-vector", "SS (13)",
@@ -222,21 +223,24 @@ TABLE = (
         "a product of softmaxes at different contexts has log-normalisers that are not linear",
         hypotheses=(SOFTMAX_REFERENCE, DECODABLE),
         true_when="L = 1, or mu may be any function of ω", true_by=("ss.eq13",),
+        title="the law of continuations as one exponential",
     ),
     Claim(
         "ss.gaussian", "SS App. A.1",
         r"\pi_{ref}(a|s) \propto \exp(-\tfrac12\|\psi(s)-\nu'(a)\|^2) \text{ for some } \nu'",
         "refuted", "equality", "instance", gaussian,
-        "where psi(s) fills the space and constants are not linear in it, the tokens must lie on a sphere",
+        "where ψ(s) fills the space and constants are not linear in it, the tokens must lie on a sphere",
         hypotheses=(SOFTMAX_REFERENCE,),
-        true_when="a direction is orthogonal to every psi(s), or constants are linear in psi(s), or the "
+        true_when="a direction is orthogonal to every ψ(s), or constants are linear in ψ(s), or the "
         "tokens' vectors lie on one sphere (the row's own three cases, proved there)",
+        title="ref as a Gaussian kernel, for some vectors",
     ),
     Claim(
         "ss.gaussian.given", "SS App. A.1",
         r"\pi_{ref}(a|s) \propto \exp(-\tfrac12\|\psi(s)-\nu_{ref}(a)\|^2)",
         "refuted", "equality", "instance", gaussian_given,
-        "needs ‖nu_ref(a)‖ constant", hypotheses=(SOFTMAX_REFERENCE,),
-        true_when="‖nu_ref(a)‖ is the same for all tokens",
+        "needs ‖ν_ref(a)‖ constant", hypotheses=(SOFTMAX_REFERENCE,),
+        true_when="‖ν_ref(a)‖ is the same for all tokens",
+        title="ref as a Gaussian kernel, at the given vectors",
     ),
 )  # fmt: skip

@@ -236,6 +236,7 @@ TABLE = (
         hypotheses=(LINEAR_VALUES, LOGITS_SPAN), zero=True,
         true_when="some fitting c has |c|₁ = 1, in units of β'/β",
         true_by=("ss.span.vanishes.repaired",),
+        title="rewards in the span: the soup is the bespoke policy",
     ),
     Claim(
         "ss.span.vanishes.repaired", "ours",
@@ -244,6 +245,7 @@ TABLE = (
         "proved", "equality", "instance", vanishes_repaired,
         "the soup at λ is π_w exactly where (β/β')λ fits",
         hypotheses=(LOGITS_SPAN, LEAST_WITHIN),
+        title="rewards in the span, mended",
     ),
     Claim(
         "ss.null-space", "ours",
@@ -251,5 +253,6 @@ TABLE = (
         "proved", "equality", "instance", null_space,
         "a pair shows Σ λ_k r_k alone: feedback cannot choose λ*",
         hypotheses=(REWARDS_DEPENDENT,),
+        title="feedback cannot tell soups apart",
     ),
 )  # fmt: skip

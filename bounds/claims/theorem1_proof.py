@@ -121,12 +121,12 @@ def _lipschitz(facts: Facts, soup: Soup, norms: Array) -> Sides:
 
 
 def step_c_lipschitz(facts: Facts, soup: Soup) -> Sides:
-    """The last step with ``E_ref‖psi‖``: ``log E_ref exp`` as if Lipschitz in L¹(ref)."""
+    """The last step with ``E_ref‖ψ‖``: ``log E_ref exp`` as if Lipschitz in L¹(ref)."""
     return _lipschitz(facts, soup, facts.reference_norm)
 
 
 def step_c_repaired(facts: Facts, soup: Soup) -> Sides:
-    """The last step with ``E_{π_w}‖psi‖``, at every reachable state and every λ.
+    """The last step with ``E_{π_w}‖ψ‖``, at every reachable state and every λ.
 
     Proof: ``log E_ref e^Y − log E_ref e^X ≤ E_{tilt by Y}[Y − X]`` by convexity; the tilt by
     ``Y = Q_w/β`` is π_w.
@@ -135,18 +135,18 @@ def step_c_repaired(facts: Facts, soup: Soup) -> Sides:
 
 
 def step_c_norm_of_mean(facts: Facts, soup: Soup) -> Sides:
-    """The last step as (15) has it, with ``‖E_ref |psi|‖``, the norm of a mean.
+    """The last step as (15) has it, with ``‖E_ref |ψ|‖``, the norm of a mean.
 
-    Smaller than ``E_ref‖psi‖``, so it fails where that does and more: of A equally likely unit
+    Smaller than ``E_ref‖ψ‖``, so it fails where that does and more: of A equally likely unit
     one-hots the mean is ``1/√A`` long, and one reward r is all of ``log E_ref e^r ≈ r − log A``.
     """
     return _lipschitz(facts, soup, facts.once(reference_mean_norm))
 
 
 def step_c_norm_of_mean_repaired(facts: Facts, soup: Soup) -> Sides:
-    """The same with ``‖E_{π_w} psi‖``, at every reachable state and every λ.
+    """The same with ``‖E_{π_w} ψ‖``, at every reachable state and every λ.
 
-    Proof: as ss.proof.C.lipschitz.repaired, up to ``E_{π_w}[Y − X] = (E_{π_w} psi)·(nu_w − …)``.
+    Proof: as ss.proof.C.lipschitz.repaired, up to ``E_{π_w}[Y − X] = (E_{π_w} ψ)·(ν_w − …)``.
     """
     return _lipschitz(facts, soup, norm_of_mean(facts.bespoke))
 
@@ -199,6 +199,7 @@ TABLE = (
         r"\text{ if } V_k \ge 0",
         "proved", "inequality", "every", nonneg, "term by term",
         hypotheses=(NONNEGATIVE_VALUES, IN_DOMAIN, NONZERO_LAMBDA),
+        title="|λ| may replace λ, values non-negative",
     ),
     Claim(
         "ss.proof.nonneg.without", "SS App. A.2",
@@ -207,6 +208,7 @@ TABLE = (
         "Theorem 1 does not assume r ≥ 0, its proof does",
         hypotheses=(IN_DOMAIN, NONZERO_LAMBDA),
         true_when="V_k ≥ 0 at the start, as with r_k ≥ 0", true_by=("ss.proof.nonneg",),
+        title="|λ| may replace λ, whatever the values",
     ),
     Claim(
         "ss.proof.A", "SS App. A.2, A(s)",
@@ -216,12 +218,14 @@ TABLE = (
         hypotheses=(NONZERO_LAMBDA,),
         true_when="one policy attains every min_π E_π[X_k] with λ_k ≠ 0, as where λ is one-hot",
         true_by=("ss.proof.A.repaired",),
+        title="A(s): one policy is worst for all specialists",
     ),
     Claim(
         "ss.proof.A.repaired", "ours",
         r"\textstyle\sum_k|\lambda_k|E_{\pi_k}[X_k] \ge \sum_k|\lambda_k|\min_\pi E_\pi[X_k]",
         "proved", "inequality", "every", step_a_repaired, "the minimum for each k apart",
         hypotheses=(NONZERO_LAMBDA,),
+        title="A(s), mended: a worst policy for each",
     ),
     Claim(
         "ss.proof.B", "SS (16)",
@@ -229,6 +233,7 @@ TABLE = (
         r"{\beta|\lambda|_1} \ge \beta\sum_k\Delta_k\min(0,\lambda_k)",
         "proved", "inequality", "every", step_b, "ss.delta.renyi and D₂ ≤ Δ_k",
         hypotheses=(NONZERO_LAMBDA,),
+        title="B(s): what negative weights cost",
     ),
     Claim(
         "ss.proof.C.jensen", "SS App. A.2, C(s)",
@@ -236,6 +241,7 @@ TABLE = (
         r"p = \beta'/(\beta|\lambda|_1) \ge 1",
         "proved", "inequality", "every", step_c_jensen, "Jensen for the power p ≥ 1",
         hypotheses=(IN_DOMAIN, NONZERO_LAMBDA),
+        title="C(s): the power step",
     ),
     Claim(
         "ss.proof.C.lipschitz", "SS App. A.2, C(s)",
@@ -244,18 +250,20 @@ TABLE = (
         "refuted", "inequality", "every", step_c_lipschitz,
         "log E exp is Lipschitz in the sup norm, not in L¹(ref)",
         hypotheses=_STEP, reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="E_{π_w}‖psi‖ ≤ E_ref‖psi‖ at the state, as where ‖psi‖ is constant",
+        true_when="E_{π_w}‖ψ‖ ≤ E_ref‖ψ‖ at the state, as where ‖ψ‖ is constant",
         true_by=("ss.proof.C.lipschitz.repaired",),
+        title="C(s): log-mean-exp is Lipschitz",
     ),
     Claim(
         "ss.proof.C.norm-of-mean", "SS App. A.2, C(s)",
         r"\beta'\log E_{ref}e^X - \beta'\log E_{ref}e^{Q_w/\beta} \ge -\|E_{ref}|\psi|\,\|\,"
         r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
         "refuted", "inequality", "every", step_c_norm_of_mean,
-        "a mean of many directions is short; even where ‖psi‖ is constant",
+        "a mean of many directions is short; even where ‖ψ‖ is constant",
         hypotheses=_STEP, reported=(SOFTMAX_REFERENCE,), zero=True,
-        true_when="‖E_{π_w} psi‖ ≤ ‖E_ref |psi|‖ at the state",
+        true_when="‖E_{π_w} ψ‖ ≤ ‖E_ref |ψ|‖ at the state",
         true_by=("ss.proof.C.norm-of-mean.repaired",),
+        title="C(s): by norms of means, as printed",
     ),
     Claim(
         "ss.proof.C.norm-of-mean.repaired", "ours",
@@ -264,6 +272,7 @@ TABLE = (
         "proved", "inequality", "every", step_c_norm_of_mean_repaired,
         "convexity, then Cauchy–Schwarz on the mean",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
+        title="C(s): by norms of means, mended",
     ),
     Claim(
         "ss.proof.C.lipschitz.repaired", "ours",
@@ -271,6 +280,7 @@ TABLE = (
         r"\|\tfrac{\beta'}{\beta}\nu_w - \textstyle\sum_k\lambda_k\nu_k\|",
         "proved", "inequality", "every", step_c_repaired, "convexity: the tilt by Q_w/β is π_w",
         hypotheses=(LINEAR_VALUES,), reported=(SOFTMAX_REFERENCE,), zero=True,
+        title="C(s): log-mean-exp, mended",
     ),
     Claim(
         "ss.delta.anchor", "SS (17)",
@@ -278,11 +288,13 @@ TABLE = (
         r"|x-a| \le a",
         "refuted", "inequality", "instance", anchor, "m = 0.9, M = 1.9, a = 1",
         true_when="the anchor a is at least (m + M)/2", true_by=("ss.delta.anchor.upper",),
+        title="the penalty's bound at any anchor",
     ),
     Claim(
         "ss.delta.anchor.upper", "ours",
         r"E_{ref}[1/x]E_{ref}[x] \le \frac{2a-1}{\underline M(2a-\underline M)},\ "
         r"a \ge (\underline M + \bar M)/2",
         "proved", "inequality", "instance", anchor_upper, "then (a − x)² ≤ (a − M̲)² for every x",
+        title="the penalty's bound at an upper anchor",
     ),
 )  # fmt: skip

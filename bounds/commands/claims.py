@@ -36,8 +36,9 @@ def claims(
         with OutputFile(json_path) as out:
             out.write(
                 dump({
-                    "id": c.id, "source": c.source, "statement": c.statement, "status": c.status,
-                    "kind": c.kind, "reason": c.reason, "hypotheses": [h.id for h in c.hypotheses],
+                    "id": c.id, "source": c.source, "title": c.title, "statement": c.statement,
+                    "status": c.status, "kind": c.kind, "reason": c.reason,
+                    "hypotheses": [h.id for h in c.hypotheses],
                     "reported": [h.id for h in c.reported], "true_when": c.true_when,
                     "true_by": list(c.true_by), "blames": c.blames, "witnesses": witnesses.get(c.id, []),
                 })

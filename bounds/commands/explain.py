@@ -46,7 +46,7 @@ def explain(
 def _tables(explanation: Explanation) -> list[Table | str]:
     claim = CLAIMS[explanation.claim.claim]
     parts: list[Table | str] = [
-        escape(f"{claim.id} ({claim.status}, {claim.source}): {claim.statement}\n"),
+        escape(f"{claim.named} ({claim.status}, {claim.source})\n{claim.statement}\n"),
         tables.detail("On this instance", [plain(explanation.claim)]),
     ]
     if explanation.reading:
@@ -85,9 +85,10 @@ def _tables(explanation: Explanation) -> list[Table | str]:
         )
     if explanation.rungs:
         table = Table(title="Bounds on the gap", title_justify="left")
-        for name in ("bound", "value", "times the gap", "note"):
-            table.add_column(name)
+        for name in ("bound", "value", "times the gap", "claim, or why"):
+            table.add_column(name, overflow="fold")
         for r in explanation.rungs:
-            table.add_row(r.name, short(r.value), short(r.ratio), r.note)
+            says = escape(": ".join(part for part in (r.claim, r.note) if part))
+            table.add_row(r.name, short(r.value), short(r.ratio), says)
         parts.append(table)
     return parts

@@ -20,7 +20,7 @@ from toymdp.kinds import ALL_FAMILIES, KINDS
 from ..records.output import OutputFile
 from ..records.witness import Witness, stored_witness_claims
 from ..report.console import status_console, tables_console
-from ..report.tables import records
+from ..report.tables import table
 from ..runs.cases import text_instance
 from ..runs.named import family_of, named
 from .options import Settings, family_options
@@ -59,11 +59,11 @@ def instance(
     if name is None and text is None:
         if out is not None:
             raise InstanceError("--out: there is no instance to write; give NAME or --text")
-        tables_console(None).print(records("Instances by name", _list()))
+        tables_console(None).print(table("Instances by name", _list()))
         return
     if name in ALL_FAMILIES and (out, settings, text, labels) == (None,) * 4 and not witness:
         title = f"{name}: parameters for --set, as in `soupcheck instance {name}-0 --set ...`"
-        tables_console(None).print(records(title, parameters(name)))
+        tables_console(None).print(table(title, parameters(name)))
         return
     if name is not None and text is not None:
         raise InstanceError("NAME and --text: give one of the two, not both")

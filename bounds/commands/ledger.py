@@ -12,7 +12,7 @@ from toymdp import InstanceError
 from ..records.ledger import compare
 from ..records.output import OutputFile, dump
 from ..report.console import tables_console
-from ..report.tables import records
+from ..report.tables import table
 from .options import Json
 
 
@@ -34,7 +34,7 @@ def ledger(
     found = compare(a, b)
     console = tables_console(json_path)
     if found:
-        console.print(records("What differs", found.rows()))
+        console.print(table("What differs", found.rows()))
     console.print(found.says(), highlight=False)
     with output as out:
         out.write(dump(vars(change)) for change in found)

@@ -37,7 +37,9 @@ def rests_on(
 
 def _tree(found: Dependence) -> Tree:
     claim = CLAIMS[found.claim]
-    tree = Tree(f"[bold]{_named(found.claim)}[/], {claim.source}")
+    tree = Tree(
+        f"[bold]{_named(found.claim)}[/], {claim.source}{escape(f', {claim.title}' if claim.title else '')}"
+    )
     tree.add(escape(f"says: {claim.statement}"))
     tree.add(escape(f"{claim.status}, since: {claim.reason}"))
     _rests(tree, found.claim)

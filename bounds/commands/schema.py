@@ -11,7 +11,7 @@ from ..records.formats import FORMATS
 from ..records.formats import schema as schema_of
 from ..records.output import OutputFile
 from ..report.console import tables_console
-from ..report.tables import records
+from ..report.tables import table
 
 
 def schema(
@@ -21,7 +21,7 @@ def schema(
     """Print the JSON Schema of a file format, which editors and other programs can check against."""
     if name is None:
         rows = ({"format": f.name, "what it holds": f.says} for f in FORMATS.values())
-        tables_console(None).print(records("Formats", rows))
+        tables_console(None).print(table("Formats", rows))
         return
     with OutputFile(out) as output:
         output.write([json.dumps(schema_of(name), ensure_ascii=False, indent=1)])

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from bounds.records.formats import schema
     from bounds.records.ledger import compare
     from bounds.records.reading import read
+    from bounds.records.witness import stored_witnesses
+    from bounds.report.tables import table
     from toymdp import (
         InstanceError,
         Solution,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     )
     from toymdp.exact.evaluate import evaluate
     from toymdp.exact.policy import Policy
+    from toymdp.exact.sampling import sample
     from toymdp.families import generate
 
     __version__: str
@@ -51,9 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = [  # noqa: RUF022  # as a reader meets them: an instance, what is true of it, the claims
     "TokenMDP", "generate", "solve", "Solution", "soup_optimum", "SoupOptimum", "soft_values",
-    "Policy", "evaluate", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
+    "Policy", "evaluate", "sample", "CLAIMS", "check", "Check", "assert_claim", "explain", "ladder", "Claim",
     "Sides", "Hypothesis", "Facts", "Soup", "NotApplicable", "Undecidable", "assert_conforms",
-    "read", "compare", "schema", "InstanceError", "SolverError", "__version__",
+    "stored_witnesses", "read", "compare", "schema", "table", "InstanceError", "SolverError", "__version__",
 ]  # fmt: skip
 _HOMES = {
     "bounds": (
@@ -66,12 +69,15 @@ _HOMES = {
     "bounds.records.formats": ("schema",),
     "bounds.records.ledger": ("compare",),
     "bounds.records.reading": ("read",),
+    "bounds.records.witness": ("stored_witnesses",),
+    "bounds.report.tables": ("table",),
     "toymdp": (
         "InstanceError", "Solution", "SolverError", "SoupOptimum", "TokenMDP", "soft_values",
         "solve", "soup_optimum",
     ),
     "toymdp.exact.evaluate": ("evaluate",),
     "toymdp.exact.policy": ("Policy",),
+    "toymdp.exact.sampling": ("sample",),
     "toymdp.families": ("generate",),
 }  # fmt: skip
 _ABOVE = (

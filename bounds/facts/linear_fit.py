@@ -1,7 +1,7 @@
-"""``X(t, s, a) = psi((s, a))·nu``: does such a nu exist, and which is the shortest.
+"""``X(t, s, a) = ψ((s, a))·ν``: does such a ν exist, and which is the shortest.
 
-CLAIMS: nu is compared on reachable rows only, and where it is not unique a bound is evaluated at
-the least-norm choice, which is linear in X. So fitting a few fields once gives every nu that the
+CLAIMS: ν is compared on reachable rows only, and where it is not unique a bound is evaluated at
+the least-norm choice, which is linear in X. So fitting a few fields once gives every ν that the
 bounds name, and their combinations.
 """
 
@@ -30,7 +30,7 @@ class Fit:
 
     nu: [M, D], least norm. residual: [M, T, S] (0 where unreachable), in the fields' units.
     error: [M], radius of the rounding in each residual. size: [M], largest |X|.
-    largest: [M], largest |residual|. radius: [M], of the rounding in ``‖nu‖₂``.
+    largest: [M], largest |residual|. radius: [M], of the rounding in ``‖ν‖₂``.
     """
 
     nu: Array
@@ -41,7 +41,7 @@ class Fit:
     radius: Array
 
     def exists(self) -> list[bool | None]:
-        """For each field: is there an exact nu; None where rounding cannot tell."""
+        """For each field: is there an exact ν; None where rounding cannot tell."""
         verdicts: list[bool | None] = []
         for largest, error, size in zip(self.largest, self.error, self.size, strict=True):
             if error > FIT_RESOLUTION * max(size, np.finfo(float).tiny):
@@ -104,7 +104,7 @@ class FeatureFit:
 
     @cached_property
     def rewards(self) -> Fit:
-        """Fit of r_1..r_K and r_w, by one nu for all steps."""
+        """Fit of r_1..r_K and r_w, by one ν for all steps."""
         mdp = self.mdp
         rewards = np.vstack([mdp.rewards, mdp.reward_w])
         return self.fit(
@@ -126,7 +126,7 @@ class FeatureFit:
 
     @cached_property
     def diameters(self) -> Array:
-        """``diam_a psi((s,·))`` [T, S] over allowed tokens; of one-hots the two largest scales."""
+        """``diam_a ψ((s,·))`` [T, S] over allowed tokens; of one-hots the two largest scales."""
         mdp, features, rows = self.mdp, self.features, self.mdp.rows
         stacked = self.norms if self.per_step else self.norms[:1]
         diameters = np.zeros((len(stacked), mdp.n_contexts))
@@ -168,7 +168,7 @@ class FeatureFit:
         return Fit(nu, residual, error, size, largest, unit * self._moved(entries))
 
     def _moved(self, errors: Array) -> Array:
-        """How far ‖nu‖ may move [M] if the entries of a field move by ``errors`` [M, T, S] ≥ 0."""
+        """How far ‖ν‖ may move [M] if the entries of a field move by ``errors`` [M, T, S] ≥ 0."""
         seen = self.used.any(axis=0)
         entries = errors[:, self.used] if self.per_step else errors.max(axis=1)[:, seen]
         if not isinstance(self.features, Dense):
@@ -185,7 +185,7 @@ class FeatureFit:
         return float(np.linalg.norm(root[:, None] * rows) * np.linalg.norm(right))
 
     def at(self, nu: Array, t: int, s: int) -> float:
-        """``psi(t, s')·nu`` at a reachable next context, nu [D] one of a fit's."""
+        """``ψ(t, s')·ν`` at a reachable next context, ν [D] one of a fit's."""
         features = self.features
         if isinstance(features, Dense):
             return float((features.values[t, s] if features.per_step else features.values[s]) @ nu)
@@ -220,7 +220,7 @@ class FeatureFit:
         nu = ((target * root) @ left) @ right.T
         # refined once: the decomposition is right to a share of the largest row, this of each row
         nu += (((target - nu @ rows.T) * root) @ left) @ right.T
-        # the rounding of psi·nu grows with the sizes of the products that cancel in it
+        # the rounding of ψ·ν grows with the sizes of the products that cancel in it
         fitted, reach = np.zeros((2, *X.shape))
         for table, flat in ((fitted, nu @ rows.T), (reach, np.abs(nu) @ np.abs(rows).T)):
             if features.per_step:
@@ -237,7 +237,7 @@ class FeatureFit:
         return nu[:, self.used.any(axis=0)], fitted, np.zeros(X.shape)
 
     def fit_each_step(self, X: Array, known_to: float = 0.0) -> Fit:
-        """Fit with a nu_t of its own for every step: residuals only (nu is left empty)."""
+        """Fit with a ν_t of its own for every step: residuals only (ν is left empty)."""
         parts = []
         for t in range(self.mdp.steps):
             single = _OneStep(self, t)

@@ -30,7 +30,7 @@ def delta_errors(facts: Facts) -> Array:
 
 
 def total_errors(facts: Facts) -> tuple[Array, Array]:
-    """Rounding radii until ``eos`` of ``E_{π_k} Σ (r_w − r_k)`` and ``E_{π_k} Σ‖psi‖``, [K] each."""
+    """Rounding radii until ``eos`` of ``E_{π_k} Σ (r_w − r_k)`` and ``E_{π_k} Σ‖ψ‖``, [K] each."""
     totals, paths = facts.specialist_totals
     norm = float(np.where(facts.mdp.reach.nexts, facts.features.norms, 0.0).max())
     off, rounding = np.abs(totals @ facts.mdp.w - np.diag(totals)), facts.value_error

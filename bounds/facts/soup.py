@@ -132,7 +132,7 @@ class Soup(ComputesOnce):
 
     @cached_property
     def mean_norm(self) -> Array:
-        """``E_{π~_λ}‖psi((s,·))‖`` [T, S]."""
+        """``E_{π~_λ}‖ψ((s,·))‖`` [T, S]."""
         return self.policy.mean(self.facts.features.norms)
 
     @cached_property
@@ -142,7 +142,7 @@ class Soup(ComputesOnce):
 
     @cached_property
     def logit_norm(self) -> float:
-        """``‖(β'/β)nu_w − Σ λ_k nu_k‖₂`` at the least-norm nu, the last factor of (9)."""
+        """``‖(β'/β)ν_w − Σ λ_k ν_k‖₂`` at the least-norm ν, the last factor of (9)."""
         nu = self.facts.value_fit.nu
         weights = np.append(-self.lam, self.beta_prime / self.mdp.beta)
         return float(np.linalg.norm(mixture(weights, nu[:, None])))

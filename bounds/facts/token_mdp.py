@@ -149,7 +149,7 @@ class Facts(ComputesOnce):
 
     @cached_property
     def specialist_totals(self) -> tuple[Array, Array]:
-        """``E_{π_k} Σ r_j`` [K, K] and ``E_{π_k} Σ‖psi‖`` [K] from the start context."""
+        """``E_{π_k} Σ r_j`` [K, K] and ``E_{π_k} Σ‖ψ‖`` [K] from the start context."""
         norms = np.where(self.mdp.reach.nexts, self.features.norms, 0.0)
         visits = [specialist.occupancy.nexts for specialist in self.specialists]
         rewards = np.stack([self.mdp.rewards @ n.sum(axis=0) for n in visits])
@@ -175,24 +175,24 @@ class Facts(ComputesOnce):
 
     @property
     def reward_fit(self) -> Fit:
-        """nu of r_1..r_K and r_w."""
+        """ν of r_1..r_K and r_w."""
         return self.features.rewards
 
     @cached_property
     def value_fit(self) -> Fit:
-        """nu of Q_1..Q_K and Q_w."""
+        """ν of Q_1..Q_K and Q_w."""
         values = np.concatenate([self.sol.Q, self.sol.Q_w[None]])
         until_eos = self.mdp.horizon is None
         return self.features.fit(values, self.size_of_values if until_eos else self.mdp.beta)
 
     @cached_property
     def reference_norm(self) -> Array:
-        """``E_ref‖psi((s,·))‖₂`` [T, S]."""
+        """``E_ref‖ψ((s,·))‖₂`` [T, S]."""
         return self.reference.mean(self.features.norms)
 
     @cached_property
     def bespoke_norm(self) -> Array:
-        """``E_{π_w}‖psi((s,·))‖₂`` [T, S]."""
+        """``E_{π_w}‖ψ((s,·))‖₂`` [T, S]."""
         return self.bespoke.mean(self.features.norms)
 
     # -- importance ratios -------------------------------------------------------------------

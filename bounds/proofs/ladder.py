@@ -3,7 +3,7 @@
 Each rung is a valid statement of its own claim; a rung that does not apply here (a hypothesis is
 false) has no value and says which. Two branches are ordered by proof (BRANCHES); between them, and
 with the repaired and the printed bound, no order is claimed. Two more rungs show what re-expressing
-the features could do for the printed bound: psi -> Mᵀpsi, nu -> M⁻¹nu changes no hypothesis and
+the features could do for the printed bound: ψ -> Mᵀpsi, ν -> M⁻¹nu changes no hypothesis and
 every norm.
 """
 
@@ -48,12 +48,16 @@ GP_VARIABLES = 400  # one-hot coordinates up to which the best scale is a geomet
 
 @dataclass(frozen=True)
 class Rung:
-    """One bound on the gap: value in reward units, its ratio to the gap, and remarks."""
+    """One bound on the gap: value in reward units, its ratio to the gap, and remarks.
+
+    claim: id of the claim whose right side it is; empty for the gap itself and for what (10) could be.
+    """
 
     name: str
     value: float | None
     ratio: float | None
     note: str = ""
+    claim: str = ""
 
 
 @one_blas_thread()
@@ -63,15 +67,15 @@ def ladder(soup: Soup) -> list[Rung]:
     for name, claim in RUNGS.items():
         check = CLAIMS[claim].evaluate(soup.facts, soup)
         note = check.reason if check.rhs is None else ""
-        rungs.append(_rung(name, check.rhs, soup.gap, note))
+        rungs.append(_rung(name, check.rhs, soup.gap, note, claim))
     if rungs[-1].value is not None:
         rungs.extend(_rung(*item[:2], soup.gap, item[2]) for item in _re_expressed(soup))
     return rungs
 
 
-def _rung(name: str, value: float | None, gap: float, note: str) -> Rung:
+def _rung(name: str, value: float | None, gap: float, note: str, claim: str = "") -> Rung:
     ratio = value / gap if value is not None and gap > 0 else None
-    return Rung(name, value, ratio, note)
+    return Rung(name, value, ratio, note, claim)
 
 
 def _fields(soup: Soup) -> tuple[Array, Array]:
@@ -91,8 +95,8 @@ def _penalty(soup: Soup) -> float:
 def _re_expressed(soup: Soup) -> Iterator[tuple[str, float | None, str]]:
     """What (10) could be after the best change of features, from below and from above.
 
-    From below: ``‖Mᵀpsi‖·‖M⁻¹nu‖ ≥ |psi·nu|`` for every M, so (10) is at least what its terms are
-    with ``|psi·nu|`` in place of the product of norms; one product alone can come arbitrarily close
+    From below: ``‖Mᵀpsi‖·‖M⁻¹nu‖ ≥ |ψ·ν|`` for every M, so (10) is at least what its terms are
+    with ``|ψ·ν|`` in place of the product of norms; one product alone can come arbitrarily close
     to that, both together need not. From above: for one-hot features the best positive scale is a
     geometric program, hence global within that class.
     """

@@ -169,10 +169,11 @@ class Explanation:
             "true_when": {"says": self.true_when, "claims": list(self.true_by)},
             "repairs": [plain(c) for c in self.repairs],
             "ladder": [
-                {"rung": r.name, "value": number(r.value), "ratio": number(r.ratio), "note": r.note}
+                {"rung": r.name, "claim": r.claim or None, "value": number(r.value),
+                 "ratio": number(r.ratio), "note": r.note}
                 for r in self.rungs
             ],
-        }
+        }  # fmt: skip
 
 
 @one_blas_thread()

@@ -129,7 +129,10 @@ GLOSSARY: tuple[Term, ...] = (
         "rewards are Q_1 … Q_K in reasons, hypotheses and figures, as in the papers; in files, and where "
         "a place is given (k = 0, t = 0, s = 0), all counts begin at 0",
     ),
-    Term("psi, nu, lambda, lam", "spellings", "ψ, ν and λ in files, code and plain text; λ* is the best"),
+    Term(
+        "psi, nu, lambda, lam", "spellings",
+        "how ψ, ν and λ are written in code, and wherever an encoding has no Greek letters",
+    ),
     Term(
         "λ = draw 3, one-hot 0, w", "names of λ",
         "a claim about every λ is tried on λ* (the best), the user's weights (β'/β)w, each "

@@ -31,21 +31,21 @@ def _styled(word: str) -> Text:
     return Text(word, style=_STYLE.get(word, ""))
 
 
-def records(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
+def table(title: str, rows: Iterable[Mapping[str, object]]) -> Table:
     """Rows with common keys as a table: the keys are its columns, numbers are kept short.
 
     True and False read yes and no, None a dash; verdicts and statuses have their colours.
     """
-    table = Table(title=escape(title), title_justify="left", header_style="bold")
+    made = Table(title=escape(title), title_justify="left", header_style="bold")
     columns: list[str] = []
     for i, row in enumerate(rows):
         if i == 0:
             columns = list(row)
             for key in columns:
                 number = isinstance(row[key], int | float | None)
-                table.add_column(key, justify="right" if number else "left", overflow="fold")
-        table.add_row(*(_cell(row[key]) for key in columns))
-    return table
+                made.add_column(key, justify="right" if number else "left", overflow="fold")
+        made.add_row(*(_cell(row[key]) for key in columns))
+    return made
 
 
 def _cell(value: object) -> Text:
@@ -194,7 +194,7 @@ def catalogue(claims: Iterable[Claim], witnesses: Mapping[str, Sequence[str]]) -
     """A block a claim: id, status and source, the statement, why, when true, hypotheses, witnesses."""
     blocks: list[RenderableType] = []
     for c in claims:
-        heading = Text.assemble((c.id, "bold"), "  ", _styled(c.status), f"  {c.source}")
+        heading = Text.assemble((c.id, "bold"), "  ", _styled(c.status), f"  {c.source}  {c.title}")
         facts = {
             "says": c.statement, "why": why(c), "true when": condition(c),
             "asks for": ", ".join(h.id for h in c.hypotheses),

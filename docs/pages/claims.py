@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
 from importlib import import_module
 
 from bounds.claim import Claim
@@ -29,6 +30,25 @@ PICTURES: Mapping[str, str] = {
     "ss.thm1.gap.apriori": "disagreement", "ss.sec4.implicit": "implicit",
     "ss.sec4.implicit.repaired": "implicit", "ex.eq19": "topics",
 }  # fmt: skip
+# paper, page, what stands there, and the claims: each belongs to the first that its id matches
+GROUPS = (
+    ("Spectral Souping", "setup", "The set-up, (2) to (5)", "ss.asm* ss.eq2-4"),
+    ("Spectral Souping", "lemma1", "Lemma 1, (6), and its proof, (11) to (13)",
+     "ss.lemma1* ss.eq1* ss.gaussian* ss.proof.single*"),
+    ("Spectral Souping", "soup", "The soup, (7), and the best one, (8)",
+     "ss.eq7* ss.eq8* ss.betaprime ss.span*"),
+    ("Spectral Souping", "kl", "Theorem 1, KL: (9), and its proof, (14)", "ss.thm1.kl* ss.proof.kl*"),
+    ("Spectral Souping", "gap", "Theorem 1, the gap: (10)", "ss.thm1*"),
+    ("Spectral Souping", "gap-proof", "The proof of (10): A(s), B(s), C(s), (15), (16)", "ss.proof*"),
+    ("Spectral Souping", "penalty", "The penalty Δ_k: (17), (18)", "ss.delta*"),
+    ("Spectral Souping", "learning", "Section 4: learning λ, and using it",
+     "ss.sec4* ss.null-space ss.psoups*"),
+    ("Spectral Souping", "appendix-c", "Appendix C: updates of λ, (19) to (22)", "ss.appC*"),
+    ("Spectral Souping", "more", "More", "ss.*"),
+    ("EXACT", "attributes", "Choosing attributes: (5) to (14)", "ex.propA1 ex.eq10* ex.thm5.1*"),
+    ("EXACT", "topics", "Pooling and retrieval: (17), (19)", "ex.*"),
+    ("Others", "others", "Of installed packages", "*"),
+)  # fmt: skip
 KINDS = {"inequality": "left ≤ right", "equality": "left = right"}
 JUDGED = {
     "instance": "once on the instance", "optimum": "at λ\\*, the best soup",
@@ -38,9 +58,12 @@ JUDGED = {
 
 
 def pages() -> dict[str, str]:
-    """File name -> Markdown, one a claim and the list of all."""
+    """File name -> Markdown, one a claim, one a section of a paper, and the list of all."""
     witnesses = stored_witnesses()
-    made = {"index": _index()}
+    sections = _sections()
+    made = {"index": _index(sections)}
+    for (_, name, title, _), claims in sections.items():
+        made[f"section-{name}"] = page(f"# {title}", _table(claims), _contents(map(_file, claims)))
     for claim in CLAIMS.values():
         made[anchor(claim.id)] = _page(claim, [w for w in witnesses if w.claim == claim.id])
     return made
@@ -51,11 +74,19 @@ def link(claim_id: str) -> str:
     return f"[{claim_id}]({anchor(claim_id)}.md)"
 
 
-def _index() -> str:
-    groups: dict[str, list[Claim]] = {}
+Section = tuple[str, str, str, str]
+
+
+def _sections() -> dict[Section, list[Claim]]:
+    """The sections that hold a claim, with their claims."""
+    found: dict[Section, list[Claim]] = {group: [] for group in GROUPS}
     for claim in CLAIMS.values():
-        groups.setdefault(claim.id.split(".")[0], []).append(claim)
-    titles = {"ss": "Spectral Souping", "ex": "EXACT"}
+        own = (g for g in GROUPS if any(fnmatch(claim.id, pattern) for pattern in g[3].split()))
+        found[next(own)].append(claim)
+    return {section: claims for section, claims in found.items() if claims}
+
+
+def _index(sections: Mapping[Section, list[Claim]]) -> str:
     counts = {s: sum(c.status == s for c in CLAIMS.values()) for s in ("proved", "refuted")}
     parts = [
         "# Claims",
@@ -63,11 +94,33 @@ def _index() -> str:
         "false in general, and may well hold on an instance; its page says when it is true, and what "
         "is true in its place.",
     ]
-    for group, claims in groups.items():
-        rows = [(link(c.id), plain(c.source), c.status, plain(c.reason)) for c in claims]
-        parts += [f"## {titles[group]}", table(("claim", "where", "status", "why"), rows)]
-    listed = "\n".join(anchor(c.id) for c in CLAIMS.values())
-    return page(*parts, f"```{{toctree}}\n:hidden:\n\n{listed}\n```")
+    for paper in dict.fromkeys(section[0] for section in sections):
+        parts.append(f"## {paper}")
+        for section, claims in sections.items():
+            if section[0] == paper:
+                parts += [f"### {section[2]}", _table(claims)]
+    return page(*parts, _contents(f"section-{name}" for _, name, _, _ in sections))
+
+
+def _table(claims: Iterable[Claim]) -> str:
+    rows = [
+        (
+            _number(c),
+            f"{link(c.id)}{plain(f': {c.title}' if c.title else '')}",
+            c.status,
+            plain(c.reason),
+        )
+        for c in claims
+    ]
+    return table(("where", "claim", "status", "why"), rows)
+
+
+def _contents(files: Iterable[str]) -> str:
+    return "```{toctree}\n:hidden:\n\n" + "\n".join(files) + "\n```"
+
+
+def _file(claim: Claim) -> str:
+    return anchor(claim.id)
 
 
 def _page(claim: Claim, witnesses: list[Witness]) -> str:
@@ -89,9 +142,15 @@ def _page(claim: Claim, witnesses: list[Witness]) -> str:
 
 
 def _title(claim: Claim) -> str:
-    """The id, and where the paper has it: a reader who looks for (10) finds it in the contents."""
-    printed = claim.source.partition(" ")[2]
-    return claim.id if claim.source == "ours" else f"{claim.id}, {plain(printed)}"
+    """Where the paper has it, what it says and its id: a reader finds it by any of them."""
+    words = f"{plain(claim.title)}, {claim.id}" if claim.title else claim.id
+    return f"{_number(claim)}: {words}"
+
+
+def _number(claim: Claim) -> str:
+    """The equation or the place in the paper, which the section names."""
+    paper, _, place = claim.source.partition(" ")
+    return plain(place if paper in ("SS", "EX") else claim.source)
 
 
 def _symbols(claim: Claim) -> str:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from importlib.resources import files
 from pathlib import Path
 
 import nbformat
 
-from bounds.claims.catalogue import CLAIMS
-from bounds.report.sections import anchor
-
+from .links import linked
 from .text import page
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 PACKAGES = ("toymdp", "bounds", "llm_bridge", "paper_figs")
 NEEDS = ("ipywidgets", "torch", "transformers", "peft")  # of the extras notebooks and llm
-_CLAIM = re.compile(r"`((?:ss|ex)\.[\w.-]+)`")
 
 
 def state_of_code() -> str:
@@ -33,7 +29,7 @@ def pages() -> dict[str, str]:
     """File name -> notebook without outputs; ``index.md``, which lists them."""
     paths = sorted(FOLDER.glob("*.ipynb"))
     made = {path.name: _linked(path) for path in paths}
-    table = (FOLDER / "README.md").read_text(encoding="utf-8")
+    table = _text((FOLDER / "README.md").read_text(encoding="utf-8"))
     listed = "\n".join(path.stem for path in paths)
     made["index.md"] = page(table.strip(), f"```{{toctree}}\n:hidden:\n\n{listed}\n```")
     return made
@@ -43,12 +39,11 @@ def _linked(path: Path) -> str:
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = _CLAIM.sub(_link, cell.source)
+            cell.source = _text(cell.source)
         elif cell.source.startswith("interact("):
             cell.metadata["tags"] = ["remove-output"]  # sliders need a kernel to answer them
     return nbformat.writes(notebook) + "\n"
 
 
-def _link(found: re.Match[str]) -> str:
-    name = found[1]
-    return f"[`{name}`](../claims/{anchor(name)}.md)" if name in CLAIMS else found[0]
+def _text(text: str) -> str:
+    return linked(text, "notebooks/README.md", "docs/generated/notebooks/index.md")

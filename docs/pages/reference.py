@@ -116,7 +116,10 @@ def command_line() -> str:
     return page(
         "# Command line",
         "Exit code 0: done; 1: a gate failed, NOT PROVED, or no witness found; 2: bad input, in one line; "
-        "130: interrupted. With `--json -` standard output holds JSON alone and tables go to standard error.",
+        "130: interrupted. With `--json -` standard output holds JSON alone and tables go to standard error. "
+        "Files may be pipes (`verify <(…)`, `/dev/stdin`); control characters in them are spelt out "
+        "before they are shown; where an encoding has no λ, tables say `lambda`. "
+        "`--html` writes a whole page or none.",
         *(_command(path, function) for path, function in commands("soupcheck", build())),
     )
 

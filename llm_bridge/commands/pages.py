@@ -44,6 +44,6 @@ def page_of(
         seed=seed, finished=finished, on_progress=on_progress,
     )  # fmt: skip
     return first_page(
-        bank.names, fit, report["features"]["held-out R² on psi(s)"], beta=beta,
+        bank.names, fit, report["features"]["held-out R² on ψ(s)"], beta=beta,
         beta_prime=beta_prime, gaps=gaps,
     )  # fmt: skip

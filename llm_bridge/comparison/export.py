@@ -1,6 +1,6 @@
 """One adapter for a soup, which peft loads: exact where it exists, else the nearest merge, measured.
 
-With adapters on the output layer alone the soup's logits are ``z_ref + Σ weight_k s_k B_k A_k psi``: the
+With adapters on the output layer alone the soup's logits are ``z_ref + Σ weight_k s_k B_k A_k ψ``: the
 stacked factors of "cat" hold that sum, and the soup is that adapter, unless the model caps its logits.
 Elsewhere no adapter need be the soup; each merge is held against it, ``KL(soup‖merge)`` at the tokens of
 given answers.

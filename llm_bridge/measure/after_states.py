@@ -1,12 +1,12 @@
-"""``psi((s, a))``: the reference's state after the token, and whether log-ratios are linear in it.
+"""``ψ((s, a))``: the reference's state after the token, and whether log-ratios are linear in it.
 
 After-states cost a forward pass each, so they are taken for the top tokens of a state; the rest of
 the vocabulary is bounded by the largest norm that the final RMSNorm can give.
 
-Derivation of the fit. Lemma 1 says ``Q_k(s, a) = psi((s,a))·nu_k``, and ``log π_k/ref = (Q_k − V_k)/β``
+Derivation of the fit. Lemma 1 says ``Q_k(s, a) = ψ((s,a))·ν_k``, and ``log π_k/ref = (Q_k − V_k)/β``
 differs from ``Q_k/β`` by a constant of each state. Centred within each state (over the tokens taken)
-the log-ratio is then exactly linear in the centred psi, with one nu for all states. If the least
-squares residual is not zero there is no such nu, whatever V_k is.
+the log-ratio is then exactly linear in the centred ψ, with one ν for all states. If the least
+squares residual is not zero there is no such ν, whatever V_k is.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class AfterStates:
 
     @property
     def norms(self) -> Array:
-        """``‖psi((s,a))‖₂`` [N, m]."""
+        """``‖ψ((s,a))‖₂`` [N, m]."""
         return np.asarray(np.linalg.norm(self.psi, axis=2))
 
     def mean_norm(self, log_probs: Array, bound: float) -> Array:
-        """Upper bound on ``E_π‖psi((s,·))‖`` [N]: top tokens exactly, the rest at ``bound``."""
+        """Upper bound on ``E_π‖ψ((s,·))‖`` [N]: top tokens exactly, the rest at ``bound``."""
         p = np.where(self.live, np.exp(log_probs), 0.0)
         rest = np.clip(1.0 - p.sum(axis=1), 0.0, None)
         rest = np.where(rest > 1e-9, rest, 0.0)  # nothing is left but rounding
@@ -99,7 +99,7 @@ def _states_after(bank: Bank, prefixes: Sequence[Sequence[int]], tokens: Array) 
 
 @torch.no_grad()
 def norm_bound(bank: Bank) -> float | None:
-    """Largest ``‖psi‖`` the final RMSNorm can give, ``√d·max|gain|``; None without such a norm.
+    """Largest ``‖ψ‖`` the final RMSNorm can give, ``√d·max|gain|``; None without such a norm.
 
     RMSNorm divides by the root mean square, so what its gain multiplies has norm at most √d. The gain
     is ``weight`` in one architecture and ``1 + weight`` in the next: the norm itself says which, on a
@@ -119,11 +119,11 @@ def norm_bound(bank: Bank) -> float | None:
 
 @dataclass(frozen=True)
 class LinearFit:
-    """Centred log-ratios on centred psi: nu [P−1, d], least norm, and how well they fit.
+    """Centred log-ratios on centred psi: ν [P−1, d], least norm, and how well they fit.
 
     held_out: [P−1], R² on states that the fit has not seen (one half fitted, the other judged).
     residual: [P−1], largest |residual| of the fit on all states, nats; size: [P−1], largest |field|.
-    rows, rank: equations and the rank of psi in them.
+    rows, rank: equations and the rank of ψ in them.
 
     Where the rank is the number of equations a fit leaves no residual, whatever the field: ``enough`` and
     ``half_enough`` say whether there are more, so that residual and R² mean anything. half: rows and rank
@@ -186,7 +186,7 @@ def fit_linear(states: AfterStates, seed: int = 0) -> LinearFit:
 
 
 def logit_norm(nu: Array, lam: Array, beta: float, beta_prime: float) -> float:
-    """``‖(β'/β)nu_w − Σ λ_k nu_k‖₂`` of (9); nu [K+1, d] in reward units, the bespoke's last."""
+    """``‖(β'/β)ν_w − Σ λ_k ν_k‖₂`` of (9); ν [K+1, d] in reward units, the bespoke's last."""
     return float(np.linalg.norm(beta_prime / beta * nu[-1] - lam @ nu[:-1]))
 
 

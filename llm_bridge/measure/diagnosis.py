@@ -123,7 +123,7 @@ def diagnose_bank(
     checks = stream_checks(tally, bank, eps)
     bound = norm_bound(bank)
     on_progress("states after a token", 0, 3)
-    # the first of a seeded order: the states of the fit on psi((s,a)) are among those of that on psi(s)
+    # the first of a seeded order: the states of the fit on ψ((s,a)) are among those of that on ψ(s)
     width = bank.width
     fitted = min(4 * width, MOST_STATES)
     reached = reach(bank, sampled_prefixes(answers, max(effort.fit_states, fitted), seed))
@@ -161,10 +161,10 @@ def diagnose_bank(
                 np.where(features.states.live, np.exp(features.states.log_probs[0]), 0.0)
                 .sum(axis=1).mean()
             ),
-            "held-out R² on psi((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
+            "held-out R² on ψ((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
             "largest residual": _by_policy(bank, fit.residual if fit.enough else None),
             "equations": fit.rows, "rank": fit.rank if fit.enough else None,
-            "held-out R² on psi(s)": _by_policy(bank, linear), "width": width,
+            "held-out R² on ψ(s)": _by_policy(bank, linear), "width": width,
             "not told": too_few(fit, linear, min(fitted, len(reached.prefixes)) // 2, width),
             "logit error": dict(features.logit_error),
         },
@@ -182,9 +182,9 @@ def diagnose_bank(
 def too_few(fit: LinearFit, linear: Array | None, states: int, width: int) -> str | None:
     """Which linear fits have no more equations than unknowns, and so say nothing; None where all do."""
     rows = (
-        ("residual and rank on psi((s,a))", fit.rows, fit.enough),
-        ("held-out R² on psi((s,a))", fit.half[0], fit.half_enough),
-        ("held-out R² on psi(s)", states, linear is not None),
+        ("residual and rank on ψ((s,a))", fit.rows, fit.enough),
+        ("held-out R² on ψ((s,a))", fit.half[0], fit.half_enough),
+        ("held-out R² on ψ(s)", states, linear is not None),
     )
     said = [f"{what}: {n} equations" for what, n, enough in rows if not enough]
     if not said:

@@ -1,4 +1,4 @@
-"""Whether log-ratios are linear in the reference's state: held-out R² on ``psi(s)``."""
+"""Whether log-ratios are linear in the reference's state: held-out R² on ``ψ(s)``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COLUMNS = 2048  # tokens of a large vocabulary on which state_linearity is judge
 
 @torch.no_grad()
 def state_linearity(bank: Bank, reached: Reached, seed: int = 0) -> Array | None:
-    """Held-out R² [P−1] of log-ratios centred within each state on ``psi(s)`` of the reference.
+    """Held-out R² [P−1] of log-ratios centred within each state on ``ψ(s)`` of the reference.
 
-    For adapters on the output layer ``z_k − z_ref = s·B A psi(s)``: linear up to a constant of each
+    For adapters on the output layer ``z_k − z_ref = s·B A ψ(s)``: linear up to a constant of each
     state, and R² is 1 as soon as half of the states determine that map. Judged on up to 2048 tokens, drawn.
     None where that half's states are linearly independent: then nothing is overdetermined.
     """

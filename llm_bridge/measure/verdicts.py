@@ -87,11 +87,11 @@ def feature_checks(
 ) -> FeatureReport:
     """Lemma 1 and (9), printed and repaired, at some states.
 
-    nu: [K+1, d] with ``Q = psi·nu`` in reward units, where they are known; else the centred fit's.
-    bound: largest ‖psi‖ (None: unknown, then the mass outside the top tokens leaves (9) undecided).
+    nu: [K+1, d] with ``Q = ψ·ν`` in reward units, where they are known; else the centred fit's.
+    bound: largest ‖ψ‖ (None: unknown, then the mass outside the top tokens leaves (9) undecided).
     kl: [M, N] ``KL(π_w‖soup)`` at these states.
 
-    Where the fit's residual shows that no nu exists, Lemma 1's conclusion is false at these states,
+    Where the fit's residual shows that no ν exists, Lemma 1's conclusion is false at these states,
     and what rests on it is not-applicable, with the residual as reason.
     """
     eps = rounding_unit(bank, precision)
@@ -111,7 +111,7 @@ def feature_checks(
         return FeatureReport(states, fit, [lemma], bound, {})
     linear = nu is not None or lemma.verdict == "holds"
     reason = (
-        f"q-linear: no nu, largest residual {sides.lhs:.3g} nats of {fit.size[worst]:.3g}, "
+        f"q-linear: no ν, largest residual {sides.lhs:.3g} nats of {fit.size[worst]:.3g}, "
         f"held-out R² {fit.held_out[worst]:.3f}"
     )
     if not fit.enough:

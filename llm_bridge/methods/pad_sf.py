@@ -1,10 +1,10 @@
 """PAD-SF: PAD with weights of the specialists that depend on the state, learnt from a user's pairs.
 
-``w(s) = softmax_k(C·psi(s))`` with C [K, d] and psi(s) the reference's state. C maximises
+``w(s) = softmax_k(C·ψ(s))`` with C [K, d] and ψ(s) the reference's state. C maximises
 
     Σ_n log σ(m_n) − ½ c²‖C‖²/v,   m_n = β Σ_t w(s_t)·ℓ(s_t, a_t)  of the winner less the loser,
 
-``ℓ_k = log π_k/ref``; c² is the mean of ‖psi‖², so that v is the prior variance of a score C_k·psi.
+``ℓ_k = log π_k/ref``; c² is the mean of ‖ψ‖², so that v is the prior variance of a score C_k·ψ.
 The loss is that of section 4 with w(s) for λ; it is not concave in C, and C = 0 (equal weights
 everywhere) is where the climb starts.
 """
@@ -31,7 +31,7 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class PadSF:
-    """PAD-SF: the weights are ``softmax_k(scorer·psi(s))``, a K-dimensional scorer on the state.
+    """PAD-SF: the weights are ``softmax_k(scorer·ψ(s))``, a K-dimensional scorer on the state.
 
     scorer: [K, d], learnt by ``fit_scorer``. state: function from token ids [B, n] to the
     reference's states [B, d].
@@ -51,7 +51,7 @@ class PadSF:
 def token_tables(
     bank: Bank, answers: Sequence[Answer], batch: int = 32
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """States psi(s) [n, d] of ref, ``log π_k/ref`` [n, K] of the tokens taken, their answer [n]."""
+    """States ψ(s) [n, d] of ref, ``log π_k/ref`` [n, K] of the tokens taken, their answer [n]."""
     states, ratios, owners = [], [], []
     for start in range(0, len(answers), batch):
         part = answers[start : start + batch]

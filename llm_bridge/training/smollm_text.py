@@ -79,7 +79,7 @@ def card(facts: Mapping[str, Any]) -> str:
         ])  # fmt: skip
     lines += [
         "Share of log-ratios (held-out R², over the tokens of a state) that is linear in the reference's "
-        f"state psi(s) of {first['linearity']['width']} numbers, fitted on n states of other questions. "
+        f"state ψ(s) of {first['linearity']['width']} numbers, fitted on n states of other questions. "
         "Where n is about the number of unknowns, what no linear map explains is blown up: such a number "
         "says nothing but that.", "",
     ]  # fmt: skip

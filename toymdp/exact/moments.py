@@ -67,17 +67,17 @@ def _log_sums(policy: Policy, t: int, law: Array, terms: Array) -> Array:
 
 
 def feature_shift(p: Policy, q: Policy) -> Array:
-    """Return ``‖E_p psi − E_q psi‖₂`` [T, S] of the features of one instance under two policies."""
+    """Return ``‖E_p ψ − E_q ψ‖₂`` [T, S] of the features of one instance under two policies."""
     return _lengths(p, lambda t: np.asarray(p.law(t) - q.law(t)), absolute=False)
 
 
 def norm_of_mean(policy: Policy, *, absolute: bool = False) -> Array:
-    """Return ``‖E_π psi((s,·))‖₂`` [T, S]; absolute: of ``E_π |psi|``, coordinate by coordinate."""
+    """Return ``‖E_π ψ((s,·))‖₂`` [T, S]; absolute: of ``E_π |ψ|``, coordinate by coordinate."""
     return _lengths(policy, policy.law, absolute=absolute)
 
 
 def _lengths(policy: Policy, weights: Callable[[int], Array], *, absolute: bool) -> Array:
-    """``‖Σ weights_t·psi‖₂`` [T, S], weights_t [E] on allowed tokens.
+    """``‖Σ weights_t·ψ‖₂`` [T, S], weights_t [E] on allowed tokens.
 
     Of one-hots, whose directions are orthogonal, a sum of squares.
     """

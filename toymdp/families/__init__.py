@@ -3,7 +3,7 @@
 ``softmax``   the paper's own parameterisation: ref and rewards from one feature map (Lemma 1 fails)
 ``low-rank``  transition blocks of a chosen rank (the desirability claim says something there)
 ``dirichlet`` a random reference, per-step one-hot features, rewards ≥ 0 (Theorem 1 applies)
-``unit-norm`` the same with every token allowed and ‖psi‖ = 1 (the softmax set-up holds too)
+``unit-norm`` the same with every token allowed and ‖ψ‖ = 1 (the softmax set-up holds too)
 ``tree``      contexts hold the whole history, so one-hot features make Lemma 1 exact
 ``corpus``    real text with human labels (toymdp/families/corpus.py), n-gram features
 ``corpus-one-hot`` the same world with per-step one-hot features (Theorem 1 applies)

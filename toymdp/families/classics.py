@@ -13,7 +13,7 @@ from .traps import rare_trap, trap_loop
 def lemma1_softmax() -> TokenMDP:
     """Lemma 1 fails though the paper's own parameterisation holds exactly.
 
-    A = 3, L = 1, T = 2, ``psi(x) = (1, x)``, ``ref(a|x) ∝ exp(x·a)``, ``r(a) = a``, β = 1. At the
+    A = 3, L = 1, T = 2, ``ψ(x) = (1, x)``, ``ref(a|x) ∝ exp(x·a)``, ``r(a) = a``, β = 1. At the
     first step ``Q*(x) = x + h(x+1) − h(x)`` with ``h(u) = log(1 + e^u + e^{2u})``; its second
     difference ``h(3) − 3h(2) + 3h(1) − h(0)`` is about −0.2536, and a linear one has 0.
     """
@@ -75,7 +75,7 @@ def rare_token() -> TokenMDP:
     """(14) fails for λ < 0 at a single step: the soup flees to a token rare under ref and π_w.
 
     Two tokens, T = 1, K = 1. Token 1 has weight 2^-20 and reward −32; at λ = −β'/β the soup is
-    ``∝ ref·e^{−r}`` and sits on it, while E_ref‖psi‖ and E_{π_w}‖psi‖ hardly see its feature.
+    ``∝ ref·e^{−r}`` and sits on it, while E_ref‖ψ‖ and E_{π_w}‖ψ‖ hardly see its feature.
     """
     return TokenMDP(
         name="kl-rare-token", vocab_size=2, order=1, horizon=1, start=[0],
@@ -89,7 +89,7 @@ def one_bad_token() -> TokenMDP:
     """(14) as printed fails for λ < 0 though all features are unit one-hots: 16.6 against 14.1.
 
     32 tokens alike but one, of reward −20, T = 1, K = 1. At λ = −β'/β the soup sits on it. The means of
-    psi under π_w and under ref are about ``1/√32`` long, however long each feature is.
+    ψ under π_w and under ref are about ``1/√32`` long, however long each feature is.
     """
     return _alike("one-bad-token", -20.0)
 
@@ -122,7 +122,7 @@ def lemma1_dyadic() -> TokenMDP:
     """``lemma1_softmax`` with 2 for e: ``ref(a|x) ∝ 2^{x·a}`` is a softmax exactly.
 
     Lemma 1 fails for each step alone, and so does the proof's single exponential: the log of
-    ``1 + 2^x + 4^x`` is not linear in ``psi(x) = (1, x)``.
+    ``1 + 2^x + 4^x`` is not linear in ``ψ(x) = (1, x)``.
     """
     x = np.arange(3.0)
     return TokenMDP(
@@ -136,7 +136,7 @@ def lemma1_dyadic() -> TokenMDP:
 def two_step_law() -> TokenMDP:
     """(13) fails at L = 2: the law of two tokens carries the log-normaliser of the second.
 
-    ``ref(a|x1, x2) ∝ 2^{(x1+x2)·a}`` is a softmax of ``psi = (1, x1 + x2)``. After (x1, x2) the
+    ``ref(a|x1, x2) ∝ 2^{(x1+x2)·a}`` is a softmax of ``ψ = (1, x1 + x2)``. After (x1, x2) the
     tokens a, b have ``2^{(x1+x2)·a + (x2+a)·b}`` over ``1 + 2^u + 4^u`` with ``u = x2 + a``, whose
     log is not linear in x2.
     """
@@ -165,8 +165,8 @@ def hot_logits() -> TokenMDP:
 def three_on_a_line() -> TokenMDP:
     """ref is the Gaussian kernel of no vectors: three tokens on a line have no common distance.
 
-    ``psi(s) = 1, 2, 4`` in one dimension and ``ref(a|s) ∝ 2^{psi(s)·a}``: constants are not linear in
-    psi, so the tokens' vectors would be those of the softmax but for one shift.
+    ``ψ(s) = 1, 2, 4`` in one dimension and ``ref(a|s) ∝ 2^{ψ(s)·a}``: constants are not linear in
+    ψ, so the tokens' vectors would be those of the softmax but for one shift.
     """
     psi = np.array([[1.0], [2.0], [4.0]])
     return TokenMDP(
@@ -243,7 +243,7 @@ def all_negative() -> TokenMDP:
 def rare_good_token() -> TokenMDP:
     """The last step of C(s) fails at λ = β'/2: π_w sits on a token of weight 2^-20 under ref.
 
-    ``E_ref‖psi‖`` hardly sees it, and the other token's feature is as short.
+    ``E_ref‖ψ‖`` hardly sees it, and the other token's feature is as short.
     """
     return _small(
         "lipschitz-rare-token", ref_weights=np.array([[1.0, 2.0**-20], [1.0, 1.0]]),

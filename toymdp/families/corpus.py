@@ -2,8 +2,8 @@
 
 The reference policy is a Witten-Bell n-gram model of the texts, reward k a logistic regression of
 attribute k on n-gram indicators of the next context: the logit of a text is an intercept plus the
-sum of ``r_k(s') = psi(s')·theta_k`` over its tokens, ``</s>`` included. So Assumption 1 (r in the
-span of psi) holds by construction. All is fitted on 80 % of the groups (questions) and judged on
+sum of ``r_k(s') = ψ(s')·theta_k`` over its tokens, ``</s>`` included. So Assumption 1 (r in the
+span of ψ) holds by construction. All is fitted on 80 % of the groups (questions) and judged on
 the others; the n-grams and the L2 strength are chosen inside the 80 %.
 """
 

@@ -25,7 +25,7 @@ def softmax(
     K: int | None = None, d: int | None = None, beta: float | None = None, beta_prime: float | None = None,
     scale: float = 1.0,
 ) -> TokenMDP:  # fmt: skip
-    """``ref ∝ exp(psi(s)·nu(a))`` and ``r_k = psi((s,a))·nu_rk`` with Gaussian psi of width d."""
+    """``ref ∝ exp(ψ(s)·ν(a))`` and ``r_k = ψ((s,a))·ν_rk`` with Gaussian ψ of width d."""
     rng = np.random.default_rng([seed, 1])
     A = int(rng.integers(3, 6)) if A is None else A
     L = int(rng.integers(1, 3)) if L is None else L

@@ -32,7 +32,7 @@ def rare_trap() -> TokenMDP:
     trap tokens 0 and 2 pay one specialist each 32; after the safe token comes the pin.
 
     KL(π_w‖π~) at the start is ``log(1 + π_w(trap)(e^D − 1))``, some nats since ``π_w(trap)·e^D`` is
-    large. On the right the trap's logit error D is multiplied by E_ref‖psi‖ and E_{π_w}‖psi‖, that
+    large. On the right the trap's logit error D is multiplied by E_ref‖ψ‖ and E_{π_w}‖ψ‖, that
     is by probabilities of the order of 2^-18; the safe token has no error, and with one-hot
     features whose later steps are long no other context counts.
     """
@@ -61,16 +61,16 @@ def rare_trap() -> TokenMDP:
 
 
 def trap_loop(horizon: int = 4) -> TokenMDP:
-    """(10) fails although ``‖psi‖`` is constant: the gap adds up over steps, its bound does not.
+    """(10) fails although ``‖ψ‖`` is constant: the gap adds up over steps, its bound does not.
 
     A = 5, L = 1: stay (0), the trap (1), the two payments of 48 that follow it (2, 3), the pin (4).
     All but the trap lead on to stay, trap and pin. At each visit the soup loses about
     ``π~(trap)·D``, so the gap grows like the horizon times D, while the right side of (10) is
-    ``‖psi‖·‖nu_e‖`` for one field, ``e = Q_w − Σ λ*_k Q_k``, that nowhere exceeds D by more than
+    ``‖ψ‖·‖ν_e‖`` for one field, ``e = Q_w − Σ λ*_k Q_k``, that nowhere exceeds D by more than
     what the values themselves differ.
 
     The features let Cauchy–Schwarz lose almost nothing: their first coordinate follows e, so that
-    nu_e lies along it; a short coordinate of its own for each (t, s') makes the rows independent,
+    ν_e lies along it; a short coordinate of its own for each (t, s') makes the rows independent,
     so that Lemma 1 and Assumption 1 hold whatever the rewards; and four more, integers whose
     squares add up to what is missing (Lagrange), make all squared norms exactly equal.
     """

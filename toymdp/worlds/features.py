@@ -1,6 +1,6 @@
-"""Features psi((s, a)) of a token MDP: dense tables, or scaled one-hots that are never built.
+"""Features ψ((s, a)) of a token MDP: dense tables, or scaled one-hots that are never built.
 
-Both kinds speak of *next contexts*: ``psi[t, s']`` belongs to the step-``t`` action that leads to
+Both kinds speak of *next contexts*: ``ψ[t, s']`` belongs to the step-``t`` action that leads to
 context ``s'`` (token-mdp/1). Tabular features are one-hot times a positive scale, so their
 least-norm coefficients are a division and their norms a weighted sum: nothing is materialised.
 """
@@ -41,7 +41,7 @@ class Dense:
         return int(self.values.shape[-1])
 
     def norms(self, steps: int) -> Array:
-        """Return ``‖psi((s,a))‖₂`` as [T, S]."""
+        """Return ``‖ψ((s,a))‖₂`` as [T, S]."""
         norms = np.sqrt(np.einsum("...d,...d->...", self.values, self.values))
         return np.broadcast_to(norms, (steps, norms.shape[-1]))
 
