@@ -33,6 +33,7 @@ extensions = ["myst_nb"]
 # a build writes executed notebooks beside its folder, and the next one must not take them for pages
 exclude_patterns = ["_build", "jupyter_execute", "pages"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]  # formulas of notebooks
 html_theme = "furo"
 html_title = f"soupcheck {release}"
 html_static_path = ["static"]
