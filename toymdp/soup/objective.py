@@ -143,6 +143,15 @@ class SoupObjective:
 
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
 
+    def visits(self, u: Array) -> Array:
+        """How often the soup at u ≠ 0 is in each next context, [T, S]."""
+        mdp = self.sol.mdp
+        mu = np.asarray(u, dtype=np.float64) / mdp.beta
+        if self.by_policy:
+            return Policy(mdp, np.tensordot(mu, self.sol.Q, axes=1)).occupancy.nexts
+        tables = self._backward(mu, self._tables(mdp.steps))
+        return self._forward(1.0 / float(np.abs(mu).sum()), tables, self._start, mdp.steps)[2]
+
     def _tables(self, steps: int) -> tuple[Array, Array, Array, Array, Array]:
         """Room for what soup_backward writes of so many steps: G, U, KL, inverse and mean."""
         G, kl, inverse, mean = np.zeros((4, steps, self.sol.mdp.n_contexts))
