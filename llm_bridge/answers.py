@@ -15,6 +15,7 @@ from .forward import logits_of, states_of
 from .texts import Prompt, shown
 
 Tensor = Any
+KEPT = 2**28  # bytes of states that are kept of answers which are read again
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def fits(bank: Bank, prompt: Prompt, texts: Sequence[str], lengths: Counter[str]
     cut = bank.truncate and head < bank.limit
     lengths["too long, cut" if cut else "too long, left out"] += 1
     return cut
+
+
+States = dict[Answer, list[Tensor]]  # each policy's [n, d] at the answer's places
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,22 +143,42 @@ def distinct(answers: Sequence[Answer]) -> tuple[list[Answer], list[int]]:
 
 
 @torch.no_grad()
-def log_probs(bank: Bank, answers: Sequence[Answer], batch: int = 32) -> Tensor:
-    """``log π(answer)`` [N] of the policy that is active, float32; equal answers are read once."""
+def log_probs(
+    bank: Bank, answers: Sequence[Answer], batch: int = 32, states: States | None = None
+) -> Tensor:
+    """``log π(answer)`` [N] of the policy that is active, float32; equal answers are read once.
+
+    states: where the policy's states of each answer are added, if they are to be kept.
+    """
     once, places = distinct(answers)
-    parts = [
-        answer_log_probs(bank, once[start : start + batch]).cpu()
-        for start in range(0, len(once), batch)
-    ]
+    parts = []
+    for start in range(0, len(once), batch):
+        part = once[start : start + batch]
+        taken = taken_tokens(bank, part)
+        parts.append(taken.totals(len(part)).cpu())
+        if states is not None:
+            sizes = [len(answer.places) for answer in part]
+            for answer, own in zip(part, taken.states.split(sizes), strict=True):
+                states.setdefault(answer, []).append(own)
     return torch.cat(parts)[places]
 
 
-def every_log_prob(bank: Bank, answers: Sequence[Answer]) -> Tensor:
-    """``log π(answer)`` [P, N] of every policy of the bank, float32."""
+def every_log_prob(bank: Bank, answers: Sequence[Answer], states: States | None = None) -> Tensor:
+    """``log π(answer)`` [P, N] of every policy of the bank, float32.
+
+    states: filled with those of each answer, unless they would take more than KEPT bytes.
+    """
+    if states is not None:
+        size = (
+            sum(len(answer.places) for answer in set(answers))
+            * bank.width
+            * bank.base.dtype.itemsize
+        )
+        states = states if size * len(bank.policies) <= KEPT else None
     rows = []
     for policy in bank.policies:
-        with bank.using(policy):
-            rows.append(log_probs(bank, answers))
+        with bank.using(policy, folded=True):
+            rows.append(log_probs(bank, answers, states=states))
     return torch.stack(rows)
 
 

@@ -1,8 +1,9 @@
 """A reference model with K specialists and perhaps a bespoke policy, as LoRA adapters on it.
 
 Row 0 is always ``ref`` (all adapters off), rows 1..K the specialists in the order given, row K+1
-the bespoke adapter where there is one. Nothing is ever merged into the base weights: with tied
-embeddings a merge into the output layer would change the embedding, and with it the reference.
+the bespoke adapter where there is one. Nothing is merged into the base weights for good: with tied
+embeddings a merge into the output layer would change the embedding, and with it the reference
+(see llm_bridge.folding for what is, for the length of a pass).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from toymdp import InstanceError
 
 from .backend import peft, torch
+from .folding import Folding
 from .forward import logits_of, states_of
 from .texts import Prompt, Texts
 
@@ -162,12 +164,17 @@ class Bank:
                 hook.remove()
         return all(seen.get(layer) == {3} for layer in self.lora_layers)
 
+    @cached_property
+    def _folding(self) -> Folding:
+        return Folding(self.model, self.lora_layers)
+
     @contextmanager
-    def using(self, policy: str | Sequence[str]) -> Iterator[Any]:
+    def using(self, policy: str | Sequence[str], *, folded: bool = False) -> Iterator[Any]:
         """Switch to one policy (several names: their adapters add up) and hand out the base model.
 
         peft's own switches walk every module twice and turn ``requires_grad`` on. These are the two
-        attributes that a LoRA layer's forward looks at; nothing else is touched.
+        attributes that a LoRA layer's forward looks at; nothing else is touched. folded: passes of many
+        tokens follow, for which the adapters are added to the weights where that can be.
         """
         layers, tuner = self.lora_layers, self.model.base_model
         names = [peft_name(name) for name in ([policy] if isinstance(policy, str) else policy)]
@@ -181,7 +188,12 @@ class Bank:
                     layer._active_adapter = names
             if not off:
                 tuner.active_adapter = names
-            yield self.base
+            with self._folding.put_away():  # an outer policy's
+                if folded and not off:
+                    with self._folding.folded(names):
+                        yield self.base
+                else:
+                    yield self.base
         finally:
             for layer, (adapters, disabled) in zip(layers, before, strict=True):
                 layer._active_adapter, layer._disable_adapters = adapters, disabled
@@ -197,7 +209,7 @@ class Bank:
         self.check_length(int(ids.shape[1]))
         states = []
         for policy in self.policies[:1] if self.head_only else self.policies:
-            with self.using(policy) as base:
+            with self.using(policy, folded=True) as base:
                 states.append(states_of(base, ids, mask))
         if self.head_only:
             return states[0].expand(len(self.policies), *states[0].shape)

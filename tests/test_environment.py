@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib.util
 import json
 import os
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from command_line import run
 from conftest import random_mdp
+from numba.core import event
 from numba.core.caching import CacheImpl
+from numba.core.errors import NumbaError
 
 from bounds.records.output import OutputFile, dump, encodable
 from toymdp.errors import OutputError, printable
@@ -325,6 +329,35 @@ def test_a_damaged_cache_is_rebuilt(kernel, tmp_path):
             once_more(numbers)
             assert sum(once_more.stats.cache_hits.values()) == 1, (kind, path)
             files[path] = path.read_bytes()
+
+
+def test_the_collector_rests_while_a_kernel_is_compiled(kernel):
+    """And what it did before it does again, also where compiling fails."""
+    seen = []
+
+    class Witness(event.Listener):
+        def on_start(self, event):
+            seen.append(gc.isenabled())
+
+        def on_end(self, event):
+            pass
+
+    witness = Witness()
+    event.register("numba:compile", witness)
+    try:
+        for collects in (True, False):
+            (gc.enable if collects else gc.disable)()
+            twice = kernel()
+            with contextlib.suppress(NumbaError):
+                twice(None)
+            assert gc.isenabled() == collects
+            assert twice(1.0 + collects) == 2.0 + 2 * collects
+            assert gc.isenabled() == collects
+        assert len(seen) > 2
+        assert not any(seen)
+    finally:
+        gc.enable()
+        event.unregister("numba:compile", witness)
 
 
 def test_a_cache_that_cannot_be_kept_is_one_line(kernel, monkeypatch, caplog):

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 from llm_models import tiny_bank  # noqa: E402
 
-from llm_bridge.answers import log_probs, tokenised  # noqa: E402
+import llm_bridge.answers  # noqa: E402
+from llm_bridge.answers import every_log_prob, log_probs, tokenised  # noqa: E402
 from llm_bridge.comparison.crossfit import (  # noqa: E402
     OWN,
     clustered,
@@ -233,3 +234,21 @@ def test_a_killed_comparison_goes_on(bank, pairs, tmp_path):
     half, _ = halves_of(pairs, 0)
     assert not fit.judged[SOUP].hits[half == 0].any()
     assert Finished(path, "another").known == {}
+
+
+def test_states_kept_of_answers_give_the_same_soup(bank, pairs):
+    answers = [tokenised(bank, p.prompt, t) for p in pairs[:6] for t, _ in p.texts]
+    weights, states = np.array([0.8, -0.5]), {}
+    every_log_prob(bank, answers, states)
+    assert set(states) == set(answers)
+    expected = soup_log_probs(bank, answers, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(type(bank), "hidden")
+        found = soup_log_probs(bank, answers[::-1], weights, states)[::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    # beyond what is kept, they are read again
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(llm_bridge.answers, "KEPT", 1)
+        states = {}
+        every_log_prob(bank, answers, states)
+    assert not states

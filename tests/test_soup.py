@@ -12,6 +12,7 @@ from conftest import random_mdp
 from toymdp import TokenMDP, solve, soup_optimum
 from toymdp.exact.policy import Policy
 from toymdp.soup import ascent as ascent_module
+from toymdp.soup import objective as objective_module
 from toymdp.soup import optimum as optimum_module
 from toymdp.soup.ascent import Ascent, ascend
 from toymdp.soup.objective import SoupObjective
@@ -260,6 +261,13 @@ def test_curvature_against_differences_of_the_gradient(world, seed, monkeypatch)
         for e in np.eye(3)
     ]
     np.testing.assert_allclose(exact, np.stack(differences) / (2 * h), rtol=1e-5, atol=1e-8)
+    again = objective.at(pattern * x)
+    with monkeypatch.context() as patch:  # what the slope wrote is kept, where it is not large
+        patch.delattr(SoupObjective, "_forward")
+        np.testing.assert_array_equal(again.curvature(pattern), exact)
+        patch.undo()
+        patch.setattr(objective_module, "KEPT", 0)
+        np.testing.assert_array_equal(objective.at(pattern * x).curvature(pattern), exact)
     monkeypatch.setattr(SoupObjective, "by_policy", True)
     again = objective.at(pattern * x).curvature(pattern)
     np.testing.assert_allclose(exact, again, rtol=1e-9, atol=1e-11 * np.abs(exact).max())

@@ -32,7 +32,7 @@ ORDER = {
         ("commands", "pytest_plugin"), ("cli",), ("face",),
     ),
     "llm_bridge": (
-        ("backend",), ("forward", "texts", "base_content"), ("adapter_files", "bank"),
+        ("backend",), ("folding", "forward", "texts", "base_content"), ("adapter_files", "bank"),
         ("adapter_loading", "answers", "gguf_model"),
         ("preferences", "loading", "decoding"), ("formats", "lookup"), ("oracle",),
         ("measure",), ("methods", "training"), ("comparison",), ("studies",),

@@ -19,9 +19,10 @@ def kernels_are_cached(claims: bool) -> bool:
     claims: those of every claim too, not only those that a solution and its λ* need.
     """
     asked = [kernels.backward.soft_backward, kernels.soups.soup_slope]
-    asked += [kernels.curvature.soup_curvature, kernels.blocks.tilted_sums]
+    asked += [kernels.curvature.soup_curvature]
     if claims:
-        asked += [kernels.soups.mix, kernels.rows.hard_backward, kernels.sampling.accepted_laws]
+        asked += [kernels.blocks.tilted_sums, kernels.soups.mix]
+        asked += [kernels.rows.hard_backward, kernels.sampling.accepted_laws]
     return kernels.compiled.is_cached(*asked)
 
 
@@ -34,7 +35,7 @@ def compile_kernels(claims: bool) -> None:
     """Run each kernel once on a tiny instance; claims: those of every claim too."""
     mdp = TokenMDP(
         vocab_size=2, order=1, horizon=2, start=[0], ref_weights=np.ones((2, 2)),
-        rewards=np.eye(2), beta=1.0, w=np.array([0.5, 0.5]),
+        rewards=np.eye(2), beta=1.0, w=np.array([0.25, 0.75]),
         features={"kind": "tabular", "per_step": True, "scale": 1.0},
     )  # fmt: skip
     sol = solve(mdp)

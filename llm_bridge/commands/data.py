@@ -17,7 +17,7 @@ from toymdp import InstanceError
 from toymdp.arrays import Array
 from toymdp.validators import MOST, plain_number
 
-from ..answers import fits
+from ..answers import States, fits
 from ..bank import Bank
 from ..formats.read import read_preferences
 from ..methods.weights import log_probs_of
@@ -94,13 +94,15 @@ class Data:
 class User:
     """One user's data before one bank, read by it at most once.
 
-    w: user weights where the data are scored answers. seed: of the pairs made of these.
+    w: user weights where the data are scored answers. seed: of the pairs made of these. states: of the
+    pairs' answers, once they are read.
     """
 
     bank: Bank
     data: Data
     w: str | None
     seed: int
+    states: States = field(default_factory=dict)
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -110,7 +112,7 @@ class User:
     @cached_property
     def log_probs(self) -> Array:
         """``log π(answer)`` [P, 2N] of each policy at the pairs' answers, the chosen ones first."""
-        return log_probs_of(self.bank, self.pairs)
+        return log_probs_of(self.bank, self.pairs, self.states)
 
 
 def user_weights(text: str | None, data: ScoredSet) -> dict[str, float]:

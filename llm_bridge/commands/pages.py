@@ -25,7 +25,15 @@ def page_of(
     bank, pairs, seed = user.bank, user.pairs, user.seed
     try:
         fit = cross_fit(
-            bank, pairs, beta, beta_prime, seed, finished, on_progress, lambda: user.log_probs
+            bank,
+            pairs,
+            beta,
+            beta_prime,
+            seed,
+            finished,
+            on_progress,
+            lambda: user.log_probs,
+            user.states,
         )
     except InstanceError as refusal:
         return {"says": [f"No page of answers: {refusal}."]}

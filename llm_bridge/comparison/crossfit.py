@@ -17,7 +17,7 @@ from bounds.runs.progress import OnProgress, silent
 from toymdp import InstanceError
 from toymdp.arrays import Array, IntArray
 
-from ..answers import tokenised
+from ..answers import States, tokenised
 from ..bank import Bank
 from ..methods.weights import PRIOR, fit_batch, into_domain, log_probs_of, pair_rows, prior
 from ..preferences import Pair
@@ -107,12 +107,12 @@ def _hits(apart: Array) -> Array:
 def cross_fit(
     bank: Bank, pairs: Sequence[Pair], beta: float, beta_prime: float, seed: int = 0,
     finished: Finished | None = None, on_progress: OnProgress = silent,
-    log_probs: Callable[[], Array] | None = None,
+    log_probs: Callable[[], Array] | None = None, states: States | None = None,
 ) -> CrossFit:  # fmt: skip
     """Fit λ on each half, judge everything on the other. Raises InstanceError for too few pairs.
 
     finished: where margins are kept, so that a killed run does not compute them again. log_probs: gives
-    ``log_probs_of`` the pairs, where they are known.
+    ``log_probs_of`` the pairs, where they are known, and states those of their answers from then on.
     """
     half, groups = halves_of(pairs, seed)
     finished = finished or Finished(None, "")
@@ -152,7 +152,7 @@ def cross_fit(
 
             def margin(rival: Rival | None = rival) -> Array:
                 if rival is None:
-                    return soup_margins(bank, some, weights, base)  # noqa: B023  # called before the next n
+                    return soup_margins(bank, some, weights, base, states)  # noqa: B023  # called before the next n
                 return margins(bank, some, rival, weights, base)  # noqa: B023
 
             try:

@@ -47,7 +47,7 @@ def _divergences(bank: Bank, answers: Sequence[Answer], base: Any) -> Array:
         where = [(i, place) for i, a in enumerate(part) for place in a.places]
         size = bank.states_at_once(4)
         own = states_of(base, ids, mask)
-        with bank.using(bank.bespoke):
+        with bank.using(bank.bespoke, folded=True):
             theirs = states_of(base, ids, mask)
         for first in range(0, len(where), size):
             row, place = torch.tensor(where[first : first + size], device=bank.device).T

@@ -12,7 +12,7 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from ..answers import Answer, distinct, log_probs
+from ..answers import Answer, States, distinct, log_probs
 from ..backend import torch
 from ..bank import Bank, pad
 from ..measure.soups import mix
@@ -43,7 +43,7 @@ def rivals(bank: Bank) -> list[Rival]:
     K = len(bank.names)
     even = [1.0 / K] * K
     single = [
-        Rival(name, lambda b, _, name=name: b.using(name), weighted=False)  # type: ignore[misc]
+        Rival(name, lambda b, _, name=name: b.using(name, folded=True), weighted=False)  # type: ignore[misc]
         for name in bank.policies[1:]
     ]
     return [
@@ -57,25 +57,33 @@ def rivals(bank: Bank) -> list[Rival]:
 
 
 @torch.no_grad()
-def soup_log_probs(bank: Bank, answers: Sequence[Answer], weights: Array) -> Array:
-    """``log π~(answer)`` [N] of the soup with weights [K], its logits mixed at every token."""
+def soup_log_probs(
+    bank: Bank, answers: Sequence[Answer], weights: Array, states: States | None = None
+) -> Array:
+    """``log π~(answer)`` [N] of the soup with weights [K], its logits mixed at every token.
+
+    states: of answers that every policy of the bank has read.
+    """
     K = len(bank.names)
     mixture = torch.as_tensor(np.asarray(weights), dtype=torch.float64)[None]
     once, places = distinct(answers)
     found = torch.zeros(len(once), dtype=torch.float64)
     for start in range(0, len(once), BATCH):
         part = once[start : start + BATCH]
-        ids, mask = pad([a.ids for a in part], bank.device)
-        hidden = bank.hidden(ids, mask)
-        where = [(i, place) for i, a in enumerate(part) for place in a.places]
+        if states and all(a in states for a in part):
+            every = torch.cat([torch.stack(states[a]) for a in part], dim=1)
+        else:
+            hidden = bank.hidden(*pad([a.ids for a in part], bank.device))
+            every = torch.cat([hidden[:, i, a.places] for i, a in enumerate(part)], dim=1)
+        row = torch.tensor([i for i, a in enumerate(part, start) for _ in a.places])
+        token = torch.tensor([t for a in part for t in a.ids[a.begin :]], device=bank.device)
         size = bank.states_at_once(len(bank.policies) + 1)
-        for first in range(0, len(where), size):
-            row, place = torch.tensor(where[first : first + size], device=bank.device).T
-            z = bank.logits(hidden[:, row, place])[: K + 1].double()
+        for first in range(0, len(row), size):
+            some = slice(first, first + size)
+            z = bank.logits(every[:, some])[: K + 1].double()
             mixed = mix(z, mixture.to(z.device))[0]
-            taken = mixed.gather(1, ids[row, place + 1][:, None])[:, 0]
-            each = (taken - torch.logsumexp(mixed, dim=1)).cpu()
-            found.index_add_(0, row.cpu() + start, each)
+            taken = mixed.gather(1, token[some, None])[:, 0]
+            found.index_add_(0, row[some], (taken - torch.logsumexp(mixed, dim=1)).cpu())
     return np.asarray(found[places])
 
 
@@ -97,7 +105,9 @@ def margins(
     return np.asarray(found[::2] - found[1::2])
 
 
-def soup_margins(bank: Bank, answers: Sequence[Answer], weights: Array, ref: Array) -> Array:
-    """The same of the soup: [N]."""
-    found = soup_log_probs(bank, answers, weights) - ref
+def soup_margins(
+    bank: Bank, answers: Sequence[Answer], weights: Array, ref: Array, states: States | None = None
+) -> Array:
+    """The same of the soup: [N]. states: see ``soup_log_probs``."""
+    found = soup_log_probs(bank, answers, weights, states) - ref
     return np.asarray(found[::2] - found[1::2])

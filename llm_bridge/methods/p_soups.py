@@ -41,7 +41,7 @@ def parameter_soup(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
                 mean = torch.einsum("k,k...->...", torch.as_tensor(weights).to(stack), stack)
                 saved.append((factors[first].weight, factors[first].weight.data))
                 factors[first].weight.data = mean
-        with bank.using(bank.names[0]) as base:
+        with bank.using(bank.names[0], folded=True) as base:
             yield base
     finally:
         for weight, data in saved:

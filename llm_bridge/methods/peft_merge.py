@@ -31,7 +31,7 @@ def peft_merge(
             names, list(map(float, weights)), adapter_name=MERGED, combination_type=kind, **options
         )
     try:
-        with bank.using(MERGED) as base:
+        with bank.using(MERGED, folded=True) as base:
             yield base
     finally:
         bank.model.delete_adapter(MERGED)

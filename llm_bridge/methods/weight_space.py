@@ -28,7 +28,7 @@ def weight_space(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
             for name, weight in zip(map(peft_name, bank.names), weights, strict=True):
                 if name in layer.scaling:
                     layer.scaling[name] *= float(weight)
-        with bank.using(bank.names) as base:
+        with bank.using(bank.names, folded=True) as base:
             yield base
     finally:
         for layer, scaling in zip(layers, before, strict=True):

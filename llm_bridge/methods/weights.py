@@ -19,7 +19,7 @@ from toymdp.arrays import Array
 from toymdp.learning import logistic
 from toymdp.learning.appendix_c import sequential
 
-from ..answers import every_log_prob, tokenised
+from ..answers import States, every_log_prob, tokenised
 from ..bank import Bank
 from ..preferences import Labelled, Pair
 
@@ -35,15 +35,17 @@ class Posterior:
     interactions: int
 
 
-def log_probs_of(bank: Bank, data: Sequence[Pair | Labelled]) -> Array:
+def log_probs_of(
+    bank: Bank, data: Sequence[Pair | Labelled], states: States | None = None
+) -> Array:
     """``log π(answer)`` [P, n] of every policy, answers in the order of the data (pairs: the chosen first).
 
-    Raises InstanceError for no data.
+    states: see ``every_log_prob``. Raises InstanceError for no data.
     """
     if not data:
         raise InstanceError.of("pairs", 0, "λ needs at least one", "check the file")
     answers = [tokenised(bank, one.prompt, text) for one in data for text, _ in one.texts]
-    return np.asarray(every_log_prob(bank, answers), dtype=np.float64)
+    return np.asarray(every_log_prob(bank, answers, states), dtype=np.float64)
 
 
 def answer_rows(log_probs: Array, K: int, beta: float) -> Array:

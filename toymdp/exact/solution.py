@@ -191,7 +191,7 @@ def _residual(mdp: TokenMDP, Q: Array, V: Array, threads: int) -> float:
     then it is the share that this rounding may be.
     """
     met = mdp.reach.any_next
-    rewards = max(float(kernels.scans.largest(reward, met)) for reward in mdp.rewards)
+    rewards = float(np.abs(mdp.rewards).max(where=met, initial=0.0))
     hidden = sys.float_info.epsilon * mdp.beta / rewards if rewards > 0 else 0.0  # it may be inf
     errors, sizes = _errors_and_sizes(mdp, Q, V, threads)
     sizes = np.maximum(sizes, rewards)

@@ -1,18 +1,22 @@
 """numba's ``njit`` with a cache on disk that never stops a run.
 
 A cache that is damaged is rebuilt; where none can be kept (no folder can be written, the disk is
-full) the kernels are compiled for this process alone, and one line says so.
+full) the kernels are compiled for this process alone, and one line says so. While a kernel is
+compiled Python's collector of reference cycles rests: it would take a sixth of the time.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import numba
+from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 _log = logging.getLogger("toymdp")  # without handlers of the user's, a warning is one line
@@ -23,11 +27,12 @@ _said: list[str] = []  # why nothing is cached: said once a process
 def njit(*, cache: bool, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return numba's decorator; with ``cache`` compiled code is kept on disk wherever that works.
 
-    options: numba's own.
+    options: numba's own. Nothing calls a kernel from C, so that no way in is compiled for it.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        kernel = numba.njit(**options)(function)
+        kernel = numba.njit(no_cfunc_wrapper=True, **options)(function)  # type: ignore[call-overload]
+        _rest.kernels.add(kernel)
         if cache:
             try:
                 kernel._cache = _KernelCache(function)
@@ -42,6 +47,36 @@ def is_cached(*kernels: Any) -> bool:
     """Whether these kernels are on disk, compiled from their present source."""
     caches = [kernel._cache for kernel in kernels]
     return all(isinstance(c, _KernelCache) and c.file.entries() for c in caches)
+
+
+class _Rest(event.Listener):
+    """Stops the collector while one of our kernels is compiled, and what it calls with it.
+
+    One thread compiles at a time: numba tells of it with its lock held.
+    """
+
+    def __init__(self) -> None:
+        self.kernels: WeakSet[Any] = WeakSet()
+        self.depth = 0  # of our kernels that are being compiled, each for the one before
+        self.collects = True  # whether the collector ran before the first of them
+
+    def on_start(self, event: event.Event) -> None:
+        if event.data["dispatcher"] in self.kernels:
+            if self.depth == 0:
+                self.collects = gc.isenabled()
+                gc.disable()
+            self.depth += 1
+
+    def on_end(self, event: event.Event) -> None:
+        """Let it run again, also where compiling has failed."""
+        if event.data["dispatcher"] in self.kernels:
+            self.depth -= 1
+            if self.depth == 0 and self.collects:
+                gc.enable()
+
+
+_rest = _Rest()
+event.register("numba:compile", _rest)
 
 
 def _say(reason: str) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from .compiled import njit
 
@@ -26,7 +26,7 @@ ROWS = 4  # a fused product takes four cycles, and one can begin in each
 SIDE = 4  # of the squares that are turned
 
 
-def product(ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
+def _product(ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
     """Write ``sums[s, m] = factor·Σ_a ref[s, a]·weights[begin + a, m]`` for up to ROWS rows s, some m.
 
     ref [S, A]; factor, weights [·, P] and sums [S, P] have P lanes, of which ``lanes`` (12, 8 or 4, a
@@ -39,7 +39,7 @@ def product(ref, first, step, last, weights, begin, lane, lanes, factor, each, s
         sums[s, part] = factor[each * s, part] * (ref[s] @ weights[begin : begin + A, part])
 
 
-def dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+def _dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
     """Write ``sums[h, to + i] = Σ_j f[at + j·step + i]·g[h, begin + j·stride + i]``, j < count.
 
     f flat; g [·, N] and sums [·, N'], of which the first ``fields`` rows h are meant; i < lanes. Both
@@ -53,68 +53,13 @@ def dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
         sums[h, to : to + lanes] = total
 
 
-def turn(f, at, step, g, to, stride):
+def _turn(f, at, step, g, to, stride):
     """Write ``g[to + j·stride + i] = f[at + i·step + j]`` for ``i, j < SIDE``: f, g flat."""
     for j in range(SIDE):
         g[to + j * stride : to + j * stride + SIDE] = f[at + j : at + j + SIDE * step : step]
 
 
-@njit(cache=True, nogil=True)
-def turned(f, rows, columns, step, g, stride):
-    """Write ``g[j·stride + i] = f[i·step + j]`` for ``i < rows``, ``j < columns``: f, g flat."""
-    for i in range(0, rows - SIDE + 1, SIDE):
-        for j in range(0, columns - SIDE + 1, SIDE):
-            turn(f, i * step + j, step, g, j * stride + i, stride)
-    whole, square = columns - columns % SIDE, rows - rows % SIDE
-    for i in range(rows):
-        for j in range(whole if i < square else 0, columns):
-            g[j * stride + i] = f[i * step + j]
-
-
-@overload(product, prefer_literal=True, inline="always")
-def _compiled(ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
-    def call(ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
-        _vectors(ref, first, step, last, weights, begin, lane, lanes, factor, each, sums)
-
-    return call
-
-
-@overload(turn, inline="always")
-def _compiled_turn(f, at, step, g, to, stride):
-    def call(f, at, step, g, to, stride):
-        _turn_vectors(f, at, step, g, to, stride)
-
-    return call
-
-
-@intrinsic
-def _turn_vectors(typing, f, at, step, g, to, stride):
-    word = types.int64
-    return types.void(f, word, word, g, word, word), _emit_turn
-
-
-@overload(dots, prefer_literal=True, inline="always")
-def _compiled_dots(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
-    def call(f, at, step, g, begin, stride, count, fields, lanes, sums, to):
-        _dot_vectors(f, at, step, g, begin, stride, count, fields, lanes, sums, to)
-
-    return call
-
-
-@intrinsic(prefer_literal=True)
-def _dot_vectors(typing, f, at, step, g, begin, stride, count, fields, lanes, sums, to):
-    word = types.int64
-    return types.void(f, word, word, g, word, word, word, fields, lanes, sums, word), _emit_dots
-
-
-@intrinsic(prefer_literal=True)
-def _vectors(typing, ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
-    word = types.int64
-    signature = types.void(ref, word, word, word, weights, word, word, lanes, factor, word, sums)
-    return signature, _emit
-
-
-def _emit(context, b, signature, args):
+def _emit_product(context, b, signature, args):
     """Build the loop over a; the last rows are repeated where there are fewer than ROWS."""
     integer, double = ir.IntType(64), ir.DoubleType()
     lanes = signature.args[7].literal_value
@@ -241,3 +186,42 @@ def _emit_dots(context, b, signature, args):
     for h, total in enumerate(grown):
         b.store(total, b.bitcast(place(sums, h, to), vector.as_pointer()), align=8)
     return context.get_dummy_value()
+
+
+@intrinsic(prefer_literal=True)
+def product(typing, ref, first, step, last, weights, begin, lane, lanes, factor, each, sums):
+    """Type the arguments of ``_product``."""
+    word = types.int64
+    given = ref, word, word, word, weights, word, word, lanes, factor, word, sums
+    return types.void(*given), _emit_product
+
+
+@intrinsic(prefer_literal=True)
+def dots(typing, f, at, step, g, begin, stride, count, fields, lanes, sums, to):
+    """Type the arguments of ``_dots``."""
+    word = types.int64
+    given = f, word, word, g, word, word, word, fields, lanes, sums, word
+    return types.void(*given), _emit_dots
+
+
+@intrinsic
+def turn(typing, f, at, step, g, to, stride):
+    """Type the arguments of ``_turn``."""
+    word = types.int64
+    return types.void(f, word, word, g, word, word), _emit_turn
+
+
+# kept beside what is compiled, as numba keeps a kernel's own Python
+product.py_func, dots.py_func, turn.py_func = _product, _dots, _turn  # type: ignore[attr-defined]
+
+
+@njit(cache=True, nogil=True)
+def turned(f, rows, columns, step, g, stride):
+    """Write ``g[j·stride + i] = f[i·step + j]`` for ``i < rows``, ``j < columns``: f, g flat."""
+    for i in range(0, rows - SIDE + 1, SIDE):
+        for j in range(0, columns - SIDE + 1, SIDE):
+            turn(f, i * step + j, step, g, j * stride + i, stride)
+    whole, square = columns - columns % SIDE, rows - rows % SIDE
+    for i in range(rows):
+        for j in range(whole if i < square else 0, columns):
+            g[j * stride + i] = f[i * step + j]

@@ -26,6 +26,7 @@ from ..exact.policy import Policy
 from ..exact.solution import Solution
 from ..worlds.features import Array
 
+KEPT = 1 << 27  # bytes of a soup's tables that its second derivatives need and its slope wrote
 _Known = tuple[float, Array, Array, Array, Array]  # J, G, U, KL(π‖ref), visits of a soup
 
 
@@ -124,7 +125,7 @@ class SoupObjective:
         eta = 1.0 / size
         known = self._of_policy(mu) if self.by_policy else None
         if mdp.dense:
-            value, slope, cost, tables = self._by_kernels(mu, eta, known)
+            value, slope, cost, tables, forth = self._by_kernels(mu, eta, known)
         else:
             assert known is not None
             value, _, _, kl, d = known
@@ -134,13 +135,22 @@ class SoupObjective:
 
         def second() -> tuple[Array, Array]:
             if known is None:
-                bend, turn = self._second(eta, value, tables)
+                bend, turn = self._second(eta, value, tables, forth)
             else:
                 spread = self._field(eta, known) if mdp.dense else field
                 bend, turn = self._second_of_policy(eta, known, spread)
             return bend / mdp.beta**2, eta * eta * turn / mdp.beta**2
 
         return SoupPoint(np.asarray(u, dtype=np.float64), value, slope, kink, second)
+
+    def visits(self, u: Array) -> Array:
+        """How often the soup at u ≠ 0 is in each next context, [T, S]."""
+        mdp = self.sol.mdp
+        mu = np.asarray(u, dtype=np.float64) / mdp.beta
+        if self.by_policy:
+            return Policy(mdp, np.tensordot(mu, self.sol.Q, axes=1)).occupancy.nexts
+        tables = self._backward(mu, self._tables(mdp.steps))
+        return self._forward(1.0 / float(np.abs(mu).sum()), tables, self._start, mdp.steps)[2]
 
     def _tables(self, steps: int) -> tuple[Array, Array, Array, Array, Array]:
         """Room for what soup_backward writes of so many steps: G, U, KL, inverse and mean."""
@@ -156,18 +166,20 @@ class SoupObjective:
 
     def _by_kernels(
         self, mu: Array, eta: float, known: _Known | None
-    ) -> tuple[float, Array, float, tuple[Array, ...]]:
+    ) -> tuple[float, Array, float, tuple[Array, ...], tuple[Array, Array] | None]:
         """J, ``Σ field·Q_k`` [K] and ``E_π Σ KL(π‖ref)`` of the soup at mu, and its tables.
 
-        known: what ``_of_policy`` found, until ``eos``.
+        The last, visits and field of ``_forward`` at every step, only where they are not large. known:
+        what ``_of_policy`` found, until ``eos``.
         """
         mdp, tables, d = self.sol.mdp, self._tables(self.sol.mdp.steps), self._start
         if known is not None:
             tables[1][1], d = known[2][1], known[4][0]
         self._backward(mu, tables)
         value = float(tables[1][0, mdp.start_context]) if known is None else known[0]
-        slope, cost, _, _ = self._forward(eta, tables, d, 1)
-        return value, slope, cost, tables
+        keep = known is None and 2 * tables[0].nbytes <= KEPT
+        slope, cost, flow, field = self._forward(eta, tables, d, mdp.steps if keep else 1)
+        return value, slope, cost, tables, (flow, field) if keep else None
 
     @property
     def _start(self) -> Array:
@@ -189,19 +201,23 @@ class SoupObjective:
         cost = kernels.soups.soup_slope(*back, *tables, d.copy(), flow, field, slope)
         return slope, float(cost), flow, field
 
-    def _second(self, eta: float, value: float, tables: tuple[Array, ...]) -> tuple[Array, Array]:
+    def _second(
+        self, eta: float, value: float, tables: tuple[Array, ...], forth: tuple[Array, Array] | None
+    ) -> tuple[Array, Array]:
         """What toymdp.kernels.curvature writes [K, K] and [K], or the same by policies.
 
-        Of policies where a row may have lost terms. tables: of ``_backward``.
+        Of policies where a row may have lost terms. tables: of ``_backward``; forth: see ``_by_kernels``.
         """
         mdp, Q, (G, U, kl, inverse, _) = self.sol.mdp, self.sol.Q, tables
         if np.count_nonzero(inverse) < np.count_nonzero(mdp.reach.states):
             known = value, G, U, kl, Policy(mdp, G).occupancy.states
             return self._second_of_policy(eta, known, self._field(eta, known))
-        _, _, flow, field = self._forward(eta, tables, self._start, mdp.steps)
+        flow, field = forth or self._forward(eta, tables, self._start, mdp.steps)[2:]
         bend, turn = np.empty((len(Q), len(Q))), np.empty(len(Q))
-        forth = self._start, flow, field, bend, turn
-        kernels.curvature.soup_curvature(mdp.ref, Q, G, mdp.reward_w, eta, *tables[1:], *forth)
+        visits = self._start, flow, field
+        kernels.curvature.soup_curvature(
+            mdp.ref, Q, G, mdp.reward_w, eta, *tables[1:], *visits, bend, turn
+        )
         return bend, turn
 
     def _field(self, eta: float, known: _Known) -> Array:

@@ -6,13 +6,13 @@ signed draws.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import scipy  # whose parts are imported when they are first asked for
 
 from ..arrays import Array
-from ..exact.policy import Policy
 from ..exact.solution import Solution
 from .objective import SoupObjective
 
@@ -57,20 +57,25 @@ def projection(sol: Solution) -> Array:
     Least squares of Q_w on the Q_k, both centred over the tokens' block, scaled into the ball.
     """
     mdp, K = sol.mdp, len(sol.Q)
-    visits = Policy(mdp, sol.Q_w / mdp.beta).occupancy.nexts
+    # π_w is the soup of Q_w alone
+    visits = SoupObjective(replace(sol, Q=sol.Q_w[None])).visits(np.ones(1))
     starts = mdp.block_starts
     sizes = np.diff(starts, append=mdp.n_contexts)
     triangle: Array = np.zeros((0, K + 1))
-    for t, n in enumerate(
-        visits
-    ):  # a step at a time: the factors of what is above, of no more rows
+    for t, n in enumerate(visits):  # step by step: the factors of what is above, of no more rows
         fields = np.vstack([sol.Q[:, t], sol.Q_w[t]])
         total = np.add.reduceat(n, starts)
         sums = np.add.reduceat(fields * n, starts, axis=1)
         means = sums / np.where(total > 0, total, 1.0)
         centred = (fields - np.repeat(means, sizes, axis=1)) * np.sqrt(n)
         triangle = scipy.linalg.qr(np.vstack([triangle, centred.T]), mode="r")[0][: K + 1]
-    u = np.linalg.lstsq(triangle[:, :K], triangle[:, K], rcond=1e-10)[0]
+    # what is spread less than the means are rounded says nothing: π_w may choose one token, always
+    rounding = 8.0 * np.finfo(float).eps * SoupObjective(sol).scale
+    spread = float(np.linalg.norm(triangle[:, :K], 2))
+    u: Array = np.zeros(K)
+    if spread > rounding:
+        least = max(1e-10, rounding / spread)
+        u = np.linalg.lstsq(triangle[:, :K], triangle[:, K], rcond=least)[0]
     size = np.abs(u).sum()
     return np.asarray(u / max(1.0, size)) if size > 0 else np.asarray(mdp.w / mdp.w.sum())
 
