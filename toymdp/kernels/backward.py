@@ -30,7 +30,7 @@ WINDOW = 1024  # next contexts whose weights are held at a time: they stay in th
 TURN = 128  # contexts whose values are turned from [M, S] to [S, P] at a time, or back
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
     """Fill V [M, R, S] and Q [M, R-1, S], of which R = horizon + 1 rows are kept, or 1: t = 0 alone.
 
@@ -97,7 +97,7 @@ def sum_rows(ref, first, step, weights, begin, n, factor, each, sums):
             product(ref, first + i, step, last, weights, at, P - 12, 12, factor, each, sums)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def spread(rewards, beta, scaled, gain):
     """Write ``r/β``, or its exponential, from [M, S] to [S, P]; further lanes as of rewards 0."""
     (M, S), P = rewards.shape, gain.shape[1]

@@ -48,7 +48,7 @@ def any_in(flags, low, n, B):
     return found != 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, mean):
     """Fill the soup's value U [T+1, S] (all 0, or last slice set) and ``KL(π‖ref)`` [T, S].
 
@@ -95,7 +95,7 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
                     thin_rows(ref, base, marked[rows], g, gain, value, top, eta, u, apart, scale)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, inline="always")
 def states_of(sums, marked, eta, U, kl, inverse, mean):
     """Write what three sums over the tokens of a few rows say; count the rows to be done again."""
     near, thin = 0, 0
