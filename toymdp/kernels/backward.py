@@ -30,7 +30,7 @@ WINDOW = 1024  # next contexts whose weights are held at a time: they stay in th
 TURN = 128  # contexts whose values are turned from [M, S] to [S, P] at a time, or back
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
     """Fill V [M, R, S] and Q [M, R-1, S], of which R = horizon + 1 rows are kept, or 1: t = 0 alone.
 
@@ -97,7 +97,7 @@ def sum_rows(ref, first, step, weights, begin, n, factor, each, sums):
             product(ref, first + i, step, last, weights, at, P - 12, 12, factor, each, sums)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, inline="always")
 def spread(rewards, beta, scaled, gain):
     """Write ``r/β``, or its exponential, from [M, S] to [S, P]; further lanes as of rewards 0."""
     (M, S), P = rewards.shape, gain.shape[1]
@@ -117,7 +117,7 @@ def spread(rewards, beta, scaled, gain):
         turned(part.ravel(), P, n, part.shape[1], onto[low * P :], P)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def keep(values, rewards, beta, scaled, V, Q, t):
     """Write step t to V [M, R, S], and ``r + V[t]`` to Q.
 
@@ -145,7 +145,7 @@ def keep(values, rewards, beta, scaled, V, Q, t):
                     q[i] = reward[i] + v[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def weigh(q, v, A, weights, top):
     """Write ``e^{q + v - top}`` [n·A, P], and the largest of each block and lane to top [n, P]."""
     sums, reward, value = weights.ravel(), q.ravel(), v.ravel()
@@ -164,7 +164,7 @@ def weigh(q, v, A, weights, top):
         sums[i] = exp(sums[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def settle(ref, q, v, first, low, top, sums):
     """Replace the sums [n, P] of the rows from ``first`` on by ``v = top + log sum``.
 
@@ -188,7 +188,7 @@ def settle(ref, q, v, first, low, top, sums):
         flat[i] = scale[i] + log(flat[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def row_value(ref_row, q, v, first, m):
     """``log Σ_a ref e^{q + v}`` of one row and reward, scaled by its largest term; 0 without any."""
     top = -np.inf

@@ -4,6 +4,8 @@ With ``s = x1·B + y`` a step under any policy multiplies the block ``Π_y[x1, a
 with a function of the A contiguous next contexts ``y·A + a``. Here that product runs over CHUNK
 values of y at a time, so that it is vectorised and the weights of tokens are read in order; no
 exponential and no logarithm is taken. toymdp.kernels.rows holds the same recursions row by row.
+
+``columns`` [A, N] is ref transposed, of N ≥ S + WIDE − 1 contexts: whole vectors are read.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from .compiled import njit
 from .elementary import exp, log
 from .limits import ROW_FLOOR
 from .rows import divergence_term, row_weights
-from .tiles import dots, turned
+from .tiles import WIDE, dots, turned
 
 LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
@@ -25,17 +27,17 @@ NEAR_BY = 1 << 15  # numbers which are copied to stay in the second
 def block_product(columns, ahead, low, n, total):
     """Write ``total[x1·B + y] = Σ_a ref[s, a]·ahead[a, y − low]`` for the n values of y from low.
 
-    columns [A, S] is ref transposed; ahead [A, CHUNK].
+    ahead [A, CHUNK].
     """
-    A, contexts = columns.shape
+    (A, step), contexts = columns.shape, total.shape[0]
     flat, weights, sums = columns.ravel(), ahead.reshape(1, -1), total.reshape(1, -1)
     for base in range(low, contexts, contexts // A):
         for i in range(0, n - 31, 32):
-            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 32, sums, base + i)
+            dots(flat, base + i, step, weights, i, CHUNK, A, 1, 32, sums, base + i)
         for i in range(n - n % 32, n - n % 8, 8):
-            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 8, sums, base + i)
+            dots(flat, base + i, step, weights, i, CHUNK, A, 1, 8, sums, base + i)
         for i in range(n - n % 8, n):
-            dots(flat, base + i, contexts, weights, i, CHUNK, A, 1, 1, sums, base + i)
+            dots(flat, base + i, step, weights, i, CHUNK, A, 1, 1, sums, base + i)
 
 
 @njit(cache=True, nogil=True)
@@ -47,10 +49,11 @@ def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
     M, T, contexts = Q.shape
     A = columns.shape[0]
     B, inverse = contexts // A, 1.0 / beta
-    width = min(min(max(NEAR_BY // (A * A) // 16 * 16, 16), 2 * CHUNK), B)
+    fits = max(NEAR_BY // (A * A) // WIDE * WIDE, WIDE)
+    width = min(min(fits, 2 * CHUNK), (B + WIDE - 1) // WIDE * WIDE)
     far, high = np.zeros((2, M, width))
     top, ahead, sums = np.empty((4, width)), np.zeros((4, A * width)), np.empty((4, A * width))
-    near = np.empty(A * A * width)  # out of rows a power of 2 apart, which caches cannot hold
+    near = np.zeros(A * A * width)  # out of rows a power of 2 apart, which caches cannot hold
     for low in range(0, B, width):
         n = min(width, B - low)
         for j in range(A * A):
@@ -62,24 +65,21 @@ def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
             for h in range(first, past):
                 field = Q[h // T, h % T, low * A : (low + n) * A]
                 token_weights(field, inverse, n, ahead[h - first], top[h - first])
-            for i in range(0, n - 15, 16):
+            for i in range(0, n, WIDE):
                 for j in range(i, A * width, width):
-                    dots(near, j, A * width, ahead, i, width, A, 4, 16, sums, j)
-            for i in range(n - n % 16, n):
-                for j in range(i, A * width, width):
-                    dots(near, j, A * width, ahead, i, width, A, 4, 1, sums, j)
+                    dots(near, j, A * width, ahead, i, width, A, 4, WIDE, sums, j)
             for h in range(first, past):
                 m, t = h // T, h % T
                 logs, field = sums[h - first], Q[m, t, low * A : (low + n) * A]
-                scale, found = top[h - first, :n], (far[m], high[m])
-                errors_of(ref, field, inverse, scale, states[t], V[m, t], low, beta, logs, *found)
+                scale, mark, v = top[h - first, :n], states[t], V[m, t]
+                errors_of(ref, field, inverse, scale, mark, v, low, beta, logs, far[m], high[m])
     for m in range(M):
         worst[m], size[m] = 0.0, 0.0
         for i in range(width):
             worst[m], size[m] = max(worst[m], far[m, i]), max(size[m], high[m, i])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def errors_of(ref, field, inverse, top, states, V, low, beta, sums, far, high):
     """Raise far and high [width] to ``|β·log + top − V|``, where marked, and ``|V|``.
 
@@ -108,7 +108,7 @@ def errors_of(ref, field, inverse, top, states, V, low, beta, sums, far, high):
             high[i] = size if size > most else most
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def rescue(ref, marked, field, scale, top, base, logs):
     """Write again the logarithms [n] of the marked rows whose sums may have lost terms."""
     A = ref.shape[1]

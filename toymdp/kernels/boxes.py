@@ -25,7 +25,7 @@ NEWTON_STEPS = 8
 GRID = 2.0**50  # centres are multiples of 1/GRID, corners of a few of them: differences are exact
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def tilt_row(ref_row, logits, e, top, tokens, p, log_ratio):
     """Write the allowed tokens, ``p ∝ ref·e^logits`` (at least TINY) and ``log p/ref``.
 
@@ -54,7 +54,7 @@ def tilt_row(ref_row, logits, e, top, tokens, p, log_ratio):
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def tilted_maximum(count, p, up, down, f, kappa):
     """Upper bound of ``E[f]`` over all laws ``∝ p·e^x`` with ``down ≤ e^x ≤ up``, token by token.
 
@@ -93,7 +93,7 @@ def tilted_maximum(count, p, up, down, f, kappa):
     return v + kappa * largest
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def bezier_points(coefficients, K, corners, points):
     """Write the control points [K+1, K+1] of ``u + g·d + ½ dᵀHd`` over the simplex of corners.
 
@@ -115,7 +115,7 @@ def bezier_points(coefficients, K, corners, points):
             points[i, j] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def quadratic_maximum(coefficients, K, corners, accuracy, best):
     """Upper bound of a quadratic over a simplex, within ``accuracy`` where the pieces last.
 
@@ -157,7 +157,7 @@ def quadratic_maximum(coefficients, K, corners, accuracy, best):
     return bound
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def form(entries, left, right):
     """Return ``leftᵀ M right`` for the symmetric M whose upper triangle is ``entries``."""
     total = 0.0
@@ -171,7 +171,7 @@ def form(entries, left, right):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def extent(coefficients, reach, room):
     """Upper bound of ``|g·d + ½ dᵀHd|`` over the box that holds the piece."""
     K = reach.shape[0]
@@ -183,7 +183,7 @@ def extent(coefficients, reach, room):
     return total + form(room, reach, reach)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def place(corners, sigma, centre, offset, reach):
     """Write the signs, centre c and offsets d_v of a simplex and the largest |d_k|.
 

@@ -27,11 +27,14 @@ _said: list[str] = []  # why nothing is cached: said once a process
 def njit(*, cache: bool, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Return numba's decorator; with ``cache`` compiled code is kept on disk wherever that works.
 
-    options: numba's own. Nothing calls a kernel from C, so that no way in is compiled for it.
+    options: numba's own. Nothing calls a kernel from C, so that no way in is compiled for it. With
+    one rule for divisions by 0, NumPy's, numba compiles what it calls of its own once for all; what
+    bounds J keeps Python's, since no number is a bound there.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        kernel = numba.njit(no_cfunc_wrapper=True, **options)(function)  # type: ignore[call-overload]
+        rules = {"no_cfunc_wrapper": True, "error_model": "numpy", **options}
+        kernel = numba.njit(**rules)(function)  # type: ignore[call-overload]
         _rest.kernels.add(kernel)
         if cache:
             try:

@@ -50,6 +50,7 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
     least, scale, shift, visits = np.empty(n), np.empty(N), np.empty(N), np.empty(N)
     rows, others = np.zeros((tall, 2 * N)), np.zeros((wide, 2 * N))
     columns, part, half = np.empty((2 * N, wide)), np.empty((tall, wide)), np.zeros((K, K + 1))
+    zero, single = np.int64(0), np.int64(1)  # typed as other numbers: constants compile anew
     one = np.empty((1, max(P, wide)))
     for m in range(one.shape[1]):
         one[0, m] = 1.0
@@ -107,7 +108,7 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
             turned(ahead.ravel(), P, m, N, weights.ravel(), P)
             for x1 in range(0, A, ROWS):
                 x1 = max(min(x1, A - ROWS), 0)
-                sum_rows(ref, x1 * B + low, B, weights, 0, size, one, 0, sums)
+                sum_rows(ref, x1 * B + low, B, weights, zero, size, one, zero, sums)
             for x1 in range(A):
                 s, to = x1 * B + low, x1 * size
                 turned(sums[s : s + size].ravel(), size, P, P, means.ravel()[to:], N)
@@ -142,7 +143,7 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
                     rows[k, j] = 0.0
             turned(others.ravel(), wide, 2 * N, 2 * N, columns.ravel(), wide)
             for k in range(0, tall, ROWS):
-                sum_rows(rows, min(k, tall - ROWS), 1, columns, 0, 1, one, 0, part)
+                sum_rows(rows, min(k, tall - ROWS), single, columns, zero, single, one, zero, part)
             for i in range(K):
                 for j in range(K + 1):
                     half[i, j] += part[i, j]

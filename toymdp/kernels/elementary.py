@@ -18,7 +18,7 @@ ROUND_BITS = np.int64(0x4338000000000000)
 ROOT_HALF_BITS = np.int64(0x3FE6A09E667F3BCD)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def exp(x):
     """``e^x``: 0 below −708, infinite above 709.7; NaN stays NaN.
 
@@ -37,7 +37,7 @@ def exp(x):
     return np.inf if x > 709.7 else y
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def log(x):
     """``ln x`` of a normal number: −inf at 0 and below; infinities and NaN stay.
 

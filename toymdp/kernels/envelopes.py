@@ -53,7 +53,7 @@ from .compiled import njit
 from .rows import block_weights
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def spans(count, tokens, block, offset, p, qt, lo, hi):
     """Write ``q̃ = q − m`` and the extremes of ``x = d·q̃`` over the piece; return the largest |x|.
 
@@ -80,7 +80,7 @@ def spans(count, tokens, block, offset, p, qt, lo, hi):
     return largest
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def expand(count, tokens, ahead, sigma, p, ratio, kl, qt, n, e0, a0, a1, out, cov):
     """Write g and H into ``out`` [width], ``Cov_p q`` into cov and a₁ [A, K]; a0 is A₀.
 
@@ -109,7 +109,7 @@ def expand(count, tokens, ahead, sigma, p, ratio, kl, qt, n, e0, a0, a1, out, co
             at += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def remainder(
     count, tokens, ahead, sigma, p, ratio, lo, hi, up, n, e0, xi, offset, reach, a0, a1, out, cov,
     room, scale, eps, kappa,
@@ -176,7 +176,7 @@ def remainder(
     return rest * (1.0 + kappa)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="python")
 def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centre, offset, P, top):
     """Fill P [T+1, S, 1+K+K(K+1)/2] and top [T+1, S] ≥ U for one simplex; both 0 at t = T.
 
@@ -265,7 +265,7 @@ def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centr
                 top[t, s] = bound
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="python")
 def envelopes(
     ref, states, q, reward, beta, cap, start, simplices, near, eps, kappa, accuracy, bounds, points
 ):  # fmt: skip

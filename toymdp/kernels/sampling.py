@@ -113,7 +113,7 @@ def accepted_laws(columns, e, scale, f, inverse, apart, accepted):
 
     It draws a from ref and accepts it with probability ``min(1, e[t, s']·scale[t, s])``. Written:
     the total variation between the two and the chance that a draw is accepted.
-    columns [A, S] is ref transposed; e, f [T, S] on next contexts; scale, inverse [T, S] on states.
+    columns [A, N]: ref transposed; e, f [T, S] on next contexts; scale, inverse [T, S] on states.
     """
     T, contexts = e.shape
     A = columns.shape[0]

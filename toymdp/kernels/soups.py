@@ -16,7 +16,7 @@ from .compiled import njit
 from .elementary import log
 from .limits import NEAR, ROW_FLOOR
 from .rows import divergence_term, row_divergence, row_weights
-from .tiles import dots
+from .tiles import WIDE, dots
 
 
 @njit(cache=True, nogil=True)
@@ -37,7 +37,7 @@ def blend(Q, mu, t, first, past, g):
             g[i] += weight * field[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def any_in(flags, low, n, B):
     """Whether one of the rows ``x1·B + low .. + n`` is marked."""
     found = 0
@@ -48,7 +48,7 @@ def any_in(flags, low, n, B):
     return found != 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True)
 def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, mean):
     """Fill the soup's value U [T+1, S] (all 0, or last slice set) and ``KL(π‖ref)`` [T, S].
 
@@ -57,12 +57,12 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
     ``mean = E_π H`` of ``H = r_w + U[t+1] − η c``, all [T, S]. Of fewer rows, [2, S] for U and [1, S],
     each is written over by those before, and U[0] is what is left.
     """
-    T, contexts = Q.shape[1:]
-    A = ref.shape[1]
+    T, contexts = Q.shape[1], Q.shape[2]
+    A, step = columns.shape
     B = contexts // A
     flat = columns.ravel()
     e, top = np.zeros(A * CHUNK), np.empty(CHUNK)
-    ahead, sums = np.empty((3, A * CHUNK)), np.empty((3, CHUNK))
+    ahead, sums = np.zeros((3, A * CHUNK)), np.empty((3, CHUNK))
     for t in range(T - 1, -1, -1):
         marked, r = states[t], t % G.shape[0]
         now, later = U[t % U.shape[0]], U[(t + 1) % U.shape[0]]
@@ -84,20 +84,18 @@ def soup_backward(ref, columns, states, Q, mu, reward, eta, G, U, kl, inverse, m
                     ahead[1, to] = e[to] * (gain[j] + value[j])
                     ahead[2, to] = e[to] * (g[j] - top[i])
             for base in range(low, contexts, B):
-                for i in range(0, n - 15, 16):
-                    dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 16, sums, i)
-                for i in range(n - n % 16, n):
-                    dots(flat, base + i, contexts, ahead, i, CHUNK, A, 3, 1, sums, i)
+                for i in range(0, n, WIDE):
+                    dots(flat, base + i, step, ahead, i, CHUNK, A, 3, WIDE, sums, i)
                 rows = slice(base, base + n)
-                part = now[rows], kl[r, rows], inverse[r, rows], mean[r, rows]
-                near, thin = states_of(sums, marked[rows], eta, *part)
+                u, apart, scale, own = now[rows], kl[r, rows], inverse[r, rows], mean[r, rows]
+                near, thin = states_of(sums, marked[rows], eta, u, apart, scale, own)
                 if near:
-                    near_rows(flat, base, contexts, g, top, ahead, sums, eta, *part)
+                    near_rows(flat, base, step, g, top, ahead, sums, eta, u, apart, scale)
                 if thin:
-                    thin_rows(ref, base, marked[rows], g, gain, value, top, eta, *part)
+                    thin_rows(ref, base, marked[rows], g, gain, value, top, eta, u, apart, scale)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, inline="always")
 def states_of(sums, marked, eta, U, kl, inverse, mean):
     """Write what three sums over the tokens of a few rows say; count the rows to be done again."""
     near, thin = 0, 0
@@ -118,8 +116,8 @@ def states_of(sums, marked, eta, U, kl, inverse, mean):
     return near, thin
 
 
-@njit(cache=True, nogil=True)
-def near_rows(flat, base, step, g, top, ahead, sums, eta, U, kl, inverse, mean):
+@njit(cache=True, nogil=True, inline="always")
+def near_rows(flat, base, step, g, top, ahead, sums, eta, U, kl, inverse):
     """Correct small divergences, by terms that do not cancel: see rows.row_divergence."""
     n, A = U.shape[0], g.shape[0] // U.shape[0]
     bend, wide, log_z = np.zeros((3, CHUNK))
@@ -139,8 +137,8 @@ def near_rows(flat, base, step, g, top, ahead, sums, eta, U, kl, inverse, mean):
             kl[i] = apart
 
 
-@njit(cache=True, nogil=True)
-def thin_rows(ref, base, marked, g, gain, value, top, eta, U, kl, inverse, mean):
+@njit(cache=True, nogil=True, inline="always")
+def thin_rows(ref, base, marked, g, gain, value, top, eta, U, kl, inverse):
     """Write again the rows of which terms may be lost, each from its own largest term."""
     A = ref.shape[1]
     p, none = np.empty(A), np.zeros(A)
@@ -167,11 +165,11 @@ def soup_slope(
     flow, field: all 0, [T, S] for the visits of next contexts and the field at each step, or [1, S].
     """
     K, T, contexts = Q.shape
-    A = ref.shape[1]
+    A, step = columns.shape
     B = contexts // A
     flat = columns.ravel()
     e, top, least = np.empty(A * CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    sent, onto = np.empty((2, 2, A * CHUNK))
+    sent, onto = np.zeros((2, 2, A * CHUNK))
     H = np.empty(A * CHUNK)
     p, none, cost = np.empty(A), np.zeros(A), 0.0
     for k in range(K):
@@ -213,12 +211,9 @@ def soup_slope(
                     there[i] = here[i] * (own[i] - least[i])
                     thin += visits[i] != 0.0 and scale[i] == 0.0
             for a in range(A):
-                for i in range(0, n - 15, 16):
+                for i in range(0, n, WIDE):
                     at = a * CHUNK + i
-                    dots(flat, a * contexts + low + i, B, sent, i, CHUNK, A, 2, 16, onto, at)
-                for i in range(n - n % 16, n):
-                    at = a * CHUNK + i
-                    dots(flat, a * contexts + low + i, B, sent, i, CHUNK, A, 2, 1, onto, at)
+                    dots(flat, a * step + low + i, B, sent, i, CHUNK, A, 2, WIDE, onto, at)
             for i in range(n):
                 for a in range(A):
                     j, met = i * A + a, a * CHUNK + i
@@ -240,7 +235,7 @@ def soup_slope(
     return cost
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def add_row(visits, p, H, field, going):
     """Add what one row sends to its A next contexts, and its covariance with H."""
     mean = 0.0

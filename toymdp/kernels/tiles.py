@@ -22,6 +22,9 @@ from numba.extending import intrinsic
 
 from .compiled import njit
 
+WIDE = (
+    16  # neighbours whose sums over tokens run together: so many are read, if fewer are asked for
+)
 ROWS = 4  # a fused product takes four cycles, and one can begin in each
 SIDE = 4  # of the squares that are turned
 

@@ -72,10 +72,10 @@ def projection(sol: Solution) -> Array:
     # what is spread less than the means are rounded says nothing: π_w may choose one token, always
     rounding = 8.0 * np.finfo(float).eps * SoupObjective(sol).scale
     spread = float(np.linalg.norm(triangle[:, :K], 2))
-    u: Array = np.zeros(K)
+    u = np.zeros(K)
     if spread > rounding:
         least = max(1e-10, rounding / spread)
-        u = np.linalg.lstsq(triangle[:, :K], triangle[:, K], rcond=least)[0]
+        u[:] = np.linalg.lstsq(triangle[:, :K], triangle[:, K], rcond=least)[0]
     size = np.abs(u).sum()
     return np.asarray(u / max(1.0, size)) if size > 0 else np.asarray(mdp.w / mdp.w.sum())
 

@@ -33,6 +33,7 @@ from .rows import Rows, rows_of_table
 from .sparse import SparseReference, read_reference
 
 FORMAT = "token-mdp/1"
+BESIDE = 16  # numbers beyond the last context in TokenMDP.columns: kernels take 16 at a time
 NOTHING: Mapping[str, Any] = {}  # the meta of an instance that has none
 
 
@@ -232,8 +233,13 @@ class TokenMDP(Instance):
 
     @cached_property
     def columns(self) -> Array:
-        """[A, S]: ``ref`` transposed, so that the weights of one token lie in order."""
-        return np.ascontiguousarray(self.ref.T)
+        """[A, S + BESIDE]: ``ref`` transposed, so that the weights of one token lie in order, and zeros.
+
+        The zeros let a kernel read whole vectors; nor are rows a power of 2 apart, as caches have it.
+        """
+        columns = np.zeros((self.vocab_size, self.n_contexts + BESIDE))
+        columns[:, : self.n_contexts] = self.ref.T
+        return columns
 
     @cached_property
     def reach(self) -> Reach:
