@@ -58,6 +58,8 @@ def test_objects_show_themselves(world, checks):
     for text in ("gap-natural-T2", "9 × 3 numbers from 1 to 98", "7.417", "5.381", "2.037", "1.245",
                  "violated", "≤", "=", "feature norms run from 1 to 8"):  # fmt: skip
         assert text in shown.cells
+    long = world.replace(meta={"words": ["word"] * 99, "few": [1, 2]})._repr_html_()
+    assert "words: 99 entries, few: [1, 2]" in Cells(long).cells
     for kind in KINDS.values():
         for make in list(kind.families.values())[:2]:
             made = make(0)
