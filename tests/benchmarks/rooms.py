@@ -44,6 +44,10 @@ ROOMS = {
         ("toymdp/soup/*.py", *(f"{KERNELS}{x}.py" for x in ("soups", "boxes", "envelopes"))),
         ("kernels_in_python", "remainder_formula", "envelope", "soup", "second_code", "remainder", "branch"),
     ),
+    "kernels": Room(
+        tuple(f"{KERNELS}{x}.py" for x in ("backward", "curvature", "tiles", "elementary")),
+        ("backward", "soup", "kernels_in_python"),
+    ),
     "certificates": Room(
         ("bounds/certificates/*.py",),
         ("second_code_certificates", "certificate_parts", "certificates"),

@@ -18,6 +18,7 @@ from ..cached import cached_property
 from ..worlds.features import Array
 from ..worlds.token_mdp import TokenMDP
 from . import sparse, until_eos
+from .backward import frozen
 
 LARGEST = 1.0 / kernels.ROW_FLOOR  # a normaliser's reciprocal beyond which terms may be lost
 
@@ -194,7 +195,7 @@ class Policy:
         """
         mdp = self.mdp
         extra = np.zeros_like(self.logits) if extra is None else np.ascontiguousarray(extra)
-        payoff = np.ascontiguousarray(np.atleast_2d(payoff))
+        payoff = frozen(np.atleast_2d(payoff))  # as rewards are: one kind of array, one kernel
         if mdp.horizon is None:
             value = self.chain.total(self.mean(payoff)[0] + extra[0])
             return np.stack([value, value])
@@ -208,7 +209,7 @@ class Policy:
             else:
                 sparse.weighted_backward(mdp, *tables)
         else:
-            payoff = np.ascontiguousarray(np.broadcast_to(payoff, self.logits.shape))
+            payoff = frozen(np.broadcast_to(payoff, self.logits.shape))
             kernels.rows.evaluate_backward(mdp.ref, mdp.reach.states, self.logits, payoff, extra, U)
         return U
 

@@ -34,7 +34,7 @@ def njit(*, cache: bool, **options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         rules = {"no_cfunc_wrapper": True, "error_model": "numpy", **options}
-        kernel = numba.njit(**rules)(function)  # type: ignore[call-overload]
+        kernel = numba.njit(**rules)(function)
         _rest.kernels.add(kernel)
         if cache:
             try:

@@ -27,7 +27,7 @@ def ratio_extremes(ref, states, q, log_upper, log_lower):
             log_upper[t, s], log_lower[t, s] = extremes_of(ref[s], values)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def extremes_of(ref_row, values):
     """The same two numbers of one row, from its logits [A]."""
     low, high = allowed_range(ref_row, values)
@@ -62,7 +62,7 @@ def row_extent(ref, rows, q, extent, span):
         extent[t, s], span[t, s] = extent_of(ref[s], q[t, first : first + A])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def extent_of(ref_row, values):
     """``max_a min(q − low, high − q)`` and ``high − low`` of the allowed values [A].
 

@@ -155,7 +155,7 @@ def divergences(ref, states, G, H, kl):
                     kl[t, s] = row_divergence(ref[s], p, g, z, h, w)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def allowed_range(ref_row, f):
     """Least and largest of f [A] over the tokens with weight."""
     low, high = np.inf, -np.inf
@@ -279,7 +279,7 @@ def hard_backward(allowed, full, whole, states, first_cost, second_cost, toleran
                 C[t, s], D[t, s] = cheapest(allowed[s], c[block], d[block], tolerance)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def cheapest(allowed, c, d, tolerance):
     """Least of c [A] over the allowed tokens, and the least d among those that tie with it."""
     least = np.inf

@@ -80,7 +80,7 @@ def loss_minimisers(data, Q, beta, nexts, t, v):
             v[k, i] = root_of_slope(x, low, high)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def root_of_slope(x, low, high):
     """Where ``Σ_a e^{x_a − v}`` falls to 1, between low and high.
 

@@ -23,7 +23,7 @@ from .tiles import WIDE, dots
 def mix(Q, mu, G):
     """Write ``G = Σ_k mu_k Q_k`` for Q [K, T, S]."""
     for t in range(G.shape[0]):
-        blend(Q, mu, t, 0, G.shape[1], G[t])
+        blend(Q, mu, t, np.int64(0), G.shape[1], G[t])
 
 
 @njit(cache=True, nogil=True)
