@@ -285,6 +285,7 @@ def test_a_bespoke_adapter_of_more_layers_and_specialists_of_two_ranks(pairs):
             if "lora_" in name:
                 p.data = 0.1 * torch.randn_like(p)
         both.model.eval()
+        both = replace(both)  # which has not looked at its layers yet
         fit = cross_fit(both, pairs, BETA, BETA)
         assert ("P-SOUPS" in fit.judged) is made
         assert ("P-SOUPS" in fit.left_out) is not made
