@@ -36,14 +36,23 @@ def lab(tmp_path):
 # -- the counts ---------------------------------------------------------------------------------
 
 
-def row(claim, verdict, status="proved"):
+def row(claim, verdict, status="proved", name=None):
     return {
         "instance": "i", "claim": claim, "status": status, "verdict": verdict, "reason": "so it is",
-        "lhs": 2.0, "rhs": 1.0,
+        "lhs": 2.0, "rhs": 1.0, "lambda_name": name,
     }  # fmt: skip
 
 
 NO_WITNESS = {"instance": "i", "witness": None}
+
+
+def test_a_violation_says_whose_soup_it_is_of():
+    gate = Gate()
+    gate.add(NO_WITNESS, [row("a", "violated"), row("a", "violated", name="given")])
+    assert gate.failures == [
+        "i: a is proved but violated here: lhs 2.0, rhs 1.0",
+        "i: a is proved but violated at the λ that was given: lhs 2.0, rhs 1.0",
+    ]
 
 
 def test_only_proved_claims_are_counted():

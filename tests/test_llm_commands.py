@@ -87,6 +87,9 @@ def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
     assert found["gaps"] == {}
     assert found["bespoke explained by first k"] is None
     assert found["soups"] == {"given": [0.5, -0.2]}
+    said = found["first page"]["says"][-1]
+    assert "(0.5, -0.2)" in said
+    assert "β|λ|₁/β' = 0.7: within the budget" in said
     rows = [json.loads(line) for line in chunks.read_text().splitlines()]
     assert sum(len(r["tokens"]) for r in rows[1:]) == found["states"]
     assert "Mean KL" in out
@@ -99,6 +102,7 @@ def test_diagnose_without_a_bespoke_policy(place, capsys, tmp_path):
         (["diagnose", "PAIRS", "BANK", "--lambda", "1"], "must be 2 finite numbers"),
         (["diagnose", "PAIRS", "BANK", "--lambda", "a,b"], "numbers by commas"),
         (["diagnose", "PAIRS", "BANK", "--precision", "bfloat16"], "float32 or better"),
+        (["diagnose", "PAIRS", "BANK", "--max-length", "2"], "none fits 2 tokens"),
         (["diagnose", "PAIRS", "--adapter", "x"], "name the adapters' base model"),
         (["soup"], "nothing to answer"),
         (["soup", "hello", "--lambda", "1,1", "--method", "stir"], "unknown"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from llm_models import tiny_bank  # noqa: E402
+from llm_models import TEXTS, TINY, tiny_bank  # noqa: E402
 
 import llm_bridge.answers  # noqa: E402
 from llm_bridge.answers import every_log_prob, log_probs, tokenised  # noqa: E402
+from llm_bridge.backend import peft  # noqa: E402
 from llm_bridge.comparison.crossfit import (  # noqa: E402
     OWN,
     clustered,
@@ -31,8 +33,10 @@ from llm_bridge.comparison.policies import (  # noqa: E402
     soup_log_probs,
 )
 from llm_bridge.decoding import generate, single_row  # noqa: E402
+from llm_bridge.loading import add_adapters  # noqa: E402
 from llm_bridge.methods.weights import deltas_of, into_domain  # noqa: E402
 from llm_bridge.preferences import Pair  # noqa: E402
+from llm_bridge.training.pretrain import small_gemma, train_tokenizer  # noqa: E402
 from toymdp import InstanceError  # noqa: E402
 
 WORDS = ("the", "cat", "sat", "on", "mat", "yes", "it", "is", "so", "no", "not", "what")
@@ -252,3 +256,42 @@ def test_states_kept_of_answers_give_the_same_soup(bank, pairs):
         states = {}
         every_log_prob(bank, answers, states)
     assert not states
+
+
+def test_errors_of_a_scaled_weight_are_scaled_with_it(bank, pairs):
+    plain = cross_fit(bank, pairs, BETA, 1e3)
+    scaled = cross_fit(bank, pairs, BETA, 1e-3)
+    assert scaled.shrunk
+    assert not plain.shrunk
+    np.testing.assert_allclose(scaled.lam / scaled.error, plain.lam / plain.error, rtol=1e-12)
+    assert np.abs(scaled.lam).sum() == pytest.approx(1e-3 / BETA)
+
+
+def test_a_bespoke_adapter_of_more_layers_and_specialists_of_two_ranks(pairs):
+    """P-SOUPS averages what the specialists have; where it cannot, it is left out, said, and not drawn."""
+    heads = [[2, 5, 6], [2, 9], [2, 8, 8]]
+    options = {"beta": BETA, "tokens": 3, "seed": 0}
+    for rank, made in ((4, True), (2, False)):
+        model = small_gemma(replace(TINY, vocab=280), 0)
+        few = peft.LoraConfig(r=4, lora_alpha=4, target_modules=["q_proj"])
+        both = add_adapters(
+            model, ["warm", "short"], few, bespoke="user", eos=(1,), tokenizer=train_tokenizer(TEXTS, 280)
+        )  # fmt: skip
+        for name, r, layers in (("short", rank, ["q_proj"]), ("user", 4, "all-linear")):
+            both.model.delete_adapter(name)
+            both.model.add_adapter(name, peft.LoraConfig(r=r, lora_alpha=4, target_modules=layers))
+        for name, p in both.model.named_parameters():
+            p.requires_grad_(False)
+            if "lora_" in name:
+                p.data = 0.1 * torch.randn_like(p)
+        both.model.eval()
+        both = replace(both)  # which has not looked at its layers yet
+        fit = cross_fit(both, pairs, BETA, BETA)
+        assert ("P-SOUPS" in fit.judged) is made
+        assert ("P-SOUPS" in fit.left_out) is not made
+        gaps = shortfalls(both, heads, fit.lam, left_out=fit.left_out, **options)
+        assert ("P-SOUPS" in gaps) is made
+        page = first_page(both.names, fit, {"warm": 0.9}, beta=BETA, beta_prime=BETA, gaps=gaps)
+        said = [line for line in page["says"] if line.startswith("P-SOUPS is left out")]
+        assert len(said) == (not made)
+        assert made or "(2, 2.0), (4, 1.0)" in said[0]

@@ -72,4 +72,10 @@ def test_a_changed_kernel_reaches_its_callers_in_other_files(mutants):
     reached = mutate.reached(mutant, mutate.ROOT)
     assert {"rows.block_weights", "rows.divergences", "sampling.log_norms"} <= reached
     assert not {"rows.row_weights", "scans.largest", "blocks.tilted_sums"} & reached
+    # of two kernels with one name, each is found by what it calls
+    (home,) = [m for m in mutate.ROOMS["kernels"].files if m.endswith("backward.py")]
+    text = (mutate.ROOT / home).read_text(encoding="utf-8")
+    line = next(i for i, x in enumerate(text.splitlines(), 1) if x.startswith("def spread"))
+    reached = mutate.reached(mutants.Mutant(home, line, "sign", 0, 1, "a", "b"), mutate.ROOT)
+    assert {"backward.soft_backward", "backward.scaled_backward"} <= reached
     sys.modules.pop("mutate"), sys.modules.pop("rooms")

@@ -21,7 +21,7 @@ def kernels_are_cached(claims: bool) -> bool:
     asked = [kernels.backward.soft_backward, kernels.soups.soup_slope]
     asked += [kernels.curvature.soup_curvature]
     if claims:
-        asked += [kernels.blocks.tilted_sums, kernels.soups.mix]
+        asked += [kernels.backward.scaled_backward, kernels.blocks.tilted_sums, kernels.soups.mix]
         asked += [kernels.rows.hard_backward, kernels.sampling.accepted_laws]
     return kernels.compiled.is_cached(*asked)
 

@@ -50,8 +50,8 @@ def gap_terms(facts: Facts, soup: Soup) -> dict[str, float]:
     return {
         "reward term": path * reward_error, "penalty": penalty,
         "logit term": norm_ref * logit_error,
-        "E_min Σ‖ψ‖": path, "reward error": reward_error, "E_min Σ‖ψ‖ ±": doubt,
-        "E_ref‖ψ‖": norm_ref, "logit error": logit_error,
+        "E_min Σ‖psi‖": path, "reward error": reward_error, "E_min Σ‖psi‖ ±": doubt,
+        "E_ref‖psi‖": norm_ref, "logit error": logit_error,
     }  # fmt: skip
 
 
@@ -60,9 +60,9 @@ def gap_rounding(facts: Facts, soup: Soup, terms: dict[str, float]) -> float:
     mdp = facts.mdp
     radius = facts.reward_fit.radius[:-1]
     mismatch = np.abs(mdp.w) + np.abs(soup.lam) / soup.size
-    rewards = terms["E_min Σ‖ψ‖"] * float(mismatch @ radius)
-    logits = terms["E_ref‖ψ‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
-    tie = terms["E_min Σ‖ψ‖ ±"] * terms["reward error"]
+    rewards = terms["E_min Σ‖psi‖"] * float(mismatch @ radius)
+    logits = terms["E_ref‖psi‖"] * mdp.beta / soup.beta_prime * soup.logit_norm_error
+    tie = terms["E_min Σ‖psi‖ ±"] * terms["reward error"]
     return rewards + logits + tie + penalty_rounding(facts, soup)
 
 

@@ -27,7 +27,7 @@ def kl(facts: Facts, soup: Soup) -> Sides:
     norm_w, norm_ref = facts.bespoke_norm[begin], facts.reference_norm[begin]
     error = soup.logit_norm
     rhs = float(formulas.kl_bound(norm_w, norm_ref, error, soup.beta_prime))
-    terms = {"E_w‖ψ‖": float(norm_w), "E_ref‖ψ‖": float(norm_ref), "logit error": error}
+    terms = {"E_w‖psi‖": float(norm_w), "E_ref‖psi‖": float(norm_ref), "logit error": error}
     where = {"t": 0, "s": facts.mdp.start_context}
     radius = float(norm_w + norm_ref) * soup.logit_norm_error / soup.beta_prime
     return Sides(

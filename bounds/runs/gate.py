@@ -42,7 +42,8 @@ class Gate:
             self.count(c["claim"], c["status"], c["verdict"], c["reason"])
             what = f"{c['instance']}: {c['claim']} is proved but"
             if c["status"] == "proved" and c["verdict"] == "violated":
-                self.failures.append(f"{what} violated here: lhs {c['lhs']}, rhs {c['rhs']}")
+                place = "at the λ that was given" if c["lambda_name"] == "given" else "here"
+                self.failures.append(f"{what} violated {place}: lhs {c['lhs']}, rhs {c['rhs']}")
             elif c["status"] == "proved" and c["verdict"] == "undecided" and self.strict:
                 self.failures.append(f"{what} undecided here: {c['reason']}")
         witness = about["witness"]

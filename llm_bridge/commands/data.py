@@ -106,8 +106,15 @@ class User:
 
     @cached_property
     def pairs(self) -> list[Pair]:
-        """The comparisons that λ is fitted to."""
-        return self.data.fitting(self.bank, self.data.pairs(self.w, self.seed), FIT_PAIRS)
+        """The comparisons that λ is fitted to. Raises InstanceError where none of them fits the bank."""
+        given = self.data.pairs(self.w, self.seed)
+        fitting = self.data.fitting(self.bank, given, FIT_PAIRS)
+        if given and not fitting:
+            raise InstanceError.of(
+                "pairs", len(given), f"none fits {self.bank.limit} tokens, prompt and answer together",
+                "say --truncate, or --max-length where the model takes more",
+            )  # fmt: skip
+        return fitting
 
     @cached_property
     def log_probs(self) -> Array:

@@ -86,7 +86,7 @@ def diagnose(
     from .data import Data, User
     from .inputs import bank_named, open_bank, soups_asked
     from .output import progress_bars, write_json
-    from .pages import page_of
+    from .pages import of_given, page_of
 
     output = OutputFile(json_path, [x for x in (data, chunks) if x])
     if precision not in ("float32", "float64"):
@@ -122,6 +122,8 @@ def diagnose(
             user, report, effort, beta, prime,
             finished=Finished(steps, f"{run} {w} {seed} {effort}"), on_progress=on_progress,
         )  # fmt: skip
+    if lam is not None:
+        page["says"].append(of_given(settings))
     report |= {
         "lambda from pairs": fit,
         "data": preferences.about(),

@@ -58,7 +58,13 @@ def diagnosis_tables(report: Mapping[str, Any]) -> list[Table]:
     if rows:
         columns = ["soup", "gap", "95 %", "sharp bound", "β KL to π_w", "(β'/|λ|−β) KL to ref",
                    "answers", "cut"]  # fmt: skip
-        parts.append(plain("Gap to the bespoke policy by rollouts, reward units", columns, rows))
+        parts.append(
+            plain(
+                "Gap to the bespoke policy over answers drawn to the measured prompts, reward units",
+                columns,
+                rows,
+            )
+        )
     features = dict(report["features"])
     tables = {k: features.pop(k) for k in list(features) if isinstance(features[k], dict)}
     features["effective rank of the specialists"] = report["effective rank"]
@@ -85,14 +91,15 @@ def page_tables(page: Mapping[str, Any]) -> list[Table]:
     if "policies" not in page:
         return []
     rows = []
+    bare = all(row["gap"] is None for row in page["policies"].values())  # no bespoke adapter
     for name, row in page["policies"].items():
         lead = row["soup ahead by"]
         rows.append([
             name, f"{100 * row['accuracy']:.1f} ± {100 * row['standard error']:.1f}",
             "" if lead is None else f"{100 * lead:+.1f} ± {100 * row['error of that']:.1f}",
-            "" if row["gap"] is None else f"{row['gap']:.3f} ± {row['its error']:.3f}",
+            *([] if bare else ["" if row["gap"] is None else f"{row['gap']:.3f} ± {row['its error']:.3f}"]),
         ])  # fmt: skip
-    columns = ["policy", "accuracy, %", "soup ahead by, %", "gap to π_w"]
+    columns = ["policy", "accuracy, %", "soup ahead by, %", *([] if bare else ["gap to π_w"])]
     parts = [plain(f"Held-out pairs ({page['pairs']}), λ of the other half", columns, rows)]
     names = list(page["lambda"])
     if page["correlation"] is not None and len(names) > 1:

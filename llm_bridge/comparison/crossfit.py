@@ -63,7 +63,8 @@ def clustered(values: Array, groups: IntArray) -> float:
 class CrossFit:
     """λ on all pairs with standard errors, λ of each half, and every policy judged on held-out pairs.
 
-    lam: [K]; error: [K]; halves: [2, K]; shrunk: whether λ was scaled into the budget. judged: by name, the
+    lam: [K]; error: [K]; halves: [2, K]; shrunk: whether λ was scaled into the budget, its errors with it
+    (the scale is taken as known: λ/error is that of the fit). judged: by name, the
     soup's own reward first. without: that reward without one specialist, by its name. left_out: rivals
     that these adapters do not allow, and why. correlation: [K, K] of the specialists' margins over pairs.
     """
@@ -123,6 +124,8 @@ def cross_fit(
     deltas, ref = pair_rows(logs, K, beta), logs[0]
     lam, error = fitted(deltas)
     kept, shrunk = into_domain(lam, beta, beta_prime)
+    if shrunk:
+        error = error * (np.abs(kept).sum() / np.abs(lam).sum())
     halves = np.zeros((2, K))
     names = (OWN, SOUP, *(rival.name for rival in every))
     hits = {name: np.zeros(N) for name in names}

@@ -6,14 +6,13 @@ At β the bespoke policy is optimal, and any policy's value under its reward fal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from bounds.runs.progress import OnProgress, silent
-from toymdp import InstanceError
 from toymdp.arrays import Array
 
 from ..answers import Answer
@@ -83,13 +82,17 @@ def shortfall(
 
 def shortfalls(
     bank: Bank, prompts: Sequence[Sequence[int]], weights: Array, *, beta: float, tokens: int,
-    seed: int, finished: Finished | None = None, on_progress: OnProgress = silent,
+    seed: int, left_out: Collection[str] = (), finished: Finished | None = None,
+    on_progress: OnProgress = silent,
 ) -> dict[str, Shortfall]:  # fmt: skip
-    """Of ref, the soup, every adapter and every merge; {} without π_w or with one prompt."""
+    """Of ref, the soup, every adapter and every merge; {} without π_w or with one prompt.
+
+    left_out: merges that these adapters do not allow (``CrossFit.left_out``).
+    """
     if bank.bespoke is None or len(prompts) < 2:
         return {}
     reference = Rival(REF, lambda b, _: b.using(REF), weighted=False)
-    others = [r for r in rivals(bank) if r.name != bank.bespoke]
+    others = [r for r in rivals(bank) if r.name != bank.bespoke and r.name not in left_out]
     cases: list[tuple[str, Rival | None]] = [
         (SOUP, None),
         *((r.name, r) for r in (reference, *others)),
@@ -97,14 +100,8 @@ def shortfalls(
     found, finished = {}, finished or Finished(None, "")
     options: dict[str, Any] = {"beta": beta, "tokens": tokens, "seed": seed}
     for n, (name, rival) in enumerate(cases):
-        try:
-            found[name] = Shortfall(*finished.once(
-                f"gap {name}", lambda r=rival: shortfall(bank, prompts, r, weights, **options)  # type: ignore[misc]
-            ))  # fmt: skip
-        except InstanceError:
-            raise
-        except (ValueError, TypeError, AttributeError, RuntimeError):
-            continue  # named among the policies that cannot be made, where pairs are judged
-        finally:
-            on_progress("drawing by every policy", n + 1, len(cases))
+        found[name] = Shortfall(*finished.once(
+            f"gap {name}", lambda r=rival: shortfall(bank, prompts, r, weights, **options)  # type: ignore[misc]
+        ))  # fmt: skip
+        on_progress("drawing by every policy", n + 1, len(cases))
     return found

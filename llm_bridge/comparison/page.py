@@ -73,15 +73,20 @@ def sentences(
         word = "linear in the reference's state, as the theory assumes" if least >= NEAR_LINEAR else (
             "far from linear in the reference's state" if least < FAR else
             "linear in the reference's state in part only")  # fmt: skip
-        lines.append(f"Log-ratios of the specialists are {word}: held-out R² at least {least:.3f}.")
+        lines.append(
+            f"Log-ratios of the specialists are {word}: the least held-out R² is {least:.3f} "
+            f"(1: linear; below 0: a constant is nearer)."
+        )
     else:
         lines.append("Whether log-ratios are linear in the state takes more prompts to tell.")
     if gaps:
         far, near = gaps["ref"], gaps[SOUP]
         lines.append(
-            f"Gap to the bespoke adapter over drawn answers at β = {beta:g}, reward units: soup "
+            f"Gap to the bespoke adapter over answers drawn to prompts of these pairs, at β = {beta:g}, in "
+            f"reward units: soup "
             f"{near.gap:.3f} ± {near.error:.3f}, reference {far.gap:.3f} ± {far.error:.3f}."
         )
+    lines += [f"{name} is left out: {reason}." for name, reason in fit.left_out.items()]
     if cut is not None and cut > 0:
         lines.append(
             f"{100 * cut:.0f} % of the answers drawn were cut at the longest length allowed."
@@ -111,10 +116,11 @@ def _adapters(names: Sequence[str], fit: CrossFit) -> list[str]:
             lines.append(
                 f"No specialist is redundant: the least, {least}, brings {gain} of the pairs."
             )
-        mean = float(np.mean([gain for gain, _ in brings.values()]))
-        word = f"about {100 * mean:+.1f} % of them" if mean > 0 else "nothing"
+        gains = [100 * gain for gain, _ in brings.values()]
         lines.append(
-            f"One more specialist like these may bring {word}, by what each of them brings."
+            f"What one specialist brings, judged by leaving it out: {min(gains):+.1f} to "
+            f"{max(gains):+.1f} % of the pairs, {np.mean(gains):+.1f} % on average; one more like these may "
+            f"bring as much."
         )
     return lines
 

@@ -161,10 +161,10 @@ def diagnose_bank(
                 np.where(features.states.live, np.exp(features.states.log_probs[0]), 0.0)
                 .sum(axis=1).mean()
             ),
-            "held-out R² on ψ((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
+            "held-out R² on psi((s,a))": _by_policy(bank, fit.held_out if fit.half_enough else None),
             "largest residual": _by_policy(bank, fit.residual if fit.enough else None),
             "equations": fit.rows, "rank": fit.rank if fit.enough else None,
-            "held-out R² on ψ(s)": _by_policy(bank, linear), "width": width,
+            "held-out R² on psi(s)": _by_policy(bank, linear), "width": width,
             "not told": too_few(fit, linear, min(fitted, len(reached.prefixes)) // 2, width),
             "logit error": dict(features.logit_error),
         },

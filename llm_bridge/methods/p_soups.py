@@ -30,10 +30,15 @@ def parameter_soup(bank: Bank, weights: Sequence[float]) -> Iterator[Any]:
     try:
         for layer in bank.lora_layers:
             names = [n for n in keys if n in layer.lora_A]
+            if not names:  # a layer of the bespoke adapter alone
+                continue
             ranks = {(layer.r[n], layer.scaling[n]) for n in names}
             if len(names) != len(keys) or len(ranks) != 1:
+                found = (
+                    f"of (rank, scaling) {sorted(ranks)}, {len(names)} of {len(keys)} in one layer"
+                )
                 raise InstanceError.of(
-                    "adapters", sorted(ranks), "P-SOUPS needs one rank, scaling and set of layers",
+                    "adapters", found, "P-SOUPS needs one rank, scaling and set of layers",
                     "train them alike",
                 )  # fmt: skip
             for factors in (layer.lora_A, layer.lora_B):

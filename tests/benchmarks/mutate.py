@@ -66,7 +66,10 @@ def reached(mutant: Mutant, tree: Path) -> set[str]:
             else:
                 continue
             for name in mine:
-                names[name] = {x.id for x in ast.walk(node) if isinstance(x, ast.Name)}
+                # two files may have kernels of one name: what either mentions counts for both
+                names.setdefault(name, set()).update(
+                    x.id for x in ast.walk(node) if isinstance(x, ast.Name)
+                )
                 homes.setdefault(name, []).append(f"{path.stem}.{name}")
                 here = path.relative_to(tree).as_posix() == mutant.file
                 if here and node.lineno <= mutant.line <= (node.end_lineno or node.lineno):

@@ -57,15 +57,15 @@ def soft_backward(
     V, Q = np.empty((M, R, S)), np.empty((M, R - 1, S))
     # kernels are compiled for what cannot be written to: instances are frozen
     ref, rewards, lanes = frozen(ref), frozen(rewards), kernels.backward.LANES
-    dead = np.flatnonzero(~live)
+    dead, kernel = np.flatnonzero(~live), kernels.backward.soft_backward
+    if method == "log":
+        kernel = kernels.backward.scaled_backward
 
     def run(part: slice) -> None:
         size = len(rewards[part])
         work = np.empty((3, S, -(-size // lanes) * lanes))
         table = V[part], Q[part]
-        kernels.backward.soft_backward(
-            ref, dead, rewards[part], beta, T, method == "log", work, *table
-        )
+        kernel(ref, dead, rewards[part], beta, T, work, *table)
 
     in_threads(run, M, threads, lanes)
     if len(dead):

@@ -12,8 +12,9 @@ LANES (rewards of 0 fill it up). Context ``s = x1·B + y`` leads under token a t
                                                n in a row, read and written in order
 
 Weights are ``gain·z`` in the exponential domain, where ``z = e^{V/β}`` and the recursion is linear;
-else ``e^{q + v - top}`` with ``q = r/β``, ``v = V/β`` and one ``top`` a block, a logarithm a row, and
-rows that forbid, or nearly forbid, all that is large in their block scaled by themselves.
+in scaled_backward ``e^{q + v - top}`` with ``q = r/β``, ``v = V/β`` and one ``top`` a block, a
+logarithm a row, and rows that forbid, or nearly forbid, all that is large in their block scaled by
+themselves. Two kernels, since few runs need both, and each takes seconds to compile.
 """
 
 from __future__ import annotations
@@ -31,50 +32,69 @@ TURN = 128  # contexts whose values are turned from [M, S] to [S, P] at a time, 
 
 
 @njit(cache=True, nogil=True)
-def soft_backward(ref, dead, rewards, beta, horizon, scaled, work, V, Q):
+def soft_backward(ref, dead, rewards, beta, horizon, work, V, Q):
     """Fill V [M, R, S] and Q [M, R-1, S], of which R = horizon + 1 rows are kept, or 1: t = 0 alone.
 
     ref [S, A]; dead: contexts in which nothing follows, whose values are not written; rewards [M, S];
-    all in reward units; the last slices of V and Q are not written either. scaled: not in the
-    exponential domain. work: [3, S, P], written over.
+    all in reward units; the last slices of V and Q are not written either. work: [3, S, P], written
+    over. In the exponential domain, which has room for ``e^{V/β}`` as toymdp.exact.backward.fits says.
     """
-    R, (S, A) = V.shape[1], ref.shape
-    B, P = S // A, work.shape[2]
+    (S, A), P = ref.shape, work.shape[2]
+    B = S // A
     gain, one = work[0], np.empty((1, P))
     for m in range(P):
         one[0, m] = 1.0
-    spread(rewards, beta, scaled, gain)
+    spread(rewards, beta, False, gain)
     now = gain  # z = 1: the weights are the gains
-    if scaled:
-        now = work[1]
-        for s in range(S):
-            for m in range(P):
-                now[s, m] = 0.0
     n = min(max(WINDOW // A, 1), B)
-    weights, top = np.empty((n * A if scaled else 0, P)), np.zeros((n, P))
     for t in range(horizon - 1, -1, -1):
         then, factor, each = work[1 + (horizon - t) % 2], one, 0
-        if t > 0 and not scaled:
+        if t > 0:
             factor, each = gain, 1  # what is written is the next step's weights
         for low in range(0, B, n):
-            size = min(n, B - low)
-            source, begin = now, low * A
-            if scaled:
-                past = (low + size) * A
-                weigh(gain[begin:past], now[begin:past], A, weights, top)
-                source, begin = weights, 0
+            size, begin = min(n, B - low), low * A
             for x1 in range(0, A, ROWS):
                 x1 = max(min(x1, A - ROWS), 0)
-                sum_rows(ref, x1 * B + low, B, source, begin, size, factor, each, then)
-            if scaled:
-                for x1 in range(A):
-                    s = x1 * B + low
-                    settle(ref, gain, now, s, low, top, then[s : s + size])
+                sum_rows(ref, x1 * B + low, B, now, begin, size, factor, each, then)
         for i in range(dead.shape[0]):
             for m in range(P):
-                then[dead[i], m] = 0.0 if scaled else factor[each * dead[i], m]
-        if R > 1 or t == 0:
-            keep(then, rewards, beta, scaled, V, Q, t)
+                then[dead[i], m] = factor[each * dead[i], m]
+        if V.shape[1] > 1 or t == 0:
+            keep(then, rewards, beta, False, V, Q, t)
+        now = then
+
+
+@njit(cache=True, nogil=True)
+def scaled_backward(ref, dead, rewards, beta, horizon, work, V, Q):
+    """The same of rewards of any size, with a scale for each block and reward."""
+    (S, A), P = ref.shape, work.shape[2]
+    B = S // A
+    gain, now, one = work[0], work[1], np.empty((1, P))
+    for m in range(P):
+        one[0, m] = 1.0
+    spread(rewards, beta, True, gain)
+    for s in range(S):
+        for m in range(P):
+            now[s, m] = 0.0
+    n = min(max(WINDOW // A, 1), B)
+    weights, top, zero = np.empty((n * A, P)), np.empty((n, P)), np.int64(0)
+    for t in range(horizon - 1, -1, -1):
+        then = work[1 + (horizon - t) % 2]
+        for low in range(0, B, n):
+            size, begin = min(n, B - low), low * A
+            past = begin + size * A
+            weigh(gain[begin:past], now[begin:past], A, weights, top)
+            for x1 in range(0, A, ROWS):
+                x1 = max(min(x1, A - ROWS), 0)
+                sum_rows(ref, x1 * B + low, B, weights, zero, size, one, zero, then)
+            for x1 in range(A):
+                s = x1 * B + low
+                settle(ref, gain, now, s, low, top, then[s : s + size])
+        for i in range(dead.shape[0]):
+            for m in range(P):
+                then[dead[i], m] = 0.0
+        if V.shape[1] > 1 or t == 0:
+            keep(then, rewards, beta, True, V, Q, t)
         now = then
 
 

@@ -20,7 +20,7 @@ from .tiles import WIDE, dots, turned
 
 LOG_ROW_FLOOR = np.log(ROW_FLOOR)
 CHUNK = 64  # contexts y handled together: A columns of that many doubles stay in the first cache
-NEAR_BY = 1 << 15  # numbers which are copied to stay in the second
+NEAR_BY = 1 << 15  # numbers of ref that stay in the second while fields go by
 
 
 @njit(cache=True, nogil=True)
@@ -47,27 +47,23 @@ def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
     Q [M, T, S] on next contexts, V [M, T+1, S]; worst (infinite for NaN), size [M]; all in reward units.
     """
     M, T, contexts = Q.shape
-    A = columns.shape[0]
+    (A, step), flat = columns.shape, columns.ravel()
     B, inverse = contexts // A, 1.0 / beta
     fits = max(NEAR_BY // (A * A) // WIDE * WIDE, WIDE)
     width = min(min(fits, 2 * CHUNK), (B + WIDE - 1) // WIDE * WIDE)
-    far, high = np.zeros((2, M, width))
+    far, high = np.zeros((M, width)), np.zeros((M, width))
     top, ahead, sums = np.empty((4, width)), np.zeros((4, A * width)), np.empty((4, A * width))
-    near = np.zeros(A * A * width)  # out of rows a power of 2 apart, which caches cannot hold
     for low in range(0, B, width):
         n = min(width, B - low)
-        for j in range(A * A):
-            here, there = near[j * width :], columns[j // A, j % A * B + low :]
-            for i in range(n):
-                here[i] = there[i]
         for first in range(0, M * T, 4):
             past = min(first + 4, M * T)
             for h in range(first, past):
                 field = Q[h // T, h % T, low * A : (low + n) * A]
                 token_weights(field, inverse, n, ahead[h - first], top[h - first])
             for i in range(0, n, WIDE):
-                for j in range(i, A * width, width):
-                    dots(near, j, A * width, ahead, i, width, A, 4, WIDE, sums, j)
+                for x1 in range(A):
+                    at, to = x1 * B + low + i, x1 * width + i
+                    dots(flat, at, step, ahead, i, width, A, 4, WIDE, sums, to)
             for h in range(first, past):
                 m, t = h // T, h % T
                 logs, field = sums[h - first], Q[m, t, low * A : (low + n) * A]
@@ -76,7 +72,8 @@ def bellman_errors(ref, columns, states, Q, V, beta, worst, size):
     for m in range(M):
         worst[m], size[m] = 0.0, 0.0
         for i in range(width):
-            worst[m], size[m] = max(worst[m], far[m, i]), max(size[m], high[m, i])
+            worst[m] = far[m, i] if far[m, i] > worst[m] else worst[m]
+            size[m] = high[m, i] if high[m, i] > size[m] else size[m]
 
 
 @njit(cache=True, nogil=True, inline="always")

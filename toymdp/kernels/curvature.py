@@ -44,7 +44,7 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
     # 8 more: of rows a power of 2 apart the first cache holds a few
     N, P = n * A + 8, (2 * K + 1 + LANES) // LANES * LANES
     wide, tall = (K + LANES) // LANES * LANES, max(K, ROWS)
-    slopes, costs = np.zeros((2, K, contexts)), np.zeros((2, contexts))  # D and C at t + 1 and t
+    slopes, costs = np.zeros((2 * K, contexts)), np.zeros((2, contexts))  # D, C at t + 1 and t
     ahead, weights, sums = np.zeros((P, N)), np.empty((N, P)), np.empty((contexts, P))
     means, c, e, H = np.empty((P, N)), np.empty(N), np.empty(N), np.empty(N)
     least, scale, shift, visits = np.empty(n), np.empty(N), np.empty(N), np.empty(N)
@@ -55,7 +55,7 @@ def soup_curvature(ref, Q, G, reward, eta, U, kl, inverse, mean, start, flow, fi
     for m in range(one.shape[1]):
         one[0, m] = 1.0
     for t in range(T - 1, -1, -1):
-        later, now = slopes[(t + 1) % 2], slopes[t % 2]
+        later, now = slopes[(t + 1) % 2 * K :], slopes[t % 2 * K :]
         cost_later, cost_now = costs[(t + 1) % 2], costs[t % 2]
         before = flow[t - 1] if t > 0 else start
         for low in range(0, B, n):

@@ -169,7 +169,7 @@ def soup_slope(
     B = contexts // A
     flat = columns.ravel()
     e, top, least = np.empty(A * CHUNK), np.empty(CHUNK), np.empty(CHUNK)
-    sent, onto = np.zeros((2, 2, A * CHUNK))
+    sent, onto = np.zeros((2, A * CHUNK)), np.empty((2, A * CHUNK))
     H = np.empty(A * CHUNK)
     p, none, cost = np.empty(A), np.zeros(A), 0.0
     for k in range(K):
