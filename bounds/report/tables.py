@@ -16,6 +16,7 @@ from toymdp import Solution, SoupOptimum
 from toymdp.shown import short
 
 from ..claim import Claim
+from ..records.ledger import Change
 from ..verdicts import RELATION
 from .named_rows import NamedRows
 from .summary import VERDICTS, Summary
@@ -80,6 +81,20 @@ def summary(totals: Summary) -> Table:
                 )  # fmt: skip
         table.add_section()
     return table
+
+
+def changes(rows: Iterable[Change]) -> Table:
+    """What differs between two ledgers, a row a check; the names of instances give way to the claims'."""
+    made = NamedRows(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in ("claim", "what differs", "A", "B", "slack in A", "slack in B"):
+        made.add_column(name, justify="right" if "slack" in name else "left", no_wrap=True)
+    made.add_column("instance", overflow="fold", min_width=14)
+    for c in rows:
+        made.add_row(
+            c.claim, "content" if c.what == "instance" else c.what, _cell(c.before), _cell(c.after),
+            short(c.slack_before), short(c.slack_after), escape(c.instance),
+        )  # fmt: skip
+    return made
 
 
 def _count(n: int, verdict: str) -> Text:
