@@ -230,9 +230,14 @@ def test_no_finite_value_is_one_line(tmp_path):
     path = tmp_path / "unbounded.json"
     mdp = random_mdp(0, T=None, eos=2)
     mdp.replace(rewards=mdp.rewards * 0 + 9.0).save(path)
-    done = soupcheck("verify", path)
-    assert done.returncode == 2
-    assert "no finite value until eos" in done.stderr
+    random_mdp(0).save(tmp_path / "sound.json")
+    done = run("verify", tmp_path, "--claims", "ss.delta*", "--gate", "--json", tmp_path / "l")
+    assert done.exit_code == 2
+    assert "unbounded: r_0: no finite value until eos" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    rows = map(json.loads, (tmp_path / "l").read_text(encoding="utf-8").splitlines())
+    assert {row["instance"] for row in rows} == {"sound"}
+    assert "gate: failed" in done.stdout
 
 
 def test_own_text_and_labels(tmp_path):

@@ -25,7 +25,7 @@ WHY = 24  # characters of a reason, at least: an id takes no more from it
 PARTS = {"inequality": "right side from", "equality": "with"}  # what a check's terms are
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
-    "proved": "green", "refuted": "red", "open": "yellow",
+    "error": "bold red", "proved": "green", "refuted": "red", "open": "yellow",
 }  # fmt: skip
 
 
@@ -67,7 +67,10 @@ def summary(totals: Summary) -> Table:
     )  # fmt: skip
     table.add_column("claim", no_wrap=True)
     table.add_column("")
-    for name in ("holds", "violated", "n/a", "undec.", "median", "90 %", "worst"):
+    failed = any(numbers.counts["error"] for numbers in totals.claims.values())
+    verdicts = (*VERDICTS, *(["error"] if failed else []))
+    heads = ("holds", "violated", "n/a", "undec.", *verdicts[len(VERDICTS) :])
+    for name in (*heads, "median", "90 %", "worst"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worst at", overflow="fold", min_width=14)
     for status in dict.fromkeys(numbers.status for numbers in totals.claims.values()):
@@ -77,7 +80,7 @@ def summary(totals: Summary) -> Table:
                 middle, high, most, name = numbers.tightness
                 table.add_row(
                     claim, RELATION[numbers.kind],
-                    *(_count(numbers.counts[v], v) for v in VERDICTS), middle, high, most, escape(name),
+                    *(_count(numbers.counts[v], v) for v in verdicts), middle, high, most, escape(name),
                 )  # fmt: skip
         table.add_section()
     return table
