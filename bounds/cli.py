@@ -165,6 +165,8 @@ def _explained(error: Exception) -> int:
 
     if isinstance(error, (ClaimError, InstanceError, SolverError, CorpusError, OutputError)):
         say(str(error))
+    elif isinstance(error, BrokenPipeError):
+        drop_output()  # the reader, such as head, has seen enough: nothing to say
     elif isinstance(error, OSError):
         # a stream that breaks has no name, and what is left for it must not break once more
         drop_output()

@@ -293,6 +293,16 @@ def test_a_claim_that_fails_is_one_line_and_hides_no_other(folder):
     sys.modules.pop("fails", None)
 
 
+def test_advice_about_a_plugin_is_of_its_fault(folder):
+    """A file that is there and wrong is to be mended; one that is not there, to be named otherwise."""
+    wrong = CODE[0].replace('status="proved"', 'status="sure"')
+    (folder / "wrong.py").write_text(wrong, encoding="utf-8")
+    for name, told in (("wrong.py", "status = 'sure'"), ("absent.py", "or the path of a file")):
+        done = run("claims", "--plugin", name)
+        assert (done.exit_code, told in done.stderr) == (2, True)
+        assert done.stderr.endswith("; mend it\n") is (name == "wrong.py")
+
+
 def test_a_failed_load_fails_again(monkeypatch):
     def broken():
         raise SystemExit(3)

@@ -102,6 +102,24 @@ def test_every_format_and_command_has_its_section(site):
     assert "<code>--lambda STR</code>" in line
 
 
+def test_formats_say_what_is_inside_a_key_and_what_ties_keys(monkeypatch):
+    """Made from the table that the schemas are made from."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    reference, text = import_module("pages.reference"), import_module("pages.text")
+    page = reference.formats()
+    for key in ("values", "per_step", "scale"):
+        assert text.code(f"features.{key}") in page
+    dense = "kind dense: a list of lists of numbers, or a list of lists of lists of numbers"
+    assert f"| {text.code('features.values')} | must | {dense} |" in page
+    one = ", or ".join(map(text.code, ("ref_weights", "ref_sparse")))
+    assert f"- exactly one of these is needed: {one}" in page
+    assert f"- {text.code('contexts')} needs {text.code('ref_sparse')}" in page
+    assert text.plain("say `a_b` or ``c``, *d*") == (
+        f"say {text.code('a_b')} or {text.code('c')}, \\*d\\*"
+    )
+    assert "\\`" not in reference.command_line()
+
+
 def test_no_help_is_taken_for_markup(monkeypatch):
     """In the terminal square brackets may be a style, and vanish: no text of ours has such."""
     monkeypatch.syspath_prepend(ROOT / "docs")

@@ -242,6 +242,13 @@ def test_ledger_diff_on_the_command_line(ledgers, tmp_path):
 # -- what runs have written -----------------------------------------------------------------------
 
 
+def test_an_instance_is_no_ledger(world, tmp_path):
+    path = tmp_path / "world.json"
+    world.save(path)
+    with pytest.raises(InstanceError, match=r"is an instance or a witness.*TokenMDP"):
+        soupcheck.read(path)
+
+
 def test_a_ledger_is_read_back(ledgers):
     read = soupcheck.read(ledgers[0])
     assert Cells(read._repr_html_()).cells[0] == f"{ledgers[0]}: 4 records"

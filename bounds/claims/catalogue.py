@@ -149,7 +149,6 @@ class Catalogue(Mapping[str, Claim]):
 
 def _module(name: str) -> ModuleType:
     """A module by its dotted name, or by its file. Raises InstanceError if it cannot be imported."""
-    remedy = "give a module that Python can import, or the path of a file"
     try:
         if not name.endswith(".py"):
             return import_module(name)
@@ -173,8 +172,10 @@ def _module(name: str) -> ModuleType:
     except InstanceError:
         raise
     except Exception as error:  # any error of the file's code is reported as its fault, in one line
+        missing = isinstance(error, ImportError | FileNotFoundError)
+        remedy = "give a module that Python can import, or the path of a file"
         rule = f"cannot be imported ({type(error).__name__}: {error})"
-        raise InstanceError.of("--plugin", name, rule, remedy) from error
+        raise InstanceError.of("--plugin", name, rule, remedy if missing else "mend it") from error
 
 
 CLAIMS = Catalogue(TABLES)

@@ -125,6 +125,8 @@ class OutputFile:
         try:
             self._out.write(encodable(line, self._out.encoding) + "\n")
             self._out.flush()
+        except BrokenPipeError:  # the reader has seen enough
+            raise
         except OSError as error:
             drop_output()
             where = (

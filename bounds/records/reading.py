@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toymdp.errors import InstanceError
+from toymdp.kinds import KINDS
 from toymdp.lines import read_lines, rows_in
 from toymdp.shown import html_table, short
 
 from .output import Record
 from .parts import DamagedPartError, read_part, records_of, rows_of
 from .store import Store
+from .witness import FORMAT as WITNESS
 
 if TYPE_CHECKING:
     import pandas
@@ -56,9 +58,13 @@ def read(path: str | Path) -> Records:
     """
     path = Path(path)
     if not path.is_dir():
-        return Records(
-            (row for _, row in rows_in("\n".join(read_lines(path)), str(path))), str(path)
-        )
+        lines = [row for _, row in rows_in("\n".join(read_lines(path)), str(path))]
+        if lines and lines[0].get("format") in (*KINDS, WITNESS):
+            rule = "is an instance or a witness, not what a run has written"
+            raise InstanceError.of(
+                f"{path}: format", lines[0]["format"], rule, "load it, say by TokenMDP.load"
+            )
+        return Records(lines, str(path))
     rows: list[Record] = []
     try:
         for file in Store(path).files():

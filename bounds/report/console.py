@@ -81,7 +81,10 @@ def warm_up(*, claims: bool = True) -> None:
     if kernels_are_cached(claims):
         return
     console = status_console()
-    with console.status("compiling numerical kernels, once after installation ..."):
+    text = "compiling numerical kernels, once after installation ..."
+    if not console.is_terminal:  # where a status would not be seen, as in the log of a CI
+        console.print(text, style="dim")
+    with console.status(text):
         compile_kernels(claims)
     if kernels_are_cached(claims):  # else it was said why not
         console.print("compiled the numerical kernels (cached for later runs)", style="dim")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_args
 
 import soupcheck
@@ -15,7 +15,7 @@ from typer.models import ArgumentInfo
 from bounds.cli import build
 from bounds.commands.instance import parameters
 from bounds.records.formats import FORMATS
-from bounds.records.schemas import Format
+from bounds.records.schemas import Format, Schema
 from bounds.report.glossary import GLOSSARY
 from bounds.runs.named import named
 from toymdp import validators
@@ -41,15 +41,66 @@ def formats() -> str:
 
 def _format(format: Format) -> str:
     rows = [
-        (code(key.name), "must" if key.required else "may", plain(key.says)) for key in format.keys
+        row
+        for key in format.keys
+        for row in (
+            (code(key.name), "must" if key.required else "may", plain(key.says)),
+            *_inside(key.name, key.holds),
+        )
     ]
     file = format.name.replace("/", "-")
     beyond = "\n".join(f"- {plain(rule)}" for rule in format.beyond)
     return page(
         f"## {format.name}", plain(format.says), table(("key", "", "holds"), rows),
+        "\n".join(f"- {rule}" for rule in _ties(format.rules)),
         "What ties its keys together, and no schema says:" if beyond else "", beyond,
         _example(format), f"<a href='schemas/{file}.json'>Its JSON Schema</a>",
     ).strip()  # fmt: skip
+
+
+def _inside(name: str, schema: Schema) -> Iterator[tuple[str, str, str]]:
+    """The keys of an object, or of each kind of object that a key may hold, from its schema."""
+    for option in schema.get("oneOf") or schema.get("anyOf") or [schema]:
+        inner = option.get("properties", {})
+        if "format" in inner:  # an instance, which has a section of its own
+            continue
+        kind = f"kind {inner['kind']['const']}: " if "kind" in inner else ""
+        for key, holds in inner.items():
+            must = "must" if key in option["required"] else "may"
+            if "const" not in holds:
+                yield code(f"{name}.{key}"), must, plain(f"{kind}{_held(holds)}")
+
+
+def _held(schema: Schema, *, many: bool = False) -> str:
+    """What a schema lets a value be, in words; many: of several such values."""
+    if "anyOf" in schema:
+        return ", or ".join(_held(option) for option in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"{'lists' if many else 'a list'} of {_held(schema['items'], many=True)}"
+    if schema["type"] == "boolean":
+        return "true or false"
+    word = {"integer": "whole number"}.get(schema["type"], schema["type"])
+    return f"{word}s" if many else f"a {word}"
+
+
+def _ties(rules: Iterable[Schema]) -> Iterator[str]:
+    """What ties keys together, of the rules that a schema can say."""
+    for rule in rules:
+        if "oneOf" in rule:
+            groups = [_keys(option["required"]) for option in rule["oneOf"]]
+            yield f"exactly one of these is needed: {', or '.join(groups)}"
+            continue
+        asked = rule["if"]
+        when = _keys(asked.get("required", ())) or f"{_keys(asked['properties'])} null"
+        then = rule["then"]
+        if "required" in then:
+            yield f"{when} needs {_keys(then['required'])}"
+        else:
+            yield f"{when} excludes {_keys(then['properties'])}"
+
+
+def _keys(names: Iterable[str]) -> str:
+    return " and ".join(map(code, names))
 
 
 def _example(format: Format) -> str:

@@ -1,4 +1,4 @@
-"""Plain docstrings and our own words as Markdown: nothing in them is markup but ``code``."""
+"""Plain docstrings and our own words as Markdown: nothing in them is markup but code in backticks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 
-_CODE = re.compile(r"``(.+?)``", re.DOTALL)
+_CODE = re.compile(r"``(.+?)``|`([^`]+)`", re.DOTALL)
 _MARKUP = re.compile(r"([\\`*_\[\]<>#|~$&])")
 _ARGUMENT = re.compile(r"(?:^|\n)((?:[a-z_]\w*(?:, )?)+: )")
 
 
 def plain(text: str) -> str:
-    """Text in which no character is markup; what stands in double backticks is code."""
-    parts = _CODE.split(text)
-    return "".join(
-        code(part) if i % 2 else _MARKUP.sub(r"\\\1", part) for i, part in enumerate(parts)
-    )
+    """Text in which no character is markup; what stands in backticks, one or two, is code."""
+    out, end = [], 0
+    for found in _CODE.finditer(text):
+        out += [_MARKUP.sub(r"\\\1", text[end : found.start()]), code(found[1] or found[2])]
+        end = found.end()
+    return "".join([*out, _MARKUP.sub(r"\\\1", text[end:])])
 
 
 def code(text: str) -> str:
