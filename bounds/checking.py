@@ -16,7 +16,7 @@ from toymdp.arrays import real_numbers
 from toymdp.threads import one_blas_thread
 
 from .claim import Check, Claim, Margin
-from .claims.catalogue import select
+from .claims.catalogue import Asked, select
 from .facts.kinds import facts_of
 from .facts.soup import Soup, standard_lambdas
 from .facts.token_mdp import Facts
@@ -37,16 +37,17 @@ def needs_optimum(claims: Sequence[Claim]) -> bool:
 
 def check(
     instance: Any,
-    pattern: str = "*",
+    pattern: Asked = "*",
     *,
     optimum: SoupOptimum | None = None,
     lam: Lambda = None,
     seed: int = 0,
 ) -> Checks:
-    """Judge the claims whose id matches ``pattern`` on an instance, its solution or its facts.
+    """Judge claims on an instance, its solution or its facts.
 
     instance: a TokenMDP, its Solution or Facts, or an instance of another world (toymdp.kinds);
     claims of other worlds are passed over.
+    pattern: ids or shell patterns by commas, a Claim of your own, or a list of either.
     optimum: a soup optimum found before (else it is computed where a claim needs one).
     lam: judge claims about λ at this λ [K] only (what compares with λ* still
     finds it), or at "optimum", λ* itself. seed: of the starts and of the λ draws.
@@ -212,7 +213,7 @@ def _worst(decided: Check | None, others: Sequence[Check]) -> Check:
 
 def assert_claim(
     instance: Any,
-    claim: str,
+    claim: str | Claim,
     *,
     seed: int = 0,
     lam: Lambda = None,
@@ -224,31 +225,38 @@ def assert_claim(
     Where a hypothesis is false nothing was checked: then ``unittest.SkipTest`` is raised with the
     reason, which unittest and pytest report as a skip, not as a pass.
 
-    claim: one id. lam: the λ [K] to judge it at; None: as in ``check``. undecided_ok: whether a
-    sign within rounding passes. not_applicable_ok: whether to return such a check instead of
-    skipping. Returns the check.
+    claim: one id, or a Claim of your own. lam: the λ [K] to judge it at; None: as in ``check``.
+    undecided_ok: whether a sign within rounding passes. not_applicable_ok: whether to return such a
+    check instead of skipping. Returns the check.
     """
+    __tracebackhide__ = True  # of pytest: what failed is the claim, not these lines
     outcome = check_one(instance, claim, lam=lam, seed=seed)
     return passed(outcome, undecided_ok=undecided_ok, not_applicable_ok=not_applicable_ok)
 
 
-def check_one(instance: Any, claim: str, *, lam: Lambda = None, seed: int = 0) -> Check:
+def check_one(instance: Any, claim: str | Claim, *, lam: Lambda = None, seed: int = 0) -> Check:
     """``check`` of one claim. Raises ValueError if the id is a pattern, or of another world."""
+    __tracebackhide__ = True
     judged = check(instance, claim, lam=lam, seed=seed)
     if len(judged) != 1:
-        raise ValueError(f"{claim}: names {len(judged)} claims of this instance's world, not one")
+        name = claim.id if isinstance(claim, Claim) else claim
+        raise ValueError(f"{name}: names {len(judged)} claims of this instance's world, not one")
     return judged[0]
 
 
 def passed(outcome: Check, *, undecided_ok: bool = True, not_applicable_ok: bool = False) -> Check:
     """The check, unless ``assert_claim`` raises on it: see there for what."""
+    __tracebackhide__ = True
     if outcome.verdict == "not-applicable" and not not_applicable_ok:
         raise SkipTest(f"{outcome.claim} is not applicable: {outcome.reason}")
     failed = outcome.verdict == "violated" or (outcome.verdict == "undecided" and not undecided_ok)
     if failed:
-        raise AssertionError(
-            f"{outcome.claim} is {outcome.verdict}: lhs = {outcome.lhs}, rhs = {outcome.rhs}, "
-            f"slack = {outcome.slack}, error radius = {outcome.error}, at {outcome.where}, "
-            f"λ = {outcome.lam} ({outcome.lam_name}); {outcome.reason}"
+        numbers = (
+            f"lhs = {outcome.lhs}, rhs = {outcome.rhs}, slack = {outcome.slack}, "
+            f"error radius = {outcome.error}"
         )
+        at = "" if outcome.where is None else f", at {outcome.where}"
+        at += "" if outcome.lam is None else f", λ = {outcome.lam} ({outcome.lam_name})"
+        why = f"; {outcome.reason}" if outcome.reason else ""
+        raise AssertionError(f"{outcome.claim} is {outcome.verdict}: {numbers}{at}{why}")
     return outcome

@@ -284,11 +284,33 @@ def test_a_file_that_is_neither_is_one_line(lab, text, says, inside):
     """In a folder as well: what is passed over there would be taken for checked."""
     path = lab / "other.json"
     path.write_text(text, encoding="utf-8")
-    done = run("verify", lab if inside else path)
-    assert (done.exit_code, done.stdout) == (2, "")
+    done = run("verify", lab if inside else path, "--claims", SILENT)
+    assert (done.exit_code, bool(done.stdout)) == (2, inside)
     assert "other.json" in done.stderr
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_files_that_are_refused_hide_no_other(lab):
+    """Each is named, the others are checked and in the ledger, and nothing looks like a success."""
+    (lab / "config.json").write_text('{"a": 1}', encoding="utf-8")
+    broken = json.loads((lab / "plain.json").read_text(encoding="utf-8"))
+    broken["rewards"][1].pop()
+    (lab / "broken.json").write_text(json.dumps(broken), encoding="utf-8")
+    replace(stored_witness("kl-rare-trap"), claim="ss.nothing").save(lab / "w.json")
+    ledger = lab / "ledger.jsonl"
+    asked = ("verify", lab, lab / "absent.json", "--claims", SILENT)
+    done = run(*asked, "--gate", "--json", ledger)
+    assert done.exit_code == 2
+    said = [line.split(": ")[1] for line in done.stderr.strip().splitlines()]
+    names = ("broken.json", "config.json", "w.json", "absent.json")
+    assert said == [str(lab / name) for name in names]
+    assert "rewards[1] = '8 entries': must have 9" in done.stderr
+    rows = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
+    assert len({row["instance"] for row in rows}) == 2
+    assert "files that were refused, and not checked: 4\n" in done.stdout
+    assert done.stdout.endswith("gate: failed\n")
+    assert run(*asked).exit_code == 2
 
 
 def test_an_empty_folder_and_an_unknown_claim(tmp_path):

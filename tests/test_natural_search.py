@@ -22,6 +22,7 @@ from bounds.search.objectives import OBJECTIVES, batch_facts, within
 from bounds.search.ordinary import CONFINED, Measured, Ordinary
 from bounds.search.ordinary_population import OrdinaryPopulation, ordinary_population, turned
 from bounds.search.shrink import Shrinker, bits
+from bounds.search.stored import read_search
 from bounds.search.within_limits import most_broken
 from bounds.search.witness_features import norms_within
 from toymdp import InstanceError, TokenMDP, solve
@@ -33,6 +34,7 @@ EQUAL = Ordinary(norm_ratio=1.0, horizon=3)
 LIMITS = (
     Ordinary(), Ordinary(0.1, 2.0, 5.0, (0.3, 0.7), 4), Ordinary(1 / 3, horizon=3),
     Ordinary(weights=None), Ordinary(weights=(1 / 3, 1 / 3, 1 / 3)), Ordinary(0.05, may_forbid=True),
+    Ordinary(horizon=2, order=1),
 )  # fmt: skip
 
 
@@ -88,10 +90,11 @@ def test_a_limit_is_met_on_one_side_and_missed_on_the_other():
     assert limits.admits(mdp)
     for change in (
         {"least_ref": 0.1001}, {"norm_ratio": 2.999}, {"reward_over_beta": 49.99},
-        {"weights": (0.501, 0.499)}, {"horizon": 3},
+        {"weights": (0.501, 0.499)}, {"horizon": 3}, {"order": 1},
     ):  # fmt: skip
         assert not replace(limits, **change).admits(mdp), change
     assert replace(limits, weights=None, horizon=None).admits(mdp)
+    assert replace(limits, order=2).admits(mdp)
     assert not limits.admits(mdp.replace(rewards=mdp.rewards - 1e-6))
     assert limits.admits(mdp.replace(rewards=mdp.rewards * 2, beta=2.0))
     weights = mdp.ref_weights.copy()
@@ -256,14 +259,17 @@ def test_command_records_what_was_asked(tmp_path):
         "1,1",
         "--horizon",
         3,
+        "--order",
+        1,
     )
     args = ("search", GAP, "--out", out, "--seconds", 4, "--no-shrink", "--json", "-")
     done = run(*args, *asked)
     found = json.loads(done.stdout)
     witness = load_witness(out)
-    limits = Ordinary(0.02, 1.0, 50.0, (0.5, 0.5), 3)
+    limits = Ordinary(0.02, 1.0, 50.0, (0.5, 0.5), 3, order=1)
     assert found["natural"] == witness.instance.meta["search"]["natural"] == limits.as_record()
     assert limits.admits(witness.instance)
+    assert witness.instance.reach.nexts.all()  # one token decides: all contexts, at every step
     # typer draws the table as wide as the terminal: words, not lines
     assert "ref ≥ 0.02 of all tokens" in " ".join(done.stderr.split())
     for other in ((), (*asked, "--least-ref", 0.03)):
@@ -272,6 +278,10 @@ def test_command_records_what_was_asked(tmp_path):
         assert "ask for the same" in refused.stderr
     more = json.loads(run(*args, *asked, "--factor", 1000, "--resume").stdout)
     assert more["rounds"] > found["rounds"]
+    older = json.loads(out.read_text())  # of a time without that limit
+    del older["instance"]["meta"]["search"]["natural"]["order"]
+    (tmp_path / "older.json").write_text(json.dumps(older))
+    assert read_search(tmp_path / "older.json", GAP).ordinary == replace(limits, order=None)
     broken = json.loads(out.read_text())
     broken["instance"]["rewards"][0][1] = -1.0
     out.write_text(json.dumps(broken))
@@ -291,6 +301,7 @@ def test_command_records_what_was_asked(tmp_path):
         (GAP, ["--natural", "--norm-ratio", 0.5], "--norm-ratio"),
         (GAP, ["--natural", "--reward-over-beta", -1], "--reward-over-beta"),
         (GAP, ["--natural", "--horizon", 0], "--horizon"),
+        (GAP, ["--natural", "--order", 3], "--order"),
         (GAP, ["--natural", "--weights", "1,0"], "--weights"),
         (GAP, ["--natural", "--weights", "1"], "2 to 5 numbers"),
         (GAP, ["--natural", "--weights", "a,b"], "numbers by commas"),

@@ -46,7 +46,7 @@ def one_of_each(folder: Path) -> list[Case]:
     suite = list(cases.default_suite(n=1))
     chosen = {c.origin: c for c in suite}
     return [
-        *from_files([path]), *chosen.values(),
+        *from_files([path])[0], *chosen.values(),
         *cases.from_text(text, labels, 0, {"vocab_size": 12, "order": 2}),
     ]  # fmt: skip
 
@@ -172,7 +172,8 @@ def test_a_case_makes_the_same_instance_anywhere(tmp_path):
 def test_a_file_that_changes_under_a_run_is_refused(tmp_path):
     path = tmp_path / "a.json"
     random_mdp(0).save(path)
-    (case,) = from_files([path])
+    (case,), refused = from_files([path])
+    assert refused == []
     random_mdp(1).save(path)
     with pytest.raises(InstanceError, match="changed"):
         case.build()

@@ -237,6 +237,31 @@ def test_files_are_judged_too(tmp_path):
     assert (row["instance"], row["verdict"]) == (str(tmp_path / "a.json"), "holds")
 
 
+def test_files_that_are_refused_hide_no_other(tmp_path):
+    """Each is named whenever the sweep goes on, the others are judged, and the gate stays shut."""
+    random_mdp(0).save(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text("{", encoding="utf-8")
+    (tmp_path / "c.json").write_text('{"format": "soup/9"}', encoding="utf-8")
+    path, out = tmp_path / "design.toml", tmp_path / "out"
+    path.write_text("claims = 'ss.eq13'\n[[files]]\nglob = '*.json'", encoding="utf-8")
+    for target in ((path, "--out", out), (out,)):
+        done = command("sweep", *target, "--workers", "1")
+        said = [line.split(": ")[1] for line in done.stderr.strip().splitlines()]
+        assert (done.exit_code, said) == (2, [str(tmp_path / "b.json"), str(tmp_path / "c.json")])
+    done = command("sweep", out, "--gate")
+    assert "1 checks of 1 proved claims: 1 holds" in done.stdout
+    assert "files that were refused, and not checked: 2" in done.stdout
+    assert done.exit_code == 1
+    (tmp_path / "a.json").unlink()
+    assert command("sweep", path, "--out", tmp_path / "none").exit_code == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_target_that_does_not_exist_is_said_first(tmp_path):
+    done = command("sweep", tmp_path / "nope")
+    assert (done.exit_code, "nope: does not exist" in done.stderr) == (2, True)
+
+
 def raises(facts):
     raise RuntimeError("boom")
 

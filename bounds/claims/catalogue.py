@@ -178,6 +178,7 @@ def _module(name: str) -> ModuleType:
 
 
 CLAIMS = Catalogue(TABLES)
+Asked = str | Claim | Iterable[str | Claim]
 
 
 def claim_named(claim_id: str) -> Claim:
@@ -210,11 +211,28 @@ def asked_by_name(pattern: str) -> dict[str, str]:
     return {p: CLAIMS[p].world for p in parts if p in CLAIMS and CLAIMS[p].status == "proved"}
 
 
-def select(pattern: str) -> list[Claim]:
-    """Return the claims whose id matches a shell pattern (several, separated by commas).
+def select(asked: Asked) -> list[Claim]:
+    """The claims asked for: shell patterns of ids by commas, a Claim, or several of either.
 
-    Raises InstanceError if a pattern matches none.
+    Those of a pattern come in the catalogue's order. Raises InstanceError if a pattern matches none, for
+    what is neither, and for two claims of one id.
     """
+    if isinstance(asked, str):
+        return _matching(asked)
+    chosen: dict[str, Claim] = {}
+    given: Iterable[object] = [asked] if isinstance(asked, Claim) else asked
+    for one in given:
+        if not isinstance(one, str | Claim):
+            rule = "must be an id, a pattern or a Claim"
+            raise InstanceError.of("claims", type(one).__name__, rule, "give one of these")
+        for claim in [one] if isinstance(one, Claim) else _matching(one):
+            if chosen.setdefault(claim.id, claim) != claim:
+                rule = "two claims that are given have this id"
+                raise InstanceError.of("claim", claim.id, rule, "rename one")
+    return list(chosen.values())
+
+
+def _matching(pattern: str) -> list[Claim]:
     chosen: set[str] = set()
     for part in pattern.split(","):
         matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}

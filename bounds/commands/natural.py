@@ -34,11 +34,15 @@ Weights = Annotated[
     typer.Option(help="--natural: w in proportion, say 1,1 or 3,7, or 'any' of two [1,1]."),
 ]
 Horizon = Annotated[int | None, typer.Option(help="--natural: T; by default any from 2 to 12.")]
+Order = Annotated[
+    int | None,
+    typer.Option(help="--natural: L; 1: every context is reached at every step [1 or 2]."),
+]
 
 
 def asked(
     natural: bool, least_ref: float | None, may_forbid: bool, norm_ratio: float | None,
-    reward_over_beta: float | None, weights: str | None, horizon: int | None,
+    reward_over_beta: float | None, weights: str | None, horizon: int | None, order: int | None,
 ) -> Ordinary | None:  # fmt: skip
     """The limits that were typed; None without ``--natural``.
 
@@ -46,7 +50,7 @@ def asked(
     """
     given = {
         "least_ref": least_ref, "norm_ratio": norm_ratio, "reward_over_beta": reward_over_beta,
-        "weights": weights, "horizon": horizon, "may_forbid": may_forbid or None,
+        "weights": weights, "horizon": horizon, "may_forbid": may_forbid or None, "order": order,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if not natural:
@@ -59,7 +63,7 @@ def asked(
         limits.least_ref if least_ref is None else least_ref,
         limits.norm_ratio if norm_ratio is None else norm_ratio,
         limits.reward_over_beta if reward_over_beta is None else reward_over_beta,
-        limits.weights if weights is None else _proportions(weights), horizon, may_forbid,
+        limits.weights if weights is None else _proportions(weights), horizon, may_forbid, order,
     )  # fmt: skip
 
 

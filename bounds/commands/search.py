@@ -29,6 +29,7 @@ from .natural import (
     MayForbid,
     Natural,
     NormRatio,
+    Order,
     RewardOverBeta,
     Weights,
     asked,
@@ -66,6 +67,7 @@ def search(
     reward_over_beta: RewardOverBeta = None,
     weights: Weights = None,
     horizon: Horizon = None,
+    order: Order = None,
     plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
@@ -76,7 +78,8 @@ def search(
     instance is looked at however little time there is. With --natural no instance leaves the limits,
     while looking or while shrinking.
     """
-    ordinary = asked(natural, least_ref, may_forbid, norm_ratio, reward_over_beta, weights, horizon)
+    limits = least_ref, may_forbid, norm_ratio, reward_over_beta, weights, horizon, order
+    ordinary = asked(natural, *limits)
     if not factor < math.inf:
         raise InstanceError.of("--factor", factor, "must be finite", "choose a smaller one")
     if math.isnan(seconds):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,7 @@ from ..runs.generations import generations
 from ..runs.prepared import prepare as make_ready
 from ..runs.prepared import prepared
 from ..runs.sweep import load_plugins, plan_of, shard, tasks_of
+from ..terminal import say
 from .engines import EngineName, Share, Workers, engine_named, finish, share_of
 from .options import Json
 from .pages import check_target
@@ -88,12 +89,13 @@ def sweep(
         if html is not None:
             show_page(rows, html, done)
         if gate:
-            show_gate(console, rows, done)
+            show_gate(console, rows, done, len(plan.get("refused", ())))
         return
     if prepare:
         make_ready(store.folder / KERNELS)
         planned = f"{store.folder}: planned {len(tasks_of(plan)):,} tasks, compiled the kernels"
         console.print(planned, highlight=False, soft_wrap=True)
+        _close(plan)
         return
     with prepared(store.folder / KERNELS) as environment:
         if not environment:
@@ -104,6 +106,13 @@ def sweep(
             if plan.get("adaptive") is not None:
                 _await(store, each)
                 console.print(bred(store, plan, number), highlight=False, markup=False)
+    _close(plan)
+
+
+def _close(plan: Mapping[str, Any]) -> None:
+    """Exit 2 where files of the design were refused: what could be done is done."""
+    if plan.get("refused"):
+        raise typer.Exit(2)
 
 
 def _await(store: Store, tasks: Iterable[str]) -> None:
@@ -118,10 +127,20 @@ def _asked(target: Path, out: Path | None) -> tuple[Store, dict[str, Any]]:
         if out is not None:
             raise InstanceError("--out: the folder is named already; leave it out")
         store = Store(target)
-        return store, store.plan()
-    if out is None:
-        raise InstanceError("--out: a design needs a folder for its parts; name one")
-    plan = plan_of(read_design(target))
-    store = Store(out)
-    store.write_plan(plan)
+        plan = store.plan()
+    else:
+        if not target.exists():
+            raise InstanceError(
+                f"{target}: does not exist; name a design, or the folder of a sweep"
+            )
+        if out is None:
+            raise InstanceError("--out: a design needs a folder for its parts; name one")
+        plan = plan_of(read_design(target))
+        store = Store(out)
+    for line in plan.get("refused", ()):
+        say(line)
+    if not plan["sources"]:  # of nothing but files that are refused
+        raise typer.Exit(2)
+    if not target.is_dir():
+        store.write_plan(plan)
     return store, plan

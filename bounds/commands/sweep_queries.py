@@ -65,9 +65,12 @@ def _written(row: Record, folder: Path, i: int, plan: Mapping[str, Any]) -> Path
     return path
 
 
-def gate_of(rows: Rows) -> Gate:
-    """The gate over all rows: shut by a proved claim that is violated, or whose code failed."""
-    gate = Gate()
+def gate_of(rows: Rows, refused: int = 0) -> Gate:
+    """The gate over all rows: shut by a proved claim that is violated, or whose code failed.
+
+    refused: how many files of the design were no instances.
+    """
+    gate = Gate(refused=refused)
     for row in rows.ask(GATE):
         gate.count(row["claim"], "proved", row["verdict"], row["reason"] or "", row["n"])
         if row["verdict"] in ("violated", "error"):
@@ -78,9 +81,9 @@ def gate_of(rows: Rows) -> Gate:
     return gate
 
 
-def show_gate(console: Console, rows: Rows, done: str) -> None:
-    """What was checked of the proved claims; exit 1 if one is violated."""
-    gate = gate_of(rows)
+def show_gate(console: Console, rows: Rows, done: str, refused: int) -> None:
+    """What was checked of the proved claims; exit 1 if one is violated, or a file was refused."""
+    gate = gate_of(rows, refused)
     shut_by = gate.shut_by()
     for line in shut_by:
         console.print(line, style="bold red", highlight=False, markup=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,7 @@ from ..runs.gate import Gate
 from ..runs.judging import WorstCases, judge
 from ..runs.progress import OnProgress
 from ..runs.task import Task
+from ..terminal import say
 from .options import Plugin, Seed, Settings, family_options, numbers
 from .pages import check_target, write_page
 
@@ -106,10 +107,14 @@ def verify(
     check_target(html, json_path, inputs)
     ledger_file = OutputFile(json_path, inputs)
     fitting = {"vocab_size": vocab_size, "order": order, "tokens": "bpe" if subwords else "words"}
-    cases = list(_cases(paths, family, n, seed, settings, text, labels, fitting, weights))
+    cases, refused = _cases(paths, family, n, seed, settings, text, labels, fitting, weights)
+    for line in refused:
+        say(line)
+    if not cases:
+        raise typer.Exit(2)
     warm_up()
     summary, worst = Summary(), WorstCases()
-    result = Gate(strict, require_applicable, asked_by_name(claims))
+    result = Gate(strict, require_applicable, asked_by_name(claims), refused=len(refused))
     shown: list[Table | Text] = []
     console = tables_console(json_path)
     with ledger_file as ledger:
@@ -142,7 +147,7 @@ def verify(
 
 
 def _close(console: Console, result: Gate, gate: bool) -> None:
-    """Say what failed and, with a gate, how much was checked; exit 1 if it is shut."""
+    """Say what failed and, with a gate, how much was checked; exit 1 if it is shut, 2 for bad files."""
     shut_by = result.shut_by()
     for line in shut_by:
         console.print(line, style="bold red", highlight=False, markup=False)
@@ -151,6 +156,8 @@ def _close(console: Console, result: Gate, gate: bool) -> None:
             console.print(f"gate: {line}", highlight=False, markup=False)
         word = "passed" if result.claims or result.witnesses else "nothing to check"
         console.print(f"gate: {'failed' if shut_by else word}", highlight=False)
+    if result.refused:
+        raise typer.Exit(2)
     if gate and shut_by:
         raise typer.Exit(1)
 
@@ -166,7 +173,8 @@ def _title(about: Record) -> str:
 def _cases(
     files: list[Path], family: str | None, n: int, seed: int, settings: list[str] | None,
     text: Path | None, labels: Path | None, fitting: Mapping[str, Any], lam: Lambda,
-) -> Iterator[Case]:  # fmt: skip
+) -> tuple[list[Case], list[str]]:  # fmt: skip
+    """The instances of the run, and a line for each file that is none."""
     asked = [bool(files), family is not None, text is not None]
     if sum(asked) > 1:
         raise InstanceError("FILES, --family and --text: give one of the three, not more")
@@ -181,10 +189,12 @@ def _cases(
             raise InstanceError.of(
                 "--family", family, "unknown", f"choose from {list(ALL_FAMILIES)}"
             )
-        return instances.from_family(family, n, seed, **family_options(settings, family))
-    if text is not None:
-        return instances.from_text(text, labels, seed, fitting)
-    return instances.default_suite(n, seed)
+        made = instances.from_family(family, n, seed, **family_options(settings, family))
+    elif text is not None:
+        made = instances.from_text(text, labels, seed, fitting)
+    else:
+        made = instances.default_suite(n, seed)
+    return list(made), []
 
 
 def _page(summary: Summary, worst: WorstCases, on_progress: OnProgress) -> str:

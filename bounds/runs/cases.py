@@ -19,6 +19,7 @@ from toymdp.files import read_bytes
 from toymdp.kinds import ALL_FAMILIES, SMALL_CLASSICS
 
 from ..checking import Lambda, lambda_of
+from ..claim import Claim
 from ..claims.catalogue import claim_named
 from ..records.loading import load_any, load_given
 from ..records.witness import Witness, load_witness, stored_witness, stored_witness_claims
@@ -55,21 +56,39 @@ class Case:
         return _WITNESSES[self.origin](**self.options)
 
 
-def from_files(paths: Sequence[Path], lam: Lambda = None) -> Iterator[Case]:
-    """One case for each instance or witness file, all read once: a bad one must not cost a run half done.
+def from_files(paths: Sequence[Path], lam: Lambda = None) -> tuple[list[Case], list[str]]:
+    """A case for each instance or witness file, and a line for each file that is neither.
 
-    lam: the λ that they are going to be judged at.
+    All are read once, before a run: a bad one costs neither the others nor a run half done.
+    lam: the λ that they are going to be judged at. Raises InstanceError where it does not fit one.
     """
+    cases, refused = [], []
     for path in paths:
-        given = load_given(path)
-        options = {"path": str(path), "sha256": _sha256(path)}
+        try:
+            given = load_given(path)
+            digest = _sha256(path)
+            if isinstance(given, Witness):
+                claim_of_witness(given, path)
+        except InstanceError as error:
+            refused.append(str(error))
+            continue
+        options = {"path": str(path), "sha256": digest}
         if isinstance(given, Witness):
-            claim_named(given.claim)
             check_lambda(str(path), given.instance, lam)
-            yield Case(given.name, "file", "witness-file", options)
+            cases.append(Case(given.name, "file", "witness-file", options))
         else:
             check_lambda(str(path), given, lam)
-            yield Case(getattr(given, "name", None) or path.stem, "file", "file", options)
+            name = getattr(given, "name", None) or path.stem
+            cases.append(Case(name, "file", "file", options))
+    return cases, refused
+
+
+def claim_of_witness(witness: Witness, path: Path) -> Claim:
+    """The claim that a witness file breaks. Raises InstanceError, with the file, if there is none."""
+    try:
+        return claim_named(witness.claim)
+    except InstanceError as error:
+        raise InstanceError(f"{path}: {error}") from None
 
 
 def check_lambda(name: str, instance: Any, lam: Lambda) -> None:

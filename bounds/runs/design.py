@@ -61,13 +61,14 @@ class Adaptive:
 class Design:
     """A sweep as plain values.
 
-    claims: ids. sources: one a task (see ``chunk``). paths: where its files are, by SHA-256. limit:
-    seconds.
+    claims: ids. sources: one a task (see ``chunk``). paths: where its files are, by SHA-256. refused:
+    a line for each file that is no instance. limit: seconds.
     """
 
     claims: tuple[str, ...]
     sources: tuple[Source, ...]
     paths: Mapping[str, str]
+    refused: tuple[str, ...]
     plugins: tuple[str, ...]
     limit: float
     chunk: int
@@ -101,15 +102,21 @@ def _design(config: Mapping[str, Any], folder: Path) -> Design:
         raise InstanceError.of("limit", limit, "must be above 0 s", "correct it")
     sources = [s for table in _tables(config, "grid") for s in _grid(table, length)]
     paths: dict[str, str] = {}
+    refused: list[str] = []
     for table in _tables(config, "files"):
-        paths |= _files(table, folder)
+        cases, bad = from_files(_files(table, folder))
+        paths |= {str(case.options["sha256"]): str(case.options["path"]) for case in cases}
+        refused += bad
     names = list(paths)
     sources += [{"files": names[i : i + length]} for i in range(0, len(names), length)]
-    if not sources:
+    if not sources and not refused:
         raise InstanceError("nothing to look at: it needs a table [[grid]] or [[files]]")
     unique = {repr(source): source for source in sources}  # grids may share points
     adaptive = _adaptive(config["adaptive"], claims) if "adaptive" in config else None
-    return Design(claims, tuple(unique.values()), paths, tuple(plugins), limit, length, adaptive)
+    return Design(
+        claims, tuple(unique.values()), paths, tuple(dict.fromkeys(refused)), tuple(plugins), limit,
+        length, adaptive,
+    )  # fmt: skip
 
 
 def _adaptive(table: Any, claims: Sequence[str]) -> Adaptive:
@@ -196,11 +203,11 @@ def _values(name: str, value: Any) -> list[Any]:
     return [float(x) for x in spread(low, high, n)]
 
 
-def _files(table: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Path by content of the instance files that a pattern matches; all are read once."""
+def _files(table: Mapping[str, Any], folder: Path) -> list[Path]:
+    """The files that a pattern matches."""
     _known(table, {"glob"}, "[[files]]")
     pattern = _text(table.get("glob", ""), "glob")
     found = sorted(path for path in folder.glob(pattern) if path.is_file()) if pattern else []
     if not found:
         raise InstanceError.of("glob", pattern, "matches no file", f"it is read from {folder}")
-    return {str(case.options["sha256"]): str(case.options["path"]) for case in from_files(found)}
+    return found

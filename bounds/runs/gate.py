@@ -17,6 +17,7 @@ class Gate:
     strict: an undecided proved claim keeps it shut. require_applicable: so does a proved claim that
     was applicable nowhere, and a run without any. expected: claims asked for by name, with the
     world each speaks of: they count as applicable nowhere where the run has no instance of it.
+    refused: how many of the files given were no instances, which keeps it shut.
     """
 
     strict: bool = False
@@ -26,6 +27,7 @@ class Gate:
     reasons: dict[str, str] = field(default_factory=dict)
     witnesses: Counter[bool] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    refused: int = 0
 
     def count(self, claim: str, status: str, verdict: str, reason: str, n: int = 1) -> None:
         """Count n verdicts; those of claims that are not proved say nothing to the gate."""
@@ -83,6 +85,8 @@ class Gate:
     def shut_by(self) -> list[str]:
         """A line for each reason to fail: none, and the gate is open."""
         lines = list(self.failures)
+        if self.refused:
+            lines.append(f"files that were refused, and not checked: {self.refused}")
         if self.require_applicable:
             lines += [
                 f"{claim} is proved but was applicable nowhere: {why}"

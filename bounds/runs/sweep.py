@@ -30,6 +30,7 @@ def plan_of(design: Design) -> dict[str, Any]:
     return {
         "claims": list(design.claims), "sources": list(design.sources), "limit": design.limit,
         "paths": dict(design.paths), "plugins": list(design.plugins), "chunk": design.chunk,
+        "refused": list(design.refused),
         "adaptive": None if design.adaptive is None else asdict(design.adaptive),
         "code": code_of(claim_named(name) for name in design.claims),
     }  # fmt: skip

@@ -35,7 +35,9 @@ class Ordinary:
     least_ref: smallest probability of a token under ref, of all tokens, or of the allowed ones where
     ``may_forbid``. norm_ratio: largest feature norm over the smallest, at reachable (t, s').
     reward_over_beta: largest reward in units of β, at reachable s'. weights: w [K], or None for any w
-    of two rewards. horizon: T, or None for any.
+    of two rewards. horizon: T, or None for any. order: L, or None for 1 and 2; where one token decides
+    (and none is forbidden) every context is reached at every step, so that nothing hangs on where
+    coefficients are compared.
 
     Raises InstanceError for a limit that no world, or every world, meets.
     """
@@ -46,6 +48,7 @@ class Ordinary:
     weights: tuple[float, ...] | None = (0.5, 0.5)
     horizon: int | None = None
     may_forbid: bool = False
+    order: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -53,6 +56,7 @@ class Ordinary:
             ("--norm-ratio", self.norm_ratio, 1.0, MOST),
             ("--reward-over-beta", self.reward_over_beta, 1e-6, MOST),
             ("--horizon", 2 if self.horizon is None else self.horizon, 1, LONGEST),
+            ("--order", 1 if self.order is None else self.order, 1, 2),
         ):
             if not low <= value <= high:
                 rule = f"must be from {low:.3g} to {high:.3g}"
@@ -82,7 +86,7 @@ class Ordinary:
             "least_ref": self.least_ref, "norm_ratio": self.norm_ratio,
             "reward_over_beta": self.reward_over_beta,
             "weights": None if self.weights is None else list(self.weights),
-            "horizon": self.horizon, "may_forbid": self.may_forbid,
+            "horizon": self.horizon, "may_forbid": self.may_forbid, "order": self.order,
         }  # fmt: skip
 
     def in_words(self) -> str:
@@ -94,9 +98,10 @@ class Ordinary:
             else "w = " + ", ".join(f"{x:.4g}" for x in self.weights)
         )
         T = "" if self.horizon is None else f", T = {self.horizon}"
+        L = "" if self.order is None else f", L = {self.order}"
         return (
             f"ref ≥ {self.least_ref:g} of {tokens}, norm ratio ≤ {self.norm_ratio:g}, "
-            f"0 ≤ r/β ≤ {self.reward_over_beta:g}, {w}{T}"
+            f"0 ≤ r/β ≤ {self.reward_over_beta:g}, {w}{T}{L}"
         )
 
     def admits(self, mdp: TokenMDP) -> bool:
@@ -110,6 +115,7 @@ class Ordinary:
             and seen.reward_over_beta <= self.reward_over_beta * (1 + ROUNDING)
             and (self.weights is None or np.allclose(mdp.w, self.weights, rtol=0, atol=1e-9))
             and (self.horizon is None or mdp.horizon == self.horizon)
+            and (self.order is None or mdp.order == self.order)
         )
 
 

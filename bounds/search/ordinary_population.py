@@ -112,14 +112,14 @@ def ordinary_population(
 def ordinary_sizes(rng: np.random.Generator, ordinary: Ordinary) -> Sizes:
     """Sizes of a round: as many tokens as the least probability leaves room for, five at most.
 
-    Short worlds are mostly trees (L = 2), long ones loops.
+    Short worlds are mostly trees (L = 2), long ones loops, unless L is asked for.
     """
     K = ordinary.rewards
     most = min(max(MOST_TOKENS, K + 2), int((1 + ROUNDING) / ordinary.least_ref))
     A = int(rng.integers(min(3, most), most + 1))
     T = ordinary.horizon or round(float(np.exp(rng.uniform(np.log(2), np.log(LONGEST_AT_RANDOM)))))
     L = 2 if A**2 <= MOST_CONTEXTS and rng.random() < (0.7 if T <= 4 else 0.1) else 1
-    return Sizes(A, L, T, K)
+    return Sizes(A, ordinary.order or L, T, K)
 
 
 def _idea(rng: np.random.Generator, sizes: Sizes) -> Array:

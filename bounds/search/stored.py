@@ -89,9 +89,10 @@ def read_search(path: Path, claim: str) -> StoredSearch:
 def _ordinary(stored: Any, label: str) -> Ordinary:
     """The limits of a search. Raises InstanceError unless they are what one can ask for."""
     fields = set(Ordinary().as_record())
-    if not isinstance(stored, dict) or set(stored) != fields:
+    if not isinstance(stored, dict) or {*stored, "order"} != fields:  # files older than that limit
         raise InstanceError.of(label, stored, f"must hold {', '.join(sorted(fields))}", REMEDY)
     w, T, forbids = (stored[name] for name in ("weights", "horizon", "may_forbid"))
+    L = stored.get("order")
     if not isinstance(forbids, bool):
         raise InstanceError.of(f"{label}.may_forbid", forbids, "must be true or false", REMEDY)
     return Ordinary(
@@ -101,6 +102,7 @@ def _ordinary(stored: Any, label: str) -> Ordinary:
         None if w is None else tuple(table(f"{label}.weights", w, (None,)).tolist()),
         None if T is None else integer(f"{label}.horizon", T, 1),
         forbids,
+        None if L is None else integer(f"{label}.order", L, 1),
     )
 
 
