@@ -8,8 +8,9 @@ from command_line import run
 from rich.cells import cell_len
 from rich.console import Console
 
-from bounds import check
+from bounds import CLAIMS, check
 from bounds.records.record import plain
+from bounds.report.grid import Grid
 from bounds.report.summary import ClaimSummary, Summary
 from bounds.report.tables import detail, summary, table
 from toymdp.families import generate
@@ -47,6 +48,13 @@ def test_no_rows_is_an_empty_table():
     assert table("Nothing", []).row_count == 0
 
 
+GOOD = {
+    "claim": "", "kind": "inequality", "status": "proved", "verdict": "not-applicable", "lhs": -0.123456,
+    "rhs": -0.123456, "slack": 0.0, "ratio": -0.123456, "reason": "so it is " * 9, "lambda_name": None,
+    "where": None, "terms": {},
+}  # fmt: skip
+
+
 def row(claim, ratio, verdict="holds", kind="inequality"):
     return {
         "claim": claim, "kind": kind, "status": "proved", "verdict": verdict, "family": "f",
@@ -64,21 +72,32 @@ def test_the_summary_has_median_quantile_and_worst():
     lines = [line.split() for line in printed(summary(totals)).splitlines()]
     assert ["ss.delta", "≤", "11", "·", "·", "·", "0.05", "0.09", "0.1", "i-0.1"] in lines
     assert ["ss.eq11", "=", "11", "·", "·", "·", "0.0312", "0.5", "1", "i-0.0"] in lines
-    # a long id takes two lines
-    assert [
-        "ss.thm1.gap.constant-norm",
-        "≤",
-        "11",
-        "·",
-        "·",
-        "·",
-        "0.5",
-        "0.5",
-        "0.5",
-        "i-0.5",
-    ] in lines
-    assert [".conditional"] in lines
+    longest = "ss.thm1.gap.constant-norm.conditional"
+    assert [longest, "≤", "11", "·", "·", "·", "0.5", "0.5", "0.5", "i-0.5"] in lines
     assert ["proved"] in lines
+
+
+def test_no_id_is_broken_in_any_table():
+    """Where it fits it stands in its row, else above it; never in two parts."""
+    totals, details, sizes, above = Summary(), [], [], []
+    for claim in CLAIMS:
+        totals.add(row(claim, 0.5))
+        details.append(GOOD | {"claim": claim})
+        sizes.append((claim, *["0.123"] * 8))
+    numbers = tuple(f"number {i}" for i in range(8))
+    grid = Grid("", ("claim", *numbers), tuple(sizes), numbers)
+    for made in (summary(totals), detail("one", details), grid.rich):
+        text = printed(made)
+        assert set(CLAIMS) <= set(text.split())
+        lines = [line.split() for line in text.splitlines()]
+        alone = [
+            place for place, line in enumerate(lines) if line and line[0] in CLAIMS and not line[1:]
+        ]
+        assert all(lines[place + 1][0] not in CLAIMS for place in alone)
+        above.append(len(alone))
+        assert max(map(cell_len, text.splitlines())) <= 100
+    assert above[0] == 0
+    assert all(above[1:])
 
 
 def test_undecided_ratios_are_no_ratios():

@@ -8,6 +8,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from .named_rows import NamedRows
+
 STYLES = {  # of verdicts and statuses
     "holds": "green", "does not": "bold red", "undecided": "yellow", "violated": "bold red",
     "proved": "green", "refuted": "red", "open": "yellow",
@@ -31,7 +33,7 @@ class Grid:
     @property
     def rich(self) -> Table:
         """The table of a terminal; names and numbers are never broken."""
-        table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+        table = NamedRows(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
         for i, head in enumerate(self.heads):
             number = head in self.numbers
             fixed = (

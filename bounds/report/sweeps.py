@@ -11,7 +11,6 @@ from ..claims.catalogue import CLAIMS
 from ..records.output import Record
 from ..records.queries import VERDICTS
 from .grid import Grid
-from .tables import folded
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -40,8 +39,6 @@ def counts(summary: Sequence[Record], by: Sequence[str] = (), *, wide: bool = Tr
         *(["where"] if wide else []),
     )  # fmt: skip
     made = [_row(r, by) for r in ordered(summary)]
-    if not wide:
-        made = [row | {"claim": folded(row["claim"])} for row in made]
     rows = tuple(tuple(row[head] for head in heads) for row in made)
     text = ("claim", "status", "family", "where")
     title = "Verdicts and left/right over instances"

@@ -17,9 +17,10 @@ from toymdp.shown import short
 
 from ..claim import Claim
 from ..verdicts import RELATION
+from .named_rows import NamedRows
 from .summary import VERDICTS, Summary
 
-LONG = 27  # characters of an id from which on it takes two lines
+WHY = 24  # characters of a reason, at least: an id takes no more from it
 PARTS = {"inequality": "right side from", "equality": "with"}  # what a check's terms are
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
@@ -58,7 +59,7 @@ def _cell(value: object) -> Text:
 
 def summary(totals: Summary) -> Table:
     """By status: verdict counts, how tight a claim is in the median, at 90 % and at worst, and where."""
-    table = Table(
+    table = NamedRows(
         title="Verdicts over instances", title_justify="left", header_style="bold", box=SIMPLE_HEAD,
         padding=0, pad_edge=False, caption_justify="left",
         caption="median, 90 %, worst: left/right of a ≤ (1: tight, above: violated), |left − right| of an =",
@@ -74,17 +75,11 @@ def summary(totals: Summary) -> Table:
             if numbers.status == status:
                 middle, high, most, name = numbers.tightness
                 table.add_row(
-                    folded(claim), RELATION[numbers.kind],
+                    claim, RELATION[numbers.kind],
                     *(_count(numbers.counts[v], v) for v in VERDICTS), middle, high, most, escape(name),
                 )  # fmt: skip
         table.add_section()
     return table
-
-
-def folded(claim: str) -> str:
-    """An id in a column: a long one on two lines, broken at its last dot."""
-    head, dot, tail = claim.rpartition(".")
-    return f"{head}\n  {dot}{tail}" if len(claim) > LONG else claim
 
 
 def _count(n: int, verdict: str) -> Text:
@@ -101,7 +96,7 @@ def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
         notes.append(
             "places (k, t, s) and one-hots count from 0; Q_1 and r_1 are the first reward's"
         )
-    table = Table(
+    table = NamedRows(
         title=escape(name), title_justify="left", header_style="bold", box=SIMPLE_HEAD,
         padding=0, pad_edge=False, caption_justify="left",
         caption="\n".join(notes) or None,
@@ -115,13 +110,13 @@ def detail(name: str, checks: Iterable[Mapping[str, Any]]) -> Table:
         ("left/right", "right"),
     ):
         table.add_column(heading, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("why", overflow="fold")
+    table.add_column("why", overflow="fold", min_width=WHY)
     for status, group in _by_status(checks).items():
         if len(checks) > 1:
             table.add_row(_styled(status), style="bold")
         for c in group:
             table.add_row(
-                folded(c["claim"]), _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
+                c["claim"], _styled(c["verdict"]), short(c["lhs"]), RELATION[c["kind"]],
                 short(c["rhs"]), short(c["ratio"]), escape(_why(c)),
             )  # fmt: skip
         table.add_section()
