@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -292,5 +294,11 @@ class Claim:
 
 
 def failed(what: str, error: Exception) -> ClaimError:
-    """What to raise where the code of a claim or a hypothesis fails: a fault, not an outcome."""
-    return ClaimError(f"{what}: its function failed ({type(error).__name__}: {error})")
+    """What to raise where the code of a claim or a hypothesis fails: a fault, not an outcome.
+
+    It says at which line of its file: the first frame below ours, as deep as that file goes.
+    """
+    frames = extract_tb(error.__traceback__)[1:]
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    place = f", {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    return ClaimError(f"{what}: its function failed ({type(error).__name__}: {error}{place})")

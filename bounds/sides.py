@@ -19,7 +19,8 @@ from toymdp.exact.scans import tightest
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Verdict = Literal["holds", "violated", "not-applicable", "undecided"]
+# error: the code of a claim failed; no claim returns it, a row of a run may have it
+Verdict = Literal["holds", "violated", "not-applicable", "undecided", "error"]
 Kind = Literal["inequality", "equality"]
 
 EPS = float(np.finfo(np.float64).eps)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command_line import run
 from conftest import random_mdp
 
 from bounds import CLAIMS
@@ -210,19 +211,33 @@ def test_a_file_that_cannot_be_written_loses_nothing(instance, tmp_path):
         ("solve", instance), ("verify", instance, "--claims", "ss.delta*"), ("claims",),
         ("explain", instance, "ss.thm1.kl"), ("figures", "--list"),
     ):  # fmt: skip
-        done = soupcheck(*arguments, "--json", tmp_path / "no" / "such" / "folder.json")
+        done = soupcheck(*arguments, "--json", tmp_path / ("long" * 100))
         assert done.returncode == 2
         assert "printed instead" in done.stderr
         assert any(line.startswith("{") for line in done.stdout.splitlines())
+
+
+def test_a_place_that_cannot_be_is_refused_before_the_run(instance, tmp_path):
+    """Nothing was computed: standard output is empty."""
+    for place, says in ((tmp_path, "is a folder"), (tmp_path / "no" / "l.json", "does not exist")):
+        for arguments in (("solve", instance), ("verify", instance, "--claims", "ss.delta*")):
+            done = run(*arguments, "--json", place)
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert says in done.stderr
 
 
 def test_no_finite_value_is_one_line(tmp_path):
     path = tmp_path / "unbounded.json"
     mdp = random_mdp(0, T=None, eos=2)
     mdp.replace(rewards=mdp.rewards * 0 + 9.0).save(path)
-    done = soupcheck("verify", path)
-    assert done.returncode == 2
-    assert "no finite value until eos" in done.stderr
+    random_mdp(0).save(tmp_path / "sound.json")
+    done = run("verify", tmp_path, "--claims", "ss.delta*", "--gate", "--json", tmp_path / "l")
+    assert done.exit_code == 2
+    assert "unbounded: r_0: no finite value until eos" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    rows = map(json.loads, (tmp_path / "l").read_text(encoding="utf-8").splitlines())
+    assert {row["instance"] for row in rows} == {"sound"}
+    assert "gate: failed" in done.stdout
 
 
 def test_own_text_and_labels(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import replace
@@ -258,18 +259,37 @@ def test_hypotheses_gate_whatever_sort_of_false_they_return():
     assert (outcome.verdict, outcome.reason) == ("undecided", "u: too many")
 
 
-def test_a_claim_that_fails_is_one_line_and_exit_2(folder):
-    source = CODE[0].replace(
-        "    masses = facts.instance.once", "    1 / 0\n    masses = facts.instance.once"
-    )
+def test_a_claim_that_fails_is_one_line_and_hides_no_other(folder):
+    """File and line are named, its row says so, the other claims are judged, and the exit code is 2."""
+    broken = "    masses = facts.instance.once"
+    source = CODE[0].replace(broken, "    1 / (facts.instance.mdp.name == 'tree-1')\n" + broken)
     (folder / "fails.py").write_text(source, encoding="utf-8")
-    options = ("--plugin", "fails.py", "--claims", "best-of-n.*", "--family", "tree", "--n", "1")
-    done = run("verify", *options)
+    place = 1 + source.splitlines().index("    1 / (facts.instance.mdp.name == 'tree-1')")
+    options = (
+        "--plugin",
+        "fails.py",
+        "--claims",
+        "best-of-n.*,ss.eq13",
+        "--family",
+        "tree",
+        "--n",
+        2,
+    )
+    done = run("verify", *options, "--gate", "--json", "fails.jsonl")
     assert done.exit_code == 2
     said = [line for line in done.stderr.splitlines() if line.startswith("soupcheck: ")]
-    assert said == [
-        "soupcheck: best-of-n.bound: its function failed (ZeroDivisionError: division by zero)"
-    ]
+    why = f"its function failed (ZeroDivisionError: division by zero, fails.py:{place})"
+    names = ("best-of-n.bound", "best-of-n.folklore")
+    assert said == [f"soupcheck: tree-0: {name}: {why}" for name in names]
+    assert "tree-0: best-of-n.bound is proved but was not judged here" in done.stdout
+    assert done.stdout.endswith("gate: failed\n")
+    rows = [json.loads(line) for line in Path("fails.jsonl").read_text("utf-8").splitlines()]
+    verdicts = {(r["instance"], r["claim"]): r["verdict"] for r in rows}
+    assert {key for key, verdict in verdicts.items() if verdict == "error"} == {
+        ("tree-0", name) for name in names
+    }
+    assert len(verdicts) == 6
+    assert set(rows[0]) == set(rows[-1])
     sys.modules.pop("fails", None)
 
 

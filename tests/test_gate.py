@@ -43,7 +43,7 @@ def row(claim, verdict, status="proved", name=None):
     }  # fmt: skip
 
 
-NO_WITNESS = {"instance": "i", "witness": None}
+NO_WITNESS = {"instance": "i", "witness": None, "refused": ""}
 
 
 def test_a_violation_says_whose_soup_it_is_of():
@@ -93,7 +93,14 @@ def test_applicable_once_is_enough():
 def test_a_gate_that_saw_no_proved_claim_says_so():
     gate = Gate(require_applicable=True)
     gate.add(NO_WITNESS, [row("a", "violated", "refuted")])
-    assert gate.shut_by() == ["no proved claim was judged"]
+    assert (
+        gate.shut_by()
+        == Gate().shut_by()
+        == [
+            "nothing to check: no proved claim was judged and no witness; ask for proved ones, or leave the "
+            "gate out"
+        ]
+    )
     named = Gate(require_applicable=True, expected={"x": "world/1"})
     assert named.shut_by() == [
         "x is proved but was applicable nowhere: the run has no world/1 instance"
@@ -127,7 +134,6 @@ def test_verify_prints_what_was_checked(lab):
             "--require-applicable",
             "the run has no attribute-set/1 instance",
         ),
-        ("ex.*", "--require-applicable", "no proved claim was judged"),
     ],
 )
 def test_stricter_gates(lab, claims, option, says):
@@ -308,7 +314,7 @@ def test_files_that_are_refused_hide_no_other(lab):
     assert "rewards[1] = '8 entries': must have 9" in done.stderr
     rows = [json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines()]
     assert len({row["instance"] for row in rows}) == 2
-    assert "files that were refused, and not checked: 4\n" in done.stdout
+    assert "files or instances that were refused, and not checked: 4\n" in done.stdout
     assert done.stdout.endswith("gate: failed\n")
     assert run(*asked).exit_code == 2
 
@@ -348,6 +354,8 @@ def test_a_run_without_checks_says_so_and_leaves_no_old_ledger(tmp_path):
     ledger.write_text('{"old": 1}\n', encoding="utf-8")
     options = ("--family", "narrow-prior", "--n", "1", "--claims", "ss.thm1.*")
     done = run("verify", *options, "--gate", "--json", ledger)
-    assert (done.exit_code, ledger.read_text(encoding="utf-8")) == (0, "")
-    assert done.stdout.endswith("gate: nothing to check\n")
+    assert (done.exit_code, ledger.read_text(encoding="utf-8")) == (1, "")
+    assert "nothing to check: no proved claim was judged" in done.stdout
+    assert done.stdout.endswith("gate: failed\n")
+    assert run("verify", *options).exit_code == 0  # no gate was asked for
     assert run("verify", *options, "--json", "no-such-folder/ledger.jsonl").exit_code == 2

@@ -181,7 +181,9 @@ def test_ledgers_compared(ledgers, tmp_path):
         ("instance", "gap-natural-T2"), ("instance", "gap-natural-T2"),
         ("only in A", "tree-0"), ("only in A", "tree-0"),
     ]  # fmt: skip
-    assert Cells(found._repr_html_()).cells[0] == "0 the same, 2 instance, 2 only in A"
+    assert Cells(found._repr_html_()).cells[0] == (
+        "0 checks the same, 2 of instances whose content changed, 2 only in A"
+    )
     assert list(found.to_frame()["what"]) == [c.what for c in found]
     rows = [json.loads(line) for line in a.read_text(encoding="utf-8").splitlines()]
     for row in rows:
@@ -203,13 +205,27 @@ def test_ledger_diff_on_the_command_line(ledgers, tmp_path):
     assert run("ledger", "diff", a, a, "--gate").exit_code == 0
     done = run("ledger", "diff", a, b)
     assert done.exit_code == 0
-    assert "only in A" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        "gap-natural-T2: content changed, 2 checks, 0 verdicts turned",
+        "tree-0: only in A, 2 checks",
+    ]
+    assert len(lines) == 3  # a line an instance, and the counts
+    assert "ss.thm1.gap" in run("ledger", "diff", a, b, "-v").stdout
     assert run("ledger", "diff", a, b, "--gate").exit_code == 1
     done = run("ledger", "diff", a, b, "--json", "-")
     assert {json.loads(line)["what"] for line in done.stdout.splitlines()} == {
         "instance",
         "only in A",
     }
+    rows = [json.loads(line) for line in b.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["verdict"] = "undecided"
+    turned = tmp_path / "turned.jsonl"
+    turned.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    done = run("ledger", "diff", a, turned)
+    assert "gap-natural-T2: content changed, 2 checks, 2 verdicts turned" in done.stdout
+    assert {row["claim"] for row in rows} <= set(done.stdout.split())
     bad = tmp_path / "bad.jsonl"
     for text, told in (
         ('{"instance": "x"}', "sha256 = None: missing"), ("[1]", "not an object"), ("", "is empty"),

@@ -250,7 +250,7 @@ def test_files_that_are_refused_hide_no_other(tmp_path):
         assert (done.exit_code, said) == (2, [str(tmp_path / "b.json"), str(tmp_path / "c.json")])
     done = command("sweep", out, "--gate")
     assert "1 checks of 1 proved claims: 1 holds" in done.stdout
-    assert "files that were refused, and not checked: 2" in done.stdout
+    assert "files or instances that were refused, and not checked: 2" in done.stdout
     assert done.exit_code == 1
     (tmp_path / "a.json").unlink()
     assert command("sweep", path, "--out", tmp_path / "none").exit_code == 2

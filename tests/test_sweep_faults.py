@@ -75,7 +75,7 @@ def test_a_claim_that_hangs_raises_or_kills_is_a_row(tmp_path):
     assert ill == {
         **dict.fromkeys((0, 4, 5, 6), ("holds", "")),
         1: ("error", "no answer within 5 s"),
-        2: ("error", "ClaimError: test.ill: its function failed (RuntimeError: boom)"),
+        2: ("error", "test.ill: its function failed (RuntimeError: boom, sweep_plugin.py:12)"),
         3: ("error", "its process ended 3 times here (signal SIGKILL)"),
     }
     assert "error" not in {r["verdict"] for r in rows if r["claim"] != "test.ill"}

@@ -12,7 +12,7 @@ from toymdp import InstanceError
 from ..records.ledger import compare
 from ..records.output import OutputFile, dump
 from ..report.console import tables_console
-from ..report.tables import table
+from ..report.tables import changes
 from .options import Json
 
 
@@ -22,6 +22,9 @@ def ledger(
     b: Annotated[Path, typer.Argument(help="Another: after.")],
     gate: Annotated[
         bool, typer.Option("--gate", help="Exit 1 if a verdict turned, or a check of A is gone.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also each check of an instance that changed.")
     ] = False,
     json_path: Json = None,
 ) -> None:
@@ -33,8 +36,11 @@ def ledger(
     output = OutputFile(json_path, [a, b])
     found = compare(a, b)
     console = tables_console(json_path)
-    if found:
-        console.print(table("What differs", found.rows()))
+    for line in found.instances():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    shown = found if verbose else found.told
+    if shown:
+        console.print(changes(shown))
     console.print(found.says(), highlight=False)
     with output as out:
         out.write(dump(vars(change)) for change in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,6 +116,7 @@ def verify(
     summary, worst = Summary(), WorstCases()
     result = Gate(strict, require_applicable, asked_by_name(claims), refused=len(refused))
     shown: list[Table | Text] = []
+    failed = False
     console = tables_console(json_path)
     with ledger_file as ledger:
         with progress_bar() as on_progress:
@@ -127,6 +128,10 @@ def verify(
             ]
             for task, (about, *checks) in run(tasks, "checking", on_progress):
                 ledger.write(map(dump, checks))
+                faults = _faults(about, checks)
+                for line in faults:
+                    say(line)
+                failed |= bool(faults)
                 for record in checks if html is None else [about, *checks]:
                     summary.add(record)
                 case = task.args["case"]
@@ -143,20 +148,29 @@ def verify(
         if html is not None:
             with progress_bar() as on_progress:
                 write_page(html, _page(summary, worst, on_progress))
-    _close(console, result, gate or strict or require_applicable)
+    _close(console, result, gate or strict or require_applicable, failed)
 
 
-def _close(console: Console, result: Gate, gate: bool) -> None:
-    """Say what failed and, with a gate, how much was checked; exit 1 if it is shut, 2 for bad files."""
-    shut_by = result.shut_by()
+def _faults(about: Record, checks: Sequence[Record]) -> list[str]:
+    """A line for an instance that has no solution, or for each claim whose code failed on it."""
+    reasons = [about["refused"]] if about["refused"] else []
+    reasons += [c["reason"] for c in checks if c["verdict"] == "error"]
+    return [f"{about['instance']}: {reason}" for reason in dict.fromkeys(reasons)]
+
+
+def _close(console: Console, result: Gate, gate: bool, failed: bool) -> None:
+    """Say what failed and, with a gate, how much was checked; exit 1 if it is shut.
+
+    Exit 2 for files that were refused and where the code of a claim failed: what could be done is done.
+    """
+    shut_by = result.shut_by() if gate or result.failures or result.refused else []
     for line in shut_by:
         console.print(line, style="bold red", highlight=False, markup=False)
     if gate:
         for line in result.lines():
             console.print(f"gate: {line}", highlight=False, markup=False)
-        word = "passed" if result.claims or result.witnesses else "nothing to check"
-        console.print(f"gate: {'failed' if shut_by else word}", highlight=False)
-    if result.refused:
+        console.print(f"gate: {'failed' if shut_by else 'passed'}", highlight=False)
+    if result.refused or failed:
         raise typer.Exit(2)
     if gate and shut_by:
         raise typer.Exit(1)

@@ -196,7 +196,7 @@ _LEDGER = Format(
         Key("status", {"enum": ["proved", "refuted", "open", "hypothesis", "set-up"]},
             "what is known of the claim", True),
         Key("kind", {"enum": ["inequality", "equality"]}, "≤, or =", True),
-        Key("verdict", {"enum": ["holds", "violated", "not-applicable", "undecided"]},
+        Key("verdict", {"enum": ["holds", "violated", "not-applicable", "undecided", "error"]},
             "what was found here", True),
         Key("lhs", _SOME, "left side; null where it could not be computed", True),
         Key("rhs", _SOME, "right side", True),

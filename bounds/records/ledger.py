@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 What = Literal["verdict", "instance", "numbers", "only in A", "only in B"]
 NEEDED = ("instance", "sha256", "claim", "verdict", "slack", "error")
 _ORDER = get_args(What)
+_SAID: dict[What, str] = {
+    "verdict": "with another verdict", "instance": "of instances whose content changed",
+    "numbers": "whose numbers moved", "only in A": "only in A", "only in B": "only in B",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Change:
 
     what: "verdict" turned; "instance": the content of the file of that name changed; "numbers": the
     slack moved by more than both error radii together; or the check stands in one of them only.
-    before, after: the verdicts. slack_before, slack_after: rhs − lhs in either.
+    before, after: the verdicts. slack_before, slack_after: rhs − lhs in either. changed: whether the
+    content of the instance is another, whatever that did to this check.
     """
 
     what: What
@@ -40,28 +45,49 @@ class Change:
     after: str | None
     slack_before: float | None
     slack_after: float | None
+    changed: bool
 
 
 class Comparison(list[Change]):
     """The changes, turned verdicts first; empty where the ledgers say the same.
 
-    same: how many checks do.
+    same: how many checks do. shared: the instances that both speak of.
     """
 
-    def __init__(self, changes: Iterable[Change], same: int) -> None:
+    def __init__(self, changes: Iterable[Change], same: int, shared: Iterable[str] = ()) -> None:
         super().__init__(sorted(changes, key=lambda c: (_ORDER.index(c.what), c.instance, c.claim)))
-        self.same = same
+        self.same, self.shared = same, frozenset(shared)
 
     @property
     def turned(self) -> list[Change]:
         """Those whose verdict is another."""
         return [change for change in self if change.what == "verdict"]
 
+    @property
+    def told(self) -> list[Change]:
+        """Those that say more than that an instance is another, or is there in one ledger only."""
+        return [c for c in self if c.what != "instance" and c.instance in self.shared]
+
+    def instances(self) -> list[str]:
+        """A line for each instance that is another, or is there in one ledger only."""
+        checks: dict[str, list[Change]] = {}
+        for change in self:
+            if change.changed or change.instance not in self.shared:
+                checks.setdefault(change.instance, []).append(change)
+        lines = []
+        for name, of_it in sorted(checks.items()):
+            what = "content changed" if name in self.shared else of_it[0].what
+            line = f"{name}: {what}, {len(of_it)} checks"
+            if name in self.shared:
+                line += f", {sum(c.what == 'verdict' for c in of_it)} verdicts turned"
+            lines.append(line)
+        return lines
+
     def says(self) -> str:
-        """The counts in a line."""
+        """The counts of checks in a line."""
         counts = Counter(change.what for change in self)
-        told = [f"{counts[what]} {what}" for what in _ORDER if counts[what]]
-        return ", ".join([f"{self.same} the same", *told])
+        told = [f"{counts[what]} {said}" for what, said in _SAID.items() if counts[what]]
+        return ", ".join([f"{self.same} checks the same", *told])
 
     def rows(self) -> list[dict[str, str]]:
         """The changes as words, for a table."""
@@ -102,12 +128,18 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
             same += 1
             continue
         known: Any = one or two
-        verdicts, slacks = (
-            [None if row is None else row[key] for row in (one, two)]
-            for key in ("verdict", "slack")
+        before_it, after_it = (
+            (None, None) if row is None else (row["verdict"], row["slack"]) for row in (one, two)
         )
-        changes.append(Change(what, known["instance"], known["claim"], *verdicts, *slacks))
-    return Comparison(changes, same)
+        changed = one is not None and two is not None and one["sha256"] != two["sha256"]
+        changes.append(
+            Change(
+                what, known["instance"], known["claim"], before_it[0], after_it[0], before_it[1],
+                after_it[1], changed,
+            )
+        )  # fmt: skip
+    names = ({row["instance"] for row in rows.values()} for rows in (before, after))
+    return Comparison(changes, same, set.intersection(*names))
 
 
 def read_ledger(path: Path) -> list[Record]:

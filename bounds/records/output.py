@@ -70,7 +70,8 @@ class OutputFile:
     without a line leaves it empty: what was there is not what this run found. If it cannot be
     opened or written, the lines go to standard output instead, and OutputError says so at the end.
 
-    append: add to what the file holds. Raises InstanceError if the path is one of ``inputs``.
+    append: add to what the file holds. Raises InstanceError, before anything is computed, if the path is
+    one of ``inputs``, a folder, or in a folder that does not exist.
     """
 
     def __init__(
@@ -85,6 +86,11 @@ class OutputFile:
         taken = {os.path.realpath(p) for p in inputs}
         if path is not None and own is None and os.path.realpath(path) in taken:
             raise InstanceError.of("--json", path, "is an input of this run", "name another")
+        if path is not None and own is None:
+            if os.path.isdir(path):
+                raise InstanceError.of("--json", path, "is a folder", "name a file in it")
+            if not os.path.isdir(os.path.dirname(path) or "."):
+                raise InstanceError.of("--json", path, "its folder does not exist", "create it")
 
     def __enter__(self) -> OutputFile:
         return self

@@ -11,7 +11,7 @@ from .output import Record, number, versions
 
 
 def record(
-    instance: str, sha256: str, check: Check, seed: int, *, family: str | None = None
+    instance: str, sha256: str | None, check: Check, seed: int, *, family: str | None = None
 ) -> Record:
     """Return the record of a check: plain JSON numbers, null with a reason for what is missing.
 

@@ -16,6 +16,7 @@ from toymdp import Solution, SoupOptimum
 from toymdp.shown import short
 
 from ..claim import Claim
+from ..records.ledger import Change
 from ..verdicts import RELATION
 from .named_rows import NamedRows
 from .summary import VERDICTS, Summary
@@ -24,7 +25,7 @@ WHY = 24  # characters of a reason, at least: an id takes no more from it
 PARTS = {"inequality": "right side from", "equality": "with"}  # what a check's terms are
 _STYLE = {
     "holds": "green", "violated": "bold red", "undecided": "yellow", "not-applicable": "dim",
-    "proved": "green", "refuted": "red", "open": "yellow",
+    "error": "bold red", "proved": "green", "refuted": "red", "open": "yellow",
 }  # fmt: skip
 
 
@@ -66,7 +67,10 @@ def summary(totals: Summary) -> Table:
     )  # fmt: skip
     table.add_column("claim", no_wrap=True)
     table.add_column("")
-    for name in ("holds", "violated", "n/a", "undec.", "median", "90 %", "worst"):
+    failed = any(numbers.counts["error"] for numbers in totals.claims.values())
+    verdicts = (*VERDICTS, *(["error"] if failed else []))
+    heads = ("holds", "violated", "n/a", "undec.", *verdicts[len(VERDICTS) :])
+    for name in (*heads, "median", "90 %", "worst"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worst at", overflow="fold", min_width=14)
     for status in dict.fromkeys(numbers.status for numbers in totals.claims.values()):
@@ -76,10 +80,24 @@ def summary(totals: Summary) -> Table:
                 middle, high, most, name = numbers.tightness
                 table.add_row(
                     claim, RELATION[numbers.kind],
-                    *(_count(numbers.counts[v], v) for v in VERDICTS), middle, high, most, escape(name),
+                    *(_count(numbers.counts[v], v) for v in verdicts), middle, high, most, escape(name),
                 )  # fmt: skip
         table.add_section()
     return table
+
+
+def changes(rows: Iterable[Change]) -> Table:
+    """What differs between two ledgers, a row a check; the names of instances give way to the claims'."""
+    made = NamedRows(header_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in ("claim", "what differs", "A", "B", "slack in A", "slack in B"):
+        made.add_column(name, justify="right" if "slack" in name else "left", no_wrap=True)
+    made.add_column("instance", overflow="fold", min_width=14)
+    for c in rows:
+        made.add_row(
+            c.claim, "content" if c.what == "instance" else c.what, _cell(c.before), _cell(c.after),
+            short(c.slack_before), short(c.slack_after), escape(c.instance),
+        )  # fmt: skip
+    return made
 
 
 def _count(n: int, verdict: str) -> Text:

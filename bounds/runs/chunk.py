@@ -13,16 +13,15 @@ from typing import Any
 
 from toymdp.errors import SolverError
 
-from ..checking import judge, needs_optimum
+from ..checking import judge
 from ..claim import Claim
 from ..claims.catalogue import CLAIMS, claim_named
-from ..facts.kinds import facts_of
-from ..facts.token_mdp import Facts
 from ..records.output import Record, content_hash
 from ..records.parts import part_of
 from ..records.record import record
 from ..records.sources import code_of
 from .cases import Case, from_family, from_lineage
+from .rows import one_by_one
 from .task import Task
 
 NO_OPTIONS = (
@@ -117,43 +116,9 @@ def _rows(
         judged = judge(claims, instance, seed=seed)
         rows = [record(case.name, digest, check, seed, family=case.family) for check in judged]
     except Exception:  # of one claim, or of all: each is asked alone
-        rows = list(_one_by_one(at, case, seed, claims, skip, beat))
+        rows = list(one_by_one(case, seed, claims, lambda name: _step(f"{at}/{name}", skip, beat)))
     seconds = time.process_time() - began
     return [row | about | {"seconds": seconds} for row in rows]
-
-
-def _one_by_one(
-    at: str, case: Case, seed: int, claims: Sequence[Claim], skip: Mapping[str, str], beat: Beat
-) -> Iterator[Record]:
-    """The same rows, with the reason where there is no check."""
-    digest, subject, reason = None, None, ""
-    try:
-        _step(f"{at}/", skip, beat)
-        instance = case.build()
-        digest = content_hash(instance)
-        world, facts = facts_of(instance, seed=seed)
-        claims = [claim for claim in claims if claim.world == world]
-        subject = instance
-        if isinstance(facts, Facts):
-            subject = facts
-            if needs_optimum(claims):
-                _ = facts.optimum
-    except Exception as error:
-        reason = _said(error)
-    for claim in claims:
-        failed = {
-            "sha256": digest, "claim": claim.id, "status": claim.status, "kind": claim.kind,
-            "verdict": "error",
-        }  # fmt: skip
-        if subject is None:
-            yield failed | {"reason": reason}
-            continue
-        try:
-            _step(f"{at}/{claim.id}", skip, beat)
-            (check,) = judge([claim], subject, seed=seed)
-            yield record(case.name, str(digest), check, seed, family=case.family)
-        except Exception as error:
-            yield failed | {"reason": _said(error)}
 
 
 def _step(at: str, skip: Mapping[str, str], beat: Beat) -> None:
@@ -161,7 +126,3 @@ def _step(at: str, skip: Mapping[str, str], beat: Beat) -> None:
     beat(at)
     if at in skip:
         raise TimeoutError(skip[at])
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"

@@ -17,7 +17,7 @@ class Gate:
     strict: an undecided proved claim keeps it shut. require_applicable: so does a proved claim that
     was applicable nowhere, and a run without any. expected: claims asked for by name, with the
     world each speaks of: they count as applicable nowhere where the run has no instance of it.
-    refused: how many of the files given were no instances, which keeps it shut.
+    refused: how many of the files given were no instances, or have no solution: that keeps it shut.
     """
 
     strict: bool = False
@@ -38,6 +38,7 @@ class Gate:
 
     def add(self, about: Mapping[str, Any], checks: Iterable[Mapping[str, Any]]) -> None:
         """Take in the records of one instance: its own, then those of its checks."""
+        self.refused += bool(about["refused"])
         for c in checks:
             self.count(c["claim"], c["status"], c["verdict"], c["reason"])
             what = f"{c['instance']}: {c['claim']} is proved but"
@@ -46,6 +47,8 @@ class Gate:
                 self.failures.append(f"{what} violated {place}: lhs {c['lhs']}, rhs {c['rhs']}")
             elif c["status"] == "proved" and c["verdict"] == "undecided" and self.strict:
                 self.failures.append(f"{what} undecided here: {c['reason']}")
+            elif c["status"] == "proved" and c["verdict"] == "error":
+                self.failures.append(f"{what} was not judged here")
         witness = about["witness"]
         if witness is not None:
             breaks = witness["verdict"] == "violated"
@@ -86,12 +89,13 @@ class Gate:
         """A line for each reason to fail: none, and the gate is open."""
         lines = list(self.failures)
         if self.refused:
-            lines.append(f"files that were refused, and not checked: {self.refused}")
+            lines.append(f"files or instances that were refused, and not checked: {self.refused}")
         if self.require_applicable:
             lines += [
                 f"{claim} is proved but was applicable nowhere: {why}"
                 for claim, why in self.nowhere.items()
             ]
-            if not self.claims and not lines:
-                lines.append("no proved claim was judged")
+        if not self.claims and not self.witnesses and not lines:
+            remedy = "ask for proved ones, or leave the gate out"
+            lines.append(f"nothing to check: no proved claim was judged and no witness; {remedy}")
         return lines

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from toymdp.errors import ClaimError, SolverError
+
 from ..checking import Lambda, check
 from ..claim import Check
-from ..claims.catalogue import CLAIMS, claim_named
+from ..claims.catalogue import CLAIMS, claim_named, select
 from ..proofs.walk import explain, has_proof
 from ..records.output import Record, content_hash
 from ..records.record import is_check, rank, record
 from ..records.witness import Witness
 from .cases import Case, check_lambda, corpus_lines
+from .rows import one_by_one
 from .task import Task
 
 
@@ -32,23 +35,32 @@ def judge(
 
     lam: judge claims about λ at this one [K] only, or at "optimum".
     plugins: modules whose claims the catalogue of this process may not know yet.
+    A claim whose code fails has a row with the verdict "error"; where the instance has no solution its
+    own record says so ("refused"), and there are no others.
     """
     for name in plugins:
         CLAIMS.add_module(name)
     instance = case.build()
     check_lambda(case.name, instance, lam)
-    checks = check(instance, claims, lam=lam, seed=seed)
-    witness = case.witness()
-    digest = content_hash(instance)
+    digest, refused = content_hash(instance), ""
+    checks: list[Check] = []
+    try:
+        checks = check(instance, claims, lam=lam, seed=seed)
+        rows = [record(case.name, digest, c, seed, family=case.family) for c in checks]
+    except ClaimError:  # of one claim: each is asked alone
+        rows = list(one_by_one(case, seed, select(claims), lambda name: None, lam))
+    except SolverError as error:
+        rows, refused = [], str(error)
+    witness = None if refused else case.witness()
     about = {
         "record": "instance",
         "instance": case.name,
         "family": case.family,
         "sha256": digest,
         "notes": corpus_lines(instance),
+        "refused": refused,
         "witness": None if witness is None else _outcome(witness, checks if lam is None else []),
     }
-    rows = [record(case.name, digest, c, seed, family=case.family) for c in checks]
     return [about, *rows]
 
 
@@ -56,7 +68,10 @@ def _outcome(witness: Witness, checks: Iterable[Check]) -> dict[str, Any]:
     """Claim and verdict of a witness at the λ it names; checks: made where each claim says."""
     claim = claim_named(witness.claim).id
     judged = [c for c in checks if c.claim == claim and witness.lam is None]
-    judged = judged or check(witness.instance, claim, lam=witness.lam)
+    try:
+        judged = judged or check(witness.instance, claim, lam=witness.lam)
+    except ClaimError:
+        return {"claim": claim, "verdict": "error"}
     return {"claim": claim, "verdict": judged[0].verdict}
 
 
