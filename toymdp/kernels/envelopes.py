@@ -176,7 +176,7 @@ def remainder(
     return rest * (1.0 + kappa)
 
 
-@njit(cache=True, nogil=True, error_model="python")
+@njit(cache=True, nogil=True, error_model="python", inline="always")
 def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centre, offset, P, top):
     """Fill P [T+1, S, 1+K+K(K+1)/2] and top [T+1, S] ≥ U for one simplex; both 0 at t = T.
 
