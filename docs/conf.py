@@ -43,6 +43,7 @@ nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / "executed" / notebooks.state_of_code())
 nb_execution_raise_on_error = True
 nb_output_stderr = "warn"
+nb_render_markdown_format = "myst"  # with tables
 nb_execution_timeout = 900  # for a cell that hangs; the first run on a machine compiles the kernels
 nb_execution_in_temp = True
 nb_ipywidgets_js = {}  # nothing is fetched; the cell before the sliders shows what they show

@@ -80,6 +80,24 @@ def test_claims_are_found_by_number_words_and_id(site):
         assert f"{claim.title}, {claim.id}" in contents
 
 
+@pytest.mark.parametrize(
+    ("page", "leads"),
+    [
+        ("theorem", "generated/claims/ss-proof-A.html"), ("tutorial", "generated/formats.html#token-mdp-1"),
+        ("tutorial", "generated/words.html"), ("tutorial", "generated/adding.html"),
+        ("llm", "generated/models.html"), ("llm", "generated/bank-smollm.html"),
+        ("generated/models", "preferences.html"),
+        ("generated/notebooks/01_a_language_mdp_you_can_solve", "../claims/ss-thm1-gap-identity.html"),
+        ("generated/notebooks/index", "02_lemma_1.html"),
+    ],
+)  # fmt: skip
+def test_names_and_files_lead_to_pages(site, page, leads):
+    """In the text itself: names of claims and formats, files of a checkout that the docs show."""
+    text = (site / f"{page}.html").read_text(encoding="utf-8")
+    main = text[text.index('role="main"') : text.index("</article>")]
+    assert f'href="{leads}"' in main
+
+
 def test_signs_are_explained_beside_the_formula(site, monkeypatch):
     """Those of (10) by name; each sign of the table stands in some claim's formula."""
     text = (site / "generated" / "claims" / "ss-thm1-gap.html").read_text(encoding="utf-8")

@@ -247,6 +247,19 @@ def test_rounding_treats_equals_alike():
 # -- the command --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
+def test_the_kl_bound_breaks_where_every_context_is_reached(tmp_path):
+    """As docs/limits.md has it: within norms of 1 : 5, and proved."""
+    out = tmp_path / "kl.json"
+    asked = ("--natural", "--order", 1, "--norm-ratio", 5, "--seed", 3, "--factor", 1.03)
+    found = run("search", "ss.thm1.kl", *asked, "--seconds", 600, "--no-shrink", "--out", out)
+    assert found.exit_code == 0
+    assert load_witness(out).instance.reach.nexts.all()
+    proved = run("certify", out)
+    assert proved.exit_code == 0
+    assert "PROVED" in proved.stdout
+
+
 def test_command_records_what_was_asked(tmp_path):
     out = tmp_path / "w.json"
     asked = (

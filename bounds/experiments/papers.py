@@ -59,7 +59,10 @@ def _online(souping: tuple[str, ...]) -> Iterator[Finding]:
                   Side(RLHF, "few"), Side(souping, "few"))  # fmt: skip
         yield row("SS Fig. 2", "what holds on train prompts holds on test prompts",
                   Side(souping, prompts="train"), ss, same=True)  # fmt: skip
-        baselines = (("P-SOUPS", PSOUPS), ("PAD", PAD), ("PAD-SF", PAD_SF), ("learnt RLHF", RLHF))
+        baselines = (
+            ("P-SOUPS", PSOUPS), ("PAD *, which is told the user's weights", PAD),
+            ("PAD-SF", PAD_SF), ("learnt RLHF", RLHF),
+        )  # fmt: skip
         for name, other in baselines:
             yield row("SS §5", f"souping needs less data than {name} (mean over the curve)",
                       Side(souping, "all"), Side(other, "all"))  # fmt: skip

@@ -22,6 +22,7 @@ NOTES = (
     "(value − V_ref)/(V_u − V_ref); regret is V_u − value, and its share of V_u − V_ref is 1 − share; "
     "* knows the true reward or weights",
 )
+RANKED = ("ultrafeedback", "t2i", "sleep", "bases")  # whose users rank answers in SS §5 and B.1
 NONE = "–"
 MOST_COLUMNS = 7  # of shares with their errors, that fit beside a name; every other is shown beyond
 SIGNS = {"pairs": "N", "bases": "K", "offline": "n"}
@@ -68,9 +69,11 @@ def heading(records: Sequence[Record]) -> str:
     """Which run it was."""
     first = records[0]
     seeds, users = (len({r[key] for r in records}) for key in ("seed", "user"))
+    ranked = first["labels"] == "rank" or first["experiment"] not in RANKED
+    printed = "" if ranked else " (SS: --labels rank)"
     return (
-        f"{first['experiment']}: labels {first['labels']}, {first['outside']:.0%} of the users' norm "
-        f"outside, {seeds} seeds, {users} users"
+        f"{first['experiment']}: labels {first['labels']}{printed}, {first['outside']:.0%} of the users' "
+        f"norm outside, {seeds} seeds, {users} users"
     )
 
 

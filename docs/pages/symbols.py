@@ -60,7 +60,8 @@ SYMBOLS = (
     ),
     Symbol(
         "ν_k, ν_w",
-        "coefficients of a soft value: Q_k(s, a) = ψ(s, a)·ν_k; of several the shortest",
+        "coefficients of a soft value: Q_k(s, a) = ψ(s, a)·ν_k at every step and context that the "
+        "start leads to; of several the shortest (see: what a verdict does not say)",
         r"\\nu_[kw]",
     ),
     Symbol(

@@ -123,23 +123,29 @@ def quadratic_maximum(coefficients, K, corners, accuracy, best):
     belongs to is halved. Writes the best corner met into ``best`` [K].
     """
     room = 256
-    stack = np.empty((room, K + 1, K))
-    stack[0] = corners
+    # copied number by number: numba takes seconds to compile an array's assignment to a slice
+    stack, piece = np.empty((room, K + 1, K)), np.empty((K + 1, K))
     points = np.empty((K + 1, K + 1))
+    for i in range(K + 1):
+        for k in range(K):
+            stack[0, i, k] = corners[i, k]
     size = 1
     steps = 0
     bound = -np.inf
     reached = -np.inf
     while size > 0:
         size -= 1
-        piece = stack[size].copy()
+        for i in range(K + 1):
+            for k in range(K):
+                piece[i, k] = stack[size, i, k]
         bezier_points(coefficients, K, piece, points)
         largest = -np.inf
         first, second = 0, 0
         for i in range(K + 1):
             if points[i, i] > reached:
                 reached = points[i, i]
-                best[:] = piece[i]
+                for k in range(K):
+                    best[k] = piece[i, k]
             for j in range(i, K + 1):
                 if points[i, j] > largest:
                     largest = points[i, j]
@@ -148,11 +154,11 @@ def quadratic_maximum(coefficients, K, corners, accuracy, best):
         if first == second or largest <= reached + accuracy or steps > 2000 or size + 2 > room:
             bound = max(bound, largest)
             continue
-        middle = 0.5 * (piece[first] + piece[second])
-        stack[size] = piece
-        stack[size, first] = middle
-        stack[size + 1] = piece
-        stack[size + 1, second] = middle
+        for i in range(K + 1):
+            for k in range(K):
+                middle = 0.5 * (piece[first, k] + piece[second, k])
+                stack[size, i, k] = middle if i == first else piece[i, k]
+                stack[size + 1, i, k] = middle if i == second else piece[i, k]
         size += 2
     return bound
 

@@ -176,7 +176,7 @@ def remainder(
     return rest * (1.0 + kappa)
 
 
-@njit(cache=True, nogil=True, error_model="python")
+@njit(cache=True, nogil=True, error_model="python", inline="always")
 def envelope(ref, states, q, reward, beta, cap, corners, near, eps, kappa, centre, offset, P, top):
     """Fill P [T+1, S, 1+K+K(K+1)/2] and top [T+1, S] ≥ U for one simplex; both 0 at t = T.
 
@@ -276,24 +276,15 @@ def envelopes(
     top = np.empty((T + 1, S))
     centre, offset, best = np.empty(K), np.empty((K + 1, K)), np.empty(K)
     for i in range(simplices.shape[0]):
+        piece = simplices[i]
         envelope(
-            ref,
-            states,
-            q,
-            reward,
-            beta,
-            cap,
-            simplices[i],
-            near,
-            eps,
-            kappa,
-            centre,
-            offset,
-            P,
-            top,
-        )
+            ref, states, q, reward, beta, cap, piece, near, eps, kappa, centre, offset, P, top
+        )  # fmt: skip
         root = P[0, start]
         bound = quadratic_maximum(root, K, offset, accuracy, best)
-        bound += kappa * (abs(bound) + np.abs(root).sum())
-        bounds[i] = min(bound, top[0, start])
-        points[i] = centre + best
+        size = abs(bound)
+        for j in range(root.shape[0]):
+            size += abs(root[j])
+        bounds[i] = min(bound + kappa * size, top[0, start])
+        for k in range(K):
+            points[i, k] = centre[k] + best[k]
