@@ -31,7 +31,8 @@ READING = (
     "linear map explains all of them. Triangles at the lower edge: R² below −1."
 )
 MADE_OF = (
-    'Drawn of the stored measurements of adapters on {banks} of the model ("layers": the last ten).'
+    "Drawn of what was measured when the stored adapters were made: adapters on {banks} (the output "
+    "layer, the last ten layers)."
 )
 QUICK = {"banks": ("output",)}
 FILES = (("llm_bridge", "smollm/facts.json"),)

@@ -123,7 +123,7 @@ def test_figures_of_your_own(world, checks):
         # no font of a kind that camera-ready checks refuse, though matplotlib's own setting asks for it
         assert plt.rcParams["pdf.fonttype"] == 3
         file = BytesIO()
-        figure.savefig(file)
+        figure.savefig(file, format="pdf")
         assert b"/FontFile2" in file.getvalue()
         assert b"/Type3" not in file.getvalue()
         assert not plt.rcParams["figure.constrained_layout.use"]
