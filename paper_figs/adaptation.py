@@ -14,13 +14,24 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import canvas
-from .methods import LOOKS, TITLES, along_pairs, line_of, look_of
+from .methods import LOOKS, SHARE, TITLES, along_pairs, line_of, look_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CAPTION = "share of bespoke RLHF against the number of pairs, every method, four worlds"
+READING = (
+    "A panel for each simulated world: preferences over answers (ultrafeedback), sleep "
+    "coaching (sleep), prompts for images (t2i) with specialists that look one step ahead "
+    "(myopic) or are solved. Across, the number of the user's pairs; up, the share of bespoke"
+    " RLHF: "
+    f"{SHARE}"
+    ". Lines are means over seeds, bands one standard error on each side. Dashed and *: knows"
+    " the true reward or weights; level lines see no pairs. Shares below −0.1 are left out of"
+    " the picture."
+)
+MADE_OF = "Drawn of {seeds} seeds with {users} users each (t2i: one), at {pairs} pairs."
 METHODS = (
     "rlhf-learnt", "ss-explicit[m=0]", "mod", "p-soups[rank 2]", "pad-sf", "ss-implicit-printed",
     "best-specialist", "oracle", "pad",

@@ -48,7 +48,7 @@ def _files_of(package: str) -> Iterator[Path]:
 def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
     """SHA-256 of what a table depends on: packages, the figure's own code and files, parameters, versions.
 
-    The figure's ``draw`` is left out: a change of colours alone computes nothing again.
+    What is only drawn or said of it is left out: a change of colours or words computes nothing again.
     """
     digest = hashlib.sha256(json.dumps([module.__name__, dict(parameters), versions()]).encode())
     for package in PACKAGES:
@@ -58,9 +58,19 @@ def cache_key(module: ModuleType, parameters: Mapping[str, Any]) -> str:
         digest.update(name.encode() + b"\0" + (files(package) / name).read_bytes())
     assert module.__file__ is not None
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
-    tree.body = [n for n in tree.body if not (isinstance(n, ast.FunctionDef) and n.name == "draw")]
+    tree.body = [node for node in tree.body if not _shown(node)]
     digest.update(ast.dump(tree).encode())
     return digest.hexdigest()
+
+
+def _shown(node: ast.stmt) -> bool:
+    """Whether a statement of a figure's module is of its looks or words alone."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name in ("draw", "seen")
+    return isinstance(node, ast.Assign) and any(
+        isinstance(name, ast.Name) and name.id in ("CAPTION", "READING", "MADE_OF")
+        for name in node.targets
+    )
 
 
 def load(folder: Path, name: str, key: str) -> list[Row] | None:

@@ -43,8 +43,12 @@ def canvas(
     """
     import matplotlib.pyplot as plt  # half a second that every other command would wait for
 
+    from .embedded import EmbeddedFigure
+
     height = aspect * COLUMN * (width / COLUMN) ** 0.4
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), **options)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), FigureClass=EmbeddedFigure, **options
+    )
     return figure, axes
 
 

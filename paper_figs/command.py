@@ -27,7 +27,7 @@ from toymdp import InstanceError
 
 from .cached_table import Row, cache_key, load, store
 from .canvas import FONTS, WIDTHS
-from .provenance import seeded
+from .provenance import in_words
 from .written import Drawing, written
 
 # one module each, with its CAPTION
@@ -230,10 +230,15 @@ def make(
     rows, cached, key = tabulate(name, parameters or {}, cache, on_progress, swept)
     seconds = time.perf_counter() - began
     module = _module(name)
-    of = ["drawn by their hashes from a sweep"]
-    if swept is None:
-        of = seeded(settings(module, parameters or {}))
-    drawing = Drawing(name, str(module.CAPTION), of, rows, module.draw)
+    quick = bool(parameters) and parameters == module.QUICK
+    command = f"soupcheck figures {name}{' --quick' * quick}"
+    made_of = in_words(module.MADE_OF, settings(module, parameters or {}), quick=quick)
+    if swept is not None:
+        command += f" --from {swept.name}"
+        made_of = (
+            "Drawn of instances of a sweep, a fair sample by their hashes where there are many."
+        )
+    drawing = Drawing(module, made_of, command, rows)
     paths = written(drawing, out, name, width=width, font=font)
     return Made(name, drawing.says, paths, len(rows), cached, seconds, key)
 
@@ -260,10 +265,11 @@ def make_own(name: str, files: Sequence[Path], out: Path, *, width: float, font:
     warm_up()
     rows = own.rows(instances)
     names = [path.name.encode("ascii", "backslashreplace").decode() for path in paths]
-    of = f"of {', '.join(names)}" if len(names) < 4 else f"of {names[0]} to {names[-1]}"
-    drawing = Drawing(name, own.says, [of], rows, own.draw)
+    few = names if len(names) < 4 else [names[0], "...", names[-1]]
+    command = f"soupcheck figures {name} {' '.join(few)}"
+    drawing = Drawing(own.figure, f"Drawn of {', '.join(few)}.", command, rows)
     stem = f"{name}-{re.sub(r'[^A-Za-z0-9.-]+', '-', paths[0].stem)}"
     stem += f"-and-{len(paths) - 1}-more" if len(paths) > 1 else ""
     seconds = time.perf_counter() - began
     drawn = written(drawing, out, stem, width=width, font=font)
-    return Made(name, own.says, drawn, len(rows), False, seconds, "")
+    return Made(name, drawing.says, drawn, len(rows), False, seconds, "")

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "the penalty Δ_k against the Rényi divergence D₂"
+READING = (
+    "Each mark is one specialist of one instance at the start context. Across, the Rényi "
+    "divergence D₂ of ref from its policy π_k, in nats; up, how many times that the penalty "
+    "Δ_k of (18) is, on log axes. Both charge for a negative weight; Δ_k knows only the "
+    "extremes of π_k/ref, so that it is exact (on the line at 1) where the ratio takes two "
+    "values, which hollow marks are, and too large elsewhere. Colour and shape name the "
+    "family."
+)
+MADE_OF = (
+    "Drawn of {n} seeds of each of the random families dirichlet, unit-norm, tree and "
+    "softmax; specialists with a D₂ of at most 1e-8, which have nothing to choose, are left "
+    "out."
+)
 FAMILIES = {
     "dirichlet": ("o", BLUE), "unit-norm": ("s", ORANGE), "tree": ("^", GREEN),
     "softmax": ("v", VERMILION),

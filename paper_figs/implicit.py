@@ -13,12 +13,25 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import BLUE, GREEN, SKY, VERMILION, canvas
-from .methods import along_pairs, line_of
+from .methods import SHARE, along_pairs, line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "the implicit soup: share and acceptance of the printed sampler and of a sound one"
+READING = (
+    "Left: the share of the implicit soup, drawn by rejection from ref: "
+    f"{SHARE}"
+    ". Blue, the explicit soup; green, a sampler whose bound on the ratio is sound, which has"
+    " the explicit soup's law; vermilion, the sampler as printed in section 4, whose bound is "
+    "the geometric mean of the ratio and so none: its law is another. Right: the chance that "
+    "a draw of ref is accepted, a token or a whole answer at a time. Across, the number of "
+    "pairs. Lines are means over seeds, bands one standard error on each side; λ is scaled "
+    "into the budget."
+)
+MADE_OF = (
+    "Drawn of {seeds} seeds of the ultrafeedback world with {users} users each, at {pairs} pairs."
+)
 SOUND, EXPLICIT = "ss-implicit[m=0, budget]", "ss-explicit[m=0, budget]"
 PRINTED = "ss-implicit-printed[m=0, budget]"
 SHARES = {

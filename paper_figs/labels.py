@@ -13,13 +13,25 @@ from bounds.runs.progress import OnProgress, silent
 
 from .cached_table import Row, rows_of
 from .canvas import BLACK, BLUE, GREEN, SKY, canvas
-from .methods import along_pairs, line_of
+from .methods import SHARE, along_pairs, line_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 CAPTION = "share against pairs, by how users answer: by chance or rank, with and without a budget"
+READING = (
+    "Left, users answer by chance (Bradley–Terry); right, by rank: the better answer always. "
+    "Across, the number of pairs; up, "
+    f"{SHARE}"
+    ". Labels by chance fix the size of λ; a ranking is explained the better the larger λ, so"
+    " that souping needs the budget of (7) there (dashed), or weights on the simplex (MOD). "
+    "Lines are means over seeds, bands one standard error on each side; shares below −0.5 are"
+    " left out of the picture."
+)
+MADE_OF = (
+    "Drawn of {seeds} seeds of the ultrafeedback world with {users} users each, at {pairs} pairs."
+)
 LOOKS = {
     "ss-explicit[m=0]": (SKY, "s", "-", "souping"),
     "ss-explicit[m=0, budget]": (BLUE, "D", "--", "souping in the budget"),

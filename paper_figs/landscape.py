@@ -23,7 +23,19 @@ from .canvas import HEAT, VERMILION, canvas
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPTION = "J for two specialists, its local maxima, and an optimum that subtracts"
+CAPTION = "J for two specialists over the whole budget, and its maxima"
+READING = (
+    "Across and up, the two weights as shares of the budget, βλ_1/β' and βλ_2/β', which fill "
+    "the diamond; colour and lines are J, the objective of (8), in reward units, with levels "
+    "crowded towards the top. Star: the optimum λ*, with the upper bound on J that branch and"
+    " bound proves where it can; white circles: other local maxima at which an ascent ended; "
+    "black square: the user's weights (β'/β)w. J is not concave and has kinks on the dotted "
+    "axes."
+)
+MADE_OF = (
+    "Drawn of one softmax world (4 tokens, order 2, 4 steps, 2 specialists; seed {seed}) on a"
+    " grid of {points} points a side; branch and bound to {tolerance}."
+)
 SIZE = {"A": 4, "L": 2, "T": 4, "K": 2}
 LOCAL = 1e-3  # ends closer than this in ν are one local maximum
 QUICK = {"points": 21}
@@ -75,6 +87,15 @@ def _row(kind: str, label: str, nu: Any, J: float) -> Row:
     return {
         "kind": kind, "label": label, "nu0": float(nu[0]), "nu1": float(nu[1]), "J": float(J)
     }  # fmt: skip
+
+
+def seen(rows: list[Row]) -> str:
+    """How many maxima there are, and whether the best soup subtracts."""
+    best = next(r for r in rows if r["kind"] == "optimum")
+    maxima = 1 + sum(r["kind"] == "local" for r in rows)
+    least = min(best["nu0"], best["nu1"])
+    sign = "subtracts a specialist" if least < 0 else "subtracts no specialist"
+    return f"What is seen: local maxima found, {maxima}; the best soup {sign}."
 
 
 def draw(rows: list[Row], width: float) -> Figure:

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "how far Q* is from linear: feature width against temperature"
+READING = (
+    "Left: one coefficient vector ν for all steps, as (6) and Lemma 1 say. Right: a vector "
+    "for each step. Across, the temperature β; up, the number d of features. Colour is the "
+    "root-mean-square residual of the least-squares fit of Q*, as a share of the spread of "
+    "Q*: its median over worlds. Grey cells with a ring: the fit is exact in every world. In "
+    "every world drawn the paper's set-up and Assumption 1 hold: ref and the rewards come "
+    "from one feature map."
+)
+MADE_OF = (
+    "Drawn of {n} softmax worlds (4 tokens, order 2, 3 steps, 16 contexts) a cell, at d of "
+    "{widths} and β of {betas}."
+)
 CLAIMS = {
     "ss.lemma1": r"one $\nu$, as (6)",
     "ss.lemma1.per-step": r"$\nu_t$ each step, $\circ$ exact",

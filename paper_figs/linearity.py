@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "log-ratios of SmolLM2 linear in its state: adapters on the output layer, or inside"
+READING = (
+    "Across, how many states of SmolLM2 a linear map from state to log-ratio (policy over "
+    "reference) is fitted on; up, its R² on states held out; a line for each trained policy. "
+    "Blue: adapters on the output layer alone, which change logits by a fixed linear map of "
+    "the state, so that the fit is perfect as soon as states outnumber the state's numbers "
+    "(dotted). Vermilion, dashed: adapters in the last ten layers, which change the state; no "
+    "linear map explains all of them. Triangles at the lower edge: R² below −1."
+)
+MADE_OF = (
+    "Drawn of what was measured when the stored adapters were made: adapters on {banks} (the output "
+    "layer, the last ten layers)."
+)
 QUICK = {"banks": ("output",)}
 FILES = (("llm_bridge", "smollm/facts.json"),)
 LEAST = -1.0  # of the axis: a fit with about as many unknowns as equations runs wild

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "what is lost to RLHF: span, estimation, souping and specialists, by method and pairs"
+READING = (
+    "A panel for each simulated world, a bar for each method and number of pairs: what is "
+    "lost to RLHF for the user, as a share of V_u − V_ref. Blue, span: the reward at "
+    "unlimited pairs is a mixture of the specialists'. Orange, estimation: it is estimated "
+    "from this many pairs. Green, souping: a soup in place of the policy that is best for it."
+    " Vermilion, specialists: given ones in place of exact ones. The four add up to 1 − "
+    "share, which is the black mark; the last three may be negative, and are then stacked to "
+    "the left of 0. Means over seeds; * knows the true reward."
+)
+MADE_OF = "Drawn of {seeds} seeds with {users} users each (t2i: one), at {pairs} pairs."
 METHODS = ("ss-explicit[m=0]", "mod", "oracle")
 INKS = {
     "span": (BLUE, ""), "estimation": (ORANGE, "////"), "souping": (GREEN, "...."),

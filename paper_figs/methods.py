@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
+# what is drawn, for those who have only the figure
+SHARE = (
+    "share is (V − V_ref)/(V_u − V_ref), by the user's value V of a policy on prompts not seen before: "
+    "0 is ref, 1 the policy trained for the user's true reward"
+)
 TICKS = (20, 160, 1280)  # numbers of pairs that are named on an axis
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bounds import Check, Facts, Soup, check
@@ -90,14 +91,13 @@ def tightness(checks: Any, *, width: float = COLUMN, font: str = "sans") -> Figu
 
 @dataclass(frozen=True)
 class Own:
-    """A figure of given instances: what it shows, its rows, and what draws them.
+    """A figure of given instances: the module that draws it, and its rows.
 
     alone: whether it shows one instance.
     """
 
-    says: str
+    figure: ModuleType
     rows: Callable[[Sequence[TokenMDP]], list[Row]]
-    draw: Callable[[list[Row], float], Figure]
     alone: bool = False
 
 
@@ -154,14 +154,11 @@ def _tightness_rows(instances: Sequence[TokenMDP | Solution]) -> list[Row]:
 
 
 OWN: Mapping[str, Own] = {
-    "ladder": Own("bounds on the gap at the best soup", _ladder_rows, _rungs.draw),
-    "landscape": Own(
-        "J for two specialists over the whole budget, and its maxima", _landscape_rows,
-        _landscape.draw, alone=True,
-    ),
-    "waterfall": Own(_waterfall.CAPTION, _waterfall_rows, _waterfall.draw, alone=True),
-    "tightness": Own(_tightness.CAPTION, _tightness_rows, _tightness.draw),
-}  # fmt: skip
+    "ladder": Own(_rungs, _ladder_rows),
+    "landscape": Own(_landscape, _landscape_rows, alone=True),
+    "waterfall": Own(_waterfall, _waterfall_rows, alone=True),
+    "tightness": Own(_tightness, _tightness_rows),
+}
 
 
 def _drawn(

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "where Theorem 1's printed bound fails: rare-token mass against its reward"
+READING = (
+    "Across, the probability that ref gives to the one first token that leads to good play; "
+    "up, the reward for taking it, in reward units; every cell is one instance. Colour is the"
+    " decimal logarithm of printed bound (10) over true gap at λ*: purple, the bound is above"
+    " the gap and holds; orange, it is below and is violated; the black line is where the two"
+    " are equal. The bound sees only what ref sees at the first step; once the reward pays "
+    "for the detour, all good play goes where it does not look."
+)
+MADE_OF = (
+    "Drawn of the rare-first-token world at rarity {rarities} (minus the binary logarithm of "
+    "the token's probability) and reward {payments}; the star is the stored witness, rarity "
+    "16 and reward 64."
+)
 RARE = 1  # context (0, 1): the rare first token was taken
 WITNESS = (16, 64.0)
 PAYMENTS = tuple(2.0 ** (third / 3) for third in range(-3, 22))  # 1/2 to 128, 64 among them
@@ -63,6 +76,16 @@ def bounds_at(rarity: int, payments: list[float]) -> list[Row]:
             "witness": (rarity, payment) == WITNESS,
         })  # fmt: skip
     return rows
+
+
+def seen(rows: list[Row]) -> str:
+    """On how many instances the bound is violated, and where it is worst."""
+    worst = max(rows, key=lambda r: (r["gap"] or 0.0) / r["bound"] if r["bound"] else 0.0)
+    broken = sum(r["verdict"] == "violated" for r in rows)
+    return (
+        f"What is seen: the bound is violated on {broken} of {len(rows)} instances, at worst by a factor "
+        f"of {worst['gap'] / worst['bound']:.3g}."
+    )
 
 
 def draw(rows: list[Row], width: float) -> Figure:

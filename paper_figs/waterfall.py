@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = "from the gap to the printed bound, step by step, to the step that breaks"
+READING = (
+    "From the left side of the claim (top bar) to its right side (last bar), one step of the "
+    "printed proof a bar, in the proof's order. Each step puts in place of a quantity one "
+    "that should be no smaller; its bar is what it adds, right side less left. Blue steps add"
+    " and so hold; a vermilion bar goes down and breaks, hatched where it is the first. A step "
+    "without a bar either adds nothing or does not apply here; the table says why. The last "
+    "bar before the bound is what the steps leave between their sum and the bound: "
+    "Cauchy–Schwarz on the reward term, and means where a step was judged at its worst."
+)
+MADE_OF = (
+    "Drawn of claim {claim} at λ* on the stored witness with a rare first token, whose "
+    "probability under ref is 2 to the power of minus {rarity}."
+)
 WORDS = {
     "ss.lemma1": "Lemma 1: $Q^*$ is linear",
     "ss.eq8.onehot": "best soup ≥ each specialist",
@@ -42,9 +55,9 @@ QUICK: dict[str, object] = {}
 def compute(
     on_progress: OnProgress = silent, *, claim: str = "ss.thm1.gap", rarity: int = 16
 ) -> list[Row]:
-    """Rows ``{kind, step, label, slack, level, verdict, unit}``: level is the running sum.
+    """Rows ``{kind, step, label, slack, level, verdict, why, unit}``: level is the running sum.
 
-    A step whose two sides are one expression here (not-applicable) adds nothing.
+    A step without sides (one expression, or a hypothesis that is false) adds nothing; why says which.
     """
     tasks = [Task.of(walked, claim=claim, rarity=rarity)]
     return rows_of(tasks, "waterfall", on_progress)
@@ -64,21 +77,25 @@ def steps_of(walk: Explanation) -> list[Row]:
     what, unit = ("gap", "reward units") if "gap" in claim.split(".") else ("KL", "nats")
     source = CLAIMS[claim].source
     printed = f"printed {source.removeprefix('SS ')}" if source.startswith("SS ") else "bound"
-    level, rows = gap, [_row("gap", claim, f"true {what}", gap, gap, "")]
+    level, rows = gap, [_row("gap", claim, f"true {what}", gap, gap)]
     for i, (step, c) in enumerate(walk.steps):
         level += c.slack or 0.0
         kind = "first broken" if i == walk.first_broken else "step"
         label = WORDS.get(step.claim, step.claim)
-        rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict))
+        rows.append(_row(kind, step.claim, label, c.slack, level, c.verdict, c.reason))
     rest = bound - level
-    rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest, ""))
-    rows.append(_row("bound", claim, printed, bound, bound, ""))
+    rows.append(_row("rest", "", "Cauchy–Schwarz, means", rest, level + rest))
+    rows.append(_row("bound", claim, printed, bound, bound))
     return [row | {"unit": unit} for row in rows]
 
 
-def _row(kind: str, step: str, label: str, slack: float | None, level: float, says: str) -> Row:
-    keys = ("kind", "step", "label", "slack", "level", "verdict")
-    return dict(zip(keys, (kind, step, label, slack, level, says), strict=True))
+def _row(
+    kind: str, step: str, label: str, slack: float | None, level: float, verdict: str = "", why: str = ""
+) -> Row:  # fmt: skip
+    return {
+        "kind": kind, "step": step, "label": label, "slack": slack, "level": level,
+        "verdict": verdict, "why": why,
+    }  # fmt: skip
 
 
 def draw(rows: list[Row], width: float) -> Figure:
@@ -100,7 +117,7 @@ def draw(rows: list[Row], width: float) -> Figure:
         if whole:
             text = f"{end:.2g}"
         elif r["slack"] is None:
-            text = "both sides equal"
+            text = "both sides equal" if "both sides" in r["why"] else r["verdict"]
         else:
             text = f"{r['slack']:+.2g}".replace("-", "−") if abs(r["slack"]) > 1e-9 * span else "0"
         if r["kind"] == "first broken":
@@ -109,7 +126,7 @@ def draw(rows: list[Row], width: float) -> Figure:
             VERMILION
             if r["kind"] == "first broken"
             else GREY
-            if text in ("0", "both sides equal")
+            if text == "0" or r["slack"] is None
             else BLACK
         )
         axes.annotate(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from toymdp import InstanceError
 
@@ -14,19 +13,29 @@ from .cached_table import Row, write_csv
 from .canvas import house_style
 from .provenance import caption, metadata
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True)
 class Drawing:
-    """What is drawn: the figure's name, what it shows, where its rows are from, and what draws them."""
+    """What is drawn: the figure's module, where its rows are from, the command, and the rows.
 
-    name: str
-    says: str
-    of: Sequence[str]
+    module: with its CAPTION, READING and ``draw``; ``seen``, where it has one, says what its rows show.
+    """
+
+    module: ModuleType
+    made_of: str
+    command: str
     rows: list[Row]
-    draw: Callable[[list[Row], float], Figure]
+
+    @property
+    def says(self) -> str:
+        """What the figure shows, in a line."""
+        return str(self.module.CAPTION)
+
+    def caption(self, table: Path) -> str:
+        """The figure's caption for LaTeX; table: the CSV that it is drawn from."""
+        seen = getattr(self.module, "seen", None)
+        reading = " ".join([self.module.READING, *([] if seen is None else [seen(self.rows)])])
+        return caption(self.says, reading, self.made_of, self.command, self.rows, table)
 
 
 def written(drawing: Drawing, out: Path, stem: str, *, width: float, font: str) -> tuple[Path, ...]:
@@ -41,15 +50,15 @@ def written(drawing: Drawing, out: Path, stem: str, *, width: float, font: str) 
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     import matplotlib.pyplot as plt
 
-    name, says, rows = drawing.name, drawing.says, drawing.rows
+    rows = drawing.rows
     pdf, png, table, told = (out / f"{stem}.{kind}" for kind in ("pdf", "png", "csv", "tex"))
     with house_style(font):
-        figure = drawing.draw(rows, width)
+        figure = drawing.module.draw(rows, width)
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_csv(rows, table)
-            told.write_text(caption(name, says, drawing.of, rows, table), encoding="ascii")
-            figure.savefig(pdf, metadata=metadata(name, says, table))
+            told.write_text(drawing.caption(table), encoding="ascii")
+            figure.savefig(pdf, metadata=metadata(drawing.command, drawing.says, table))
             figure.savefig(png, dpi=200, pil_kwargs={"optimize": True})
         except OSError as error:
             rule = f"cannot be written ({error.strerror})"

@@ -25,6 +25,7 @@ from bounds.claims.catalogue import CLAIMS
 from bounds.cli import main
 from bounds.records.witness import Witness, load_witness, stored_certificates
 from toymdp import TokenMDP, solve, soup_optimum
+from toymdp.families import generate
 from toymdp.soup.objective import SoupObjective
 
 STORED = sorted((Path(certificates.__file__).parents[1] / "witnesses").glob("*.json"))
@@ -489,6 +490,14 @@ def test_an_optimum_that_is_everywhere_is_not_proved(tmp_path):
     found = certify(written(tmp_path, mdp, "ss.thm1.kl"), seconds=2.0)
     assert not found.proved
     assert found.hypotheses["q-linear"]
+
+
+def test_a_claim_that_holds_at_the_best_soup_is_called_so(tmp_path):
+    mdp = generate("dirichlet", 1, A=2, L=1, T=2, K=2)
+    found = certify(written(tmp_path, mdp, "ss.thm1.gap"), seconds=60.0)
+    assert not found.proved
+    assert found.lhs[1] < found.rhs[0]
+    assert "the claim holds here, at λ*" in found.reason
 
 
 def test_zero_is_a_maximiser_that_breaks_nothing(tmp_path):

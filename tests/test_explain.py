@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
+from command_line import run
 from conftest import random_mdp
 from judging import judged
 
 from bounds import CLAIMS, Facts, Soup, check
+from bounds.claims.catalogue import numbered, select
 from bounds.proofs.ladder import BRANCHES, RUNGS, feature_rungs, ladder
 from bounds.proofs.walk import PROOFS, explain, has_proof
 from bounds.records.witness import stored_witness, stored_witnesses
@@ -25,6 +28,10 @@ def test_gap_walk_names_the_step_that_breaks():
     assert found.steps[found.first_broken][0].claim == "ss.proof.A"
     verdicts = {c.claim: c.verdict for c in found.repairs}
     assert verdicts.pop("ss.thm1.gap.constant-norm.conditional") == "not-applicable"
+    assert verdicts.pop("ss.thm1.gap.bennett") in (
+        "holds",
+        "undecided",
+    )  # two tokens: both sides equal
     assert set(verdicts.values()) == {"holds"}
     plain = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert plain["first_broken"]["claim"] == "ss.proof.A"
@@ -147,3 +154,28 @@ def test_at_start_judges_the_start_only():
     if start.where is not None:
         assert (start.where["t"], start.where["s"]) == (0, sol.mdp.start_context)
         assert everywhere.slack <= start.slack + 1e-12
+
+
+@pytest.mark.parametrize("written", ["(10)", "10", "eq10", "Eq. (10)"])
+def test_a_number_of_the_paper_names_the_claim_that_it_is(written):
+    assert numbered(written) == "ss.thm1.gap"
+    assert [c.id for c in select(written)] == ["ss.thm1.gap"]
+
+
+def test_a_number_of_several_claims_or_none_is_refused():
+    for written in ("(14)", "(6)", "99", "ss.thm1.gap"):
+        assert numbered(written) is None
+    with pytest.raises(InstanceError, match=r"did you mean ss\.thm1\.kl\.any or"):
+        explain(rare_first_token(), "(14)")
+
+
+def test_the_table_of_steps_says_how_its_sides_are_turned_and_why_some_are_missing(tmp_path):
+    path = tmp_path / "world.json"
+    stored_witness("gap-natural-T2").instance.save(path)
+    done = run("explain", path, "(10)")
+    assert done.exit_code == 0, done.stderr
+    words = " ".join(re.sub("[│┃]", " ", done.stdout).split())
+    assert "Every inequality is turned to lhs ≤ rhs" in words
+    assert "divided by |λ|₁" in words
+    assert "full budget" in words
+    assert "ss.thm1.gap.bennett" in words

@@ -11,6 +11,7 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from string import Formatter
 
 import matplotlib as mpl
 import pytest
@@ -25,9 +26,9 @@ from bounds.runs.progress import silent
 from paper_figs import cached_table as table
 from paper_figs import delta
 from paper_figs.canvas import WIDTHS
-from paper_figs.command import FIGURES, make, tabulate
+from paper_figs.command import FIGURES, make, settings, tabulate
 from paper_figs.plot import OWN
-from paper_figs.provenance import latex
+from paper_figs.provenance import in_words, latex
 from toymdp import InstanceError
 from toymdp.families import generate
 from toymdp.kinds import ALL_FAMILIES
@@ -47,9 +48,9 @@ def fonts_of(reader):
 def test_files(name, tmp_path, monkeypatch):
     module = import_module(f"paper_figs.{name}")
     rows = quick(name)
+    own = settings(module, module.QUICK)  # not of the stand-in
     monkeypatch.setattr(module, "compute", lambda on_progress, **_: rows)
-    # the defaults of the stand-in are the figure's own
-    monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: dict(parameters))
+    monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: own)
     made = make(name, tmp_path, width=WIDTHS["icml-column"])
     pdf, png, sheet, told = made.paths
     reader = PdfReader(pdf)
@@ -62,6 +63,8 @@ def test_files(name, tmp_path, monkeypatch):
     assert f"{len(rows)} rows" in caption
     assert f"soupcheck {version('soupcheck')}" in caption
     assert caption.count("{") == caption.count("}")
+    assert latex(module.READING) in caption
+    assert f"soupcheck figures {name} (" in caption
     assert len(reader.pages) == 1
     assert float(reader.pages[0].mediabox.width) == pytest.approx(3.25 * 72, abs=0.01)
     embedded = list(fonts_of(reader))
@@ -104,10 +107,9 @@ def test_fonts_that_match_a_paper(font, face, tmp_path, monkeypatch):
     for name in ("waterfall", "tightness"):
         rows = quick(name)
         module = import_module(f"paper_figs.{name}")
+        own = settings(module, module.QUICK)
         monkeypatch.setattr(module, "compute", lambda on_progress, rows=rows, **_: rows)
-        monkeypatch.setattr(
-            "paper_figs.command.settings", lambda module, parameters: dict(parameters)
-        )
+        monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters, own=own: own)
         pdf = make(name, tmp_path / name, font=font).paths[0]
         names = {str(descriptor["/FontName"]).lower() for _, descriptor in fonts_of(PdfReader(pdf))}
         assert any(face.lower() in found for found in names), names
@@ -115,8 +117,45 @@ def test_fonts_that_match_a_paper(font, face, tmp_path, monkeypatch):
 
 def test_captions_are_latex():
     assert latex("Δ_k & λ ≤ 50 % of Q*") == r"$\Delta_k$ \& $\lambda$ $\le$ 50 \% of $Q^*$"
+    assert latex("V_w − J(λ*) of βλ_1") == r"$V_w$ $-$ J($\lambda^*$) of $\beta \lambda_1$"
     with pytest.raises(ValueError, match="has no LaTeX"):
         latex("你")
+
+
+# seen in the picture itself: which lines there are, whether at every size
+DRAWN = {"methods", "full"}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_captions_say_what_was_computed(name):
+    """With the parameters used, as prose; a quick run is called what it is, and claims no more."""
+    module = import_module(f"paper_figs.{name}")
+    own = settings(module, {})
+    places = {place for _, place, *_ in Formatter().parse(module.MADE_OF) if place}
+    assert places >= set(own) - DRAWN
+    full = in_words(module.MADE_OF, own, quick=False)
+    few = in_words(module.MADE_OF, settings(module, module.QUICK), quick=True)
+    assert "no result" in few
+    assert "no result" not in full
+    if set(module.QUICK) - DRAWN:
+        assert full not in few
+    for text in (full, few, module.READING):
+        assert text.endswith(".")
+        assert not set(latex(text)) & set('[]"')
+        assert "tuple" not in text
+    # whatever was computed: no number of instances stands outside of the template
+    assert not re.search(r"\d,\d{3}", module.CAPTION + module.READING)
+
+
+def test_a_quick_figure_says_so_in_its_caption(tmp_path, monkeypatch):
+    module = import_module("paper_figs.ladder")
+    rows, own = quick("ladder"), settings(module, module.QUICK)
+    monkeypatch.setattr(module, "compute", lambda on_progress, **_: rows)
+    monkeypatch.setattr("paper_figs.command.settings", lambda module, parameters: own)
+    told = make("ladder", tmp_path, parameters=module.QUICK).paths[3].read_text(encoding="ascii")
+    assert "soupcheck figures ladder --quick (" in told
+    assert "A quick look, no result. Drawn of 12 seeds" in told
+    assert "1,000" not in told
 
 
 def test_cache(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from paper_figs import (
     natural,
     tightness,
     topics,
+    waterfall,
 )
 from paper_figs.canvas import house_style
 from paper_figs.command import FIGURES, settings
@@ -492,3 +493,16 @@ def test_the_legend_of_many_families_stays_inside():
     box, page = legend.get_window_extent(), figure.bbox
     assert page.x0 <= box.x0 < box.x1 <= page.x1
     plt.close(figure)
+
+
+def test_a_step_that_does_not_apply_is_not_called_equal():
+    """The waterfall's words for a step without a bar, by why it has none."""
+    rows = [dict(r) for r in quick("waterfall")]
+    empty = [r for r in rows if r["slack"] is None]
+    assert all("both sides" in r["why"] for r in empty)
+    empty[0]["why"] = "features are linearly dependent"
+    figure = waterfall.draw(rows, 3.25)
+    texts = [t.get_text() for t in figure.axes[0].texts]
+    plt.close(figure)
+    assert texts.count("not-applicable") == 1
+    assert texts.count("both sides equal") == len(empty) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from io import BytesIO
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -119,6 +120,12 @@ def test_figures_of_your_own(world, checks):
         # as in print whatever style is in use, and nothing is left of it
         assert figure.axes[0].get_yticklabels()[0].get_fontname() == "STIXGeneral"
         assert figure.get_constrained_layout()
+        # no font of a kind that camera-ready checks refuse, though matplotlib's own setting asks for it
+        assert plt.rcParams["pdf.fonttype"] == 3
+        file = BytesIO()
+        figure.savefig(file, format="pdf")
+        assert b"/FontFile2" in file.getvalue()
+        assert b"/Type3" not in file.getvalue()
         assert not plt.rcParams["figure.constrained_layout.use"]
         chosen = [
             c for c in checks if c.claim in ("ss.thm1.gap", "ss.thm1.gap.sharp", "ss.thm1.kl.any")

@@ -40,13 +40,36 @@ def shipped(name: str) -> str:
 def test_shipped_programs_are_short_and_of_the_standard_library(name):
     text = shipped(name)
     assert text == standalone(WITNESSES / f"{name}.json"), "write it again: certify --standalone"
-    assert text.count("\n") < 400
+    assert text.count("\n") < 410
     assert "@" not in text
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             assert {x.name for x in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
             assert node.module in ("__future__", "fractions")
+
+
+@pytest.mark.parametrize("name", ["kl-natural", "gap-natural-T2"])
+def test_a_program_that_runs_for_minutes_says_how_far_it_is(name, tmp_path):
+    """With a clock on which every box takes a minute, and stopped at the third."""
+    text = shipped(name)
+    assert "from a minute to an hour" in text.split("\n\nfrom __future__")[0]
+    clock = (
+        "import types\ntime = types.SimpleNamespace(monotonic=itertools.count(0, 60).__next__)\n"
+    )
+    stop = "        if looked == 3:\n            sys.exit(3)\n"
+    before, after = text.split("        over, slope = J(box)\n")
+    text = (
+        before.replace("CLAIM = ", clock + "CLAIM = ", 1)
+        + stop
+        + "        over, slope = J(box)\n"
+        + after
+    )
+    code, out = run(text, tmp_path)
+    said = re.findall(r"(\d+) boxes looked at, (\d+) left", out)
+    assert code == 3
+    assert [int(looked) for looked, _ in said] == [1, 2, 3]
+    assert all(int(left) > 0 for _, left in said)
 
 
 @pytest.mark.parametrize(

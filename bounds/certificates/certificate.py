@@ -229,7 +229,11 @@ def _at_optimum(
         at_box, weights = sides(box, J), [ratio * x for x in box.u]
         holds = at_box is not None and bool(at_box.lhs < at_box.rhs)
         late = time.monotonic() > deadline
-        reason = "time ran out" if late else "λ* may lie where the claim holds"
+        reason = "λ* may lie where the claim may hold"
+        if late:
+            reason = "time ran out"
+        elif holds:
+            reason = "the claim holds here, at λ* as closely as it was enclosed"
         return _Attempt(holds or late, reason, at_box, weights, boxes=enclosed.boxes)
     optimum = hull([enclosed.best, *(upper for upper, _ in enclosed.kept)])
     of_kept = [sides(box, optimum) for _, box in enclosed.kept]

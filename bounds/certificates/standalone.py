@@ -23,6 +23,10 @@ NONNEGATIVE = """    if min(R[k][n] for k in range(K) for _, n in PLACES) < 0:
 CONSTANT = """    if len(set(SQUARED.values())) > 1:
         raise ArithmeticError("the features have more than one norm")
 """
+LONG = """
+
+I take from a minute to an hour, the longer the more rewards and steps: every box of weights that may hold
+the best soup λ* is looked at. How many were, and how many wait, is said on stderr every five seconds."""
 SPARE = 96  # bits of what the largest exponentials and the rarest token leave
 WIDEST = 105  # columns
 
@@ -64,6 +68,8 @@ def standalone(path: Path) -> str:
         "SIZES": f"{fields['vocab_size']}, {world.order}, {world.steps}, {world.start}",
         "BETA": _literal(fields["beta"]), "BITS": str(_bits(world)), "W": _literal(fields["w"]),
         "WEIGHTS": _lines(fields["ref_weights"]), "REWARDS": _lines(fields["rewards"]),
+        "TIME": "import time\n" if claim in SIDES else "",
+        "TAKES": LONG if claim in SIDES else "",
         "IMPORTS": "import functools\nimport heapq\nimport itertools\n" if claim in SIDES else "",
         "PSI": _lines(psi), "EXPECTED": "{lhs!r}, {rhs!r}".format(**witness.expected),
         "PSI_SAYS": "by (t, new context): " + ("each has a coordinate" if scales else "its coordinates"),

@@ -6,6 +6,7 @@ Claim; a single run adds those of a module by ``--plugin`` (``CLAIMS.add_module`
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -189,6 +190,19 @@ def claim_named(claim_id: str) -> Claim:
     return CLAIMS[claim_id]
 
 
+def numbered(text: str) -> str | None:
+    """The id of the claim that an equation's number names: ``(10)``, ``10`` and ``eq10`` are one.
+
+    None for what is no such number, and for one that several claims share.
+    """
+    number = re.fullmatch(r"\((\d+)\)|(?:eq\.?\s*)?\(?(\d+)\)?", text.strip().lower())
+    if number is None:
+        return None
+    source = re.compile(rf"SS (?:\w+ \d+ )?\({number[1] or number[2]}\)")
+    ids = [c.id for c in CLAIMS.values() if source.fullmatch(c.source)]
+    return ids[0] if len(ids) == 1 else None
+
+
 def _nearest(claim_id: str, *, pattern: bool = False) -> str:
     """What to do about an id that is no claim's: a number of the papers, a part of an id, a slip."""
     number = claim_id.strip("()")
@@ -236,7 +250,8 @@ def select(asked: Asked) -> list[Claim]:
 def _matching(pattern: str) -> list[Claim]:
     chosen: set[str] = set()
     for part in pattern.split(","):
-        matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}
+        named = numbered(part) or part.strip()
+        matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, named)}
         if not matching:
             raise InstanceError.of(
                 "claims", part.strip(), "matches no claim", _nearest(part.strip(), pattern=True)

@@ -43,7 +43,9 @@ def spread_of_error(soup: Soup) -> Spread:
 def gap_bennett(facts: Facts, soup: Soup) -> Sides:
     """``gap ≤ β E_{π~_λ} Σ_t log[b²/(b²+v) e^{−v/b} + v/(b²+v) e^b] + X``.
 
-    v = Var_p e, b = max e − m, ``X = (β'/|λ|₁ − β) E_{π~_λ} Σ KL(π~_λ‖ref)``. Proof (Bennett 1962): of
+    At each state p = π~_λ(·|s) is the soup's law, e its logit error, m = E_p e its mean, v = Var_p e and
+    b = max e − m; ``X = (β'/|λ|₁ − β) E_{π~_λ} Σ KL(π~_λ‖ref)``. Proof: π_w is p·e^e, normalised, so that
+    ``KL(π~_λ‖π_w) = log E_p e^e − E_p e = log E_p e^Y`` with Y = e − m. Then (Bennett 1962), of
     all laws of mean 0, variance v and maximum b, ``E e^Y`` is largest for the one on −v/b and b: the
     parabola through ``e^y`` at b that touches it at −v/b lies above it up to b. Equality where e
     takes two values, as with two tokens always.

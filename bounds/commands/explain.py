@@ -11,7 +11,7 @@ from rich.table import Table
 
 from toymdp.shown import short
 
-from ..claims.catalogue import CLAIMS
+from ..claims.catalogue import CLAIMS, numbered
 from ..proofs.walk import Explanation
 from ..proofs.walk import explain as walk
 from ..records.loading import load_token_mdp
@@ -22,16 +22,24 @@ from ..report.console import status_console, tables_console, warm_up
 from ..report.summary import weights
 from .options import Json, Plugin
 
+TURNED = (
+    "Every inequality is turned to lhs ≤ rhs, whichever side is printed first; "
+    "both sides of ss.proof.A are divided by |λ|₁, those of other steps may be scaled by β/β'."
+)
+
 
 def explain(
     file: Annotated[Path, typer.Argument(help="A token-mdp/1 instance or a stored witness.")],
-    claim: Annotated[str, typer.Argument(help="A claim's id, say ss.thm1.gap.")],
+    claim: Annotated[
+        str, typer.Argument(help="A claim's id, or the number of its equation: ss.thm1.gap, (10).")
+    ],
     plugin: Plugin = None,
     json_path: Json = None,
 ) -> None:
     """Show each step's two sides here, the first that breaks, and what is true instead."""
     output = OutputFile(json_path, [file])
     instance, witness = load_token_mdp(file, "explain")
+    claim = numbered(claim) or claim
     lam = None if witness is None or witness.claim != claim else witness.lam
     warm_up(claims=False)
     with status_console().status("walking the proof ..."):
@@ -54,15 +62,18 @@ def _tables(explanation: Explanation) -> list[Table | str]:
     if explanation.steps:
         t, s = explanation.place
         at = "" if explanation.claim.lam is None else f"λ = {weights(explanation.claim.lam)} and "
-        table = Table(title=f"Its proof, at {at}t = {t}, s = {s}", title_justify="left")
-        for name in ("", "step", "says", "verdict", "lhs", "rhs"):
-            table.add_column(name, no_wrap=name == "step")
+        table = Table(
+            title=f"Its proof, at {at}t = {t}, s = {s}", title_justify="left",
+            caption=TURNED, caption_justify="left",
+        )  # fmt: skip
+        for name in ("", "step", "says", "verdict", "lhs", "rhs", "why"):
+            table.add_column(name, no_wrap=name == "step", overflow="fold")
         for i, (step, c) in enumerate(explanation.steps):
             mark = "✗" if c.verdict == "violated" else "✓" if c.verdict == "holds" else "·"
             style = "bold red" if i == explanation.first_broken else ""
             table.add_row(
                 mark, step.claim, step.says, c.verdict, short(c.lhs), short(c.rhs),
-                style=style,
+                escape(c.reason), style=style,
             )  # fmt: skip
         parts.append(table)
     if explanation.first_broken is not None:

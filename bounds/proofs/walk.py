@@ -11,7 +11,7 @@ from toymdp.threads import one_blas_thread
 
 from ..checking import judge, lambda_of
 from ..claim import Check, Hypothesis
-from ..claims.catalogue import CLAIMS, claim_named
+from ..claims.catalogue import CLAIMS, claim_named, numbered
 from ..claims.hypotheses import CONSTANT_NORM, INDEPENDENT_FEATURES, NONNEGATIVE_REWARDS
 from ..facts.kinds import facts_of
 from ..facts.soup import Soup
@@ -105,7 +105,7 @@ PROOFS: Mapping[str, Proof] = {
                 CONSTANT_NORM,
             ),
         ),
-        ("ss.thm1.gap.minimal", "ss.thm1.gap.sharp", "ss.thm1.gap.identity"),
+        ("ss.thm1.gap.minimal", "ss.thm1.gap.bennett", "ss.thm1.gap.sharp", "ss.thm1.gap.identity"),
         gap=True,
     ),
 }  # fmt: skip
@@ -185,18 +185,20 @@ def explain(
 ) -> Explanation:
     """Walk the proof of a claim on an instance (or its solution, or its facts), where the claim is judged.
 
+    claim: its id, or the number of its equation, say (10), where that is one claim.
     lam: the λ [K]; None: λ*, or of a claim about every λ the worst of the standard set. Of a claim
     about every state the steps are judged at its worst, else at the start.
     A claim without a printed proof of several steps is shown with its repair alone.
     Raises InstanceError for an unknown claim, or one that speaks of another kind of instance.
     """
-    if claim_named(claim).world != "token-mdp/1":
+    told = claim_named(numbered(claim) or claim)
+    claim = told.id
+    if told.world != "token-mdp/1":
         raise InstanceError.of("claim", claim, "not a claim about token MDPs", "see `claims`")
     _, everywhere = facts_of(instance, optimum=optimum)
     if not isinstance(everywhere, Facts):
         name = type(instance).__name__
         raise InstanceError.of("instance", name, "proofs are walked on token MDPs", "give one")
-    told = CLAIMS[claim]
     (found,) = judge([told], everywhere, lam=lam)
     if lam is None:
         lam = found.lam if told.at == "every" else everywhere.optimum.lam.tolist()

@@ -261,7 +261,7 @@ def main() -> int:
                 worst = left if left.lo > worst.lo else worst
     if worst.lo <= 0:
         raise ArithmeticError("every Q* may be linear in psi")
-    print("left: what the best nu leaves of Q* at its worst place; right: what the claim says, 0")
+    print("left: what the least-squares nu leaves of Q* at its worst place; right: what the claim says, 0")
     return verdict(worst, ZERO)
 
 
