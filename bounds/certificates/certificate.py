@@ -233,7 +233,7 @@ def _at_optimum(
         if late:
             reason = "time ran out"
         elif holds:
-            reason = "the claim holds here, at λ* as closely as it was enclosed"
+            reason = "the claim holds at this λ, and no other is proved to be better"
         return _Attempt(holds or late, reason, at_box, weights, boxes=enclosed.boxes)
     optimum = hull([enclosed.best, *(upper for upper, _ in enclosed.kept)])
     of_kept = [sides(box, optimum) for _, box in enclosed.kept]
