@@ -100,6 +100,7 @@ def seen(rows: list[Row]) -> str:
 
 def draw(rows: list[Row], width: float) -> Figure:
     """Filled contours on the diamond of the budget."""
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = canvas(width, 0.86)
@@ -122,12 +123,15 @@ def draw(rows: list[Row], width: float) -> Figure:
     }
     for kind, (marker, size, ink, label) in looks.items():
         chosen = [r for r in rows if r["kind"] == kind]
+        if not chosen:
+            continue
         values = [f"{r['J']:.4f}" for r in chosen]
         named = label if kind == "optimum" else f"{label}: {', '.join(values)}"
         axes.plot(
             [r["nu0"] for r in chosen], [r["nu1"] for r in chosen], ls="none", marker=marker,
             ms=size, mfc=ink, mec="k", mew=0.6, label=named, zorder=4, clip_on=False,
         )  # fmt: skip
+    halo = withStroke(linewidth=1.5, foreground="white")  # numbers stand on any colour
     # where colours are alike, numbers tell the maxima apart
     for r in rows:
         if r["kind"] in ("optimum", "local"):
@@ -135,7 +139,7 @@ def draw(rows: list[Row], width: float) -> Figure:
             axes.annotate(
                 f"{r['J']:.4f}", (r["nu0"], r["nu1"]), xytext=(7 * side, 4), fontsize=6.5,
                 textcoords="offset points", ha="left" if side > 0 else "right",
-                weight="bold" if r["kind"] == "optimum" else "normal",
+                weight="bold" if r["kind"] == "optimum" else "normal", path_effects=[halo],
             )  # fmt: skip
     axes.set(xlabel=r"$\beta\lambda_1/\beta'$", ylabel=r"$\beta\lambda_2/\beta'$", aspect="equal")
     bar = figure.colorbar(image, ax=axes, pad=0.02, aspect=25)

@@ -13,7 +13,7 @@ from conftest import random_mdp
 from judging import judged
 
 from bounds import CLAIMS, Facts, Soup, check
-from bounds.claims.catalogue import numbered, select
+from bounds.claims.catalogue import numbered, of_number, select
 from bounds.proofs.ladder import BRANCHES, RUNGS, feature_rungs, ladder
 from bounds.proofs.walk import PROOFS, explain, has_proof
 from bounds.records.witness import stored_witness, stored_witnesses
@@ -167,6 +167,11 @@ def test_a_number_of_several_claims_or_none_is_refused():
         assert numbered(written) is None
     with pytest.raises(InstanceError, match=r"did you mean ss\.thm1\.kl\.any or"):
         explain(rare_first_token(), "(14)")
+
+
+def test_claims_of_one_number_are_listed_together():
+    assert [c.id for c in select("(14)")] == of_number("eq14")
+    assert len(of_number("(14)")) > 1
 
 
 def test_the_table_of_steps_says_how_its_sides_are_turned_and_why_some_are_missing(tmp_path):

@@ -190,16 +190,18 @@ def claim_named(claim_id: str) -> Claim:
     return CLAIMS[claim_id]
 
 
-def numbered(text: str) -> str | None:
-    """The id of the claim that an equation's number names: ``(10)``, ``10`` and ``eq10`` are one.
-
-    None for what is no such number, and for one that several claims share.
-    """
+def of_number(text: str) -> list[str]:
+    """The ids of the claims that an equation's number names: ``(10)``, ``10`` and ``eq10`` are one."""
     number = re.fullmatch(r"\((\d+)\)|(?:eq\.?\s*)?\(?(\d+)\)?", text.strip().lower())
     if number is None:
-        return None
+        return []
     source = re.compile(rf"SS (?:\w+ \d+ )?\({number[1] or number[2]}\)")
-    ids = [c.id for c in CLAIMS.values() if source.fullmatch(c.source)]
+    return [c.id for c in CLAIMS.values() if source.fullmatch(c.source)]
+
+
+def numbered(text: str) -> str | None:
+    """The id of the one claim that an equation's number names; None where none or several do."""
+    ids = of_number(text)
     return ids[0] if len(ids) == 1 else None
 
 
@@ -250,8 +252,8 @@ def select(asked: Asked) -> list[Claim]:
 def _matching(pattern: str) -> list[Claim]:
     chosen: set[str] = set()
     for part in pattern.split(","):
-        named = numbered(part) or part.strip()
-        matching = {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, named)}
+        matching = set(of_number(part))
+        matching |= {claim_id for claim_id in CLAIMS if fnmatchcase(claim_id, part.strip())}
         if not matching:
             raise InstanceError.of(
                 "claims", part.strip(), "matches no claim", _nearest(part.strip(), pattern=True)

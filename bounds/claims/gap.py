@@ -79,7 +79,13 @@ def start_deltas(facts: Facts) -> Array:
 
 
 def gap(facts: Facts, soup: Soup) -> Sides:
-    """(10) at the start context: gap ≤ reward term + negative-weight penalty + logit term."""
+    """(10) at the start context: gap ≤ reward term + negative-weight penalty + logit term.
+
+    It fails at A(s), ss.proof.A: one policy is taken as the one that earns least of ``r_w − r_k`` for
+    all specialists at once, and each may have its own; and the logit term weighs the features of the
+    *first* token, while the gap adds up over the answer. At matched, non-negative λ the first two terms
+    are 0 and only that token is left: 36.96 > 31.37 on ``gap-natural-onehot-T8``, plain one-hots.
+    """
     terms = gap_terms(facts, soup)
     rhs = float(formulas.gap_bound(terms["reward term"], terms["penalty"], terms["logit term"]))
     where = {"t": 0, "s": facts.mdp.start_context}

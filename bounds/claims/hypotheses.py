@@ -188,7 +188,7 @@ def nonnegative_rewards(facts: Facts) -> Outcome:
     k = int(np.argmin(least))
     if least[k] >= 0:
         return True, ""
-    return False, f"r_{k} falls to {least[k]:.4g} < 0 on a reachable context"
+    return False, f"r_{k + 1} falls to {least[k]:.4g} < 0 on a reachable context"
 
 
 def nonnegative_values(facts: Facts) -> Outcome:

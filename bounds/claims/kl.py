@@ -22,7 +22,13 @@ THEOREM = (LINEAR_REWARDS, DECODABLE, LINEAR_VALUES, IN_DOMAIN)
 
 
 def kl(facts: Facts, soup: Soup) -> Sides:
-    """(9) at the start context: ``KL(π_w‖π~_λ*) ≤ (1/β')(E_{π_w}‖ψ‖ + E_ref‖ψ‖)·‖…‖``."""
+    """(9) at the start context: ``KL(π_w‖π~_λ*) ≤ (1/β')(E_{π_w}‖ψ‖ + E_ref‖ψ‖)·‖…‖``.
+
+    It fails where the soup writes a token with long features that ref and π_w write rarely: what is
+    needed is ``E_{π~}‖ψ‖``, and ref's mean stands in its place. On ``kl-natural`` the token 1 has
+    ‖ψ‖ = 3; E_ref‖ψ‖ = 1.2, E_{π_w}‖ψ‖ = 1.127, E_{π~}‖ψ‖ = 3: 20.01 > 18.85, where the repaired bound
+    says 33.44.
+    """
     begin = facts.start
     norm_w, norm_ref = facts.bespoke_norm[begin], facts.reference_norm[begin]
     error = soup.logit_norm

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..claims.catalogue import CLAIMS
+
 VERDICTS = ("holds", "violated", "not-applicable", "undecided", "error")
 
 
@@ -44,7 +46,14 @@ class Gate:
             what = f"{c['instance']}: {c['claim']} is proved but"
             if c["status"] == "proved" and c["verdict"] == "violated":
                 place = "at the λ that was given" if c["lambda_name"] == "given" else "here"
-                self.failures.append(f"{what} violated {place}: lhs {c['lhs']}, rhs {c['rhs']}")
+                known = CLAIMS.get(c["claim"])
+                of_best = (
+                    c["lambda_name"] == "given" and known is not None and known.at == "optimum"
+                )
+                why = "; a claim about λ*: this λ falls short of what the best soup is proved to reach"
+                self.failures.append(
+                    f"{what} violated {place}: lhs {c['lhs']}, rhs {c['rhs']}{why * of_best}"
+                )
             elif c["status"] == "proved" and c["verdict"] == "undecided" and self.strict:
                 self.failures.append(f"{what} undecided here: {c['reason']}")
             elif c["status"] == "proved" and c["verdict"] == "error":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from importlib import import_module
@@ -127,7 +128,7 @@ def _page(claim: Claim, witnesses: list[Witness]) -> str:
     ties, proof = rests_on(claim.id), printed_proof(claim.id)
     doc = claim.sides.__doc__ or type(claim.sides).__doc__
     about = [
-        ("status", f"**{claim.status}**: {plain(claim.reason)}"), ("where", plain(claim.source)),
+        ("status", f"**{claim.status}**: {plain(claim.reason)}"), ("where", _where(claim)),
         ("compares", f"{KINDS[claim.kind]}, judged {JUDGED[claim.at]}"),
         ("speaks of", f"instances of {code(claim.world)}, see [formats](../formats.md)"),
     ]  # fmt: skip
@@ -139,6 +140,12 @@ def _page(claim: Claim, witnesses: list[Witness]) -> str:
         _steps(claim), _picture(claim.id), _witnesses(claim, witnesses),
         _ties(ties.lemmas, ties.step_of, ties.lemma_of, ties.mends), _try(claim, witnesses),
     )  # fmt: skip
+
+
+def _where(claim: Claim) -> str:
+    """Its place in the paper; and a word for each number, since a search drops bare digits."""
+    words = [f"eq{number}" for number in re.findall(r"\((\d+)\)", claim.source)]
+    return plain(claim.source) + (f" ({', '.join(words)})" if words else "")
 
 
 def _title(claim: Claim) -> str:
