@@ -53,6 +53,9 @@ def test_a_violation_says_whose_soup_it_is_of():
         "i: a is proved but violated here: lhs 2.0, rhs 1.0",
         "i: a is proved but violated at the λ that was given: lhs 2.0, rhs 1.0",
     ]
+    gate = Gate()
+    gate.add(NO_WITNESS, [row("ss.thm1.gap.apriori", "violated", name="given")])
+    assert "a claim about λ*: this λ falls short of what the best soup" in gate.failures[0]
 
 
 def test_only_proved_claims_are_counted():
