@@ -158,7 +158,8 @@ def policy_chain(mdp: TokenMDP, policy: Array) -> Chain:
     seen = steps[visits != 0]
     if not (np.isfinite(steps).all() and (seen > 0).all() and (seen < LONGEST).all()):
         raise SolverError(_endless(f"after {np.abs(seen).max():.3g} steps or more"))
-    return Chain(states, visits, factor)
+    # what is so rare that rounding makes it negative is never seen
+    return Chain(states, np.maximum(visits, 0.0), factor)
 
 
 def _endless(when: str) -> str:
