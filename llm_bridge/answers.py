@@ -92,6 +92,12 @@ class Taken:
         return torch.zeros(n, device=self.row.device).index_add(0, self.row, self.log_prob.float())
 
 
+def places_of(answers: Sequence[Answer]) -> tuple[Tensor, Tensor]:
+    """At all the answers' places, in their order: which answer it is [N], and the token it took [N]."""
+    rows = torch.cat([torch.full((len(a.places),), i) for i, a in enumerate(answers)])
+    return rows, torch.tensor([token for a in answers for token in a.ids[a.begin :]])
+
+
 def taken_tokens(
     bank: Bank, answers: Sequence[Answer], precision: Any = torch.float32, hidden: Tensor = None
 ) -> Taken:
@@ -111,9 +117,7 @@ def taken_from(
     they are computed again on the way back.
     """
     base = bank.base
-    rows = torch.cat([torch.full((len(a.places),), i) for i, a in enumerate(answers)])
-    tokens = torch.tensor([token for a in answers for token in a.ids[a.begin :]])
-    rows, tokens = rows.to(bank.device), tokens.to(bank.device)
+    rows, tokens = (found.to(bank.device) for found in places_of(answers))
 
     def piece(some: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
         z = logits_of(base, some).to(precision)

@@ -15,6 +15,7 @@ from llm_models import TEXTS, TINY, tiny_bank  # noqa: E402
 import llm_bridge.answers  # noqa: E402
 from llm_bridge.answers import every_log_prob, log_probs, tokenised  # noqa: E402
 from llm_bridge.backend import peft  # noqa: E402
+from llm_bridge.comparison import policies  # noqa: E402
 from llm_bridge.comparison.crossfit import (  # noqa: E402
     OWN,
     clustered,
@@ -248,6 +249,7 @@ def test_states_kept_of_answers_give_the_same_soup(bank, pairs):
     expected = soup_log_probs(bank, answers, weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(type(bank), "hidden")
+        patch.setattr(policies, "BATCH", 5)  # several batches, the last one short
         found = soup_log_probs(bank, answers[::-1], weights, states)[::-1]
     np.testing.assert_allclose(found, expected, atol=1e-9)
     # beyond what is kept, they are read again

@@ -7,6 +7,7 @@ bound. Values and coefficients are computed anew here, by plain recursion over a
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def coefficients(mdp, field):
     return nu if np.abs(values @ nu - field.ravel()).max() < 1e-8 * np.abs(field).max() else None
 
 
+@cache
 def right_side(name):
     """Left side, right side with ν where one can get (the claim's), right side with ν everywhere."""
     mdp = stored_witness(name).instance

@@ -12,7 +12,7 @@ import numpy as np
 from toymdp import InstanceError
 from toymdp.arrays import Array
 
-from ..answers import Answer, States, distinct, log_probs
+from ..answers import Answer, States, distinct, log_probs, places_of
 from ..backend import torch
 from ..bank import Bank, pad
 from ..measure.soups import mix
@@ -75,15 +75,15 @@ def soup_log_probs(
         else:
             hidden = bank.hidden(*pad([a.ids for a in part], bank.device))
             every = torch.cat([hidden[:, i, a.places] for i, a in enumerate(part)], dim=1)
-        row = torch.tensor([i for i, a in enumerate(part, start) for _ in a.places])
-        token = torch.tensor([t for a in part for t in a.ids[a.begin :]], device=bank.device)
+        row, token = places_of(part)
+        token = token.to(bank.device)
         size = bank.states_at_once(len(bank.policies) + 1)
         for first in range(0, len(row), size):
             some = slice(first, first + size)
             z = bank.logits(every[:, some])[: K + 1].double()
             mixed = mix(z, mixture.to(z.device))[0]
             taken = mixed.gather(1, token[some, None])[:, 0]
-            found.index_add_(0, row[some], (taken - torch.logsumexp(mixed, dim=1)).cpu())
+            found.index_add_(0, row[some] + start, (taken - torch.logsumexp(mixed, dim=1)).cpu())
     return np.asarray(found[places])
 
 
